@@ -1,0 +1,254 @@
+"""Settings: what a recipe consists of. Each default is written here, and only here.
+
+Defaults are the released code's where paper and code differ; docs/paper-to-code.md lists the departures.
+"""
+
+import difflib
+from collections.abc import Sequence
+from typing import Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from mspn.records import Size
+from mspn.skeleton import Skeleton, find_skeleton
+
+
+class Settings(BaseModel):
+    """Frozen values; unknown keys are refused with the close ones named."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_unknown_keys(cls, values: Any) -> Any:
+        if isinstance(values, dict):
+            for key in values:
+                if key not in cls.model_fields:
+                    close = difflib.get_close_matches(str(key), cls.model_fields, n=1)
+                    hint = f"did you mean {close[0]!r}? " if close else ""
+                    raise ValueError(f"no setting {key!r} in {cls.__name__}; {hint}it has {', '.join(sorted(cls.model_fields))}")
+        return values
+
+
+class ModelConfig(Settings):
+    """Shape of the network (paper Sec. 3.1 and 3.2)."""
+
+    backbone: Literal["resnet18", "resnet50"] = "resnet50"
+    """Down-sampling unit of every stage."""
+    num_stages: int = Field(2, ge=1)
+    """Single-stage modules one after another."""
+    stem_channels: int = Field(64, ge=1)
+    """Channels of the stem and of the backbone's narrowest layer; deeper layers have 2, 4 and 8 times as many."""
+    up_channels: int = Field(256, ge=1)
+    """Channels of the up-sampling units."""
+    num_keypoints: int = Field(17, ge=1)
+    aggregation: bool = True
+    """Whether each stage receives the previous stage's features at every scale."""
+    coarse_heads: bool = True
+    """Whether the three coarser levels predict heat maps too."""
+    input_size: Size = Size(256, 192)
+    """Crop height and width in pixels that the weights are trained for; the network takes any multiple of 32."""
+
+
+class SupervisionConfig(Settings):
+    """Coarse-to-fine supervision with online hard keypoint mining (paper Sec. 3.3)."""
+
+    kernel_sizes: tuple[int, ...] = (15, 11, 9, 7, 5)
+    """Widths of the target bumps in cells, coarse to fine. Stages use the first four, the last stage the last four."""
+    finer_last_stage: bool = True
+    """Off: the last stage uses the first four kernels too."""
+    coarse_weight: float = Field(0.25, ge=0)
+    """Weight of the loss at the three coarser levels; 1 at the finest."""
+    coarse_target: Literal["visible", "labelled"] = "visible"
+    """visible: coarse levels learn visible keypoints and zero elsewhere (released code);
+    labelled: they learn every labelled keypoint, and unlabelled ones do not count (MMPose)."""
+    num_hard_keypoints: int | None = Field(8, ge=1)
+    """How many of a person's worst keypoints count at the finest level; null: all, as at the coarse levels."""
+    foreground_weight: float = Field(0.0, ge=0)
+    """Each pixel's error is weighted by 1 + foreground_weight * target; helps small data off the all-zero answer."""
+
+    @model_validator(mode="after")
+    def _check_kernels(self) -> Self:
+        if len(self.kernel_sizes) != 5 or any(size < 3 or size % 2 == 0 for size in self.kernel_sizes):
+            raise ValueError(f"kernel_sizes must be five odd numbers from 3 on, not {list(self.kernel_sizes)}")
+        return self
+
+
+class AugmentationConfig(Settings):
+    """Random changes to a person's crop frame (paper Sec. 4.2). Factors multiply the region that the crop covers."""
+
+    base_padding: float = Field(1.05, gt=0)
+    random_padding: tuple[float, float] = (0.6, 0.8)
+    """The box's width and height grow by factors 1 to 1 + these, each drawn on its own."""
+    half_body_probability: float = Field(0.3, ge=0, le=1)
+    half_body_above: int = Field(3, ge=0)
+    """Only people with more labelled keypoints than this are cut to half a body."""
+    half_body_needs: int = Field(3, ge=0)
+    """A half is chosen only when it has more labelled keypoints than this."""
+    scale: tuple[float, float] = (0.6, 1.0)
+    rotation_probability: float = Field(0.5, ge=0, le=1)
+    max_rotation_degrees: float = Field(45.0, ge=0, le=180)
+    mirror_probability: float = Field(0.5, ge=0, le=1)
+
+
+RELEASED_AUGMENTATION = AugmentationConfig()
+"""The released code's, its half-body coin mended (SPEC 4.2: it drew a normal number where a uniform one was meant)."""
+
+PAPER_AUGMENTATION = AugmentationConfig(
+    base_padding=1.0,
+    random_padding=(0.0, 0.0),
+    half_body_probability=1.0,
+    half_body_above=8,
+    half_body_needs=0,
+    scale=(0.7, 1.35),
+    rotation_probability=1.0,
+)
+"""As the paper words it: more than eight keypoints are cut to the upper or lower body with equal chance."""
+
+NO_AUGMENTATION = AugmentationConfig(
+    base_padding=1.0,
+    random_padding=(0.0, 0.0),
+    half_body_probability=0.0,
+    scale=(1.0, 1.0),
+    rotation_probability=0.0,
+    mirror_probability=0.0,
+)
+
+
+class PeopleSetConfig(Settings):
+    """One labelled data set, COCO keypoint JSON."""
+
+    annotations: str
+    """File, relative to the data root."""
+    images: str
+    """Folder, relative to the data root."""
+    faces: str | None = None
+    """File of proposed face keypoints by annotation id, relative to the data root."""
+    faces_from: float = Field(0.3, ge=0, le=1)
+    """Proposals with a lower score do not count."""
+    never_labelled: tuple[str, ...] = ()
+    """Keypoints that this set does not label for anybody: they never count, not even as background."""
+    weight: float = Field(1.0, gt=0)
+    """How often each person is drawn per epoch, on average."""
+
+
+class DataConfig(Settings):
+    root: str = "data"
+    train: tuple[PeopleSetConfig, ...] = ()
+    workers: int = Field(1, ge=0)
+    """Processes that read and cut pictures; 0: the training process does."""
+
+
+class TrainConfig(Settings):
+    """Optimiser and schedule (paper Sec. 4.2 and the released code)."""
+
+    iterations: int = Field(96_000, ge=1)
+    batch_size: int = Field(256, ge=1)
+    learning_rate: float = Field(5e-4, gt=0)
+    """For 32 people a batch; scaled in proportion to the batch."""
+    warmup_iterations: int = Field(2400, ge=0)
+    """The rate climbs linearly from a tenth, then falls linearly to 0."""
+    weight_decay: float = Field(1e-5, ge=0)
+    precision: Literal["float32", "bfloat16"] = "float32"
+    device: str = "auto"
+    threads: int | None = Field(None, ge=1)
+    """CPU threads of the network; null: torch decides."""
+    seed: int = Field(0, ge=0)
+    checkpoint_every: int = Field(2400, ge=1)
+    """Iterations between checkpoints; one is also written at each epoch's end."""
+
+
+class TestConfig(Settings):
+    """From heat maps to scored poses (paper Sec. 4.2 and SPEC 5)."""
+
+    padding: tuple[float, float] = (1.09, 1.135)
+    """Factors on a box's width and height before it is fitted to the crop's shape."""
+    flip: bool = True
+    """Average with the heat maps of the mirrored crop."""
+    blur_kernel: int = Field(5, ge=1)
+    """Width of the Gaussian filter in cells; odd."""
+    decoder: Literal["released", "mmpose"] = "released"
+    """released: a quarter cell toward the second highest cell, as the paper; mmpose: a quarter cell along each axis
+    toward the higher neighbour, and none of it in the outer cells."""
+    score_offset: float = 0.5
+    """Added to each keypoint's score before ranking."""
+
+
+FAITHFUL_TEST = TestConfig()
+MMPOSE_TEST = TestConfig(padding=(1.25, 1.25), decoder="mmpose")
+PROTOCOLS = {"faithful": FAITHFUL_TEST, "mmpose": MMPOSE_TEST}
+
+
+class Recipe(Settings):
+    """Everything that defines an experiment."""
+
+    name: str
+    skeleton: str = "coco-17"
+    model: ModelConfig = ModelConfig()
+    supervision: SupervisionConfig = SupervisionConfig()
+    augmentation: AugmentationConfig = RELEASED_AUGMENTATION
+    data: DataConfig = DataConfig()
+    train: TrainConfig = TrainConfig()
+    test: TestConfig = FAITHFUL_TEST
+
+    @property
+    def keypoint_table(self) -> Skeleton:
+        return find_skeleton(self.skeleton)
+
+    @model_validator(mode="after")
+    def _check_skeleton(self) -> Self:
+        if self.model.num_keypoints != len(self.keypoint_table.keypoints):
+            raise ValueError(
+                f"model.num_keypoints is {self.model.num_keypoints}, but skeleton {self.skeleton} has"
+                f" {len(self.keypoint_table.keypoints)}; make them agree"
+            )
+        return self
+
+
+class SettingsError(ValueError):
+    """A setting that does not exist or has an impossible value."""
+
+
+def override(recipe: Recipe, assignments: Sequence[str]) -> Recipe:
+    """Change settings of a recipe by "path.to.setting=value", the value in YAML.
+
+    Raises:
+        SettingsError: for an unknown setting, naming close ones, or a value that it cannot have.
+    """
+    values = recipe.model_dump()
+    for assignment in assignments:
+        path, equals, text = assignment.partition("=")
+        if not equals:
+            raise SettingsError(f"--set {assignment}: write it as name=value, for example train.batch_size=8")
+        *parents, key = path.strip().split(".")
+        node: Any = values
+        for parent in parents:
+            if not isinstance(node, dict) or not isinstance(node.get(parent), dict):
+                raise SettingsError(f"--set {assignment}: no group of settings {parent!r}; {_known(node)}")
+            node = node[parent]
+        try:
+            node[key] = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise SettingsError(f"--set {assignment}: the value is not YAML ({error})".replace("\n", " ")) from error
+    return parse_recipe(values, where="--set " + " ".join(assignments) if assignments else "recipe")
+
+
+def parse_recipe(values: Any, where: str) -> Recipe:
+    """Check plain values against the settings; `where` says in errors what was read.
+
+    Raises:
+        SettingsError: with one line for the first thing that is wrong.
+    """
+    try:
+        return Recipe.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        path = ".".join(str(part) for part in first["loc"])
+        message = first["msg"].removeprefix("Value error, ")
+        raise SettingsError(f"{where}: {path + ': ' if path else ''}{message}") from error
+
+
+def _known(node: Any) -> str:
+    groups = [key for key, value in node.items() if isinstance(value, dict)] if isinstance(node, dict) else []
+    return f"there are {', '.join(groups)}" if groups else "it has none"

@@ -1,0 +1,121 @@
+"""Training crops: which person is drawn when, and what is cut out of the picture."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import torch
+from jaxtyping import Int, UInt8
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler
+
+from mspn.config import Recipe
+from mspn.crop import cut_crop
+from mspn.data.augment import augment_frame
+from mspn.data.coco import read_people_set
+from mspn.data.people import People
+from mspn.geometry import transform_points
+from mspn.images import read_picture
+from mspn.loss import KeypointLabels
+from mspn.records import Box
+
+
+class Draw(NamedTuple):
+    """One person's turn in training."""
+
+    position: int
+    """How many people were drawn before, over all epochs; seeds the augmentation."""
+    person: int
+
+
+class Sample(NamedTuple):
+    """A training crop, or a batch of them with a leading B."""
+
+    crop: UInt8[Tensor, "*B H W 3"]
+    """RGB."""
+    labels: KeypointLabels
+
+
+class CropDataset(Dataset[Sample]):
+    """People of all sets of a recipe, cut out with augmentation; indexed by `Draw`."""
+
+    def __init__(self, people: People, recipe: Recipe) -> None:
+        self.people = people
+        self.recipe = recipe
+
+    def __getitem__(self, draw: Draw) -> Sample:
+        recipe, people, person = self.recipe, self.people, draw.person
+        rng = np.random.default_rng((recipe.train.seed, draw.position))
+        skeleton = recipe.keypoint_table
+        size = recipe.model.input_size
+        keypoints_image = people.keypoints_image[person]
+        box = Box(*people.boxes[person].tolist())
+        frame = augment_frame(box, keypoints_image, size, recipe.augmentation, skeleton, rng)
+        crop = cut_crop(read_picture(people.pictures[people.picture_index[person]]), frame)
+        order = skeleton.mirror_order if frame.mirrored else list(range(len(skeleton.keypoints)))
+        keypoints_crop = transform_points(keypoints_image[order, :2], frame.image_to_crop)
+        inside = ((keypoints_crop >= 0) & (keypoints_crop <= (size.width - 1, size.height - 1))).all(-1)
+        labels = KeypointLabels(
+            keypoints_crop=torch.from_numpy(keypoints_crop.astype(np.float32)),
+            visibility=torch.from_numpy((keypoints_image[order, 2] * inside).astype(np.int64)),
+            counted=torch.from_numpy(people.counted[person, order]),
+        )
+        return Sample(torch.from_numpy(crop), labels)
+
+
+class SeededBatches(Sampler[list[Draw]]):
+    """Endless batches; each epoch draws everyone once (or as often as their set's weight says) in a new order.
+
+    The same seed gives the same batches, whatever the number of workers and wherever training resumes.
+    """
+
+    def __init__(self, set_sizes: Sequence[int], weights: Sequence[float], batch_size: int, seed: int, start: int) -> None:
+        self.set_sizes = set_sizes
+        self.weights = weights
+        self.batch_size = batch_size
+        self.seed = seed
+        self.start = start
+        """Batches to skip: the iteration at which training resumes."""
+        drawn = sum(round(weight * size) for size, weight in zip(set_sizes, weights, strict=True))
+        self.batches_per_epoch = max(1, drawn // batch_size)
+
+    def __iter__(self) -> Iterator[list[Draw]]:
+        iteration = self.start
+        while True:
+            epoch, batch = divmod(iteration, self.batches_per_epoch)
+            order = self._epoch_order(epoch)
+            for index in range(batch, self.batches_per_epoch):
+                people = order[index * self.batch_size : (index + 1) * self.batch_size]
+                first = iteration * self.batch_size
+                yield [Draw(first + offset, int(person)) for offset, person in enumerate(people)]
+                iteration += 1
+
+    def _epoch_order(self, epoch: int) -> Int[np.ndarray, " draws"]:
+        rng = np.random.default_rng((self.seed, epoch, len(self.set_sizes)))
+        drawn = []
+        first = 0
+        for size, weight in zip(self.set_sizes, self.weights, strict=True):
+            everyone = np.arange(first, first + size)
+            rest = round(weight * size) - int(weight) * size
+            drawn += [everyone] * int(weight) + [rng.permutation(everyone)[:rest]]
+            first += size
+        return rng.permutation(np.resize(np.concatenate(drawn), max(self.batch_size, sum(map(len, drawn)))))
+
+
+def read_training_sets(recipe: Recipe) -> list[People]:
+    """Read all sets of a recipe.
+
+    Raises:
+        AnnotationError: for a file that is missing or of no use.
+    """
+    root = Path(recipe.data.root)
+    return [read_people_set(config, root, recipe.keypoint_table) for config in recipe.data.train]
+
+
+def prepare_worker(_worker: int) -> None:
+    """One thread each: workers that share cores with the network must not start thread pools of their own."""
+    cv2.setNumThreads(0)
+    torch.set_num_threads(1)
+

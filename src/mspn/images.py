@@ -1,0 +1,129 @@
+"""Reading pictures safely: whatever the file holds, out comes RGB uint8."""
+
+import struct
+from pathlib import Path
+
+import cv2
+import numpy as np
+from jaxtyping import UInt8
+
+from mspn.records import Size
+
+MAX_FILE_BYTES = 512 * 2**20
+MAX_PIXELS = 100_000_000
+PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
+"""What a folder is searched for; a file that is named outright may have any suffix."""
+
+
+class PictureError(ValueError):
+    """A file that cannot be read as a picture."""
+
+
+def read_picture(path: Path, max_pixels: int = MAX_PIXELS) -> UInt8[np.ndarray, "H W 3"]:
+    """Read a picture as RGB, upright as its EXIF orientation says.
+
+    Grey is repeated over the channels, 16-bit is scaled to 8-bit, CMYK is converted, transparency is laid on white
+    (the EXIF orientation of a picture with transparency is not applied).
+
+    Raises:
+        PictureError: if there is no file, it is no picture, it is cut short, or it has more than max_pixels.
+    """
+    if not path.is_file():
+        raise PictureError(f"no picture at {path}; check the path")
+    if path.stat().st_size > MAX_FILE_BYTES:
+        raise PictureError(f"{path} is larger than {MAX_FILE_BYTES // 2**20} MiB; make it smaller first")
+    return decode_picture(path.read_bytes(), str(path), max_pixels)
+
+
+def decode_picture(encoded: bytes, name: str, max_pixels: int = MAX_PIXELS) -> UInt8[np.ndarray, "H W 3"]:
+    """Decode the bytes of a whole picture file, see `read_picture`; `name` is what errors call it."""
+    # Sizes are checked before decoding, since a few bytes can declare gigabytes of pixels.
+    _refuse_large(_declared_size(encoded), name, max_pixels)
+    if _is_jpeg(encoded) and not _has_end_of_image(encoded):
+        raise PictureError(f"{name} is cut short (a JPEG without its end); copy or download it again")
+    pixels = _decode(encoded, cv2.IMREAD_COLOR)
+    if pixels is None:
+        raise PictureError(f"{name} is not a picture that can be read, or it is damaged; convert it to JPEG or PNG")
+    _refuse_large(Size(*pixels.shape[:2]), name, max_pixels)
+    if _may_be_transparent(encoded):
+        unchanged = _decode(encoded, cv2.IMREAD_UNCHANGED)
+        if unchanged is not None and unchanged.ndim == 3 and unchanged.shape[2] == 4:
+            return _on_white(unchanged)
+    return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
+
+
+def _decode(encoded: bytes, flags: int) -> np.ndarray | None:
+    if not encoded:
+        return None
+    try:
+        return cv2.imdecode(np.frombuffer(encoded, np.uint8), flags)
+    except cv2.error:
+        return None
+
+
+def _refuse_large(size: Size | None, name: str, max_pixels: int) -> None:
+    if size is not None and size.height * size.width > max_pixels:
+        raise PictureError(
+            f"{name} has {size.width}x{size.height} pixels, above the limit of {max_pixels:,}; make it smaller first"
+        )
+
+
+def _on_white(bgra: np.ndarray) -> UInt8[np.ndarray, "H W 3"]:
+    peak = np.iinfo(bgra.dtype).max
+    values = bgra.astype(np.float32) / peak
+    opacity = values[..., 3:]
+    rgb = values[..., 2::-1] * opacity + (1 - opacity)
+    return np.rint(rgb * 255).astype(np.uint8)
+
+
+def _is_jpeg(encoded: bytes) -> bool:
+    return encoded.startswith(b"\xff\xd8")
+
+
+def _may_be_transparent(encoded: bytes) -> bool:
+    simple_lossy_webp = encoded[8:16] == b"WEBPVP8 "
+    return not _is_jpeg(encoded) and not simple_lossy_webp
+
+
+def _declared_size(encoded: bytes) -> Size | None:
+    """Size that a JPEG, PNG, WebP or BMP header declares; None for what is no such header."""
+    try:
+        if _is_jpeg(encoded):
+            return _jpeg_header(encoded)[0]
+        if encoded.startswith(b"\x89PNG\r\n\x1a\n"):
+            width, height = struct.unpack(">II", encoded[16:24])
+        elif encoded[8:16] == b"WEBPVP8X":
+            width = int.from_bytes(encoded[24:27], "little") + 1
+            height = int.from_bytes(encoded[27:30], "little") + 1
+        elif encoded.startswith(b"BM"):
+            width, height = struct.unpack("<ii", encoded[18:26])
+        else:
+            return None
+    except struct.error:
+        return None
+    return Size(abs(height), abs(width))
+
+
+def _has_end_of_image(encoded: bytes) -> bool:
+    # Searched from the scan on: an embedded thumbnail has an end marker of its own.
+    scan_start = _jpeg_header(encoded)[1]
+    return encoded.find(b"\xff\xd9", scan_start) != -1
+
+
+def _jpeg_header(encoded: bytes) -> tuple[Size | None, int]:
+    """The declared size, and where the first scan (the compressed pixels) starts."""
+    size = None
+    position = 2
+    while position + 4 <= len(encoded) and encoded[position] == 0xFF:
+        marker = encoded[position + 1]
+        if marker == 0xFF:  # padding
+            position += 1
+            continue
+        (length,) = struct.unpack(">H", encoded[position + 2 : position + 4])
+        is_frame_header = 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)
+        if is_frame_header and position + 9 <= len(encoded):
+            size = Size(*struct.unpack(">HH", encoded[position + 5 : position + 9]))
+        position += 2 + length
+        if marker == 0xDA:
+            break
+    return size, position

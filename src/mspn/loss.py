@@ -1,0 +1,107 @@
+"""Coarse-to-fine supervision and hard keypoint mining (paper Sec. 3.3)."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from mspn.config import SupervisionConfig
+from mspn.geometry import crop_to_heatmap
+from mspn.heatmaps.targets import draw_targets
+from mspn.records import Size
+
+RELEASED_PEAK = 255.0
+"""Losses are given in the released code's units, errors of maps with peak 255, so that its weight decay
+and learning rate keep their meaning; our maps have peak 1."""
+
+
+class KeypointLabels(NamedTuple):
+    """What is known about a batch of people."""
+
+    keypoints_crop: Float[Tensor, "B K 2"]
+    """(x, y) in crop pixels."""
+    visibility: Int[Tensor, "B K"]
+    """0 unlabelled or outside the crop, 1 occluded, 2 visible."""
+    counted: Bool[Tensor, "B K"]
+    """False where the data set says nothing about this keypoint; it takes part in no loss."""
+
+
+class StageLosses(NamedTuple):
+    """The loss and its parts."""
+
+    total: Float[Tensor, ""]
+    by_stage_and_level: Float[Tensor, "stages levels"]
+    """Weighted and detached; levels from fine to coarse."""
+
+
+def kernel_size_at(config: SupervisionConfig, *, stage: int, num_stages: int, level: int) -> int:
+    """Width in cells of the target bumps at a stage and level (0 is the finest of four).
+
+    Stages before the last use the four widest kernels, the last stage the next narrower ones (SPEC 3.2).
+    """
+    is_finer = config.finer_last_stage and stage == num_stages - 1
+    return config.kernel_sizes[3 - level + is_finer]
+
+
+def supervise(outputs: Sequence[Sequence[Tensor]], labels: KeypointLabels, config: SupervisionConfig) -> StageLosses:
+    """Loss of all stages and levels against targets drawn on their device.
+
+    Args:
+        outputs: stages, each a list of levels from fine to coarse, each (B, K, h, w).
+        labels: of the same people, on the same device.
+        config: kernels, weights and masks.
+    """
+    size = Size(*outputs[0][0].shape[-2:])
+    keypoints_heatmap = crop_to_heatmap(labels.keypoints_crop)
+    labelled = labels.visibility > 0
+    targets: dict[int, Tensor] = {}
+    losses = []
+    for stage, levels in enumerate(outputs):
+        for level, predicted in enumerate(levels):
+            kernel_size = kernel_size_at(config, stage=stage, num_stages=len(outputs), level=level)
+            if kernel_size not in targets:
+                targets[kernel_size] = draw_targets(keypoints_heatmap, labelled, size=size, kernel_size=kernel_size)
+            target = targets[kernel_size]
+            if level == 0:
+                losses.append(finest_loss(predicted, target, labels, config))
+            else:
+                losses.append(config.coarse_weight * coarse_loss(predicted, target, labels, config))
+    stacked = torch.stack(losses)
+    return StageLosses(stacked.sum(), stacked.detach().reshape(len(outputs), -1))
+
+
+def coarse_loss(predicted: Tensor, target: Tensor, labels: KeypointLabels, config: SupervisionConfig) -> Tensor:
+    """Mean squared error of (B, K, h, w) maps, over the counted keypoints of each person, then over people.
+
+    Under "visible" only visible keypoints are targets and the others are trained towards zero, as the released code
+    does; under "labelled" unlabelled ones add nothing, but stay in the mean (MMPose).
+    """
+    if config.coarse_target == "visible":
+        target = target * (labels.visibility == 2)[..., None, None]
+        matters = labels.counted
+    else:
+        matters = labels.counted & (labels.visibility > 0)
+    errors = _errors_per_keypoint(predicted, target, config) * matters
+    return (errors.sum(1) / labels.counted.sum(1).clamp(min=1)).mean()
+
+
+def finest_loss(predicted: Tensor, target: Tensor, labels: KeypointLabels, config: SupervisionConfig) -> Tensor:
+    """Mean squared error of each person's hardest labelled keypoints, then over people.
+
+    Without mining (num_hard_keypoints null) it is `coarse_loss`, as in the released code.
+    """
+    if config.num_hard_keypoints is None:
+        return coarse_loss(predicted, target, labels, config)
+    labelled = labels.counted & (labels.visibility > 0)
+    errors = _errors_per_keypoint(predicted, target, config) * labelled
+    num_hard = min(config.num_hard_keypoints, errors.shape[1])
+    return errors.topk(num_hard, dim=1).values.mean()
+
+
+def _errors_per_keypoint(predicted: Tensor, target: Tensor, config: SupervisionConfig) -> Float[Tensor, "B K"]:
+    squared = (predicted.float() - target).square()
+    if config.foreground_weight:
+        squared = squared * (1 + config.foreground_weight * target)
+    return squared.mean((2, 3)) * RELEASED_PEAK**2

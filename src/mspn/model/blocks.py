@@ -1,0 +1,29 @@
+"""Building blocks that every network here is made of."""
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class ConvNorm(nn.Sequential):
+    """Convolution (no bias) and batch norm; `ConvNormReLU` adds a ReLU.
+
+    Source: SPEC 1.1. The released code has a bias too, which the batch norm makes needless; conversion folds it.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, stride: int = 1) -> None:
+        super().__init__()
+        padding = (kernel_size - 1) // 2
+        self.conv = nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding, bias=False)
+        self.norm = nn.BatchNorm2d(out_channels)
+
+
+class ConvNormReLU(ConvNorm):
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, stride: int = 1) -> None:
+        super().__init__(in_channels, out_channels, kernel_size, stride)
+        self.relu = nn.ReLU(inplace=True)
+
+
+def resize(features: Tensor, height: int, width: int) -> Tensor:
+    """Bilinear resize of (B, C, h, w) to (B, C, height, width)."""
+    # align_corners=True is what the released weights were trained with.
+    return functional.interpolate(features, (height, width), mode="bilinear", align_corners=True)

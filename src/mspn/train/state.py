@@ -1,0 +1,62 @@
+"""What training needs to go on where it stopped."""
+
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+from mspn.config import Recipe, SettingsError, parse_recipe
+from mspn.files import replacing, write_text
+
+RECIPE_FILE = "recipe.json"
+STATE_FILE = "state.pt"
+WEIGHTS_FILE = "weights.safetensors"
+
+
+class Progress(NamedTuple):
+    """How far training is."""
+
+    iteration: int
+    """Iterations done."""
+    seconds: float
+    """Time spent training, over all sessions."""
+
+
+def save_state(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress) -> None:
+    """Write network, optimiser and progress, atomically."""
+    with replacing(path) as temporary:
+        torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict(), **progress._asdict()}, temporary)
+
+
+def load_state(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> Progress:
+    """Put network and optimiser back as they were; the file is read without unpickling objects.
+
+    Raises:
+        ValueError: if the file does not belong to this network.
+    """
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+    except (KeyError, RuntimeError) as error:
+        raise ValueError(f"{path} does not fit the recipe of its run folder; start a new run") from error
+    return Progress(state["iteration"], state["seconds"])
+
+
+def save_recipe(run: Path, recipe: Recipe) -> None:
+    """Keep the resolved recipe in the run folder."""
+    write_text(run / RECIPE_FILE, recipe.model_dump_json(indent=2) + "\n")
+
+
+def load_recipe(run: Path) -> Recipe:
+    """Read the recipe that a run folder keeps.
+
+    Raises:
+        SettingsError: if there is none or it is damaged.
+    """
+    path = run / RECIPE_FILE
+    if not path.is_file():
+        raise SettingsError(f"{run} is no run folder (it has no {RECIPE_FILE}); leave out --resume to start there")
+    return parse_recipe(json.loads(path.read_text(encoding="utf-8")), where=str(path))

@@ -1,0 +1,103 @@
+"""Weights files: safetensors with a JSON header that says what they are."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from mspn.config import Recipe, Settings
+from mspn.files import replacing
+from mspn.model.network import MSPN
+
+FORMAT = 1
+_HEADER_KEY = "mspn"
+
+
+class WeightsError(ValueError):
+    """A weights file that is missing or cannot be used."""
+
+
+class Header(Settings):
+    """What a weights file says about itself."""
+
+    format: int = FORMAT
+    recipe: Recipe
+    """How the network is built, was trained, and should be tested."""
+    data: tuple[str, ...] = ()
+    """Sets that it was trained on."""
+    licence: str = ""
+    results: dict[str, float] = {}
+    """Average precision by validation set."""
+    notes: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """A loaded weights file."""
+
+    header: Header
+    model: MSPN
+    """In eval mode, float32, on the CPU."""
+
+
+def save_weights(path: Path, model: MSPN, header: Header, dtype: torch.dtype = torch.float32) -> None:
+    """Write a network's tensors and header, atomically; floating-point tensors in the given type."""
+    tensors = {
+        name: (tensor.to(dtype) if tensor.is_floating_point() else tensor).contiguous().cpu()
+        for name, tensor in model.state_dict().items()
+    }
+    with replacing(path) as temporary:
+        save_file(tensors, temporary, metadata={_HEADER_KEY: header.model_dump_json()})
+
+
+def read_header(path: Path) -> Header:
+    """Read only what a weights file says about itself.
+
+    Raises:
+        WeightsError: if it is missing, no safetensors file, or has no header of ours.
+    """
+    return _read(path)[0]
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Build the network that a weights file describes, with its weights; nothing in the file is ever executed.
+
+    Raises:
+        WeightsError: if the file is missing, damaged, of another kind, or does not fit its own header.
+    """
+    header, tensors = _read(path)
+    model = MSPN(header.recipe.model)
+    expected = model.state_dict()
+    for name in expected.keys() ^ tensors.keys():
+        kind = "lacks" if name in expected else "has the unknown"
+        raise WeightsError(f"{path} {kind} tensor {name!r}; it does not fit its own header")
+    for name, tensor in tensors.items():
+        if tensor.shape != expected[name].shape:
+            raise WeightsError(f"{path}: tensor {name!r} is {tuple(tensor.shape)}, its header asks for {tuple(expected[name].shape)}")
+    model.load_state_dict(tensors)
+    return Checkpoint(header, model.eval())
+
+
+def _read(path: Path) -> tuple[Header, dict[str, Tensor]]:
+    if not path.is_file():
+        raise WeightsError(f"no weights at {path}; check the path, or name a model of `mspn models list`")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata: dict[str, str] = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+    except SafetensorError as error:
+        hint = "convert foreign checkpoints with `mspn models convert` first"
+        raise WeightsError(f"{path} is not a safetensors file ({error}); {hint}") from error
+    if _HEADER_KEY not in metadata:
+        raise WeightsError(f"{path} has no header of ours; convert foreign weights with `mspn models convert` first")
+    try:
+        values: Any = json.loads(metadata[_HEADER_KEY])
+        return Header.model_validate(values), tensors
+    except (json.JSONDecodeError, ValidationError) as error:
+        raise WeightsError(f"{path}: its header cannot be read by this version of mspn ({error})") from error
