@@ -27,7 +27,9 @@ class Settings(BaseModel):
                 if key not in cls.model_fields:
                     close = difflib.get_close_matches(str(key), cls.model_fields, n=1)
                     hint = f"did you mean {close[0]!r}? " if close else ""
-                    raise ValueError(f"no setting {key!r} in {cls.__name__}; {hint}it has {', '.join(sorted(cls.model_fields))}")
+                    raise ValueError(
+                        f"no setting {key!r} in {cls.__name__}; {hint}it has {', '.join(sorted(cls.model_fields))}"
+                    )
         return values
 
 

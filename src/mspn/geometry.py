@@ -59,8 +59,9 @@ class CropFrame:
     def crop_to_image(self) -> Float[np.ndarray, "2 3"]:
         """Affine matrix from crop to image pixels, the exact inverse of `image_to_crop`."""
         matrix = self.image_to_crop
-        inverse = np.linalg.inv(matrix[:, :2])
-        return np.column_stack([inverse, -inverse @ matrix[:, 2]])
+        linear = np.linalg.inv(matrix[:, :2])
+        inverse: np.ndarray = np.column_stack([linear, -linear @ matrix[:, 2]])
+        return inverse
 
 
 def transform_points(points: Float[np.ndarray, "*N 2"], matrix: Float[np.ndarray, "2 3"]) -> Float[np.ndarray, "*N 2"]:

@@ -6,7 +6,6 @@ from mspn.config import DataConfig, ModelConfig, PeopleSetConfig, Recipe, Superv
 from mspn.records import Size
 from mspn.skeleton import FACE
 
-
 _COCO_TRAIN = DataConfig(
     train=(PeopleSetConfig(annotations="coco/annotations/person_keypoints_train2017.json", images="coco/train2017"),),
     workers=8,
@@ -34,7 +33,9 @@ def small_192x128() -> Recipe:
     """
     return Recipe(
         name="mspn-small",
-        model=ModelConfig(backbone="resnet18", num_stages=2, stem_channels=32, up_channels=96, input_size=Size(192, 128)),
+        model=ModelConfig(
+            backbone="resnet18", num_stages=2, stem_channels=32, up_channels=96, input_size=Size(192, 128)
+        ),
         supervision=SupervisionConfig(coarse_target="labelled", num_hard_keypoints=None, foreground_weight=15.0),
         data=DataConfig(
             train=(
@@ -50,7 +51,7 @@ def small_192x128() -> Recipe:
             ),
         ),
         train=TrainConfig(
-            iterations=12_500,
+            iterations=14_500,
             batch_size=32,
             learning_rate=1e-3,
             warmup_iterations=300,

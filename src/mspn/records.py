@@ -38,10 +38,14 @@ def check_box(box: Box, image: Size) -> None:
         ValueError: if a number is not finite, a side is not above zero, or the box does not touch the image.
     """
     if not all(math.isfinite(value) for value in box):
-        raise ValueError(f"box {_written(box)} has a number that is not finite; write [left, top, width, height] in pixels")
+        raise ValueError(
+            f"box {_written(box)} has a number that is not finite; write [left, top, width, height] in pixels"
+        )
     if box.width <= 0 or box.height <= 0:
         raise ValueError(f"box {_written(box)} is empty; width and height must be above 0 pixels")
-    outside = box.left >= image.width or box.top >= image.height or box.left + box.width <= 0 or box.top + box.height <= 0
+    outside = (
+        box.left >= image.width or box.top >= image.height or box.left + box.width <= 0 or box.top + box.height <= 0
+    )
     if outside:
         raise ValueError(
             f"box {_written(box)} lies outside the picture of {image.width}x{image.height} pixels;"
@@ -72,7 +76,9 @@ class Pose:
     keypoint_scores: Float[np.ndarray, " K"]
     """Heat-map value at each keypoint, clipped to 0..1."""
     score: float
-    """Box score times the mean of the raw keypoint scores (paper Sec. 4.2), for ranking."""
+    """Box score times the mean keypoint score, 0 to 1."""
+    ranking_score: float
+    """What average precision sorts by: box score times the mean of the raw, offset keypoint scores (SPEC 5.1)."""
     box: Box
     box_score: float
 

@@ -153,7 +153,9 @@ def find_skeleton(name: str) -> Skeleton:
     if name.startswith(_UNNAMED_PREFIX) and count.isdecimal():
         return unnamed_skeleton(int(count))
     if name not in SKELETONS:
-        raise ValueError(f"no skeleton {name!r}; there are {', '.join(SKELETONS)} and {_UNNAMED_PREFIX}N for any N keypoints")
+        raise ValueError(
+            f"no skeleton {name!r}; there are {', '.join(SKELETONS)} and {_UNNAMED_PREFIX}N for any N keypoints"
+        )
     return SKELETONS[name]
 
 

@@ -13,7 +13,7 @@ from rich.text import Text
 from mspn.cli.errors import fail, one_line_errors
 from mspn.config import Recipe, override
 from mspn.recipes import find_recipe
-from mspn.train.loop import TrainingDiverged, train
+from mspn.train.loop import train
 from mspn.train.state import RECIPE_FILE, load_recipe
 
 
@@ -28,11 +28,8 @@ def train_command(
     """Train a recipe and keep everything in a run folder."""
     with one_line_errors():
         resolved = _resolve(recipe, out, resume, settings or [])
-        try:
-            with _progress(resolved) as report:
-                weights = train(resolved, out, resume=resume, report=report)
-        except TrainingDiverged as error:
-            fail(str(error))
+        with _progress(resolved) as report:
+            weights = train(resolved, out, resume=resume, report=report)
     typer.echo(f"weights: {weights}")
 
 

@@ -42,14 +42,18 @@ def read_coco(annotations: Path, images: Path, skeleton: Skeleton) -> People:
         AnnotationError: if the file is no COCO keypoint file, or nobody in it has a usable box and keypoints.
     """
     content = read_json(annotations)
-    missing = [key for key in ("images", "annotations", "categories") if not isinstance(content, dict) or key not in content]
+    missing = [
+        key for key in ("images", "annotations", "categories") if not isinstance(content, dict) or key not in content
+    ]
     if missing:
         raise AnnotationError(f"{annotations} has no {missing[0]!r}; it must be a COCO keypoint file")
     file_names = {image["id"]: image["file_name"] for image in content["images"]}
     names = _category_keypoints(content["categories"], skeleton)
     rows = [row for row in content["annotations"] if not row.get("iscrowd") and row.get("keypoints") is not None]
     if not rows:
-        raise AnnotationError(f"{annotations} has no annotation with keypoints; a keypoint file is needed, not boxes only")
+        raise AnnotationError(
+            f"{annotations} has no annotation with keypoints; a keypoint file is needed, not boxes only"
+        )
     source = Skeleton("category", names, (0.0,) * len(names), (), ())
     keypoints = convert_keypoints(_keypoint_rows(rows, len(names), annotations), source, skeleton)
     unknown = [row["image_id"] for row in rows if row["image_id"] not in file_names]
@@ -113,6 +117,7 @@ def _keypoint_rows(rows: Sequence[dict[str, Any]], num_keypoints: int, path: Pat
     for row in rows:
         if len(row["keypoints"]) != 3 * num_keypoints:
             raise AnnotationError(
-                f"{path}: annotation {row.get('id')} has {len(row['keypoints'])} keypoint numbers, not 3 x {num_keypoints}"
+                f"{path}: annotation {row.get('id')} has {len(row['keypoints'])} keypoint numbers,"
+                f" not 3 x {num_keypoints}"
             )
     return np.array([row["keypoints"] for row in rows], np.float32).reshape(len(rows), num_keypoints, 3)

@@ -71,7 +71,9 @@ class SeededBatches(Sampler[list[Draw]]):
     The same seed gives the same batches, whatever the number of workers and wherever training resumes.
     """
 
-    def __init__(self, set_sizes: Sequence[int], weights: Sequence[float], batch_size: int, seed: int, start: int) -> None:
+    def __init__(
+        self, set_sizes: Sequence[int], weights: Sequence[float], batch_size: int, seed: int, start: int
+    ) -> None:
         self.set_sizes = set_sizes
         self.weights = weights
         self.batch_size = batch_size
@@ -118,4 +120,3 @@ def prepare_worker(_worker: int) -> None:
     """One thread each: workers that share cores with the network must not start thread pools of their own."""
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
-

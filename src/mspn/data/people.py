@@ -45,7 +45,9 @@ def merge(sets: Sequence[People]) -> People:
     offsets = np.cumsum([0] + [len(people.pictures) for people in sets[:-1]])
     return People(
         pictures=[picture for people in sets for picture in people.pictures],
-        picture_index=np.concatenate([people.picture_index + offset for people, offset in zip(sets, offsets, strict=True)]),
+        picture_index=np.concatenate(
+            [people.picture_index + offset for people, offset in zip(sets, offsets, strict=True)]
+        ),
         image_ids=np.concatenate([people.image_ids for people in sets]),
         annotation_ids=np.concatenate([people.annotation_ids for people in sets]),
         boxes=np.concatenate([people.boxes for people in sets]),

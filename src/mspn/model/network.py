@@ -1,5 +1,9 @@
 """The multi-stage pose network (paper Sec. 3)."""
 
+from collections.abc import Sequence
+from typing import cast
+
+import torch
 from torch import Tensor, nn
 
 from mspn.config import ModelConfig
@@ -31,8 +35,9 @@ class MSPN(nn.Module):
         super().__init__()
         self.config = config
         self.stem = Stem(config.stem_channels)
-        self.stages = nn.ModuleList(SingleStage(config) for _ in range(config.num_stages))
-        down_channels = self.stages[0].down.out_channels
+        stages = [SingleStage(config) for _ in range(config.num_stages)]
+        self.stages = cast("Sequence[SingleStage]", nn.ModuleList(stages))
+        down_channels = stages[0].down.out_channels
         self.links = nn.ModuleList(StageLink(config, down_channels) for _ in range(config.num_stages - 1))
         _initialise(self)
 
@@ -54,17 +59,22 @@ class MSPN(nn.Module):
 
     def final_heatmaps(self, crops: Tensor) -> Tensor:
         """(B, K, H/4, W/4) of the last stage's finest level, exactly as `forward` gives it; no other head runs."""
-        maps: Tensor = self.stages[-1].finest_heatmaps(self._stage_features(crops)[-1])
-        return maps
+        return self.stages[-1].finest_heatmaps(self._stage_features(crops)[-1])
 
     def _stage_features(self, crops: Tensor) -> list[StageFeatures]:
         _check_crops(crops)
         x = self.stem(crops)  # (B, C, H/4, W/4)
         outputs = [self.stages[0](x, [])]
-        for link, stage in zip(self.links, list(self.stages)[1:], strict=True):
+        for link, stage in zip(self.links, self.stages[1:], strict=True):
             x, injected = link(outputs[-1])
             outputs.append(stage(x, injected))
         return outputs
+
+
+def place(model: MSPN, device: torch.device) -> MSPN:
+    """Move a network to a device, its weights in channels-last memory, where convolutions are fastest."""
+    model = model.to(device)
+    return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]  # not in its stubs
 
 
 def _check_crops(crops: Tensor) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from torch import Tensor, nn
+from torch.nn import functional
 
 from mspn.model.blocks import ConvNorm, ConvNormReLU
 
@@ -17,10 +18,9 @@ class BasicBlock(nn.Module):
         self.conv1 = ConvNormReLU(in_channels, channels, 3, stride)
         self.conv2 = ConvNorm(channels, channels, 3)
         self.shortcut = _shortcut(in_channels, channels, stride)
-        self.relu = nn.ReLU(inplace=True)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.relu(self.conv2(self.conv1(x)) + self.shortcut(x))
+        return functional.relu(self.conv2(self.conv1(x)) + self.shortcut(x), inplace=True)
 
 
 class Bottleneck(nn.Module):
@@ -38,10 +38,9 @@ class Bottleneck(nn.Module):
         self.conv2 = ConvNormReLU(channels, channels, 3, stride)
         self.conv3 = ConvNorm(channels, out_channels, 1)
         self.shortcut = _shortcut(in_channels, out_channels, stride)
-        self.relu = nn.ReLU(inplace=True)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.relu(self.conv3(self.conv2(self.conv1(x))) + self.shortcut(x))
+        return functional.relu(self.conv3(self.conv2(self.conv1(x))) + self.shortcut(x), inplace=True)
 
 
 def _shortcut(in_channels: int, out_channels: int, stride: int) -> nn.Module:

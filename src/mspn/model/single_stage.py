@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from torch import Tensor, nn
+from torch.nn import functional
 
 from mspn.config import ModelConfig
 from mspn.model.blocks import ConvNorm, ConvNormReLU, resize
@@ -24,13 +25,12 @@ class UpUnit(nn.Module):
         super().__init__()
         self.lateral = ConvNorm(in_channels, channels, 1)
         self.from_coarser = None if is_coarsest else ConvNorm(channels, channels, 1)
-        self.relu = nn.ReLU(inplace=True)
 
     def forward(self, down: Tensor, coarser: Tensor | None) -> Tensor:
-        merged = self.lateral(down)
+        merged: Tensor = self.lateral(down)
         if self.from_coarser is not None and coarser is not None:
             merged = merged + self.from_coarser(resize(coarser, *down.shape[-2:]))
-        return self.relu(merged)
+        return functional.relu(merged, inplace=True)
 
 
 class Head(nn.Sequential):

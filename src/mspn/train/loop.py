@@ -13,7 +13,8 @@ from mspn.crop import normalise
 from mspn.data.dataset import CropDataset, Sample, SeededBatches, prepare_worker, read_training_sets
 from mspn.data.people import merge
 from mspn.loss import KeypointLabels, StageLosses, supervise
-from mspn.model.network import MSPN
+from mspn.model.network import MSPN, place
+from mspn.predict.runner import choose_device
 from mspn.train.metrics import EpochMetrics, MetricsLog
 from mspn.train.schedule import learning_rate
 from mspn.train.state import STATE_FILE, WEIGHTS_FILE, Progress, load_state, save_recipe, save_state
@@ -22,7 +23,7 @@ from mspn.weights.checkpoint import Header, save_weights
 logger = logging.getLogger(__name__)
 
 
-class TrainingDiverged(RuntimeError):
+class TrainingDivergedError(RuntimeError):
     """The loss is no number any more."""
 
 
@@ -44,7 +45,7 @@ def train(recipe: Recipe, run: Path, *, resume: bool, report: ReportIteration = 
 
     Raises:
         AnnotationError: for a data file that is missing or of no use.
-        TrainingDiverged: if the loss becomes infinite or no number; the last checkpoint is still there.
+        TrainingDivergedError: if the loss becomes infinite or no number; the last checkpoint is still there.
         ValueError: if the recipe has no data.
     """
     config = recipe.train
@@ -54,7 +55,7 @@ def train(recipe: Recipe, run: Path, *, resume: bool, report: ReportIteration = 
         torch.set_num_threads(config.threads)
     device = choose_device(config.device)
     torch.manual_seed(config.seed)
-    model = MSPN(recipe.model).to(device, memory_format=torch.channels_last)
+    model = place(MSPN(recipe.model), device)
     optimizer = torch.optim.Adam(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
     progress = Progress(0, 0.0)
     if resume and (run / STATE_FILE).is_file():
@@ -64,7 +65,9 @@ def train(recipe: Recipe, run: Path, *, resume: bool, report: ReportIteration = 
     save_recipe(run, recipe)
     log = MetricsLog(run, progress.iteration)
     weights = [config.weight for config in recipe.data.train]
-    batches = SeededBatches([len(people) for people in sets], weights, config.batch_size, config.seed, progress.iteration)
+    batches = SeededBatches(
+        [len(people) for people in sets], weights, config.batch_size, config.seed, progress.iteration
+    )
     loader = DataLoader(
         CropDataset(merge(sets), recipe),
         batch_sampler=batches,
@@ -85,7 +88,7 @@ def train(recipe: Recipe, run: Path, *, resume: bool, report: ReportIteration = 
         losses = _step(model, optimizer, batch, recipe, device)
         total = losses.total.item()
         if not torch.isfinite(losses.total):
-            raise TrainingDiverged(
+            raise TrainingDivergedError(
                 f"the loss is {total} at iteration {iteration}; the last checkpoint in {run} is intact:"
                 " lower train.learning_rate, then start again with --resume"
             )
@@ -100,13 +103,6 @@ def train(recipe: Recipe, run: Path, *, resume: bool, report: ReportIteration = 
             save_state(run / STATE_FILE, model, optimizer, Progress(iteration, time.monotonic() - began))
             save_weights(run / WEIGHTS_FILE, model, header)
     return run / WEIGHTS_FILE
-
-
-def choose_device(name: str) -> torch.device:
-    """The device of that name; "auto" is the GPU where there is one, else the CPU."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return torch.device(name)
 
 
 def _numbered(loader: DataLoader[Sample], done: int, last: int) -> Iterator[tuple[int, Sample]]:

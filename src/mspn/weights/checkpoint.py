@@ -1,8 +1,10 @@
 """Weights files: safetensors with a JSON header that says what they are."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -32,7 +34,7 @@ class Header(Settings):
     data: tuple[str, ...] = ()
     """Sets that it was trained on."""
     licence: str = ""
-    results: dict[str, float] = {}
+    results: Mapping[str, float] = MappingProxyType({})
     """Average precision by validation set."""
     notes: str = ""
 
@@ -79,7 +81,9 @@ def load_checkpoint(path: Path) -> Checkpoint:
         raise WeightsError(f"{path} {kind} tensor {name!r}; it does not fit its own header")
     for name, tensor in tensors.items():
         if tensor.shape != expected[name].shape:
-            raise WeightsError(f"{path}: tensor {name!r} is {tuple(tensor.shape)}, its header asks for {tuple(expected[name].shape)}")
+            raise WeightsError(
+                f"{path}: tensor {name!r} is {tuple(tensor.shape)}, its header asks for {tuple(expected[name].shape)}"
+            )
     model.load_state_dict(tensors)
     return Checkpoint(header, model.eval())
 

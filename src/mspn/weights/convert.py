@@ -154,7 +154,9 @@ def _units(config: ModelConfig) -> Iterator[_Unit]:
     """Every convolution of a network, as all three layouts name it."""
     yield _unit("stem.conv", "top.conv", "backbone.top.top.0")
     with torch.device("meta"):
-        names = [name.removesuffix(".conv.weight") for name in MSPN(config).state_dict() if name.endswith(".conv.weight")]
+        names = [
+            name.removesuffix(".conv.weight") for name in MSPN(config).state_dict() if name.endswith(".conv.weight")
+        ]
     for name in names:
         if match := re.fullmatch(r"stages\.(\d+)\.(.+)", name):
             yield from _stage_unit(name, int(match[1]), match[2])
@@ -212,8 +214,8 @@ def _find_tensors(content: Any, path: Path) -> dict[str, Tensor]:
     if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
         raise WeightsError(f"{path} holds no table of tensors; is it a checkpoint of MSPN or MMPose?")
     tensors = {}
-    for name, tensor in content.items():
-        name = re.sub(r"^keypoint_head\.", "head.", name.removeprefix("module."))
+    for key, tensor in content.items():
+        name = re.sub(r"^keypoint_head\.", "head.", key.removeprefix("module."))
         if not name.startswith("data_preprocessor."):
             tensors[name] = tensor
     return tensors
@@ -223,10 +225,17 @@ def _read_config(tensors: Mapping[str, Tensor], layout: Layout, path: Path) -> M
     """Shape of the network, read off its tensors."""
     if layout == "official":
         stage_name, block = r"stage(\d+)\.", "stage0.downsample.layer1.0.conv_bn_relu{}.conv.weight"
-        stem, lateral, head = "top.conv.conv.weight", "stage0.upsample.up1.u_skip.conv.weight", "stage0.upsample.up4.res_conv2.conv.weight"
+        stem, lateral, head = (
+            "top.conv.conv.weight",
+            "stage0.upsample.up1.u_skip.conv.weight",
+            "stage0.upsample.up4.res_conv2.conv.weight",
+        )
         aggregation = "stage0.upsample.up1.skip1.conv.weight"
     else:
-        stage_name, block = r"backbone\.multi_stage_mspn\.(\d+)\.", "backbone.multi_stage_mspn.0.downsample.layer1.0.conv{}.weight"
+        stage_name, block = (
+            r"backbone\.multi_stage_mspn\.(\d+)\.",
+            "backbone.multi_stage_mspn.0.downsample.layer1.0.conv{}.weight",
+        )
         stem, head = "backbone.top.top.0.conv.weight", "head.predict_layers.3.conv_layers.1.conv.weight"
         lateral = "backbone.multi_stage_mspn.0.upsample.up1.in_skip.conv.weight"
         aggregation = "backbone.multi_stage_mspn.0.upsample.up1.out_skip1.conv.weight"

@@ -1,0 +1,30 @@
+# Everything runs in .venv, which is made when it is missing or when the dependencies changed.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check format
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: .venv/.installed  ## predict the people in the sample pictures, print them, draw them into demo/
+	$(BIN)/mspn predict src/mspn/assets/sample --out demo --save json,images
+
+test: .venv/.installed  ## run the test suite
+	$(BIN)/python -m pytest
+
+check: .venv/.installed  ## lint, formatting, types, layers of imports
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: .venv/.installed  ## format the code and mend what the linter can mend
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+.venv/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install -c constraints.txt -e '.[dev]'
+	@touch $@

@@ -1,0 +1,103 @@
+"""mspn evaluate: COCO's average precision of a network, or of any system's results file."""
+
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.box import SIMPLE
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from mspn.cli.errors import SOME_FAILED, fail, one_line_errors
+from mspn.cli.options import BatchOption, DeviceOption, PrecisionName, PrecisionOption
+from mspn.config import PROTOCOLS
+from mspn.evaluate.average_precision import average_precision, read_results
+from mspn.evaluate.evaluator import Predictions, predict_people
+from mspn.evaluate.report import Protocol, Report, write_report
+from mspn.predict.estimator import PoseEstimator
+from mspn.skeleton import COCO_17
+from mspn.weights.checkpoint import read_header
+from mspn.weights.models import find_weights
+
+
+class ProtocolName(str, Enum):
+    """Named test settings."""
+
+    FAITHFUL = "faithful"
+    MMPOSE = "mmpose"
+
+
+def evaluate_command(
+    annotations: Annotated[Path, typer.Option(help="COCO keypoint file with the truth.")],
+    model: Annotated[str | None, typer.Option(help="Name of a model, or a weights file.")] = None,
+    images: Annotated[Path | None, typer.Option(help="Folder of the pictures.")] = None,
+    results: Annotated[Path | None, typer.Option(help="Score this COCO results file instead of a model.")] = None,
+    boxes: Annotated[
+        Path | None, typer.Option(help="Detected boxes; without it the labelled ones, with score 1.")
+    ] = None,
+    protocol: Annotated[
+        ProtocolName | None, typer.Option(help="Padding, filter and decoder; without it those of the weights.")
+    ] = None,
+    flip: Annotated[bool, typer.Option(help="Average with the mirrored crop.")] = True,
+    out: Annotated[Path | None, typer.Option(help="Folder for report.json and results.json.")] = None,
+    device: DeviceOption = "auto",
+    precision: PrecisionOption = PrecisionName.FLOAT32,
+    batch: BatchOption = 32,
+) -> None:
+    """Measure average precision on labelled people."""
+    with one_line_errors():
+        if results is not None:
+            rows = read_results(results, COCO_17)
+            stats = average_precision(annotations, rows, COCO_17)
+            settings = Protocol(annotations=str(annotations), boxes=f"results file {results}", num_boxes=len(rows))
+            report = Report(model=str(results), stats=stats, protocol=settings)
+        else:
+            if model is None or images is None:
+                fail("give --model and --images, or --results to score a results file")
+            test = PROTOCOLS[protocol.value] if protocol else read_header(find_weights(model)).recipe.test
+            test = test.model_copy(update={"flip": flip})
+            estimator = PoseEstimator(model, device=device, precision=precision.value, batch_size=batch, test=test)
+            predictions = _predict(estimator, annotations, images, boxes)
+            rows = predictions.rows
+            report = Report(
+                model=model,
+                stats=average_precision(annotations, rows, estimator.recipe.keypoint_table),
+                protocol=Protocol(
+                    annotations=str(annotations),
+                    boxes=str(boxes) if boxes else "ground truth",
+                    num_boxes=predictions.num_boxes,
+                    failed=predictions.failed,
+                    test=test,
+                    input_size=estimator.recipe.model.input_size,
+                    precision=estimator.precision,
+                ),
+            )
+        if out is not None:
+            write_report(out, report, rows)
+    _show(report)
+    if out is not None:
+        typer.echo(f"report: {out / 'report.json'}")
+    if report.protocol.failed:
+        typer.echo(f"{report.protocol.failed} pictures or boxes could not be used, see above", err=True)
+        raise typer.Exit(SOME_FAILED)
+
+
+def _predict(estimator: PoseEstimator, annotations: Path, images: Path, boxes: Path | None) -> Predictions:
+    console = Console(stderr=True)
+    with Progress(console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task("estimating", total=None)
+        return predict_people(
+            estimator, annotations, images, boxes, lambda done, total: bar.update(task, completed=done, total=total)
+        )
+
+
+def _show(report: Report) -> None:
+    table = Table(*report.stats, box=SIMPLE, padding=0, collapse_padding=True)
+    table.add_row(*(f"{value:.3f}" for value in report.stats.values()))
+    Console().print(table)
+    protocol = report.protocol
+    typer.echo(f"boxes: {protocol.boxes} ({protocol.num_boxes})")
+    if protocol.test is not None:
+        typer.echo("protocol: " + ", ".join(f"{name} {value}" for name, value in protocol.test.model_dump().items()))

@@ -1,0 +1,111 @@
+"""mspn predict: keypoints of the people in pictures."""
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import track
+from rich.table import Table
+
+from mspn.cli.errors import SOME_FAILED, fail, one_line_errors
+from mspn.cli.options import BatchOption, DeviceOption, ModelOption, PrecisionName, PrecisionOption
+from mspn.detect.boxes_file import BoxesFile
+from mspn.detect.protocol import Detector
+from mspn.detect.whole_picture import WholePicture
+from mspn.predict.estimator import PoseEstimator
+from mspn.predict.pipeline import PictureResult, find_pictures, predict_pictures
+from mspn.predict.writers import WRITERS, ImageWriter
+from mspn.weights.checkpoint import read_header
+from mspn.weights.models import find_weights
+
+_DETECTORS = ("none",)
+_MOST_ROWS = 20
+
+
+def predict_command(
+    sources: Annotated[list[str], typer.Argument(help="Pictures, or folders of pictures.")],
+    model: ModelOption = "default",
+    detector: Annotated[str, typer.Option(help="What finds people: none takes each picture for one person.")] = "none",
+    threshold: Annotated[float, typer.Option(min=0, max=1, help="Boxes with a lower score are left out.")] = 0.3,
+    boxes: Annotated[Path | None, typer.Option(help="Boxes file, in place of a detector.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("predictions"),
+    save: Annotated[str, typer.Option(help=f"What to write, of {','.join(WRITERS)}.")] = "json",
+    device: DeviceOption = "auto",
+    precision: PrecisionOption = PrecisionName.AUTO,
+    batch: BatchOption = 32,
+    flip: Annotated[
+        bool, typer.Option(help="Average with the mirrored crop: twice the work, a little more exact.")
+    ] = True,
+) -> None:
+    """Find the keypoints of the people in pictures."""
+    with one_line_errors():
+        chosen = [_checked_writer(name) for name in save.split(",")]
+        paths = find_pictures(sources)
+        test = read_header(find_weights(model)).recipe.test
+        estimator = PoseEstimator(
+            model,
+            _make_detector(detector, boxes),
+            device=device,
+            precision=precision.value,
+            batch_size=batch,
+            threshold=threshold,
+            test=test.model_copy(update={"flip": flip}),
+        )
+        results, drawn = _run(estimator, paths, out, chosen)
+    _show(results)
+    typer.echo(f"results: {out}")
+    if drawn:
+        typer.echo(f"drawn pictures: {drawn}")
+    if any(result.problems for result in results):
+        raise typer.Exit(SOME_FAILED)
+
+
+def _run(
+    estimator: PoseEstimator, paths: list[Path], out: Path, chosen: list[str]
+) -> tuple[list[PictureResult], Path | None]:
+    """Predict and write; what is written stays, whatever happens. Results are returned without their pixels."""
+    results = []
+    console = Console(stderr=True)
+    with ExitStack() as stack:
+        writers = [WRITERS[name](out) for name in chosen]
+        for writer in writers:
+            stack.callback(writer.close)
+        predicted = predict_pictures(estimator, paths)
+        for result in track(predicted, "predicting", len(paths), console=console, disable=not console.is_terminal):
+            for problem in result.problems:
+                typer.echo(f"skipped: {problem}", err=True)
+            for writer in writers:
+                writer.write(result)
+            results.append(PictureResult(result.source, None, result.poses, result.problems))
+    folders = [writer.folder for writer in writers if isinstance(writer, ImageWriter)]
+    return results, folders[0] if folders else None
+
+
+def _make_detector(name: str, boxes: Path | None) -> Detector:
+    if boxes is not None:
+        return BoxesFile(boxes)
+    if name not in _DETECTORS:
+        fail(f"no detector {name!r}; there are {', '.join(_DETECTORS)}, or give --boxes FILE")
+    return WholePicture()
+
+
+def _checked_writer(name: str) -> str:
+    if name not in WRITERS:
+        fail(f"--save {name!r}: there are {', '.join(WRITERS)}")
+    return name
+
+
+def _show(results: list[PictureResult]) -> None:
+    table = Table("picture", "people", "best score")
+    for result in results[:_MOST_ROWS]:
+        best = f"{result.poses[0].score:.2f}" if result.poses else "-"
+        table.add_row(escape(result.source), str(len(result.poses)), best)
+    if len(results) > _MOST_ROWS:
+        table.add_row(f"... and {len(results) - _MOST_ROWS} more", "", "")
+    Console().print(table)
+    failed = sum(bool(result.problems) for result in results)
+    people = sum(len(result.poses) for result in results)
+    typer.echo(f"{len(results)} pictures, {people} people" + (f", {failed} pictures with problems" if failed else ""))

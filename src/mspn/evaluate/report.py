@@ -1,0 +1,45 @@
+"""What an evaluation found, and under which protocol."""
+
+import json
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mspn.config import Settings, TestConfig
+from mspn.files import write_text
+
+
+class Protocol(Settings):
+    """Everything that must agree before two numbers are compared."""
+
+    annotations: str
+    boxes: str
+    """"ground truth", or the file that they came from."""
+    num_boxes: int | None = None
+    failed: int = 0
+    """Pictures and boxes that could not be used."""
+    test: TestConfig | None = None
+    """None where a results file of another system was scored."""
+    input_size: tuple[int, int] | None = None
+    """Crop height and width in pixels."""
+    precision: str | None = None
+    engine: str = "pycocotools"
+
+
+class Report(Settings):
+    """An evaluation's outcome."""
+
+    model: str
+    stats: dict[str, float]
+    """COCO's ten numbers, 0 to 1."""
+    protocol: Protocol
+
+
+def write_report(folder: Path, report: Report, results: list[dict[str, Any]]) -> None:
+    """Write `report.json` and the scored COCO results, `results.json`."""
+    versions = {"mspn": version("mspn"), "torch": torch.__version__, "pycocotools": version("pycocotools")}
+    content = report.model_dump() | {"versions": versions}
+    write_text(folder / "report.json", json.dumps(content, indent=2) + "\n")
+    write_text(folder / "results.json", json.dumps(results) + "\n")

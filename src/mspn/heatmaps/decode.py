@@ -1,0 +1,114 @@
+"""From heat maps to keypoints (paper Sec. 4.2)."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn import functional
+
+from mspn.config import TestConfig
+from mspn.heatmaps.targets import gaussian_profile
+
+_QUARTER = 0.25
+_SAME_CELL = 1e-3
+
+
+class Decoded(NamedTuple):
+    """Keypoints of a batch of people."""
+
+    keypoints_heatmap: Float[Tensor, "B K 2"]
+    """(x, y) in heat-map coordinates, see `mspn.geometry`."""
+    scores: Float[Tensor, "B K"]
+    """Heat-map value at the keypoint, about 0 to 1; neither clipped nor offset."""
+
+
+def average_mirrored(
+    heatmaps: Float[Tensor, "B K H W"], of_mirrored_crops: Float[Tensor, "B K H W"], mirror_order: Sequence[int]
+) -> Float[Tensor, "B K H W"]:
+    """Average with the maps of the mirrored crops, turned back and left and right swapped.
+
+    No shift by a cell is needed: mirroring a crop maps its cells exactly onto each other.
+    """
+    return (heatmaps + of_mirrored_crops.flip(-1)[:, list(mirror_order)]) / 2
+
+
+def decode(heatmaps: Float[Tensor, "B K H W"], config: TestConfig) -> Decoded:
+    """Find each map's keypoint, finer than a cell.
+
+    Args:
+        heatmaps: peak 1, already averaged with the mirrored ones.
+        config: Gaussian filter and rule for the offset within a cell.
+
+    Source: SPEC 5.1 ("released") and 5.2 ("mmpose").
+    """
+    filtered = gaussian_filter(heatmaps, config.blur_kernel)
+    return _decode_released(heatmaps, filtered) if config.decoder == "released" else _decode_mmpose(heatmaps, filtered)
+
+
+def gaussian_filter(heatmaps: Float[Tensor, "B K H W"], kernel_size: int) -> Float[Tensor, "B K H W"]:
+    """Blur with a Gaussian of odd width in cells, zeros outside the map; width 1 changes nothing."""
+    if kernel_size == 1:
+        return heatmaps
+    profile = gaussian_profile(kernel_size).tolist()
+    total = profile[0] + 2 * sum(profile[1:])
+    weights = [height / total for height in profile]
+    rows = _filter_along_width(heatmaps, weights)
+    return _filter_along_width(rows.transpose(-1, -2), weights).transpose(-1, -2)
+
+
+def _filter_along_width(maps: Tensor, weights: Sequence[float]) -> Tensor:
+    width, radius = maps.shape[-1], len(weights) - 1
+    padded = functional.pad(maps, (radius, radius))
+    # Both sides are added before they are weighted, so that symmetric peaks stay exactly symmetric.
+    filtered = maps * weights[0]
+    for distance, weight in enumerate(weights[1:], start=1):
+        left = padded[..., radius - distance : radius - distance + width]
+        right = padded[..., radius + distance : radius + distance + width]
+        filtered = filtered + (left + right) * weight
+    return filtered
+
+
+def _decode_released(heatmaps: Tensor, filtered: Tensor) -> Decoded:
+    """A quarter cell from the highest cell toward the second highest, wherever that is."""
+    height, width = heatmaps.shape[-2:]
+    flat = filtered.flatten(2)
+    highest = _first_maximum(flat)
+    second = _first_maximum(flat.scatter(2, highest.unsqueeze(-1), 0.0))
+    cells = _cell_coordinates(highest, width)
+    toward = _cell_coordinates(second, width) - cells
+    distance = toward.norm(dim=-1, keepdim=True)
+    points = cells + torch.where(distance > _SAME_CELL, _QUARTER * toward / distance.clamp(min=_SAME_CELL), 0.0)
+    points = torch.minimum(points.clamp(min=0), points.new_tensor([width - 1, height - 1]))
+    nearest = points.round().long()
+    index = nearest[..., 1] * width + nearest[..., 0]
+    return Decoded(points, heatmaps.flatten(2).gather(2, index.unsqueeze(-1)).squeeze(-1))
+
+
+def _decode_mmpose(heatmaps: Tensor, filtered: Tensor) -> Decoded:
+    """A quarter cell along each axis toward the higher neighbour; outer cells stay at their corner, as in MMPose."""
+    height, width = heatmaps.shape[-2:]
+    flat = filtered.flatten(2)
+    highest = _first_maximum(flat)
+    x, y = highest % width, highest // width
+    inside = (x > 1) & (x < width - 1) & (y > 1) & (y < height - 1)
+
+    def value(dx: int, dy: int) -> Tensor:
+        index = (y + dy).clamp(0, height - 1) * width + (x + dx).clamp(0, width - 1)
+        return flat.gather(2, index.unsqueeze(-1)).squeeze(-1)
+
+    slope = torch.stack([value(1, 0) - value(-1, 0), value(0, 1) - value(0, -1)], dim=-1)
+    offset = torch.where(inside.unsqueeze(-1), _QUARTER * slope.sign(), -0.5)
+    return Decoded(_cell_coordinates(highest, width) + offset, heatmaps.flatten(2).amax(-1))
+
+
+def _first_maximum(flat: Float[Tensor, "B K N"]) -> Int[Tensor, "B K"]:
+    """Index of the maximum, the first in raster order where several are equal, on every device."""
+    positions = torch.arange(flat.shape[-1], device=flat.device)
+    is_maximum = flat == flat.amax(-1, keepdim=True)
+    return torch.where(is_maximum, positions, flat.shape[-1] - 1).amin(-1)
+
+
+def _cell_coordinates(index: Int[Tensor, "B K"], width: int) -> Float[Tensor, "B K 2"]:
+    return torch.stack([index % width, index // width], dim=-1).float()

@@ -1,0 +1,98 @@
+"""The fast path from crops to the last heat maps."""
+
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from mspn.crop import normalise
+from mspn.model.network import MSPN, place
+from mspn.weights.models import build_model, load_model
+
+Precision = Literal["auto", "float32", "bfloat16"]
+
+
+class Runner:
+    """A network ready to answer: RGB uint8 crops (B, H, W, 3) in, float32 heat maps (B, K, H/4, W/4) out."""
+
+    def __init__(self, model: MSPN, device: torch.device, precision: Precision) -> None:
+        self.device = device
+        self.precision: Precision = _fastest_precision(device) if precision == "auto" else precision
+        self._model = place(model.eval(), device)
+
+    @torch.inference_mode()
+    def __call__(self, crops: UInt8[Tensor, "B H W 3"] | UInt8[np.ndarray, "B H W 3"]) -> Float[Tensor, "B K h w"]:
+        """Heat maps of the last stage's finest level, peak 1, on the runner's device.
+
+        Raises:
+            ValueError: if the crops are not uint8 (B, H, W, 3) with multiples of 32 for H and W.
+        """
+        crops = torch.as_tensor(crops)
+        if crops.ndim != 4 or crops.shape[-1] != 3 or crops.dtype != torch.uint8:
+            raise ValueError(f"crops must be uint8 (B, H, W, 3), not {crops.dtype} {tuple(crops.shape)}")
+        pixels = normalise(crops.to(self.device))
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
+            heatmaps = self._model.final_heatmaps(pixels)
+        return heatmaps.float()
+
+
+def load_runner(
+    model: str | Path = "default",
+    engine: Literal["auto", "torch"] = "auto",
+    precision: Precision = "auto",
+    threads: int | None = None,
+    random_weights: bool = False,
+) -> Runner:
+    """Load a network for speed; see `Runner`.
+
+    Args:
+        model: name or weights file.
+        engine: what computes; torch is the only one so far.
+        precision: "auto" takes bfloat16 where the processor computes with it, else float32.
+        threads: CPU threads of the whole process; None leaves torch's choice.
+        random_weights: build the named network untrained, for timings.
+
+    Raises:
+        WeightsError: if there are no such weights.
+        ValueError: for an unknown engine or precision.
+    """
+    if engine not in ("auto", "torch"):
+        raise ValueError(f"no engine {engine!r}; there are auto, torch")
+    if precision not in ("auto", "float32", "bfloat16"):
+        raise ValueError(f"no precision {precision!r}; there are auto, float32, bfloat16")
+    if threads is not None:
+        torch.set_num_threads(threads)
+    network = build_model(str(model)) if random_weights else load_model(model)
+    return Runner(network, choose_device("auto"), precision)
+
+
+def choose_device(name: str) -> torch.device:
+    """The device of that name; "auto" is the GPU where there is one, else the CPU.
+
+    Raises:
+        ValueError: if torch knows no such device or this machine has none.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ValueError(f"no device {name!r}; write auto, cpu, cuda or cuda:1") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"device {name!r} is asked for, but torch finds no GPU here; use --device cpu")
+    return device
+
+
+def _fastest_precision(device: torch.device) -> Precision:
+    if device.type == "cuda":
+        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
+    return "bfloat16" if _cpu_computes_bfloat16() else "float32"
+
+
+def _cpu_computes_bfloat16() -> bool:
+    # torch has no public question for this; older and other builds lack the private ones.
+    questions = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
+    return any(getattr(torch.cpu, question, lambda: False)() for question in questions)

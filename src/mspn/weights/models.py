@@ -1,0 +1,60 @@
+"""Networks by name: which ones there are, and where their weights lie."""
+
+import difflib
+from pathlib import Path
+
+from mspn.model.network import MSPN
+from mspn.recipes import RECIPES, find_recipe
+from mspn.weights.checkpoint import Checkpoint, WeightsError, load_checkpoint
+
+_ASSETS = Path(__file__).parent.parent / "assets"
+EMBEDDED = {"mspn-small": _ASSETS / "mspn-small.safetensors"}
+"""Networks whose weights are part of the package."""
+ALIASES = {"default": "mspn-small"}
+
+
+def find_weights(model: str | Path) -> Path:
+    """The weights file of a model: a name of `mspn models list`, or a file.
+
+    Raises:
+        WeightsError: if there is no such file, or a network of that name but no weights of it.
+    """
+    name = ALIASES.get(str(model), str(model))
+    if name in EMBEDDED:
+        return EMBEDDED[name]
+    if Path(name).is_file():
+        return Path(name)
+    if name in RECIPES:
+        raise WeightsError(
+            f"there are no weights of {name} in this version; train it (`mspn train {name} --out RUN`), give the"
+            " path of a weights file, or convert a published checkpoint (`mspn models convert`)"
+        )
+    close = difflib.get_close_matches(name, [*EMBEDDED, *ALIASES, *RECIPES], n=1)
+    hint = f"did you mean {close[0]!r}?" if close else "see `mspn models list`"
+    raise WeightsError(f"no weights file at {name} and no model of that name; {hint}")
+
+
+def load_named(model: str | Path) -> Checkpoint:
+    """Load a model by name or file, with its header; errors as in `find_weights` and `load_checkpoint`."""
+    return load_checkpoint(find_weights(model))
+
+
+def load_model(model: str | Path = "default") -> MSPN:
+    """Load a trained network in eval mode, by name or file.
+
+    `model(crops)` takes normalised RGB crops (B, 3, H, W) and gives stages x levels of (B, K, H/4, W/4), finest
+    level first, peak 1; `model.final_heatmaps(crops)` gives the last stage's finest level alone.
+
+    Raises:
+        WeightsError: if there are no such weights; random ones never take their place.
+    """
+    return load_named(model).model
+
+
+def build_model(name: str) -> MSPN:
+    """Build an untrained network of a named recipe, with random weights.
+
+    Raises:
+        ValueError: naming close ones, if there is no such recipe.
+    """
+    return MSPN(find_recipe(ALIASES.get(name, name)).model)

@@ -1,0 +1,53 @@
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from mspn.files import replacing, write_text
+
+
+def test_the_written_file_takes_the_place_of_the_old_one(tmp_path: Path):
+    path = tmp_path / "report.json"
+    path.write_text("old")
+
+    with replacing(path) as temporary:
+        temporary.write_text("new")
+        assert path.read_text() == "old"
+
+    assert path.read_text() == "new"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["report.json"]
+
+
+def test_an_error_while_writing_leaves_the_old_file_and_nothing_else(tmp_path: Path):
+    path = tmp_path / "report.json"
+    path.write_text("old")
+
+    with pytest.raises(RuntimeError, match="halfway"), replacing(path) as temporary:
+        temporary.write_text("ne")
+        raise RuntimeError("halfway")
+
+    assert path.read_text() == "old"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["report.json"]
+
+
+def test_the_temporary_file_keeps_the_suffix(tmp_path: Path):
+    with replacing(tmp_path / "drawn.png") as temporary:
+        assert temporary.suffix == ".png"
+        assert temporary.parent == tmp_path
+
+
+def test_missing_folders_are_made(tmp_path: Path):
+    write_text(tmp_path / "runs" / "one" / "recipe.json", "é\n")
+
+    assert (tmp_path / "runs" / "one" / "recipe.json").read_bytes() == "é\n".encode()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no permission bits")
+def test_a_new_file_may_be_read_by_whom_a_plain_file_may(tmp_path: Path):
+    plain = tmp_path / "plain"
+    plain.write_text("")
+
+    write_text(tmp_path / "ours", "")
+
+    assert stat.S_IMODE((tmp_path / "ours").stat().st_mode) == stat.S_IMODE(plain.stat().st_mode)
