@@ -45,6 +45,12 @@ def golden_pipeline() -> dict[str, Any]:
     return figures
 
 
+def golden_decode() -> dict[str, Any]:
+    """What the released code decodes from its own label maps, in a box of 180x240 around (320.5, 240.25)."""
+    figures: dict[str, Any] = json.loads((_FIXTURES / "golden_decode.json").read_text(encoding="utf-8"))
+    return figures
+
+
 def golden_network(num_stages: int) -> MSPN:
     """The network with the golden weights, in eval mode."""
     config = ModelConfig(num_stages=num_stages)

@@ -114,7 +114,7 @@ def test_a_cell_is_at_the_middle_of_its_four_crop_pixels():
     np.testing.assert_array_equal(crop_to_heatmap(points_crop), cells)
 
 
-@given(x_crop=st.floats(0, 191.99, width=32))
+@given(x_crop=st.integers(0, 192 * 16 - 1).map(lambda sixteenths: sixteenths / 16))
 def test_the_nearest_cell_of_a_crop_pixel_is_a_quarter_of_it_rounded_down(x_crop: float):
     x_heatmap = float(crop_to_heatmap(np.array([x_crop, 0.0]))[0])
 

@@ -42,6 +42,7 @@ def test_a_pose_lists_its_keypoints_by_name():
         keypoints_image=np.array([[1.5, 2.5], [3.0, 4.0]]),
         keypoint_scores=np.array([0.25, 0.75]),
         score=0.5,
+        ranking_score=1.0,
         box=Box(0, 0, 10, 10),
         box_score=1.0,
     )

@@ -5,10 +5,10 @@ Defaults are the released code's where paper and code differ; docs/paper-to-code
 
 import difflib
 from collections.abc import Sequence
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from mspn.records import Size
 from mspn.skeleton import Skeleton, find_skeleton
@@ -71,7 +71,7 @@ class SupervisionConfig(Settings):
     """Each pixel's error is weighted by 1 + foreground_weight * target; helps small data off the all-zero answer."""
 
     @model_validator(mode="after")
-    def _check_kernels(self) -> Self:
+    def _check_kernels(self) -> "SupervisionConfig":
         if len(self.kernel_sizes) != 5 or any(size < 3 or size % 2 == 0 for size in self.kernel_sizes):
             raise ValueError(f"kernel_sizes must be five odd numbers from 3 on, not {list(self.kernel_sizes)}")
         return self
@@ -95,7 +95,7 @@ class AugmentationConfig(Settings):
 
 
 RELEASED_AUGMENTATION = AugmentationConfig()
-"""The released code's, its half-body coin mended (SPEC 4.2: it drew a normal number where a uniform one was meant)."""
+"""The released code's, its half-body coin mended: it drew a normal number where a uniform one was meant."""
 
 PAPER_AUGMENTATION = AugmentationConfig(
     base_padding=1.0,
@@ -116,6 +116,9 @@ NO_AUGMENTATION = AugmentationConfig(
     rotation_probability=0.0,
     mirror_probability=0.0,
 )
+
+AUGMENTATIONS = {"released": RELEASED_AUGMENTATION, "paper": PAPER_AUGMENTATION, "none": NO_AUGMENTATION}
+"""Names that `augmentation` may be set to."""
 
 
 class PeopleSetConfig(Settings):
@@ -162,7 +165,7 @@ class TrainConfig(Settings):
 
 
 class TestConfig(Settings):
-    """From heat maps to scored poses (paper Sec. 4.2 and SPEC 5)."""
+    """From heat maps to scored poses (paper Sec. 4.2 and the released code)."""
 
     padding: tuple[float, float] = (1.09, 1.135)
     """Factors on a box's width and height before it is fitted to the crop's shape."""
@@ -198,8 +201,17 @@ class Recipe(Settings):
     def keypoint_table(self) -> Skeleton:
         return find_skeleton(self.skeleton)
 
+    @field_validator("augmentation", mode="before")
+    @classmethod
+    def _find_augmentation(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        if value not in AUGMENTATIONS:
+            raise ValueError(f"no augmentation {value!r}; there are {', '.join(AUGMENTATIONS)}")
+        return AUGMENTATIONS[value]
+
     @model_validator(mode="after")
-    def _check_skeleton(self) -> Self:
+    def _check_skeleton(self) -> "Recipe":
         if self.model.num_keypoints != len(self.keypoint_table.keypoints):
             raise ValueError(
                 f"model.num_keypoints is {self.model.num_keypoints}, but skeleton {self.skeleton} has"

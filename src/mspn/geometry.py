@@ -60,13 +60,13 @@ class CropFrame:
         """Affine matrix from crop to image pixels, the exact inverse of `image_to_crop`."""
         matrix = self.image_to_crop
         linear = np.linalg.inv(matrix[:, :2])
-        inverse: np.ndarray = np.column_stack([linear, -linear @ matrix[:, 2]])
-        return inverse
+        return np.column_stack([linear, -linear @ matrix[:, 2]])
 
 
 def transform_points(points: Float[np.ndarray, "*N 2"], matrix: Float[np.ndarray, "2 3"]) -> Float[np.ndarray, "*N 2"]:
     """Apply an affine matrix to (x, y) points."""
-    return points @ matrix[:, :2].T + matrix[:, 2]
+    transformed: np.ndarray = points @ matrix[:, :2].T + matrix[:, 2]
+    return transformed
 
 
 def crop_to_heatmap(points: Points) -> Points:

@@ -39,7 +39,7 @@ class StageLosses(NamedTuple):
 def kernel_size_at(config: SupervisionConfig, *, stage: int, num_stages: int, level: int) -> int:
     """Width in cells of the target bumps at a stage and level (0 is the finest of four).
 
-    Stages before the last use the four widest kernels, the last stage the next narrower ones (SPEC 3.2).
+    Stages before the last use the four widest kernels, the last stage the next narrower ones.
     """
     is_finer = config.finer_last_stage and stage == num_stages - 1
     return config.kernel_sizes[3 - level + is_finer]

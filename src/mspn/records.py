@@ -78,7 +78,7 @@ class Pose:
     score: float
     """Box score times the mean keypoint score, 0 to 1."""
     ranking_score: float
-    """What average precision sorts by: box score times the mean of the raw, offset keypoint scores (SPEC 5.1)."""
+    """What average precision sorts by: box score times the mean of the raw, offset keypoint scores."""
     box: Box
     box_score: float
 

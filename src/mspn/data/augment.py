@@ -29,7 +29,7 @@ def augment_frame(
         skeleton: of the keypoints.
         rng: the only source of chance; the same state gives the same frame.
 
-    Source: the released code's order: padding, half body, scale, rotation, mirror (SPEC 4.2).
+    Source: the released code's order: padding, half body, scale, rotation, mirror.
     """
     half = half_body_box(keypoints_image, config, skeleton, rng)
     if half is not None:

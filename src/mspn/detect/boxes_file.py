@@ -38,13 +38,16 @@ class BoxesFile:
             ) from error
 
     def detect(self, picture: Picture) -> list[Detection]:
-        return self.find(Path(picture.source).name)
+        return self.find(picture.source)
 
     def find(self, file_name: str, image_id: int | None = None) -> list[Detection]:
-        """Detections of a picture, by file name or by COCO's number (which may be the name without its suffix)."""
-        stem = Path(file_name).stem
+        """Detections of a picture.
+
+        Looked up by path, with and without its leading folders, then by COCO's number, which may be the name's stem.
+        """
+        parts, stem = Path(file_name).parts, Path(file_name).stem
         number = image_id if image_id is not None else int(stem) if stem.isdecimal() else None
-        for key in (file_name, stem, str(number)):
+        for key in (*("/".join(parts[first:]) for first in range(len(parts))), stem, str(number)):
             if key in self._detections:
                 return self._detections[key]
         return []
@@ -60,11 +63,11 @@ def _read_rows(content: Any) -> Iterator[tuple[str, Detection]]:
         names = {image["id"]: image["file_name"] for image in content["images"]}
         for row in content["annotations"]:
             if not row.get("iscrowd") and row.get("category_id", _PERSON) == _PERSON:
-                yield Path(names[row["image_id"]]).name, _detection(row["bbox"])
+                yield names[row["image_id"]], _detection(row["bbox"])
     else:
         for name, rows in content.items():
             for row in rows:
-                yield Path(name).name, _detection(row)
+                yield name, _detection(row)
 
 
 def _detection(numbers: list[float]) -> Detection:

@@ -41,7 +41,7 @@ def decode(heatmaps: Float[Tensor, "B K H W"], config: TestConfig) -> Decoded:
         heatmaps: peak 1, already averaged with the mirrored ones.
         config: Gaussian filter and rule for the offset within a cell.
 
-    Source: SPEC 5.1 ("released") and 5.2 ("mmpose").
+    Source: the released code ("released") and MMPose's Megvii heat-map codec ("mmpose").
     """
     filtered = gaussian_filter(heatmaps, config.blur_kernel)
     return _decode_released(heatmaps, filtered) if config.decoder == "released" else _decode_mmpose(heatmaps, filtered)
@@ -54,14 +54,15 @@ def gaussian_filter(heatmaps: Float[Tensor, "B K H W"], kernel_size: int) -> Flo
     profile = gaussian_profile(kernel_size).tolist()
     total = profile[0] + 2 * sum(profile[1:])
     weights = [height / total for height in profile]
-    rows = _filter_along_width(heatmaps, weights)
-    return _filter_along_width(rows.transpose(-1, -2), weights).transpose(-1, -2)
+    # In float64, rounded at the end: neighbours of a symmetric peak stay exactly equal, and the tie between them goes
+    # to the first in raster order, as in the released code.
+    rows = _filter_along_width(heatmaps.double(), weights)
+    return _filter_along_width(rows.transpose(-1, -2), weights).transpose(-1, -2).float()
 
 
 def _filter_along_width(maps: Tensor, weights: Sequence[float]) -> Tensor:
     width, radius = maps.shape[-1], len(weights) - 1
     padded = functional.pad(maps, (radius, radius))
-    # Both sides are added before they are weighted, so that symmetric peaks stay exactly symmetric.
     filtered = maps * weights[0]
     for distance, weight in enumerate(weights[1:], start=1):
         left = padded[..., radius - distance : radius - distance + width]

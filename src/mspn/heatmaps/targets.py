@@ -7,7 +7,7 @@ from torch import Tensor
 from mspn.records import Size
 
 # 1-D profiles from the centre outwards, before scaling to peak 1. Source: OpenCV's fixed Gaussian kernels for
-# "sigma 0", which the released code asks for (SPEC 3.1); wider kernels follow its formula for sigma.
+# "sigma 0", which the released code asks for; wider kernels follow its formula for sigma.
 _FIXED_PROFILES = {
     3: (2, 1),
     5: (6, 4, 1),

@@ -7,7 +7,7 @@ from torch.nn import functional
 class ConvNorm(nn.Sequential):
     """Convolution (no bias) and batch norm; `ConvNormReLU` adds a ReLU.
 
-    Source: SPEC 1.1. The released code has a bias too, which the batch norm makes needless; conversion folds it.
+    Source: the released code. It has a bias too, which the batch norm makes needless; conversion folds it.
     """
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int, stride: int = 1) -> None:

@@ -26,7 +26,7 @@ class BasicBlock(nn.Module):
 class Bottleneck(nn.Module):
     """1x1, 3x3, 1x1 convolutions around a shortcut; ResNet-50 and deeper.
 
-    The stride is on the 3x3 convolution, as in the released code; the paper's costs fit the first 1x1 (SPEC 1.8).
+    The stride is on the 3x3 convolution, as in the released code; the paper's costs fit the first 1x1.
     """
 
     expansion = 4

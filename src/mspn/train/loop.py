@@ -75,7 +75,7 @@ def train(recipe: Recipe, run: Path, *, resume: bool, report: ReportIteration = 
         worker_init_fn=prepare_worker,
         pin_memory=device.type == "cuda",
     )
-    header = Header(recipe=recipe, data=tuple(Path(people.annotations).parent.name for people in recipe.data.train))
+    header = Header(recipe=recipe, data=tuple(people.annotations for people in recipe.data.train))
 
     model.train()
     meter = _EpochMeter(config.batch_size)

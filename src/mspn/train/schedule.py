@@ -9,7 +9,7 @@ _WARMUP_START = 0.1
 def learning_rate(iteration: int, config: TrainConfig) -> float:
     """Rate of an iteration, 1 for the first: a linear climb from a tenth, then a linear fall to 0 at the last.
 
-    Source: the released code (SPEC 6), which steps the schedule before the optimiser. Its rate grows with the number
+    Source: the released code, which steps the schedule before the optimiser. Its rate grows with the number
     of GPUs, each 32 people; ours with the batch, which is the same.
     """
     peak = config.learning_rate * config.batch_size / _REFERENCE_BATCH

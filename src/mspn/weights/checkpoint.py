@@ -1,14 +1,12 @@
 """Weights files: safetensors with a JSON header that says what they are."""
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import torch
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -34,7 +32,7 @@ class Header(Settings):
     data: tuple[str, ...] = ()
     """Sets that it was trained on."""
     licence: str = ""
-    results: Mapping[str, float] = MappingProxyType({})
+    results: dict[str, float] = Field(default_factory=dict)
     """Average precision by validation set."""
     notes: str = ""
 

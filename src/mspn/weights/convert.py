@@ -1,4 +1,4 @@
-"""Conversion between our tensors and those of the released code and of MMPose (SPEC 2)."""
+"""Conversion between our tensors and those of the released code and of MMPose."""
 
 import re
 from collections import OrderedDict

@@ -1,0 +1,193 @@
+import json
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from typer.testing import CliRunner, Result
+
+from mspn.cli.app import app
+from tests.drawn_people import write_drawn_set
+from tests.trained import overfitted
+
+
+def _run(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def _error(result: Result) -> str:
+    """The one line that a refused command prints."""
+    assert result.exit_code == 2, result.output
+    (line,) = result.stderr.strip().splitlines()
+    assert line.startswith("error: ")
+    return line
+
+
+def test_predict_writes_every_kind_of_result(tmp_path: Path):
+    folder, weights = overfitted()
+
+    result = _run(
+        *("predict", folder / "images", "--model", weights, "--boxes", folder / "annotations.json"),
+        *("--out", tmp_path, "--save", "json,coco,csv,images"),
+    )
+
+    assert result.exit_code == 0, result.output
+    assert "4 pictures, 8 people" in result.stdout
+    assert f"drawn pictures: {tmp_path / 'images'}" in result.stdout
+    assert len(json.loads((tmp_path / "predictions.json").read_text())) == 4
+    assert len(json.loads((tmp_path / "coco.json").read_text())) == 8
+    assert len((tmp_path / "predictions.csv").read_text().splitlines()) == 1 + 8 * 17
+    assert len(list((tmp_path / "images").iterdir())) == 4
+
+
+def test_one_bad_picture_among_many_is_reported_skipped_and_ends_with_exit_code_1(tmp_path: Path):
+    folder, weights = overfitted()
+    shutil.copytree(folder / "images", tmp_path / "in")
+    (tmp_path / "in" / "000000000002.png").write_text("no picture")
+
+    result = _run("predict", tmp_path / "in", "--model", weights, "--out", tmp_path / "out")
+
+    assert result.exit_code == 1
+    assert "skipped: " in result.stderr
+    assert "000000000002.png is not a picture that can be read" in result.stderr
+    assert len(json.loads((tmp_path / "out" / "predictions.json").read_text())) == 3
+
+
+def test_what_was_predicted_is_kept_when_a_later_picture_breaks_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    folder, weights = overfitted()
+    calls = []
+
+    def full_disk(path: str, pixels: np.ndarray) -> bool:
+        calls.append(path)
+        return len(calls) < 3 and real_imwrite(path, pixels)
+
+    real_imwrite = cv2.imwrite
+    monkeypatch.setattr("cv2.imwrite", full_disk)
+
+    result = _run("predict", folder / "images", "--model", weights, "--out", tmp_path, "--save", "images,json")
+
+    assert "is there room on the disk?" in _error(result)
+    assert len(list((tmp_path / "images").iterdir())) == 2
+    assert len(json.loads((tmp_path / "predictions.json").read_text())) == 2
+
+
+def test_predict_refuses_bad_input_with_one_line(tmp_path: Path):
+    folder, weights = overfitted()
+    picture = folder / "images" / "000000000001.png"
+    not_json = tmp_path / "boxes.json"
+    not_json.write_text("{")
+
+    assert "no picture or folder at nowhere.jpg" in _error(_run("predict", "nowhere.jpg", "--model", weights))
+    assert "no weights file at missing.safetensors" in _error(_run("predict", picture, "--model", "missing.safetensors"))
+    assert "did you mean 'mspn-small'?" in _error(_run("predict", picture, "--model", "mspn-smal"))
+    assert "there are no weights of mspn-2" in _error(_run("predict", picture, "--model", "mspn-2"))
+    assert "there are json, coco, csv, images" in _error(_run("predict", picture, "--model", weights, "--save", "xml"))
+    assert "no detector 'yolo'; there are none" in _error(
+        _run("predict", picture, "--model", weights, "--detector", "yolo")
+    )
+    assert "is not JSON" in _error(_run("predict", picture, "--model", weights, "--boxes", not_json))
+    assert "no device 'gpu'" in _error(_run("predict", picture, "--model", weights, "--device", "gpu"))
+
+
+def test_evaluate_writes_the_ten_numbers_and_their_protocol(tmp_path: Path):
+    folder, weights = overfitted()
+
+    result = _run(
+        *("evaluate", "--model", weights, "--annotations", folder / "annotations.json"),
+        *("--images", folder / "images", "--out", tmp_path, "--no-flip"),
+    )
+
+    assert result.exit_code == 0, result.output
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert list(report["stats"]) == ["AP", "AP50", "AP75", "APM", "APL", "AR", "AR50", "AR75", "ARM", "ARL"]
+    assert report["stats"]["AP"] > 0.85
+    assert report["protocol"]["boxes"] == "ground truth"
+    assert report["protocol"]["test"]["flip"] is False
+    assert report["protocol"]["test"]["padding"] == [1.09, 1.135]
+    assert len(json.loads((tmp_path / "results.json").read_text())) == 8
+
+
+def test_evaluate_scores_the_results_file_that_it_wrote_the_same(tmp_path: Path):
+    folder, weights = overfitted()
+    annotations = folder / "annotations.json"
+    _run("evaluate", "--model", weights, "--annotations", annotations, "--images", folder / "images", "--out", tmp_path)
+
+    again = _run(
+        "evaluate", "--results", tmp_path / "results.json", "--annotations", annotations, "--out", tmp_path / "again"
+    )
+
+    assert again.exit_code == 0, again.output
+    first = json.loads((tmp_path / "report.json").read_text())["stats"]
+    assert json.loads((tmp_path / "again" / "report.json").read_text())["stats"] == first
+
+
+def test_evaluate_refuses_bad_input_with_one_line(tmp_path: Path):
+    folder, weights = overfitted()
+    annotations, images = folder / "annotations.json", folder / "images"
+    boxes_only = tmp_path / "instances.json"
+    content = json.loads(annotations.read_text())
+    content["annotations"] = [
+        {key: row[key] for key in ("id", "image_id", "bbox", "area")} for row in content["annotations"]
+    ]
+    boxes_only.write_text(json.dumps(content))
+
+    assert "give --model and --images, or --results" in _error(_run("evaluate", "--annotations", annotations))
+    assert "has no annotation with keypoints; a keypoint file is needed" in _error(
+        _run("evaluate", "--model", weights, "--annotations", boxes_only, "--images", images)
+    )
+    assert "no file at missing.json" in _error(
+        _run("evaluate", "--model", weights, "--annotations", "missing.json", "--images", images)
+    )
+
+
+def test_train_runs_a_recipe_resumes_it_and_guards_the_run_folder(tmp_path: Path):
+    write_drawn_set(tmp_path / "set", num_pictures=2)
+    run = tmp_path / "run"
+    small = [
+        *("--set", f"data.root={tmp_path}", "--set", "data.workers=0", "--set", "train.batch_size=2"),
+        *("--set", "data.train=[{annotations: set/annotations.json, images: set/images}]"),
+        *("--set", "model.stem_channels=8", "--set", "model.up_channels=8", "--set", "train.precision=float32"),
+    ]
+
+    first = _run("train", "mspn-small", "--out", run, *small, "--set", "train.iterations=2")
+    again = _run("train", "mspn-small", "--out", run)
+    longer = _run("train", "mspn-small", "--out", run, "--resume", "--set", "train.iterations=3")
+
+    assert first.exit_code == 0, first.output
+    assert f"weights: {run / 'weights.safetensors'}" in first.stdout
+    assert "already holds a run; add --resume" in _error(again)
+    assert longer.exit_code == 0, longer.output
+    assert [line.split(",")[1] for line in (run / "metrics.csv").read_text().splitlines()] == ["iteration", "1", "2", "3"]
+    assert "holds a run of mspn-small, not of mspn-1" in _error(_run("train", "mspn-1", "--out", run, "--resume"))
+
+
+def test_train_refuses_unknown_recipes_and_settings_naming_close_ones(tmp_path: Path):
+    out = ("--out", tmp_path / "run")
+
+    assert "no recipe 'mspn-smal'; did you mean mspn-small" in _error(_run("train", "mspn-smal", *out))
+    assert "no setting 'batchsize' in TrainConfig; did you mean 'batch_size'?" in _error(
+        _run("train", "mspn-small", *out, "--set", "train.batchsize=8")
+    )
+    assert "no file at nowhere/lspet_train/annotations.json" in _error(
+        _run("train", "mspn-small", *out, "--set", "data.root=nowhere")
+    )
+
+
+def test_models_lists_shows_and_converts(tmp_path: Path):
+    _, weights = overfitted()
+
+    shown = _run("models", "show", weights)
+    there = _run("models", "convert", weights, tmp_path / "theirs.pth", "--to", "mmpose")
+    back = _run("models", "convert", tmp_path / "theirs.pth", tmp_path / "back.safetensors", "--half")
+
+    assert "mspn-4-384x288" in _run("models", "list").stdout
+    assert json.loads(shown.stdout)["recipe"]["name"] == "tiny"
+    assert there.exit_code == 0, there.output
+    assert "2 stages of resnet18, 17 keypoints" in back.stdout
+    assert "--half is for --to mspn only" in _error(
+        _run("models", "convert", weights, tmp_path / "x.pth", "--to", "official", "--half")
+    )
+    assert "no checkpoint at nowhere.pth" in _error(_run("models", "convert", "nowhere.pth", tmp_path / "x.safetensors"))

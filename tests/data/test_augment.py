@@ -1,0 +1,169 @@
+import numpy as np
+import pytest
+
+from mspn.config import NO_AUGMENTATION, PAPER_AUGMENTATION, RELEASED_AUGMENTATION, AugmentationConfig
+from mspn.data.augment import augment_frame, half_body_box
+from mspn.geometry import CropFrame
+from mspn.records import Box, Size
+from mspn.skeleton import COCO_17
+from tests.golden import golden_pipeline
+
+SIZE = Size(256, 192)
+BOX = Box(100, 50, 90, 120)  # already 3 : 4
+NOBODY = np.zeros((17, 3))
+ALWAYS_HALF = RELEASED_AUGMENTATION.model_copy(update={"half_body_probability": 1.0})
+
+
+def body(upper: int, lower: int) -> np.ndarray:
+    """A person with some labelled keypoints of each half: upper ones within (0, 0) to (12, 24), lower ones below 100."""
+    keypoints = np.zeros((17, 3))
+    for index in range(upper):
+        keypoints[index] = (index, 2 * index, 2)
+    for index in range(13, 13 + lower):
+        keypoints[index] = (3 * index, 100 + index, 1)
+    return keypoints
+
+
+def draw_frames(config: AugmentationConfig, keypoints: np.ndarray = NOBODY, count: int = 500) -> list[CropFrame]:
+    rng = np.random.default_rng(21)
+    return [augment_frame(BOX, keypoints, SIZE, config, COCO_17, rng) for _ in range(count)]
+
+
+def draw_halves(config: AugmentationConfig, keypoints: np.ndarray, count: int = 500) -> list[str]:
+    """Which half each of many draws takes."""
+    rng = np.random.default_rng(22)
+    boxes = [half_body_box(keypoints, config, COCO_17, rng) for _ in range(count)]
+    return ["whole" if box is None else "upper" if box.top < 100 else "lower" for box in boxes]
+
+
+def test_without_augmentation_the_frame_is_the_boxs():
+    frame = draw_frames(NO_AUGMENTATION, count=1)[0]
+
+    assert frame == CropFrame((145, 110), 90, SIZE)
+
+
+def test_the_same_state_gives_the_same_frame():
+    first, second = (
+        augment_frame(BOX, body(13, 4), SIZE, RELEASED_AUGMENTATION, COCO_17, np.random.default_rng(5)) for _ in range(2)
+    )
+
+    assert first == second
+
+
+def test_released_scales_reach_from_the_padded_box_to_the_widest_padding():
+    widths = np.array([frame.width_image for frame in draw_frames(RELEASED_AUGMENTATION, count=4000)])
+
+    # 90 wide, padded by 1.05 and up to 1.6 (or 1.8 in height, which the fit turns into width), then 0.6 to 1.
+    assert widths.min() > 90 * 1.05 * 0.6
+    assert widths.max() < 90 * 1.05 * 1.8
+    assert widths.min() < 90 * 1.05 * 0.6 * 1.1
+    assert widths.max() > 90 * 1.05 * 1.8 * 0.9
+
+
+def test_the_papers_scales_are_0_7_to_1_35():
+    widths = np.array([frame.width_image for frame in draw_frames(PAPER_AUGMENTATION, count=4000)])
+
+    assert 90 * 0.7 <= widths.min() < 90 * 0.71
+    assert 90 * 1.34 < widths.max() <= 90 * 1.35
+
+
+@pytest.mark.parametrize(("config", "share"), [(RELEASED_AUGMENTATION, 0.5), (PAPER_AUGMENTATION, 1.0)])
+def test_rotations_reach_45_degrees_to_both_sides(config: AugmentationConfig, share: float):
+    degrees = np.array([frame.rotation_degrees for frame in draw_frames(config, count=4000)])
+
+    turned = degrees[degrees != 0]
+    # Of 4000 draws the share is within 0.04: five standard deviations of a fair coin.
+    assert len(turned) / 4000 == pytest.approx(share, abs=0.04)
+    assert -45 <= turned.min() < -44
+    assert 44 < turned.max() <= 45
+    assert turned.mean() == pytest.approx(0, abs=3)
+
+
+def test_half_of_the_frames_are_mirrored():
+    mirrored = [frame.mirrored for frame in draw_frames(RELEASED_AUGMENTATION, count=4000)]
+
+    assert np.mean(mirrored) == pytest.approx(0.5, abs=0.04)
+
+
+def test_the_center_stays_unless_the_body_is_halved():
+    assert {frame.center_image for frame in draw_frames(RELEASED_AUGMENTATION)} == {(145, 110)}
+
+
+def test_the_golden_half_body_is_around_the_labelled_keypoints_of_the_legs():
+    golden = golden_pipeline()["half_body"]
+    keypoints = np.column_stack([golden["keypoints_image"], np.full(17, 2)])
+    rng = np.random.default_rng(23)
+
+    boxes = {half_body_box(keypoints, ALWAYS_HALF, COCO_17, rng) for _ in range(20)}
+
+    # Upper or lower; the released code drew the lower one, then padded it at random and fitted it to 3 : 4.
+    lower = next(box for box in boxes if box.center == pytest.approx(golden["center_image"], abs=1e-3))
+    width, height = (200 * scale for scale in golden["scale"])
+    assert len(boxes) == 2
+    assert width / height == pytest.approx(0.75)
+    assert 1 <= height / lower.height <= 1.8
+    assert lower.width <= width
+
+
+def test_a_half_body_frame_is_centered_on_the_half_and_drops_the_base_padding():
+    config = AugmentationConfig(
+        half_body_probability=1, random_padding=(0, 0), base_padding=2, scale=(1, 1), rotation_probability=0
+    )
+
+    frames = draw_frames(config, body(13, 0), count=20)
+
+    # The upper half alone: 12 wide, 24 high around (6, 12); three quarters of 24 is 18.
+    assert {frame.center_image for frame in frames} == {(6, 12)}
+    assert {frame.width_image for frame in frames} == {18}
+
+
+def test_a_fair_coin_chooses_the_half():
+    halves = draw_halves(ALWAYS_HALF, body(13, 4), count=4000)
+
+    assert halves.count("whole") == 0
+    # The released code's coin fell to the upper half in 69 of 100 cases.
+    assert halves.count("upper") / 4000 == pytest.approx(0.5, abs=0.04)
+
+
+def test_three_of_ten_are_halved_in_the_released_code():
+    halves = draw_halves(RELEASED_AUGMENTATION, body(13, 4), count=4000)
+
+    assert halves.count("whole") / 4000 == pytest.approx(0.7, abs=0.04)
+
+
+@pytest.mark.parametrize(
+    ("upper", "lower", "expected"),
+    [
+        (3, 0, {"whole"}),  # three labelled keypoints are too few
+        (4, 0, {"upper"}),
+        (4, 3, {"upper"}),  # a half needs more than three
+        (3, 4, {"lower"}),
+        (4, 4, {"upper", "lower"}),
+        (3, 3, {"upper"}),  # neither half has enough: the upper one serves, as in the released code
+        (2, 3, {"whole"}),  # two keypoints make no box
+    ],
+)
+def test_a_half_with_too_few_keypoints_gives_way_to_the_other(upper: int, lower: int, expected: set[str]):
+    assert set(draw_halves(ALWAYS_HALF, body(upper, lower), count=50)) == expected
+
+
+@pytest.mark.parametrize(("upper", "lower", "expected"), [(8, 0, {"whole"}), (9, 0, {"upper"}), (6, 3, {"upper", "lower"})])
+def test_the_paper_halves_people_with_more_than_eight_keypoints(upper: int, lower: int, expected: set[str]):
+    assert set(draw_halves(PAPER_AUGMENTATION, body(upper, lower), count=50)) == expected
+
+
+def test_unlabelled_keypoints_do_not_widen_a_half():
+    keypoints = body(6, 0)
+    keypoints[12] = (900, 900, 0)
+
+    box = half_body_box(keypoints, ALWAYS_HALF, COCO_17, np.random.default_rng(1))
+
+    # Keypoints (0, 0), (1, 2) ... (5, 10).
+    assert box == Box(0, 0, 5, 10)
+
+
+def test_keypoints_on_one_line_make_no_half():
+    keypoints = np.zeros((17, 3))
+    keypoints[:6] = [(5, y, 2) for y in range(6)]
+
+    assert half_body_box(keypoints, ALWAYS_HALF, COCO_17, np.random.default_rng(1)) is None

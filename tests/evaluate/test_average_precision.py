@@ -1,0 +1,98 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mspn.data.coco import AnnotationError
+from mspn.evaluate.average_precision import STATS, average_precision, read_results
+from mspn.skeleton import COCO_17
+from tests.drawn_people import write_drawn_set
+
+
+def _truth_as_results(annotations: Path, shift: float = 0.0) -> list[dict[str, Any]]:
+    rows = json.loads(annotations.read_text())["annotations"]
+    moved = [[value + shift * (index % 3 == 0) for index, value in enumerate(row["keypoints"])] for row in rows]
+    return [
+        {"image_id": row["image_id"], "category_id": 1, "keypoints": keypoints, "score": 0.9}
+        for row, keypoints in zip(rows, moved, strict=True)
+    ]
+
+
+def test_the_truth_itself_scores_one(tmp_path: Path):
+    annotations = write_drawn_set(tmp_path / "set", num_pictures=2, people_per_picture=2)
+
+    stats = average_precision(annotations, _truth_as_results(annotations), COCO_17)
+
+    # The figures are of medium size (under 96 x 96 pixels of area): there is no large person to find.
+    assert stats == dict.fromkeys(STATS, 1.0) | {"APL": -1.0, "ARL": -1.0}
+
+
+def test_half_the_people_found_is_half_the_recall(tmp_path: Path):
+    annotations = write_drawn_set(tmp_path / "set", num_pictures=4)
+
+    stats = average_precision(annotations, _truth_as_results(annotations)[:2], COCO_17)
+
+    # Precision 1 up to a recall of 0.5: 51 of COCO's 101 recall points.
+    assert stats["AR"] == pytest.approx(0.5)
+    assert stats["AP"] == pytest.approx(51 / 101)
+
+
+def test_nothing_found_scores_zero(tmp_path: Path):
+    annotations = write_drawn_set(tmp_path / "set", num_pictures=1)
+
+    assert average_precision(annotations, [], COCO_17) == dict.fromkeys(STATS, 0.0)
+
+
+def test_a_shift_costs_most_at_the_strict_thresholds(tmp_path: Path):
+    annotations = write_drawn_set(tmp_path / "set", num_pictures=2)
+
+    stats = average_precision(annotations, _truth_as_results(annotations, shift=5.0), COCO_17)
+
+    assert stats["AP50"] == 1.0
+    assert stats["AP"] < 1.0
+
+
+def _changed(tmp_path: Path, change: Any) -> Path:
+    annotations = write_drawn_set(tmp_path / "set", num_pictures=1)
+    content = json.loads(annotations.read_text())
+    change(content)
+    annotations.write_text(json.dumps(content))
+    return annotations
+
+
+def test_truth_without_what_is_needed_is_refused(tmp_path: Path):
+    for number, (change, message) in enumerate(
+        [
+            (lambda content: content.pop("images"), "has no 'images'"),
+            (lambda content: content["annotations"][0].pop("area"), "annotation 1 has no area"),
+            (lambda content: content["annotations"][0].pop("keypoints"), "annotation 1 has no keypoints"),
+        ]
+    ):
+        with pytest.raises(AnnotationError, match=message):
+            average_precision(_changed(tmp_path / str(number), change), [], COCO_17)
+
+
+def test_results_of_a_picture_that_the_truth_does_not_have_are_refused(tmp_path: Path):
+    annotations = write_drawn_set(tmp_path / "set", num_pictures=1)
+    (row,) = _truth_as_results(annotations)
+
+    with pytest.raises(AnnotationError, match="results of image_id 99, which is not among the images"):
+        average_precision(annotations, [row | {"image_id": 99}], COCO_17)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({}, "is no COCO results list"),
+        ([{"image_id": 1, "category_id": 1, "score": 1}], "row 0 has no 'keypoints'"),
+        ([{"image_id": 1, "category_id": 1, "score": 1, "keypoints": [1, 2]}], "row 0 must have 51 finite"),
+        ([{"image_id": 1, "category_id": 1, "score": 1, "keypoints": [float("nan")] * 51}], "row 0 must have 51 finite"),
+    ],
+)
+def test_results_files_of_another_form_are_refused(tmp_path: Path, content: Any, message: str):
+    path = tmp_path / "results.json"
+    path.write_text(json.dumps(content))
+
+    with pytest.raises(AnnotationError, match=message):
+        read_results(path, COCO_17)

@@ -1,0 +1,76 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from mspn import PoseEstimator
+from mspn.data.coco import AnnotationError
+from mspn.evaluate.average_precision import average_precision
+from mspn.evaluate.evaluator import predict_people
+from mspn.skeleton import COCO_17
+from tests.drawn_people import write_drawn_set
+from tests.trained import overfitted
+
+
+def _estimator() -> PoseEstimator:
+    return PoseEstimator(overfitted()[1], precision="float32", batch_size=5)
+
+
+def test_eight_people_learned_by_heart_are_found_again():
+    folder, _ = overfitted()
+
+    predictions = predict_people(_estimator(), folder / "annotations.json", folder / "images", None)
+
+    assert (predictions.num_boxes, predictions.failed) == (8, 0)
+    stats = average_precision(folder / "annotations.json", predictions.rows, COCO_17)
+    assert stats["AP"] >= 0.9
+
+
+def test_results_are_sorted_by_picture_and_falling_score():
+    folder, _ = overfitted()
+
+    rows = predict_people(_estimator(), folder / "annotations.json", folder / "images", None).rows
+
+    keys = [(row["image_id"], -row["score"]) for row in rows]
+    assert keys == sorted(keys)
+    assert {row["category_id"] for row in rows} == {1}
+
+
+def test_a_boxes_file_takes_the_place_of_the_labelled_boxes(tmp_path: Path):
+    folder, _ = overfitted()
+    boxes = tmp_path / "boxes.json"
+    boxes.write_text(json.dumps({"000000000003.png": [[20, 10, 80, 130, 0.4], [0, 0, 240, 160, 0.01]]}))
+
+    predictions = predict_people(_estimator(), folder / "annotations.json", folder / "images", boxes)
+
+    assert [row["image_id"] for row in predictions.rows] == [3, 3]
+    assert predictions.num_boxes == 2
+
+
+def test_boxes_for_other_pictures_are_refused(tmp_path: Path):
+    folder, _ = overfitted()
+    boxes = tmp_path / "boxes.json"
+    boxes.write_text(json.dumps({"elsewhere.png": [[20, 10, 80, 130, 0.4]]}))
+
+    with pytest.raises(AnnotationError, match="has no box for any picture"):
+        predict_people(_estimator(), folder / "annotations.json", folder / "images", boxes)
+
+
+def test_pictures_and_boxes_of_no_use_are_counted_and_the_others_done(tmp_path: Path):
+    annotations = write_drawn_set(tmp_path / "set", num_pictures=3)
+    (tmp_path / "set" / "images" / "000000000002.png").write_bytes(b"")
+    content = json.loads(annotations.read_text())
+    content["annotations"][2]["bbox"] = [5000, 5000, 10, 10]
+    annotations.write_text(json.dumps(content))
+
+    predictions = predict_people(_estimator(), annotations, tmp_path / "set" / "images", None)
+
+    assert [row["image_id"] for row in predictions.rows] == [1]
+    assert predictions.failed == 2
+
+
+def test_a_missing_folder_of_pictures_is_named(tmp_path: Path):
+    annotations = write_drawn_set(tmp_path / "set", num_pictures=1)
+
+    with pytest.raises(FileNotFoundError, match="no folder of pictures at .*elsewhere; --images must name it"):
+        predict_people(_estimator(), annotations, tmp_path / "elsewhere", None)

@@ -1,0 +1,117 @@
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from mspn.config import FAITHFUL_TEST, MMPOSE_TEST
+from mspn.geometry import CropFrame, heatmap_to_crop, transform_points
+from mspn.heatmaps.decode import average_mirrored, decode, gaussian_filter
+from mspn.records import Size
+from mspn.skeleton import COCO_17
+from tests.golden import golden_decode, golden_pipeline
+
+
+def _maps(*cells: tuple[int, int, float], size: Size = Size(8, 6)) -> torch.Tensor:
+    """One map with the given (x, y, value) cells, zero elsewhere."""
+    maps = torch.zeros(1, 1, *size)
+    for x, y, value in cells:
+        maps[0, 0, y, x] = value
+    return maps
+
+
+def _released_label_maps() -> torch.Tensor:
+    """The golden keypoints' maps as the released code draws them: blurred with mirrored borders, then peak 1."""
+    figures = golden_pipeline()["targets"]
+    maps = np.zeros((1, 17, 64, 48), np.float32)
+    for index, ((x, y), visibility) in enumerate(zip(figures["keypoints_crop"], figures["visibility"], strict=True)):
+        if visibility > 0:
+            maps[0, index, int(y / 4), int(x / 4)] = 1
+            maps[0, index] = cv2.GaussianBlur(maps[0, index], (5, 5), 0)
+            maps[0, index] /= maps[0, index].max()
+    return torch.from_numpy(maps)
+
+
+def test_decoded_points_and_scores_equal_the_released_codes():
+    figures = golden_decode()
+    frame = CropFrame(center_image=(320.5, 240.25), width_image=180.0, size=Size(256, 192))
+
+    decoded = decode(_released_label_maps(), FAITHFUL_TEST)
+
+    keypoints_image = transform_points(heatmap_to_crop(decoded.keypoints_heatmap[0]).numpy(), frame.crop_to_image)
+    np.testing.assert_allclose(keypoints_image, figures["keypoints_image"], atol=1e-4)
+    np.testing.assert_allclose(decoded.scores[0] + 0.5, figures["ranking_scores"], atol=1e-6)
+
+
+def test_mirrored_maps_turned_back_peak_where_the_released_code_has_them():
+    maps = _released_label_maps()
+
+    turned = average_mirrored(torch.zeros_like(maps), maps, COCO_17.mirror_order)
+
+    assert turned.flatten(2).argmax(-1)[0].tolist() == golden_decode()["mirrored_back_argmax"]
+
+
+def test_averaging_a_map_with_its_own_mirror_image_changes_nothing():
+    random = torch.Generator().manual_seed(3)
+    maps = torch.rand(2, 17, 8, 6, generator=random)
+
+    averaged = average_mirrored(maps, maps.flip(-1)[:, COCO_17.mirror_order], COCO_17.mirror_order)
+
+    torch.testing.assert_close(averaged, maps)
+
+
+def test_the_filter_spreads_a_cell_by_the_binomial_weights():
+    # Weights of a width of 5: 1 4 6 4 1 over 16, in both directions.
+    filtered = gaussian_filter(_maps((3, 4, 1.0)), 5)
+
+    torch.testing.assert_close(filtered[0, 0, 4, 1:6], torch.tensor([1.0, 4.0, 6.0, 4.0, 1.0]) * 6 / 256)
+    torch.testing.assert_close(filtered[0, 0, 2, 3], torch.tensor(6.0 / 256))
+    assert filtered[0, 0, 4, 0] == 0
+
+
+def test_mass_that_the_filter_moves_over_the_edge_is_lost():
+    filtered = gaussian_filter(_maps((0, 4, 1.0)), 5)
+
+    # Columns 0, 1, 2 keep 6 + 4 + 1 of 16.
+    torch.testing.assert_close(filtered.sum(), torch.tensor(11 / 16))
+
+
+def test_a_filter_of_width_one_changes_nothing():
+    maps = _maps((3, 4, 0.7))
+
+    assert gaussian_filter(maps, 1) is maps
+
+
+def test_the_point_moves_a_quarter_cell_along_the_line_to_the_second_highest_cell():
+    # From (1, 1) to (4, 5) the unit vector is (3, 4) / 5; a quarter of it is (0.15, 0.2).
+    unfiltered = FAITHFUL_TEST.model_copy(update={"blur_kernel": 1})
+
+    decoded = decode(_maps((1, 1, 0.9), (4, 5, 0.5)), unfiltered)
+
+    torch.testing.assert_close(decoded.keypoints_heatmap[0, 0], torch.tensor([1.15, 1.2]))
+    assert decoded.scores.item() == pytest.approx(0.9)
+
+
+def test_mmpose_moves_a_quarter_cell_along_each_axis():
+    unfiltered = MMPOSE_TEST.model_copy(update={"blur_kernel": 1})
+
+    decoded = decode(_maps((3, 4, 0.9), (4, 4, 0.5), (3, 3, 0.2)), unfiltered)
+
+    torch.testing.assert_close(decoded.keypoints_heatmap[0, 0], torch.tensor([3.25, 3.75]))
+
+
+@pytest.mark.parametrize(("x", "y"), [(1, 4), (0, 4), (5, 4), (3, 1), (3, 7)])
+def test_mmpose_leaves_points_in_the_outer_cells_at_the_cells_corner(x: int, y: int):
+    # MMPose writes 4 x there instead of 4 x + 2: half a cell to the left and up.
+    decoded = decode(_maps((x, y, 0.9), (2, 2, 0.1)), MMPOSE_TEST.model_copy(update={"blur_kernel": 1}))
+
+    torch.testing.assert_close(decoded.keypoints_heatmap[0, 0], torch.tensor([x - 0.5, y - 0.5]))
+
+
+def test_points_stay_on_the_map():
+    # The second highest cell pulls left and up, out of the corner cell.
+    negative = torch.full((1, 1, 8, 6), -1.0)
+    negative[0, 0, 0, 0] = 0.5
+
+    decoded = decode(negative, FAITHFUL_TEST.model_copy(update={"blur_kernel": 1}))
+
+    assert (decoded.keypoints_heatmap >= 0).all()

@@ -1,0 +1,113 @@
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from mspn import PoseEstimator
+from mspn.config import FAITHFUL_TEST
+from mspn.data.coco import read_coco
+from mspn.detect.protocol import Picture
+from mspn.images import read_picture
+from mspn.records import Box, Detection
+from mspn.skeleton import COCO_17
+from tests.trained import overfitted
+
+
+class _TrueBoxes:
+    """A detector that knows the answer for the drawn set's first picture."""
+
+    def __init__(self, score: float = 0.8) -> None:
+        folder, _ = overfitted()
+        people = read_coco(folder / "annotations.json", folder / "images", COCO_17)
+        self.picture = people.pictures[0]
+        self.truth = people.keypoints_image[people.picture_index == 0, :, :2]
+        self._boxes = [Box(*box) for box in people.boxes[people.picture_index == 0].tolist()]
+        self._score = score
+
+    def detect(self, picture: Picture) -> list[Detection]:
+        return [Detection(box, self._score) for box in self._boxes]
+
+
+def test_poses_lie_on_the_people_in_image_pixels_with_names():
+    detector = _TrueBoxes()
+
+    poses = PoseEstimator(overfitted()[1], detector, precision="float32")(detector.picture)
+
+    assert len(poses) == 2
+    for truth in detector.truth:
+        errors = [np.linalg.norm(pose.keypoints_image - truth, axis=1).mean() for pose in poses]
+        assert min(errors) < 4
+    wrist = poses[0].keypoints["left_wrist"]
+    np.testing.assert_allclose(wrist[:2], poses[0].keypoints_image[COCO_17.keypoints.index("left_wrist")])
+
+
+def test_the_score_is_the_box_score_times_the_mean_keypoint_score():
+    detector = _TrueBoxes(score=0.5)
+
+    (pose, _) = PoseEstimator(overfitted()[1], detector, precision="float32")(detector.picture)
+
+    assert 0 <= pose.keypoint_scores.min() <= pose.keypoint_scores.max() <= 1
+    assert pose.score == pytest.approx(0.5 * pose.keypoint_scores.mean())
+    assert pose.box_score == 0.5
+    # The released code ranks by raw map values plus 0.5 (SPEC 5.1); near-perfect maps exceed 1 here and there.
+    assert pose.ranking_score == pytest.approx(pose.score + 0.25, abs=0.05)
+
+
+def test_boxes_under_the_threshold_are_left_out():
+    detector = _TrueBoxes(score=0.29)
+
+    assert PoseEstimator(overfitted()[1], detector)(detector.picture) == []
+
+
+def test_without_a_detector_the_whole_picture_is_one_person():
+    estimator = PoseEstimator(overfitted()[1])
+
+    (pose,) = estimator(np.zeros((120, 80, 3), np.uint8))
+
+    assert pose.box == Box(0, 0, 80, 120)
+
+
+def test_pixels_and_path_give_the_same_answer():
+    detector = _TrueBoxes()
+    estimator = PoseEstimator(overfitted()[1], detector, precision="float32")
+
+    by_path, by_pixels = estimator(str(detector.picture)), estimator(read_picture(detector.picture))
+
+    np.testing.assert_array_equal(by_path[0].keypoints_image, by_pixels[0].keypoints_image)
+
+
+def test_the_batch_size_does_not_change_the_answer():
+    detector = _TrueBoxes()
+
+    together = PoseEstimator(overfitted()[1], detector, precision="float32")(detector.picture)
+    alone = PoseEstimator(overfitted()[1], detector, precision="float32", batch_size=1)(detector.picture)
+
+    for one, other in zip(together, alone, strict=True):
+        np.testing.assert_allclose(one.keypoints_image, other.keypoints_image, atol=1e-3)
+
+
+def test_flip_averages_with_the_mirrored_crop():
+    folder, weights = overfitted()
+    crop = torch.from_numpy(cv2.resize(read_picture(folder / "images" / "000000000001.png"), (128, 192)))[None]
+    plain = PoseEstimator(weights, precision="float32", test=FAITHFUL_TEST.model_copy(update={"flip": False}))
+    flipped = PoseEstimator(weights, precision="float32", test=FAITHFUL_TEST)
+
+    of_crop, of_mirror = plain.heatmaps(crop), plain.heatmaps(crop.flip(2))
+
+    expected = (of_crop + of_mirror.flip(-1)[:, COCO_17.mirror_order]) / 2
+    torch.testing.assert_close(flipped.heatmaps(crop), expected)
+
+
+@pytest.mark.parametrize("image", [np.zeros((8, 8), np.uint8), np.zeros((8, 8, 3), np.float32)])
+def test_an_array_that_is_no_rgb_image_is_refused(image: np.ndarray):
+    with pytest.raises(ValueError, match="an image must be RGB uint8"):
+        PoseEstimator(overfitted()[1])(image)
+
+
+def test_a_missing_model_is_an_error_and_never_random_weights(tmp_path: Path):
+    with pytest.raises(ValueError, match="no weights file at .*missing.safetensors"):
+        PoseEstimator(tmp_path / "missing.safetensors")
+    with pytest.raises(ValueError, match="there are no weights of mspn-4 in this version; train it"):
+        PoseEstimator("mspn-4")

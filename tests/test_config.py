@@ -1,0 +1,168 @@
+import pytest
+from pydantic import ValidationError
+
+from mspn.config import (
+    AugmentationConfig,
+    ModelConfig,
+    PeopleSetConfig,
+    Recipe,
+    SettingsError,
+    SupervisionConfig,
+    TrainConfig,
+    override,
+    parse_recipe,
+)
+from mspn.config import TestConfig as ProtocolConfig  # pytest takes what is called Test... for tests
+from mspn.records import Size
+from mspn.recipes import find_recipe
+
+RECIPE = find_recipe("mspn-2")
+
+
+def test_defaults_are_those_of_the_released_code():
+    assert (RECIPE.model.num_stages, RECIPE.model.up_channels, RECIPE.model.input_size) == (2, 256, Size(256, 192))
+    assert RECIPE.supervision.kernel_sizes == (15, 11, 9, 7, 5)
+    assert RECIPE.supervision.num_hard_keypoints == 8
+    assert RECIPE.train.learning_rate == 5e-4
+    assert RECIPE.train.weight_decay == 1e-5
+    assert RECIPE.test.padding == (1.09, 1.135)
+
+
+def test_settings_cannot_be_changed_in_place():
+    with pytest.raises(ValidationError, match="frozen"):
+        RECIPE.train.batch_size = 8
+
+
+def test_an_unknown_setting_names_the_close_one_and_all_others():
+    message = r"no setting 'num_stage' in ModelConfig; did you mean 'num_stages'\? it has aggregation, backbone, .*up_channels"
+
+    with pytest.raises(ValidationError, match=message):
+        ModelConfig(num_stage=3)
+
+
+def test_an_unknown_setting_close_to_none_names_all():
+    with pytest.raises(ValidationError, match=r"no setting 'xyzzy' in DataConfig; it has root, train, workers"):
+        parse = Recipe.model_validate
+        parse({"name": "x", "data": {"xyzzy": 1}})
+
+
+@pytest.mark.parametrize(
+    ("kind", "values"),
+    [
+        (ModelConfig, {"num_stages": 0}),
+        (ModelConfig, {"backbone": "resnet34"}),
+        (SupervisionConfig, {"coarse_weight": -1}),
+        (AugmentationConfig, {"mirror_probability": 1.5}),
+        (PeopleSetConfig, {"annotations": "a.json", "images": "a", "weight": 0}),
+        (TrainConfig, {"batch_size": 0}),
+        (TrainConfig, {"learning_rate": float("nan")}),
+        (ProtocolConfig, {"decoder": "argmax"}),
+    ],
+)
+def test_an_impossible_value_is_refused_on_the_spot(kind: type, values: dict):
+    with pytest.raises(ValidationError, match=next(key for key in values if key not in ("annotations", "images"))):
+        kind(**values)
+
+
+@pytest.mark.parametrize("sizes", [(15, 11, 9, 7), (15, 11, 9, 7, 4), (15, 11, 9, 7, 1)])
+def test_kernels_that_are_not_five_odd_numbers_are_refused(sizes: tuple[int, ...]):
+    with pytest.raises(ValidationError, match=r"kernel_sizes must be five odd numbers from 3 on, not \[15, 11, 9, 7"):
+        SupervisionConfig(kernel_sizes=sizes)
+
+
+def test_a_recipe_whose_keypoints_disagree_is_refused():
+    with pytest.raises(ValidationError, match="model.num_keypoints is 16, but skeleton coco-17 has 17; make them agree"):
+        Recipe(name="x", model=ModelConfig(num_keypoints=16))
+
+
+def test_a_recipe_knows_its_keypoint_table():
+    recipe = Recipe(name="x", skeleton="mpii-16", model=ModelConfig(num_keypoints=16))
+
+    assert recipe.keypoint_table.keypoints[6] == "pelvis"
+
+
+def test_a_recipe_survives_json():
+    for name in ("mspn-4-384x288", "mspn-small"):
+        recipe = find_recipe(name)
+
+        assert Recipe.model_validate_json(recipe.model_dump_json()) == recipe
+
+
+def test_settings_are_overridden_by_path():
+    changed = override(
+        RECIPE,
+        [
+            *("train.batch_size=8", "model.input_size=[384, 288]", "supervision.num_hard_keypoints=null"),
+            *("train.precision=bfloat16", "model.aggregation=off", "name=mine"),
+        ],
+    )
+
+    assert changed.train.batch_size == 8
+    assert changed.model.input_size == Size(384, 288)
+    assert changed.supervision.num_hard_keypoints is None
+    assert changed.train.precision == "bfloat16"
+    assert changed.model.aggregation is False
+    assert changed.name == "mine"
+    assert changed.train.seed == RECIPE.train.seed
+    assert RECIPE.train.batch_size == 256
+
+
+def test_the_last_override_of_a_setting_counts():
+    assert override(RECIPE, ["train.seed=1", "train.seed=2"]).train.seed == 2
+
+
+def test_no_override_changes_nothing():
+    assert override(RECIPE, []) == RECIPE
+
+
+def test_an_override_of_an_unknown_setting_names_the_close_one():
+    message = r"^--set train.batchsize=8: train: no setting 'batchsize' in TrainConfig; did you mean 'batch_size'\?"
+
+    with pytest.raises(SettingsError, match=message):
+        override(RECIPE, ["train.batchsize=8"])
+
+
+@pytest.mark.parametrize("path", ["trian.batch_size", "train.batch_size.more", "model.input_size.height"])
+def test_an_override_in_an_unknown_group_is_refused(path: str):
+    with pytest.raises(SettingsError, match=rf"--set {path}=8: no group of settings '(trian|batch_size|input_size)'; "):
+        override(RECIPE, [f"{path}=8"])
+
+
+def test_an_unknown_group_names_those_that_there_are():
+    with pytest.raises(SettingsError, match="there are model, supervision, augmentation, data, train, test$"):
+        override(RECIPE, ["trian.seed=1"])
+
+
+def test_a_group_without_groups_says_so():
+    with pytest.raises(SettingsError, match="no group of settings 'seed'; it has none$"):
+        override(RECIPE, ["train.seed.more=1"])
+
+
+def test_an_override_without_a_value_says_how_to_write_it():
+    with pytest.raises(SettingsError, match="--set train.seed: write it as name=value, for example train.batch_size=8"):
+        override(RECIPE, ["train.seed"])
+
+
+def test_an_override_that_is_no_yaml_is_refused_in_one_line():
+    with pytest.raises(SettingsError, match=r"--set train.seed=\[1: the value is not YAML") as caught:
+        override(RECIPE, ["train.seed=[1"])
+
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("assignment", ["train.batch_size=many", "train.batch_size=0", "train.precision=float8"])
+def test_an_override_with_a_bad_value_names_the_setting(assignment: str):
+    path = assignment.partition("=")[0]
+
+    with pytest.raises(SettingsError, match=rf"^--set {assignment}: {path}: Input should be"):
+        override(RECIPE, [assignment])
+
+
+def test_an_override_that_makes_a_recipe_contradict_itself_is_refused():
+    with pytest.raises(SettingsError, match=r"--set model.num_keypoints=16: model.num_keypoints is 16, but skeleton coco-17 has 17"):
+        override(RECIPE, ["model.num_keypoints=16"])
+
+
+def test_what_is_no_table_of_settings_is_refused():
+    with pytest.raises(SettingsError, match=r"^recipe.json: Input should be a valid dictionary"):
+        parse_recipe([1, 2], where="recipe.json")

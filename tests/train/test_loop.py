@@ -1,0 +1,77 @@
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from mspn.config import DataConfig, override
+from mspn.train.loop import TrainingDivergedError, train
+from mspn.train.state import STATE_FILE
+from tests.drawn_people import write_drawn_set
+from tests.trained import tiny_recipe
+
+_FASTER = ["model.stem_channels=8", "model.up_channels=8", "train.batch_size=2", "train.checkpoint_every=2"]
+
+
+def test_a_resumed_run_ends_with_the_same_weights_to_the_bit(tmp_path: Path):
+    write_drawn_set(tmp_path, num_pictures=3)
+    recipe = override(tiny_recipe(tmp_path, iterations=6), _FASTER)
+
+    train(recipe, tmp_path / "whole", resume=False)
+    with pytest.raises(KeyboardInterrupt):
+        train(recipe, tmp_path / "broken", resume=False, report=_interrupt_at(5))
+    train(recipe, tmp_path / "broken", resume=True)
+
+    whole, broken = (load_file(tmp_path / run / "weights.safetensors") for run in ("whole", "broken"))
+    assert all(torch.equal(whole[name], broken[name]) for name in whole)
+
+
+def _interrupt_at(last: int):
+    def report(iteration: int, _loss: float) -> None:
+        if iteration == last:
+            raise KeyboardInterrupt
+
+    return report
+
+
+def test_metrics_have_a_line_per_epoch_and_none_twice_after_a_resume(tmp_path: Path):
+    write_drawn_set(tmp_path, num_pictures=4)
+    # Four people drawn once an epoch, two a batch: two iterations an epoch.
+    settings = [*_FASTER, "train.checkpoint_every=1"]
+    recipe = override(tiny_recipe(tmp_path, iterations=6), settings)
+    once = recipe.data.train[0].model_copy(update={"weight": 1.0})
+    recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"train": (once,)})})
+
+    with pytest.raises(KeyboardInterrupt):
+        train(recipe, tmp_path / "run", resume=False, report=_interrupt_at(4))
+    train(recipe, tmp_path / "run", resume=True)
+
+    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert [(line["epoch"], line["iteration"]) for line in lines] == [(1, 2), (2, 4), (3, 6)]
+    assert lines[-1]["learning_rate"] == 0
+    assert lines[0]["people_per_second"] > 0
+    assert 0 <= lines[0]["waiting_share"] <= 1
+
+
+def test_a_loss_that_is_no_number_stops_and_leaves_the_last_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    write_drawn_set(tmp_path, num_pictures=2)
+    recipe = override(tiny_recipe(tmp_path, iterations=6), _FASTER)
+
+    with pytest.raises(KeyboardInterrupt):
+        train(recipe, tmp_path / "run", resume=False, report=_interrupt_at(3))
+    before = (tmp_path / "run" / STATE_FILE).read_bytes()
+    monkeypatch.setattr("mspn.train.loop.normalise", lambda crops: crops.permute(0, 3, 1, 2).float() * float("nan"))
+
+    with pytest.raises(TrainingDivergedError, match="the loss is nan at iteration 3; the last checkpoint"):
+        train(recipe, tmp_path / "run", resume=True)
+    assert (tmp_path / "run" / STATE_FILE).read_bytes() == before
+
+
+def test_a_recipe_without_data_is_refused(tmp_path: Path):
+    recipe = tiny_recipe(tmp_path, iterations=1).model_copy(update={"data": DataConfig()})
+
+    with pytest.raises(ValueError, match="recipe tiny names no data to train on"):
+        train(recipe, tmp_path / "run", resume=False)

@@ -1,0 +1,43 @@
+"""A network over-fitted to a few drawn people, made once for all tests that need one that works."""
+
+from functools import cache
+from pathlib import Path
+from tempfile import mkdtemp
+
+from mspn.config import (
+    NO_AUGMENTATION,
+    DataConfig,
+    ModelConfig,
+    PeopleSetConfig,
+    Recipe,
+    SupervisionConfig,
+    TrainConfig,
+)
+from mspn.records import Size
+from mspn.train.loop import train
+from tests.drawn_people import write_drawn_set
+
+
+def tiny_recipe(folder: Path, *, iterations: int) -> Recipe:
+    """Two narrow stages on the drawn set in `folder`."""
+    return Recipe(
+        name="tiny",
+        model=ModelConfig(
+            backbone="resnet18", num_stages=2, stem_channels=16, up_channels=32, input_size=Size(192, 128)
+        ),
+        supervision=SupervisionConfig(foreground_weight=15.0),
+        augmentation=NO_AUGMENTATION.model_copy(update={"base_padding": 1.12}),
+        data=DataConfig(
+            root=str(folder), train=(PeopleSetConfig(annotations="annotations.json", images="images", weight=25.0),), workers=0
+        ),
+        train=TrainConfig(iterations=iterations, batch_size=8, learning_rate=8e-3, warmup_iterations=10),
+    )
+
+
+@cache
+def overfitted() -> tuple[Path, Path]:
+    """Folder of a drawn set of eight people, and the weights of a network that has learned them by heart."""
+    folder = Path(mkdtemp())
+    write_drawn_set(folder, num_pictures=4, people_per_picture=2)
+    weights = train(tiny_recipe(folder, iterations=150), folder / "run", resume=False)
+    return folder, weights
