@@ -1,6 +1,7 @@
 # Everything runs in .venv, which is made when it is missing or when the dependencies changed.
 PYTHON ?= python3
 BIN := .venv/bin
+SAMPLE := src/mspn/assets/sample
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check format
@@ -9,7 +10,7 @@ help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: .venv/.installed  ## predict the people in the sample pictures, print them, draw them into demo/
-	$(BIN)/mspn predict src/mspn/assets/sample --out demo --save json,images
+	$(BIN)/mspn predict $(SAMPLE) --boxes $(SAMPLE)/boxes.json --out demo --save json,images
 
 test: .venv/.installed  ## run the test suite
 	$(BIN)/python -m pytest

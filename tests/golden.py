@@ -35,7 +35,9 @@ class GoldenInputs(NamedTuple):
 
 def golden_network_figures(num_stages: int) -> dict[str, Any]:
     """What the released network answered, by stage and level, and its training loss."""
-    figures: dict[str, Any] = json.loads((_FIXTURES / "golden_network.json").read_text(encoding="utf-8"))[str(num_stages)]
+    figures: dict[str, Any] = json.loads((_FIXTURES / "golden_network.json").read_text(encoding="utf-8"))[
+        str(num_stages)
+    ]
     return figures
 
 
@@ -90,7 +92,11 @@ def assert_summary_matches(values: Tensor, expected: Mapping[str, float], tolera
         assert abs(value - expected[name]) <= tolerance * max(abs(expected[name]), scale), (name, value, expected[name])
     # Errors that do not depend on each other add up to their size times the root of their number.
     probe = (flat @ wave).item()
-    assert abs(probe - expected["probe"]) <= tolerance * scale * flat.numel() ** 0.5, ("probe", probe, expected["probe"])
+    assert abs(probe - expected["probe"]) <= tolerance * scale * flat.numel() ** 0.5, (
+        "probe",
+        probe,
+        expected["probe"],
+    )
 
 
 def _draw_tensor(name: str, like: Tensor) -> Tensor:

@@ -13,8 +13,8 @@ from mspn.config import (
     parse_recipe,
 )
 from mspn.config import TestConfig as ProtocolConfig  # pytest takes what is called Test... for tests
-from mspn.records import Size
 from mspn.recipes import find_recipe
+from mspn.records import Size
 
 RECIPE = find_recipe("mspn-2")
 
@@ -34,7 +34,7 @@ def test_settings_cannot_be_changed_in_place():
 
 
 def test_an_unknown_setting_names_the_close_one_and_all_others():
-    message = r"no setting 'num_stage' in ModelConfig; did you mean 'num_stages'\? it has aggregation, backbone, .*up_channels"
+    message = r"no setting 'num_stage' in ModelConfig; did you mean 'num_stages'\? it has aggregation, .*up_channels"
 
     with pytest.raises(ValidationError, match=message):
         ModelConfig(num_stage=3)
@@ -42,8 +42,7 @@ def test_an_unknown_setting_names_the_close_one_and_all_others():
 
 def test_an_unknown_setting_close_to_none_names_all():
     with pytest.raises(ValidationError, match=r"no setting 'xyzzy' in DataConfig; it has root, train, workers"):
-        parse = Recipe.model_validate
-        parse({"name": "x", "data": {"xyzzy": 1}})
+        Recipe.model_validate({"name": "x", "data": {"xyzzy": 1}})
 
 
 @pytest.mark.parametrize(
@@ -64,6 +63,23 @@ def test_an_impossible_value_is_refused_on_the_spot(kind: type, values: dict):
         kind(**values)
 
 
+@pytest.mark.parametrize(
+    ("kind", "values"),
+    [
+        (ModelConfig, {"input_size": (250, 190)}),  # no multiple of 32
+        (ModelConfig, {"input_size": (0, -32)}),
+        (AugmentationConfig, {"scale": (0.0, 0.0)}),  # a crop of no width
+        (AugmentationConfig, {"scale": (1.0, 0.5)}),  # from 1 down to a half
+        (AugmentationConfig, {"random_padding": (-2.0, 0.0)}),
+        (ProtocolConfig, {"padding": (0.0, 1.0)}),
+        (ProtocolConfig, {"blur_kernel": 4}),  # even
+    ],
+)
+def test_impossible_sizes_and_ranges_are_refused_on_the_spot(kind: type, values: dict):
+    with pytest.raises(ValidationError, match=next(iter(values))):
+        kind(**values)
+
+
 @pytest.mark.parametrize("sizes", [(15, 11, 9, 7), (15, 11, 9, 7, 4), (15, 11, 9, 7, 1)])
 def test_kernels_that_are_not_five_odd_numbers_are_refused(sizes: tuple[int, ...]):
     with pytest.raises(ValidationError, match=r"kernel_sizes must be five odd numbers from 3 on, not \[15, 11, 9, 7"):
@@ -71,7 +87,9 @@ def test_kernels_that_are_not_five_odd_numbers_are_refused(sizes: tuple[int, ...
 
 
 def test_a_recipe_whose_keypoints_disagree_is_refused():
-    with pytest.raises(ValidationError, match="model.num_keypoints is 16, but skeleton coco-17 has 17; make them agree"):
+    with pytest.raises(
+        ValidationError, match=r"model.num_keypoints is 16, but skeleton coco-17 has 17; make them agree"
+    ):
         Recipe(name="x", model=ModelConfig(num_keypoints=16))
 
 
@@ -129,17 +147,19 @@ def test_an_override_in_an_unknown_group_is_refused(path: str):
 
 
 def test_an_unknown_group_names_those_that_there_are():
-    with pytest.raises(SettingsError, match="there are model, supervision, augmentation, data, train, test$"):
+    with pytest.raises(SettingsError, match=r"there are model, supervision, augmentation, data, train, test$"):
         override(RECIPE, ["trian.seed=1"])
 
 
 def test_a_group_without_groups_says_so():
-    with pytest.raises(SettingsError, match="no group of settings 'seed'; it has none$"):
+    with pytest.raises(SettingsError, match=r"no group of settings 'seed'; it has none$"):
         override(RECIPE, ["train.seed.more=1"])
 
 
 def test_an_override_without_a_value_says_how_to_write_it():
-    with pytest.raises(SettingsError, match="--set train.seed: write it as name=value, for example train.batch_size=8"):
+    with pytest.raises(
+        SettingsError, match=r"--set train.seed: write it as name=value, for example train.batch_size=8"
+    ):
         override(RECIPE, ["train.seed"])
 
 
@@ -159,7 +179,9 @@ def test_an_override_with_a_bad_value_names_the_setting(assignment: str):
 
 
 def test_an_override_that_makes_a_recipe_contradict_itself_is_refused():
-    with pytest.raises(SettingsError, match=r"--set model.num_keypoints=16: model.num_keypoints is 16, but skeleton coco-17 has 17"):
+    with pytest.raises(
+        SettingsError, match=r"--set model.num_keypoints=16: model.num_keypoints is 16, but skeleton coco-17 has 17"
+    ):
         override(RECIPE, ["model.num_keypoints=16"])
 
 

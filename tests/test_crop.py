@@ -68,7 +68,7 @@ def test_normalised_channels_are_rgb_with_the_imagenet_mean_and_deviation():
 
     normalised = normalise(crops)
 
-    # (0 - mean) / deviation and (1 - mean) / deviation; red 0.485 and 0.229, green 0.456 and 0.224, blue 0.406 and 0.225.
+    # (0 - mean) / deviation and (1 - mean) / deviation; red .485 and .229, green .456 and .224, blue .406 and .225.
     expected = torch.tensor([[-2.117904, 2.248908], [-2.035714, 2.428571], [-1.804444, 2.640000]]).reshape(1, 3, 1, 2)
     torch.testing.assert_close(normalised, expected, rtol=1e-5, atol=1e-5)
 

@@ -23,9 +23,12 @@ def test_an_error_while_writing_leaves_the_old_file_and_nothing_else(tmp_path: P
     path = tmp_path / "report.json"
     path.write_text("old")
 
-    with pytest.raises(RuntimeError, match="halfway"), replacing(path) as temporary:
+    def write_half(temporary: Path) -> None:
         temporary.write_text("ne")
         raise RuntimeError("halfway")
+
+    with pytest.raises(RuntimeError, match="halfway"), replacing(path) as temporary:
+        write_half(temporary)
 
     assert path.read_text() == "old"
     assert [entry.name for entry in tmp_path.iterdir()] == ["report.json"]

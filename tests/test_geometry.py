@@ -50,10 +50,14 @@ def test_distances_are_scaled_and_never_sheared(frame: CropFrame, points_image: 
 
     distance_image = np.linalg.norm(points_image - center, axis=1)
     distance_crop = np.linalg.norm(points_crop - [frame.size.width / 2, frame.size.height / 2], axis=1)
-    np.testing.assert_allclose(distance_crop, distance_image * frame.size.width / frame.width_image, rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(
+        distance_crop, distance_image * frame.size.width / frame.width_image, rtol=1e-6, atol=1e-6
+    )
 
 
-@pytest.mark.parametrize("golden", golden_pipeline()["frames"], ids=lambda golden: f"{golden['rotation_degrees']:g} degrees")
+@pytest.mark.parametrize(
+    "golden", golden_pipeline()["frames"], ids=lambda golden: f"{golden['rotation_degrees']:g} degrees"
+)
 def test_crop_matrices_are_those_of_the_released_code(golden: dict):
     frame = CropFrame(tuple(golden["center_image"]), golden["width_image"], SIZE, golden["rotation_degrees"])
 

@@ -65,7 +65,9 @@ def cmyk_jpeg(inks: tuple[int, int, int, int]) -> bytes:
         # With a quantiser of 8, the first coefficient is the level above 128; negative ones are written less one.
         level = ink - 128
         length = abs(level).bit_length()
-        bits += f"{length:04b}" + (f"{level if level > 0 else level + 2**length - 1:0{length}b}" if length else "") + "0"
+        bits += (
+            f"{length:04b}" + (f"{level if level > 0 else level + 2**length - 1:0{length}b}" if length else "") + "0"
+        )
     bits += "1" * (-len(bits) % 8)
     scan = bytes(int(bits[start : start + 8], 2) for start in range(0, len(bits), 8)).replace(b"\xff", b"\xff\x00")
     components = range(1, 5)
@@ -164,7 +166,12 @@ def test_transparency_of_grey_and_of_a_palette_is_laid_on_white():
 
 @pytest.mark.parametrize(
     ("inks", "color"),
-    [((255, 0, 0, 255), RED), ((0, 255, 0, 255), GREEN), ((255, 255, 255, 255), WHITE), ((255, 255, 255, 0), (0, 0, 0))],
+    [
+        ((255, 0, 0, 255), RED),
+        ((0, 255, 0, 255), GREEN),
+        ((255, 255, 255, 255), WHITE),
+        ((255, 255, 255, 0), (0, 0, 0)),
+    ],
     ids=["red", "green", "white", "black"],
 )
 def test_cmyk_is_converted(inks: tuple[int, int, int, int], color: tuple[int, int, int]):
@@ -224,7 +231,9 @@ def test_a_text_file_is_called_no_picture(tmp_path: Path):
     path = tmp_path / "notes.jpg"
     path.write_text("hello")
 
-    with pytest.raises(PictureError, match=r"is not a picture that can be read, or it is damaged; convert it to JPEG or PNG"):
+    with pytest.raises(
+        PictureError, match=r"is not a picture that can be read, or it is damaged; convert it to JPEG or PNG"
+    ):
         read_picture(path)
 
 
@@ -278,7 +287,9 @@ def giant_headers() -> dict[str, bytes]:
 
 @pytest.mark.parametrize("kind", giant_headers())
 def test_a_few_bytes_that_declare_too_many_pixels_are_refused(kind: str):
-    with pytest.raises(PictureError, match=r"bomb has 60000x60000 pixels, above the limit of 100,000,000; make it smaller"):
+    with pytest.raises(
+        PictureError, match=r"bomb has 60000x60000 pixels, above the limit of 100,000,000; make it smaller"
+    ):
         decode_picture(giant_headers()[kind], "bomb")
 
 

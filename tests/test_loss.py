@@ -46,7 +46,9 @@ def test_only_the_last_stage_has_narrower_targets(num_stages: int, fine_to_coars
 def test_without_finer_supervision_the_last_stage_is_as_the_others():
     config = SupervisionConfig(finer_last_stage=False)
 
-    kernels = [[kernel_size_at(config, stage=stage, num_stages=2, level=level) for level in range(4)] for stage in (0, 1)]
+    kernels = [
+        [kernel_size_at(config, stage=stage, num_stages=2, level=level) for level in range(4)] for stage in (0, 1)
+    ]
 
     assert kernels == [[7, 9, 11, 15], [7, 9, 11, 15]]
 
@@ -62,9 +64,16 @@ def test_without_finer_supervision_the_last_stage_is_as_the_others():
         (LABELLED, 0, 200 / 3),
         (LABELLED, 10, 0),
     ],
-    ids=["visible, nothing predicted", "visible, all predicted", "labelled, nothing predicted", "labelled, all predicted"],
+    ids=[
+        "visible, nothing predicted",
+        "visible, all predicted",
+        "labelled, nothing predicted",
+        "labelled, all predicted",
+    ],
 )
-def test_coarse_levels_learn_visible_or_labelled_keypoints(config: SupervisionConfig, predicted_255: float, expected: float):
+def test_coarse_levels_learn_visible_or_labelled_keypoints(
+    config: SupervisionConfig, predicted_255: float, expected: float
+):
     predicted = flat_maps(predicted_255, predicted_255, predicted_255)
 
     loss = coarse_loss(predicted, flat_maps(10, 10, 10), labels_of([[2, 1, 0]]), config)
@@ -85,7 +94,9 @@ def test_only_the_hardest_keypoints_count_at_the_finest_level():
     # Errors 1, 4, 9; the two largest average to 6.5.
     predicted = flat_maps(1, 2, 3)
 
-    loss = finest_loss(predicted, torch.zeros_like(predicted), labels_of([[2, 2, 2]]), SupervisionConfig(num_hard_keypoints=2))
+    loss = finest_loss(
+        predicted, torch.zeros_like(predicted), labels_of([[2, 2, 2]]), SupervisionConfig(num_hard_keypoints=2)
+    )
 
     assert loss.item() == pytest.approx(6.5)
 
@@ -206,7 +217,7 @@ def test_maps_that_equal_their_targets_cost_nothing():
 
 
 def test_outputs_in_half_precision_are_compared_in_full():
-    # 255.5 / 255 has no bfloat16; 254/256 has, its error of 1/128 does not vanish.
+    # 254/256 is a bfloat16; its error against 1 is 1/128, that is 255/128 in the released code's units.
     predicted = torch.full((1, 1, 2, 2), 254 / 256, dtype=torch.bfloat16)
 
     loss = coarse_loss(predicted, torch.ones(1, 1, 2, 2), labels_of([[2]]), RELEASED)

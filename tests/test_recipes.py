@@ -1,7 +1,7 @@
 import pytest
 
-from mspn.records import Size
 from mspn.recipes import RECIPES, find_recipe
+from mspn.records import Size
 from mspn.skeleton import FACE
 
 
@@ -44,5 +44,7 @@ def test_a_misspelt_recipe_names_the_close_ones():
 
 
 def test_an_unknown_recipe_names_all():
-    with pytest.raises(ValueError, match=r"no recipe 'xyzzy'; there are mspn-1, mspn-2, mspn-3, mspn-4, mspn-4-384x288, mspn-small"):
+    with pytest.raises(
+        ValueError, match=r"no recipe 'xyzzy'; there are mspn-1, mspn-2, mspn-3, mspn-4, mspn-4-384x288, mspn-small"
+    ):
         find_recipe("xyzzy")

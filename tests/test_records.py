@@ -20,19 +20,25 @@ def test_a_box_that_touches_the_picture_is_fine(box: Box):
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_a_box_with_a_number_that_is_not_finite_is_refused(value: float):
-    with pytest.raises(ValueError, match=rf"box \[0, {value}, 10, 10\] has a number that is not finite; write \[left, top,"):
+    with pytest.raises(
+        ValueError, match=rf"box \[0, {value}, 10, 10\] has a number that is not finite; write \[left, top,"
+    ):
         check_box(Box(0, value, 10, 10), PICTURE)
 
 
 @pytest.mark.parametrize(("width", "height"), [(0, 10), (10, 0), (-5, 10)])
 def test_an_empty_box_is_refused(width: float, height: float):
-    with pytest.raises(ValueError, match=rf"box \[1.5, 2, {width}, {height}\] is empty; width and height must be above 0 pixels"):
+    with pytest.raises(
+        ValueError, match=rf"box \[1.5, 2, {width}, {height}\] is empty; width and height must be above 0 pixels"
+    ):
         check_box(Box(1.5, 2, width, height), PICTURE)
 
 
 @pytest.mark.parametrize("box", [Box(200, 0, 5, 5), Box(0, 100, 5, 5), Box(-5, 0, 5, 5), Box(0, -5, 5, 5)])
 def test_a_box_beside_the_picture_is_refused(box: Box):
-    with pytest.raises(ValueError, match=r"lies outside the picture of 200x100 pixels; write \[left, top, width, height\]"):
+    with pytest.raises(
+        ValueError, match=r"lies outside the picture of 200x100 pixels; write \[left, top, width, height\]"
+    ):
         check_box(box, PICTURE)
 
 

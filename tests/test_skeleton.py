@@ -88,7 +88,9 @@ def test_an_unnamed_skeleton_has_any_number_of_keypoints_and_no_pairs():
 
 @pytest.mark.parametrize("name", ["coco-18", "unnamed-", "unnamed-five", ""])
 def test_an_unknown_skeleton_is_refused_with_the_known_ones(name: str):
-    with pytest.raises(ValueError, match=rf"no skeleton '{name}'; there are coco-17, lsp-14, mpii-16 and unnamed-N for any N"):
+    with pytest.raises(
+        ValueError, match=rf"no skeleton '{name}'; there are coco-17, lsp-14, mpii-16 and unnamed-N for any N"
+    ):
         find_skeleton(name)
 
 

@@ -28,7 +28,9 @@ def tiny_recipe(folder: Path, *, iterations: int) -> Recipe:
         supervision=SupervisionConfig(foreground_weight=15.0),
         augmentation=NO_AUGMENTATION.model_copy(update={"base_padding": 1.12}),
         data=DataConfig(
-            root=str(folder), train=(PeopleSetConfig(annotations="annotations.json", images="images", weight=25.0),), workers=0
+            root=str(folder),
+            train=(PeopleSetConfig(annotations="annotations.json", images="images", weight=25.0),),
+            workers=0,
         ),
         train=TrainConfig(iterations=iterations, batch_size=8, learning_rate=8e-3, warmup_iterations=10),
     )

@@ -5,10 +5,19 @@ Defaults are the released code's where paper and code differ; docs/paper-to-code
 
 import difflib
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    PositiveFloat,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from mspn.records import Size
 from mspn.skeleton import Skeleton, find_skeleton
@@ -52,6 +61,13 @@ class ModelConfig(Settings):
     input_size: Size = Size(256, 192)
     """Crop height and width in pixels that the weights are trained for; the network takes any multiple of 32."""
 
+    @field_validator("input_size")
+    @classmethod
+    def _check_input_size(cls, size: Size) -> Size:
+        if min(size) <= 0 or size.height % 32 or size.width % 32:
+            raise ValueError(f"input_size must be multiples of 32 pixels above 0, not {size.height}x{size.width}")
+        return size
+
 
 class SupervisionConfig(Settings):
     """Coarse-to-fine supervision with online hard keypoint mining (paper Sec. 3.3)."""
@@ -68,7 +84,7 @@ class SupervisionConfig(Settings):
     num_hard_keypoints: int | None = Field(8, ge=1)
     """How many of a person's worst keypoints count at the finest level; null: all, as at the coarse levels."""
     foreground_weight: float = Field(0.0, ge=0)
-    """Each pixel's error is weighted by 1 + foreground_weight * target; helps small data off the all-zero answer."""
+    """Each pixel's error is weighted by 1 + foreground_weight * target; a head start for short runs."""
 
     @model_validator(mode="after")
     def _check_kernels(self) -> "SupervisionConfig":
@@ -81,17 +97,25 @@ class AugmentationConfig(Settings):
     """Random changes to a person's crop frame (paper Sec. 4.2). Factors multiply the region that the crop covers."""
 
     base_padding: float = Field(1.05, gt=0)
-    random_padding: tuple[float, float] = (0.6, 0.8)
+    random_padding: tuple[NonNegativeFloat, NonNegativeFloat] = (0.6, 0.8)
     """The box's width and height grow by factors 1 to 1 + these, each drawn on its own."""
     half_body_probability: float = Field(0.3, ge=0, le=1)
     half_body_above: int = Field(3, ge=0)
     """Only people with more labelled keypoints than this are cut to half a body."""
     half_body_needs: int = Field(3, ge=0)
     """A half is chosen only when it has more labelled keypoints than this."""
-    scale: tuple[float, float] = (0.6, 1.0)
+    scale: tuple[PositiveFloat, PositiveFloat] = (0.6, 1.0)
+    """Lowest and highest factor."""
     rotation_probability: float = Field(0.5, ge=0, le=1)
     max_rotation_degrees: float = Field(45.0, ge=0, le=180)
     mirror_probability: float = Field(0.5, ge=0, le=1)
+
+    @field_validator("scale")
+    @classmethod
+    def _check_scale(cls, scale: tuple[float, float]) -> tuple[float, float]:
+        if scale[0] > scale[1]:
+            raise ValueError(f"scale must be the lowest factor, then the highest, not {list(scale)}")
+        return scale
 
 
 RELEASED_AUGMENTATION = AugmentationConfig()
@@ -148,7 +172,8 @@ class DataConfig(Settings):
 class TrainConfig(Settings):
     """Optimiser and schedule (paper Sec. 4.2 and the released code)."""
 
-    iterations: int = Field(96_000, ge=1)
+    iterations: int = Field(96_000, ge=2)
+    """The last one has a rate of 0."""
     batch_size: int = Field(256, ge=1)
     learning_rate: float = Field(5e-4, gt=0)
     """For 32 people a batch; scaled in proportion to the batch."""
@@ -167,17 +192,26 @@ class TrainConfig(Settings):
 class TestConfig(Settings):
     """From heat maps to scored poses (paper Sec. 4.2 and the released code)."""
 
-    padding: tuple[float, float] = (1.09, 1.135)
+    __test__: ClassVar[bool] = False  # a name for pytest to leave alone
+
+    padding: tuple[PositiveFloat, PositiveFloat] = (1.09, 1.135)
     """Factors on a box's width and height before it is fitted to the crop's shape."""
     flip: bool = True
     """Average with the heat maps of the mirrored crop."""
     blur_kernel: int = Field(5, ge=1)
-    """Width of the Gaussian filter in cells; odd."""
+    """Width of the Gaussian filter in cells; odd, 1 for none."""
     decoder: Literal["released", "mmpose"] = "released"
     """released: a quarter cell toward the second highest cell, as the paper; mmpose: a quarter cell along each axis
     toward the higher neighbour, and none of it in the outer cells."""
     score_offset: float = 0.5
     """Added to each keypoint's score before ranking."""
+
+    @field_validator("blur_kernel")
+    @classmethod
+    def _check_blur_kernel(cls, width: int) -> int:
+        if width % 2 == 0:
+            raise ValueError(f"blur_kernel must be odd, not {width}")
+        return width
 
 
 FAITHFUL_TEST = TestConfig()

@@ -92,6 +92,11 @@ def _declared_size(encoded: bytes) -> Size | None:
             return _jpeg_header(encoded)[0]
         if encoded.startswith(b"\x89PNG\r\n\x1a\n"):
             width, height = struct.unpack(">II", encoded[16:24])
+        elif encoded[8:16] == b"WEBPVP8 ":
+            width, height = (value & 0x3FFF for value in struct.unpack("<HH", encoded[26:30]))
+        elif encoded[8:16] == b"WEBPVP8L":
+            (bits,) = struct.unpack("<I", encoded[21:25])
+            width, height = (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
         elif encoded[8:16] == b"WEBPVP8X":
             width = int.from_bytes(encoded[24:27], "little") + 1
             height = int.from_bytes(encoded[27:30], "little") + 1

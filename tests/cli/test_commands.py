@@ -81,7 +81,9 @@ def test_predict_refuses_bad_input_with_one_line(tmp_path: Path):
     not_json.write_text("{")
 
     assert "no picture or folder at nowhere.jpg" in _error(_run("predict", "nowhere.jpg", "--model", weights))
-    assert "no weights file at missing.safetensors" in _error(_run("predict", picture, "--model", "missing.safetensors"))
+    assert "no weights file at missing.safetensors" in _error(
+        _run("predict", picture, "--model", "missing.safetensors")
+    )
     assert "did you mean 'mspn-small'?" in _error(_run("predict", picture, "--model", "mspn-smal"))
     assert "there are no weights of mspn-2" in _error(_run("predict", picture, "--model", "mspn-2"))
     assert "there are json, coco, csv, images" in _error(_run("predict", picture, "--model", weights, "--save", "xml"))
@@ -160,7 +162,12 @@ def test_train_runs_a_recipe_resumes_it_and_guards_the_run_folder(tmp_path: Path
     assert f"weights: {run / 'weights.safetensors'}" in first.stdout
     assert "already holds a run; add --resume" in _error(again)
     assert longer.exit_code == 0, longer.output
-    assert [line.split(",")[1] for line in (run / "metrics.csv").read_text().splitlines()] == ["iteration", "1", "2", "3"]
+    assert [line.split(",")[1] for line in (run / "metrics.csv").read_text().splitlines()] == [
+        "iteration",
+        "1",
+        "2",
+        "3",
+    ]
     assert "holds a run of mspn-small, not of mspn-1" in _error(_run("train", "mspn-1", "--out", run, "--resume"))
 
 
@@ -190,4 +197,6 @@ def test_models_lists_shows_and_converts(tmp_path: Path):
     assert "--half is for --to mspn only" in _error(
         _run("models", "convert", weights, tmp_path / "x.pth", "--to", "official", "--half")
     )
-    assert "no checkpoint at nowhere.pth" in _error(_run("models", "convert", "nowhere.pth", tmp_path / "x.safetensors"))
+    assert "no checkpoint at nowhere.pth" in _error(
+        _run("models", "convert", "nowhere.pth", tmp_path / "x.safetensors")
+    )

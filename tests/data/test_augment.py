@@ -15,7 +15,7 @@ ALWAYS_HALF = RELEASED_AUGMENTATION.model_copy(update={"half_body_probability": 
 
 
 def body(upper: int, lower: int) -> np.ndarray:
-    """A person with some labelled keypoints of each half: upper ones within (0, 0) to (12, 24), lower ones below 100."""
+    """Some labelled keypoints of each half: upper ones from (0, 0) to (12, 24), lower ones from y = 100 on."""
     keypoints = np.zeros((17, 3))
     for index in range(upper):
         keypoints[index] = (index, 2 * index, 2)
@@ -44,7 +44,8 @@ def test_without_augmentation_the_frame_is_the_boxs():
 
 def test_the_same_state_gives_the_same_frame():
     first, second = (
-        augment_frame(BOX, body(13, 4), SIZE, RELEASED_AUGMENTATION, COCO_17, np.random.default_rng(5)) for _ in range(2)
+        augment_frame(BOX, body(13, 4), SIZE, RELEASED_AUGMENTATION, COCO_17, np.random.default_rng(5))
+        for _ in range(2)
     )
 
     assert first == second
@@ -147,7 +148,9 @@ def test_a_half_with_too_few_keypoints_gives_way_to_the_other(upper: int, lower:
     assert set(draw_halves(ALWAYS_HALF, body(upper, lower), count=50)) == expected
 
 
-@pytest.mark.parametrize(("upper", "lower", "expected"), [(8, 0, {"whole"}), (9, 0, {"upper"}), (6, 3, {"upper", "lower"})])
+@pytest.mark.parametrize(
+    ("upper", "lower", "expected"), [(8, 0, {"whole"}), (9, 0, {"upper"}), (6, 3, {"upper", "lower"})]
+)
 def test_the_paper_halves_people_with_more_than_eight_keypoints(upper: int, lower: int, expected: set[str]):
     assert set(draw_halves(PAPER_AUGMENTATION, body(upper, lower), count=50)) == expected
 

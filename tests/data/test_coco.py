@@ -28,7 +28,10 @@ def test_people_come_with_their_pictures_boxes_and_keypoints(tmp_path: Path):
     people = read(path)
 
     assert len(people) == 2
-    assert [str(people.pictures[index]) for index in people.picture_index] == ["pictures/seven.jpg", "pictures/three.jpg"]
+    assert [str(people.pictures[index]) for index in people.picture_index] == [
+        "pictures/seven.jpg",
+        "pictures/three.jpg",
+    ]
     assert people.image_ids.tolist() == [7, 3]
     assert people.annotation_ids.tolist() == [1, 2]
     assert people.boxes.tolist() == [[10, 20, 30, 60], [0.5, 1.5, 2.5, 3.5]]
@@ -105,34 +108,41 @@ def test_a_file_that_is_no_json_is_refused(content: bytes, tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    ("content", "missing"), [([], "images"), ({"images": []}, "annotations"), ({"images": [], "annotations": []}, "categories")]
+    ("content", "missing"),
+    [([], "the file"), ({"images": []}, "annotations"), ({"images": [], "annotations": []}, "categories")],
 )
 def test_json_of_another_kind_is_refused(content: object, missing: str, tmp_path: Path):
     path = tmp_path / "people.json"
     path.write_text(json.dumps(content))
 
-    with pytest.raises(AnnotationError, match=rf"people\.json has no '{missing}'; it must be a COCO keypoint file"):
+    with pytest.raises(AnnotationError, match=rf"people\.json: {missing}: .*; it must be a COCO keypoint file"):
         read(path)
 
 
 def test_a_file_without_keypoints_is_refused(tmp_path: Path):
     path = write_annotations(tmp_path / "boxes.json", [{"id": 1, "image_id": 7, "bbox": [0, 0, 5, 5]}], IMAGES)
 
-    with pytest.raises(AnnotationError, match=r"boxes\.json has no annotation with keypoints; a keypoint file is needed"):
+    with pytest.raises(
+        AnnotationError, match=r"boxes\.json has no annotation with keypoints; a keypoint file is needed"
+    ):
         read(path)
 
 
 def test_a_file_in_which_nobody_is_labelled_is_refused(tmp_path: Path):
     path = write_annotations(tmp_path / "people.json", [person(1, 7, {})], IMAGES)
 
-    with pytest.raises(AnnotationError, match=r"people\.json has nobody with a box and a labelled keypoint \(visibility 1 or 2\)"):
+    with pytest.raises(
+        AnnotationError, match=r"people\.json has nobody with a box and a labelled keypoint \(visibility 1 or 2\)"
+    ):
         read(path)
 
 
 def test_an_annotation_of_an_unknown_picture_is_refused(tmp_path: Path):
     path = write_annotations(tmp_path / "people.json", [person(1, 99, {"nose": (1, 1, 2)})], IMAGES)
 
-    with pytest.raises(AnnotationError, match=r"people\.json: annotation of image_id 99, which is not among its images"):
+    with pytest.raises(
+        AnnotationError, match=r"people\.json: annotation of image_id 99, which is not among its images"
+    ):
         read(path)
 
 
@@ -140,6 +150,16 @@ def test_an_annotation_with_too_few_numbers_is_refused(tmp_path: Path):
     path = write_annotations(tmp_path / "people.json", [person(4, 7, {}, keypoints=[1, 2, 2])], IMAGES)
 
     with pytest.raises(AnnotationError, match=r"people\.json: annotation 4 has 3 keypoint numbers, not 3 x 17"):
+        read(path)
+
+
+@pytest.mark.parametrize("change", [{"bbox": None}, {"bbox": [1, 2, 3]}, {"image_id": None}, {"id": None}])
+def test_an_annotation_without_what_coco_requires_is_named(change: dict, tmp_path: Path):
+    annotation = person(4, 7, {"nose": (1, 1, 2)}) | change
+    annotation = {key: value for key, value in annotation.items() if value is not None}
+    path = write_annotations(tmp_path / "people.json", [annotation], IMAGES)
+
+    with pytest.raises(AnnotationError, match=r"people\.json"):
         read(path)
 
 
@@ -172,13 +192,22 @@ def test_proposed_faces_count_where_their_score_is_high_enough(tmp_path: Path):
 
     keypoints, counted = read_set(tmp_path, faces="faces.json", never_labelled=FACE)
 
-    # Nose, left eye and right ear reach 0.3; they are visible. The other two, and the second person's face, are unknown.
+    # Nose, left eye and right ear reach 0.3, and are visible. The others and the second person's face are unknown.
     assert keypoints[0, :5].tolist() == [[10, 20, 2], [11, 21, 2], [0, 0, 0], [0, 0, 0], [14, 24, 2]]
     assert counted[0, :5].tolist() == [True, True, False, False, True]
     assert not keypoints[1, :5].any()
     assert not counted[1, :5].any()
     assert keypoints[:, LEFT_HIP].tolist() == [[1, 1, 2]] * 2
     assert counted[:, 5:].all()
+
+
+@pytest.mark.parametrize("faces", [[], {"1": [[10, 20, 0.9]]}], ids=["no table", "too few rows"])
+def test_faces_of_another_form_are_refused(faces: object, tmp_path: Path):
+    write_annotations(tmp_path / "people.json", [person(1, 7, {"left_hip": (1, 1, 2)})], IMAGES)
+    (tmp_path / "faces.json").write_text(json.dumps(faces))
+
+    with pytest.raises(AnnotationError, match=r"faces\.json"):
+        read_set(tmp_path, faces="faces.json")
 
 
 def test_a_missing_file_of_faces_is_refused(tmp_path: Path):

@@ -58,7 +58,7 @@ def test_a_coco_annotation_file_serves_too_without_its_crowds(tmp_path: Path):
 
 @pytest.mark.parametrize("content", [[{"bbox": [1, 2, 3, 4]}], {"a.jpg": [[1, 2, 3]]}, {"a.jpg": [[1, 2, 3, "x"]]}, 5])
 def test_other_content_is_refused_with_the_forms_that_are_understood(tmp_path: Path, content: Any):
-    with pytest.raises(AnnotationError, match="is no boxes file .* write a COCO results list"):
+    with pytest.raises(AnnotationError, match=r"is no boxes file .* write a COCO results list"):
         _boxes(tmp_path, content)
 
 

@@ -87,7 +87,10 @@ def test_results_of_a_picture_that_the_truth_does_not_have_are_refused(tmp_path:
         ({}, "is no COCO results list"),
         ([{"image_id": 1, "category_id": 1, "score": 1}], "row 0 has no 'keypoints'"),
         ([{"image_id": 1, "category_id": 1, "score": 1, "keypoints": [1, 2]}], "row 0 must have 51 finite"),
-        ([{"image_id": 1, "category_id": 1, "score": 1, "keypoints": [float("nan")] * 51}], "row 0 must have 51 finite"),
+        (
+            [{"image_id": 1, "category_id": 1, "score": 1, "keypoints": [float("nan")] * 51}],
+            "row 0 must have 51 finite",
+        ),
     ],
 )
 def test_results_files_of_another_form_are_refused(tmp_path: Path, content: Any, message: str):

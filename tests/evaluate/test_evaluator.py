@@ -72,5 +72,5 @@ def test_pictures_and_boxes_of_no_use_are_counted_and_the_others_done(tmp_path: 
 def test_a_missing_folder_of_pictures_is_named(tmp_path: Path):
     annotations = write_drawn_set(tmp_path / "set", num_pictures=1)
 
-    with pytest.raises(FileNotFoundError, match="no folder of pictures at .*elsewhere; --images must name it"):
+    with pytest.raises(FileNotFoundError, match=r"no folder of pictures at .*elsewhere; --images must name it"):
         predict_people(_estimator(), annotations, tmp_path / "elsewhere", None)

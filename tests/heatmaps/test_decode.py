@@ -11,9 +11,9 @@ from mspn.skeleton import COCO_17
 from tests.golden import golden_decode, golden_pipeline
 
 
-def _maps(*cells: tuple[int, int, float], size: Size = Size(8, 6)) -> torch.Tensor:
-    """One map with the given (x, y, value) cells, zero elsewhere."""
-    maps = torch.zeros(1, 1, *size)
+def _maps(*cells: tuple[int, int, float]) -> torch.Tensor:
+    """One map of 8 rows and 6 columns with the given (x, y, value) cells, zero elsewhere."""
+    maps = torch.zeros(1, 1, 8, 6)
     for x, y, value in cells:
         maps[0, 0, y, x] = value
     return maps

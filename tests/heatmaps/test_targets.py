@@ -109,6 +109,14 @@ def test_a_keypoint_far_outside_has_an_empty_map():
     assert not draw_one(-1e6, 1e6, kernel_size=15).any()
 
 
+def test_an_unlabelled_keypoint_without_coordinates_has_an_empty_map():
+    nowhere = torch.full((1, 1, 2), float("nan"))
+
+    maps = draw_targets(nowhere, torch.tensor([[False]]), size=SIZE, kernel_size=5)
+
+    assert not maps.any()
+
+
 def test_each_person_and_keypoint_has_its_own_map():
     keypoints_heatmap = torch.tensor([[[1.0, 2.0], [3.0, 4.0]], [[5.0, 6.0], [7.0, 8.0]]])
 

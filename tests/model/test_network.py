@@ -69,7 +69,7 @@ def test_training_costs_and_learns_what_the_released_network_did(released: tuple
     losses.total.backward()
 
     assert losses.total.item() == pytest.approx(figures["loss"], rel=1e-5)
-    # Rounding grows on the long way back through batch statistics (SPEC 2.3); single values differ by up to 1 %.
+    # Rounding grows on the long way back through batch statistics; single values differ by up to 1 %.
     assert_summary_matches(network.stem.conv.conv.weight.grad.flip(1), figures["stem_gradient"], tolerance=2e-2)
     assert_summary_matches(
         network.stages[-1].heads[0].predict.conv.weight.grad, figures["last_head_gradient"], tolerance=1e-4
@@ -110,7 +110,9 @@ def test_crops_that_are_no_multiple_of_32_are_refused(height: int, width: int):
 def test_crops_without_a_batch_or_three_channels_are_refused(shape: tuple[int, ...]):
     network = MSPN(small(num_stages=1)).eval()
 
-    with pytest.raises(ValueError, match=r"crops must have the shape \(batch, 3, height, width\), not \(" + str(shape[0])):
+    with pytest.raises(
+        ValueError, match=r"crops must have the shape \(batch, 3, height, width\), not \(" + str(shape[0])
+    ):
         network(torch.zeros(shape))
 
 
@@ -175,7 +177,7 @@ def test_the_first_stage_does_not_depend_on_the_second():
 
     with torch.no_grad():
         for parameter in network.stages[1].parameters():
-            parameter += 1
+            parameter.add_(1)
         again = network(crops)[0]
 
     assert all(torch.equal(one, other) for one, other in zip(first, again, strict=True))

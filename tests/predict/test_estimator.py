@@ -51,7 +51,7 @@ def test_the_score_is_the_box_score_times_the_mean_keypoint_score():
     assert 0 <= pose.keypoint_scores.min() <= pose.keypoint_scores.max() <= 1
     assert pose.score == pytest.approx(0.5 * pose.keypoint_scores.mean())
     assert pose.box_score == 0.5
-    # The released code ranks by raw map values plus 0.5 (SPEC 5.1); near-perfect maps exceed 1 here and there.
+    # The released code ranks by raw map values plus 0.5; near-perfect maps exceed 1 here and there.
     assert pose.ranking_score == pytest.approx(pose.score + 0.25, abs=0.05)
 
 
@@ -107,7 +107,7 @@ def test_an_array_that_is_no_rgb_image_is_refused(image: np.ndarray):
 
 
 def test_a_missing_model_is_an_error_and_never_random_weights(tmp_path: Path):
-    with pytest.raises(ValueError, match="no weights file at .*missing.safetensors"):
+    with pytest.raises(ValueError, match=r"no weights file at .*missing.safetensors"):
         PoseEstimator(tmp_path / "missing.safetensors")
     with pytest.raises(ValueError, match="there are no weights of mspn-4 in this version; train it"):
         PoseEstimator("mspn-4")

@@ -66,7 +66,7 @@ def test_boxes_of_no_use_are_reported_and_the_others_are_done(tmp_path: Path):
 
 
 def test_sources_that_do_not_exist_or_hold_nothing_are_refused(tmp_path: Path):
-    with pytest.raises(FileNotFoundError, match="no picture or folder at .*nowhere"):
+    with pytest.raises(FileNotFoundError, match=r"no picture or folder at .*nowhere"):
         find_pictures([tmp_path / "nowhere"])
     with pytest.raises(FileNotFoundError, match="no pictures in"):
         find_pictures([tmp_path])

@@ -54,9 +54,7 @@ def test_metrics_have_a_line_per_epoch_and_none_twice_after_a_resume(tmp_path: P
     assert 0 <= lines[0]["waiting_share"] <= 1
 
 
-def test_a_loss_that_is_no_number_stops_and_leaves_the_last_checkpoint(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_a_loss_that_is_no_number_stops_and_leaves_the_last_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     write_drawn_set(tmp_path, num_pictures=2)
     recipe = override(tiny_recipe(tmp_path, iterations=6), _FASTER)
 
@@ -71,7 +69,7 @@ def test_a_loss_that_is_no_number_stops_and_leaves_the_last_checkpoint(
 
 
 def test_a_recipe_without_data_is_refused(tmp_path: Path):
-    recipe = tiny_recipe(tmp_path, iterations=1).model_copy(update={"data": DataConfig()})
+    recipe = tiny_recipe(tmp_path, iterations=2).model_copy(update={"data": DataConfig()})
 
     with pytest.raises(ValueError, match="recipe tiny names no data to train on"):
         train(recipe, tmp_path / "run", resume=False)

@@ -44,8 +44,6 @@ def test_a_warm_up_longer_than_training_ends_before_the_last_iteration():
     assert rates[8] == pytest.approx(1e-3)
 
 
-@pytest.mark.xfail(strict=True, reason="bug: training of one iteration has a rate of 0 and changes nothing")
-def test_a_single_iteration_learns_something():
-    config = CONFIG.model_copy(update={"iterations": 1})
-
-    assert learning_rate(1, config) > 0
+def test_a_single_iteration_which_would_have_a_rate_of_0_is_refused():
+    with pytest.raises(ValueError, match="iterations"):
+        TrainConfig(iterations=1)

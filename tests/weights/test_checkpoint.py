@@ -13,7 +13,9 @@ RECIPE = Recipe(
     skeleton="unnamed-3",
     model=ModelConfig(backbone="resnet18", num_stages=2, stem_channels=4, up_channels=6, num_keypoints=3),
 )
-HEADER = Header(recipe=RECIPE, data=("sports", "studio"), licence="Apache-2.0", results={"sports": 0.625}, notes="drawn")
+HEADER = Header(
+    recipe=RECIPE, data=("sports", "studio"), licence="Apache-2.0", results={"sports": 0.625}, notes="drawn"
+)
 
 
 @pytest.fixture
@@ -55,6 +57,13 @@ def test_weights_can_be_stored_in_half_precision_and_come_back_in_full(network: 
         assert torch.equal(actual, tensor.half().to(tensor.dtype) if tensor.is_floating_point() else tensor)
 
 
+def test_values_that_half_precision_cannot_hold_are_refused(network: MSPN, tmp_path: Path):
+    network.stem.conv.norm.running_var.fill_(1e6)
+
+    with pytest.raises(WeightsError, match=r"stem\.conv\.norm\.running_var"):
+        save_weights(tmp_path / "half.safetensors", network, HEADER, dtype=torch.float16)
+
+
 def test_saving_leaves_the_network_as_it_was(network: MSPN, tmp_path: Path):
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
 
@@ -90,7 +99,9 @@ def test_a_pickle_is_refused_with_the_way_to_convert_it(read, tmp_path: Path):
     path = tmp_path / "weights.pth"
     torch.save({"model": {}}, path)
 
-    with pytest.raises(WeightsError, match=r"weights\.pth is not a safetensors file .*convert .* with `mspn models convert`"):
+    with pytest.raises(
+        WeightsError, match=r"weights\.pth is not a safetensors file .*convert .* with `mspn models convert`"
+    ):
         read(path)
 
 
@@ -120,7 +131,9 @@ def test_safetensors_without_our_header_are_refused(tmp_path: Path):
         load_checkpoint(path)
 
 
-@pytest.mark.parametrize("header", ["not json", '{"recipe": {"name": "x", "colour": "red"}}'], ids=["no json", "unknown"])
+@pytest.mark.parametrize(
+    "header", ["not json", '{"recipe": {"name": "x", "colour": "red"}}'], ids=["no json", "unknown"]
+)
 def test_a_header_that_cannot_be_read_is_refused(header: str, tmp_path: Path):
     path = tmp_path / "weights.safetensors"
     save_file({"weight": torch.zeros(2)}, path, metadata={"mspn": header})
@@ -146,7 +159,9 @@ def test_a_file_with_an_unknown_tensor_is_refused(network: MSPN, tmp_path: Path)
 
 
 def test_a_tensor_of_another_shape_is_refused(network: MSPN, tmp_path: Path):
-    path = save_tensors(tmp_path / "weights.safetensors", network.state_dict() | {"stem.conv.norm.bias": torch.zeros(5)})
+    path = save_tensors(
+        tmp_path / "weights.safetensors", network.state_dict() | {"stem.conv.norm.bias": torch.zeros(5)}
+    )
 
     message = r"tensor 'stem\.conv\.norm\.bias' is \(5,\), its header asks for \(4,\)"
     with pytest.raises(WeightsError, match=message):

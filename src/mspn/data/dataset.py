@@ -80,7 +80,7 @@ class SeededBatches(Sampler[list[Draw]]):
         self.seed = seed
         self.start = start
         """Batches to skip: the iteration at which training resumes."""
-        drawn = sum(round(weight * size) for size, weight in zip(set_sizes, weights, strict=True))
+        drawn = sum(_draws(size, weight) for size, weight in zip(set_sizes, weights, strict=True))
         self.batches_per_epoch = max(1, drawn // batch_size)
 
     def __iter__(self) -> Iterator[list[Draw]]:
@@ -100,10 +100,15 @@ class SeededBatches(Sampler[list[Draw]]):
         first = 0
         for size, weight in zip(self.set_sizes, self.weights, strict=True):
             everyone = np.arange(first, first + size)
-            rest = round(weight * size) - int(weight) * size
+            rest = _draws(size, weight) - int(weight) * size
             drawn += [everyone] * int(weight) + [rng.permutation(everyone)[:rest]]
             first += size
         return rng.permutation(np.resize(np.concatenate(drawn), max(self.batch_size, sum(map(len, drawn)))))
+
+
+def _draws(size: int, weight: float) -> int:
+    """How many people of a set are drawn per epoch."""
+    return max(1, round(weight * size))
 
 
 def read_training_sets(recipe: Recipe) -> list[People]:

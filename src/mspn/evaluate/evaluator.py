@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mspn.data.coco import AnnotationError, read_coco, read_json
+from mspn.data.coco import AnnotationError, CocoFile, read_coco, read_coco_file
 from mspn.detect.boxes_file import BoxesFile
 from mspn.detect.protocol import Picture
 from mspn.images import PictureError, read_picture
@@ -61,11 +61,14 @@ def predict_people(
     """
     if not images.is_dir():
         raise FileNotFoundError(f"no folder of pictures at {images}; --images must name it")
-    category = _person_category(annotations)
+    content = read_coco_file(annotations)
+    if content.person is None:
+        raise AnnotationError(f"{annotations} has no category with keypoints; it must be a COCO keypoint file")
+    category = content.person.id
     if boxes is None:
         pictures = _true_boxes(annotations, images, estimator.recipe.keypoint_table)
     else:
-        pictures = _boxes_of_file(annotations, images, BoxesFile(boxes))
+        pictures = _boxes_of_file(content, images, BoxesFile(boxes))
         if not any(picture.detections for picture in pictures):
             raise AnnotationError(f"{boxes} has no box for any picture of {annotations}; do names or ids match?")
     rows: list[dict[str, Any]] = []
@@ -119,18 +122,9 @@ def _true_boxes(annotations: Path, images: Path, skeleton: Skeleton) -> list[Box
     return pictures
 
 
-def _boxes_of_file(annotations: Path, images: Path, boxes: BoxesFile) -> list[BoxedPicture]:
+def _boxes_of_file(content: CocoFile, images: Path, boxes: BoxesFile) -> list[BoxedPicture]:
     """All pictures of the data set, with the file's boxes."""
     return [
-        BoxedPicture(image["id"], images / image["file_name"], boxes.find(image["file_name"], image["id"]))
-        for image in read_json(annotations)["images"]
+        BoxedPicture(image.id, images / image.file_name, boxes.find(image.file_name, image.id))
+        for image in content.images
     ]
-
-
-def _person_category(annotations: Path) -> int:
-    """Number of the first category that has keypoints."""
-    content = read_json(annotations)
-    for category in content.get("categories", []) if isinstance(content, dict) else []:
-        if category.get("keypoints"):
-            return int(category["id"])
-    raise AnnotationError(f"{annotations} has no category with keypoints; it must be a COCO keypoint file")

@@ -60,7 +60,8 @@ def draw_targets(
     device = keypoints_heatmap.device
     profile = gaussian_profile(kernel_size).to(device)
     heights = torch.cat([profile, profile.new_zeros(1)])  # beyond the bump: 0
-    cells = torch.floor(keypoints_heatmap + 0.5)
+    # Files may hold no number at all for a keypoint that nobody labelled.
+    cells = torch.floor(torch.where(labelled.unsqueeze(-1), keypoints_heatmap, 0.0) + 0.5)
     columns = _bump(cells[..., 0], size.width, heights)
     rows = _bump(cells[..., 1], size.height, heights) * labelled.unsqueeze(-1)
     return rows.unsqueeze(-1) * columns.unsqueeze(-2)

@@ -12,7 +12,7 @@ from mspn.model.single_stage import StageFeatures
 class StageLink(nn.Module):
     """Between two stages: the next stage's input, and features for each of its levels.
 
-    Source: the released code. Both aggregation paths end in a ReLU, as in the released code.
+    Both aggregation paths end in a ReLU, as in the released code.
     """
 
     def __init__(self, config: ModelConfig, down_channels: Sequence[int]) -> None:

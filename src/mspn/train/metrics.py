@@ -2,8 +2,11 @@
 
 import csv
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
+
+from mspn.files import replacing
 
 
 class EpochMetrics(NamedTuple):
@@ -30,22 +33,27 @@ class MetricsLog:
         self._csv = run / "metrics.csv"
         self._jsonl = run / "metrics.jsonl"
         kept = [line for line in read_metrics(run) if line.iteration <= iteration] if iteration else []
-        with self._csv.open("w", newline="", encoding="utf-8") as file:
-            csv.writer(file).writerow(EpochMetrics._fields)
-        self._jsonl.write_text("", encoding="utf-8")
-        for line in kept:
-            self.append(line)
+        with replacing(self._csv) as csv_path, replacing(self._jsonl) as jsonl_path:
+            _append(csv_path, jsonl_path, kept, header=True)
 
     def append(self, line: EpochMetrics) -> None:
-        with self._csv.open("a", newline="", encoding="utf-8") as file:
-            csv.writer(file).writerow(line)
-        with self._jsonl.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line._asdict()) + "\n")
+        _append(self._csv, self._jsonl, [line], header=False)
+
+
+def _append(csv_path: Path, jsonl_path: Path, lines: Sequence[EpochMetrics], *, header: bool) -> None:
+    with csv_path.open("a", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([EpochMetrics._fields] * header + list(lines))
+    with jsonl_path.open("a", encoding="utf-8") as file:
+        file.writelines(json.dumps(line._asdict()) + "\n" for line in lines)
 
 
 def read_metrics(run: Path) -> list[EpochMetrics]:
-    """The lines of a run folder's metrics.jsonl; none where there is no such file."""
+    """The lines of a run folder's metrics.jsonl; none where there is no such file.
+
+    What a crash cut short in the middle of a line does not count.
+    """
     path = run / "metrics.jsonl"
     if not path.is_file():
         return []
-    return [EpochMetrics(**json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
+    whole_lines = path.read_text(encoding="utf-8").split("\n")[:-1]
+    return [EpochMetrics(**json.loads(line)) for line in whole_lines]

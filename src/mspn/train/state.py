@@ -1,6 +1,7 @@
 """What training needs to go on where it stopped."""
 
 import json
+import pickle
 from pathlib import Path
 from typing import NamedTuple
 
@@ -34,9 +35,12 @@ def load_state(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -
     """Put network and optimiser back as they were; the file is read without unpickling objects.
 
     Raises:
-        ValueError: if the file does not belong to this network.
+        ValueError: if the file is damaged or does not belong to this network.
     """
-    state = torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, EOFError, RuntimeError, pickle.UnpicklingError) as error:
+        raise ValueError(f"{path} is damaged ({error}); start a new run, or put a whole copy of it there") from error
     try:
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
@@ -59,4 +63,8 @@ def load_recipe(run: Path) -> Recipe:
     path = run / RECIPE_FILE
     if not path.is_file():
         raise SettingsError(f"{run} is no run folder (it has no {RECIPE_FILE}); leave out --resume to start there")
-    return parse_recipe(json.loads(path.read_text(encoding="utf-8")), where=str(path))
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise SettingsError(f"{path} is damaged ({error}); start a new run") from error
+    return parse_recipe(values, where=str(path))

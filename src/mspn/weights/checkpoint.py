@@ -47,11 +47,17 @@ class Checkpoint:
 
 
 def save_weights(path: Path, model: MSPN, header: Header, dtype: torch.dtype = torch.float32) -> None:
-    """Write a network's tensors and header, atomically; floating-point tensors in the given type."""
-    tensors = {
-        name: (tensor.to(dtype) if tensor.is_floating_point() else tensor).contiguous().cpu()
-        for name, tensor in model.state_dict().items()
-    }
+    """Write a network's tensors and header, atomically; floating-point tensors in the given type.
+
+    Raises:
+        WeightsError: if a tensor has values that the type cannot hold.
+    """
+    tensors = {}
+    for name, tensor in model.state_dict().items():
+        stored = (tensor.to(dtype) if tensor.is_floating_point() else tensor).contiguous().cpu()
+        if not torch.isfinite(stored).all():
+            raise WeightsError(f"tensor {name!r} has values that are not finite as {dtype}; keep it in float32")
+        tensors[name] = stored
     with replacing(path) as temporary:
         save_file(tensors, temporary, metadata={_HEADER_KEY: header.model_dump_json()})
 
@@ -74,7 +80,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     header, tensors = _read(path)
     model = MSPN(header.recipe.model)
     expected = model.state_dict()
-    for name in expected.keys() ^ tensors.keys():
+    for name in sorted(expected.keys() ^ tensors.keys()):
         kind = "lacks" if name in expected else "has the unknown"
         raise WeightsError(f"{path} {kind} tensor {name!r}; it does not fit its own header")
     for name, tensor in tensors.items():

@@ -111,7 +111,13 @@ def from_layout(tensors: Mapping[str, Tensor], config: ModelConfig, layout: Layo
 
 
 def to_layout(model: MSPN, layout: Layout) -> "OrderedDict[str, Tensor]":
-    """Our tensors in another layout: peak 255, and for the released code BGR and biases of 0."""
+    """Our tensors in another layout: peak 255, and for the released code BGR and biases of 0.
+
+    Raises:
+        WeightsError: for a network without coarse heads, which neither layout knows.
+    """
+    if not model.config.coarse_heads:
+        raise WeightsError(f"a network without coarse heads has no {layout} layout; train one with model.coarse_heads")
     ours = model.state_dict()
     tensors: OrderedDict[str, Tensor] = OrderedDict()
     for unit in _units(model.config):
@@ -211,7 +217,10 @@ def _find_tensors(content: Any, path: Path) -> dict[str, Tensor]:
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]
             break
-    if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
+    is_table = isinstance(content, dict) and all(
+        isinstance(name, str) and isinstance(value, Tensor) for name, value in content.items()
+    )
+    if not is_table:
         raise WeightsError(f"{path} holds no table of tensors; is it a checkpoint of MSPN or MMPose?")
     tensors = {}
     for key, tensor in content.items():
