@@ -10,12 +10,12 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from mspn.config import override
 from mspn.evaluate.average_precision import average_precision
 from mspn.evaluate.evaluator import predict_people
 from mspn.model import network
 from mspn.model.single_stage import Head
 from mspn.predict.estimator import PoseEstimator
+from mspn.recipes import override
 from mspn.skeleton import COCO_17
 from mspn.train.loop import train
 from tests.drawn_people import write_drawn_set

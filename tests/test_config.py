@@ -1,19 +1,9 @@
 import pytest
 from pydantic import ValidationError
 
-from mspn.config import (
-    AugmentationConfig,
-    ModelConfig,
-    PeopleSetConfig,
-    Recipe,
-    SettingsError,
-    SupervisionConfig,
-    TrainConfig,
-    override,
-    parse_recipe,
-)
+from mspn.config import AugmentationConfig, ModelConfig, PeopleSetConfig, Recipe, SupervisionConfig, TrainConfig
 from mspn.config import TestConfig as ProtocolConfig  # pytest takes what is called Test... for tests
-from mspn.recipes import find_recipe
+from mspn.recipes import SettingsError, find_recipe, override, parse_recipe
 from mspn.records import Size
 
 RECIPE = find_recipe("mspn-2")

@@ -12,7 +12,7 @@ def _pose(score: float, x: float = 30.0) -> Pose:
     for name, y in (("left_elbow", 20.0), ("left_wrist", 40.0)):
         keypoints[COCO_17.keypoints.index(name)] = (x, y)
         scores[COCO_17.keypoints.index(name)] = score
-    return Pose(COCO_17, keypoints, scores, score, score, Box(0, 0, 270, 270), 1.0)
+    return Pose(COCO_17, keypoints, scores, score, score, Box(0, 0, 360, 360), 1.0)
 
 
 def test_a_limb_is_drawn_between_its_keypoints_in_the_colour_of_its_side():

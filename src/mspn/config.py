@@ -4,17 +4,14 @@ Defaults are the released code's where paper and code differ; docs/paper-to-code
 """
 
 import difflib
-from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
-import yaml
 from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
     NonNegativeFloat,
     PositiveFloat,
-    ValidationError,
     field_validator,
     model_validator,
 )
@@ -252,51 +249,3 @@ class Recipe(Settings):
                 f" {len(self.keypoint_table.keypoints)}; make them agree"
             )
         return self
-
-
-class SettingsError(ValueError):
-    """A setting that does not exist or has an impossible value."""
-
-
-def override(recipe: Recipe, assignments: Sequence[str]) -> Recipe:
-    """Change settings of a recipe by "path.to.setting=value", the value in YAML.
-
-    Raises:
-        SettingsError: for an unknown setting, naming close ones, or a value that it cannot have.
-    """
-    values = recipe.model_dump()
-    for assignment in assignments:
-        path, equals, text = assignment.partition("=")
-        if not equals:
-            raise SettingsError(f"--set {assignment}: write it as name=value, for example train.batch_size=8")
-        *parents, key = path.strip().split(".")
-        node: Any = values
-        for parent in parents:
-            if not isinstance(node, dict) or not isinstance(node.get(parent), dict):
-                raise SettingsError(f"--set {assignment}: no group of settings {parent!r}; {_known(node)}")
-            node = node[parent]
-        try:
-            node[key] = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise SettingsError(f"--set {assignment}: the value is not YAML ({error})".replace("\n", " ")) from error
-    return parse_recipe(values, where="--set " + " ".join(assignments) if assignments else "recipe")
-
-
-def parse_recipe(values: Any, where: str) -> Recipe:
-    """Check plain values against the settings; `where` says in errors what was read.
-
-    Raises:
-        SettingsError: with one line for the first thing that is wrong.
-    """
-    try:
-        return Recipe.model_validate(values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        path = ".".join(str(part) for part in first["loc"])
-        message = first["msg"].removeprefix("Value error, ")
-        raise SettingsError(f"{where}: {path + ': ' if path else ''}{message}") from error
-
-
-def _known(node: Any) -> str:
-    groups = [key for key, value in node.items() if isinstance(value, dict)] if isinstance(node, dict) else []
-    return f"there are {', '.join(groups)}" if groups else "it has none"

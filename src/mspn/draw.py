@@ -15,7 +15,7 @@ _RIGHT: Colour = (40, 170, 255)
 _MIDDLE: Colour = (120, 230, 80)
 _FAINTEST = 0.1
 """Keypoints with a lower score are not drawn."""
-_PERSON_TO_LINE = 90
+_PERSON_TO_LINE = 120
 """A limb is this many times thinner than its person is large."""
 
 

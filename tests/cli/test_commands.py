@@ -94,6 +94,18 @@ def test_predict_refuses_bad_input_with_one_line(tmp_path: Path):
     assert "no device 'gpu'" in _error(_run("predict", picture, "--model", weights, "--device", "gpu"))
 
 
+def test_a_boxes_file_for_other_pictures_finds_nobody_and_says_why(tmp_path: Path):
+    folder, weights = overfitted()
+    boxes = tmp_path / "boxes.json"
+    boxes.write_text(json.dumps({"elsewhere.png": [[20, 10, 80, 130, 0.9]]}))
+
+    result = _run("predict", folder / "images", "--model", weights, "--boxes", boxes, "--out", tmp_path)
+
+    assert result.exit_code == 0
+    assert "4 pictures, 0 people" in result.stdout
+    assert "has no box from 0.3 on for these pictures; do its file names match?" in result.stderr
+
+
 def test_evaluate_writes_the_ten_numbers_and_their_protocol(tmp_path: Path):
     folder, weights = overfitted()
 

@@ -4,8 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from mspn.config import SettingsError
-from mspn.recipes import find_recipe
+from mspn.recipes import SettingsError, find_recipe
 from mspn.train.state import Progress, load_recipe, load_state, save_recipe, save_state
 
 

@@ -56,6 +56,8 @@ def predict_command(
         )
         results, drawn = _run(estimator, paths, out, chosen)
     _show(results)
+    if boxes is not None and not any(result.poses or result.problems for result in results):
+        typer.echo(f"{boxes} has no box from {threshold} on for these pictures; do its file names match?", err=True)
     typer.echo(f"results: {out}")
     if drawn:
         typer.echo(f"drawn pictures: {drawn}")

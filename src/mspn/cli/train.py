@@ -11,8 +11,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColum
 from rich.text import Text
 
 from mspn.cli.errors import fail, one_line_errors
-from mspn.config import Recipe, override
-from mspn.recipes import find_recipe
+from mspn.config import Recipe
+from mspn.recipes import find_recipe, override
 from mspn.train.loop import train
 from mspn.train.state import RECIPE_FILE, load_recipe
 

@@ -98,7 +98,16 @@ def train(recipe: Recipe, run: Path, *, resume: bool, report: ReportIteration = 
         is_last = iteration == config.iterations
         if epoch_ends or is_last:
             epoch = -(-iteration // batches.batches_per_epoch)
-            log.append(meter.finish_epoch(epoch, iteration, rate, time.monotonic() - began))
+            line = meter.finish_epoch(epoch, iteration, rate, time.monotonic() - began)
+            log.append(line)
+            left = (config.iterations - iteration) * config.batch_size / line.people_per_second
+            logger.info(
+                "epoch %d: loss %.1f, %.0f people/s, about %d min left",
+                epoch,
+                line.loss,
+                line.people_per_second,
+                left / 60,
+            )
         if epoch_ends or is_last or iteration % config.checkpoint_every == 0:
             save_state(run / STATE_FILE, model, optimizer, Progress(iteration, time.monotonic() - began))
             save_weights(run / WEIGHTS_FILE, model, header)

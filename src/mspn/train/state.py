@@ -8,8 +8,9 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from mspn.config import Recipe, SettingsError, parse_recipe
+from mspn.config import Recipe
 from mspn.files import replacing, write_text
+from mspn.recipes import SettingsError, parse_recipe
 
 RECIPE_FILE = "recipe.json"
 STATE_FILE = "state.pt"
