@@ -1,4 +1,4 @@
-"""How the heads' first weight decides whether a short run learns: python benchmarks/flat_heads.py
+"""How the heads' first weight decides whether a short run learns: python -m benchmarks.flat_heads
 
 Over-fits eight drawn people for 120 iterations from four starts and prints AP on the same people.
 """
@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from mspn.evaluate.average_precision import average_precision
+from mspn.evaluate.average_precision import average_precision, read_truth
 from mspn.evaluate.evaluator import predict_people
 from mspn.model import network
 from mspn.model.single_stage import Head
@@ -40,8 +40,9 @@ def main() -> None:
             network._initialise = with_weight  # type: ignore[assignment]
             recipe = override(tiny_recipe(folder, iterations=120), [f"supervision.foreground_weight={foreground}"])
             estimator = PoseEstimator(train(recipe, folder / str(number), resume=False), precision="float32")
-            rows = predict_people(estimator, folder / "annotations.json", folder / "images", None).rows
-            stats = average_precision(folder / "annotations.json", rows, COCO_17)
+            truth = read_truth(folder / "annotations.json", COCO_17)
+            rows = predict_people(estimator, truth, folder / "images", None).rows
+            stats = average_precision(truth, rows, COCO_17)
             print(f"head weight {weight:.4f}, foreground weight {foreground}: AP {stats['AP']:.3f}")
 
 

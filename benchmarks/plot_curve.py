@@ -1,4 +1,4 @@
-"""Plot a run's training curve: python benchmarks/plot_curve.py RUN_DIR CURVE.png (needs the extra `plots`)."""
+"""Plot a run's training curve: python -m benchmarks.plot_curve RUN_DIR CURVE.png (needs the extra `plots`)."""
 
 import sys
 from pathlib import Path

@@ -14,7 +14,7 @@ import mspn
 from mspn.cli.app import app
 from mspn.config import FAITHFUL_TEST
 from mspn.detect.boxes_file import BoxesFile
-from mspn.evaluate.average_precision import average_precision
+from mspn.evaluate.average_precision import average_precision, read_truth
 from mspn.evaluate.evaluator import predict_people
 from mspn.skeleton import COCO_17
 from tests.drawn_people import write_drawn_set
@@ -82,6 +82,8 @@ def test_the_shipped_weights_reach_their_average_precision(photos: str, least: f
     folder = Path(str(PHOTOS)) / photos
     estimator = mspn.PoseEstimator(precision="float32", test=FAITHFUL_TEST)
 
-    rows = predict_people(estimator, folder / "annotations.json", folder / "images", None).rows
+    truth = read_truth(folder / "annotations.json", COCO_17)
 
-    assert average_precision(folder / "annotations.json", rows, COCO_17)["AP"] >= least
+    rows = predict_people(estimator, truth, folder / "images", None).rows
+
+    assert average_precision(truth, rows, COCO_17)["AP"] >= least

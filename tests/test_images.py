@@ -282,7 +282,9 @@ def giant_headers() -> dict[str, bytes]:
     bitmap[18:26] = struct.pack("<ii", 60000, -60000)
     side = (60000 - 1).to_bytes(3, "little")
     webp = b"RIFF" + struct.pack("<I", 22) + b"WEBPVP8X" + struct.pack("<II", 10, 0) + side + side
-    return {"png": png_header(60000, 60000), "jpeg": bytes(jpeg), "bmp": bytes(bitmap), "webp": webp}
+    # Two tags, width and height, each one 32-bit number; lossy and lossless WebP have 14 bits for a side.
+    tiff = b"MM\0*" + struct.pack(">IHHHIIHHII", 8, 2, 256, 4, 1, 60000, 257, 4, 1, 60000)
+    return {"png": png_header(60000, 60000), "jpeg": bytes(jpeg), "bmp": bytes(bitmap), "webp": webp, "tiff": tiff}
 
 
 @pytest.mark.parametrize("kind", giant_headers())
@@ -309,3 +311,21 @@ def test_a_file_that_is_too_large_is_refused_unread(tmp_path: Path, monkeypatch:
 
     with pytest.raises(PictureError, match=r"picture\.png is larger than 2 MiB; make it smaller first"):
         read_picture(path)
+
+
+@pytest.mark.parametrize("quality", [50, 101], ids=["lossy", "lossless"])
+def test_the_size_of_a_webp_without_extensions_is_known_before_it_is_decoded(quality: int):
+    encoded = cv2.imencode(".webp", np.zeros((300, 400, 3), np.uint8), [cv2.IMWRITE_WEBP_QUALITY, quality])[1].tobytes()
+    cut_short = encoded[:40]
+
+    with pytest.raises(PictureError, match="bomb has 400x300 pixels, above the limit of 1,000;"):
+        decode_picture(cut_short, "bomb", max_pixels=1000)
+
+
+def test_a_tiff_is_read():
+    drawn = np.random.default_rng(5).integers(0, 255, (20, 30, 3), np.uint8)
+    encoded = cv2.imencode(".tiff", drawn)[1].tobytes()
+
+    np.testing.assert_array_equal(decode_picture(encoded, "a.tiff"), drawn[..., ::-1])
+    with pytest.raises(PictureError, match="has 30x20 pixels"):
+        decode_picture(encoded, "a.tiff", max_pixels=100)

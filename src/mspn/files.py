@@ -28,6 +28,20 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def prepare_folder(path: Path) -> None:
+    """Make a folder for results and see that it can be written to, before any work is done.
+
+    Raises:
+        OSError: saying what is in the way.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except OSError as error:
+        raise OSError(f"cannot write to the folder {path} ({error.strerror}); choose another --out") from error
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a text file atomically."""
     with replacing(path) as temporary:

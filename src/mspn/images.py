@@ -86,7 +86,7 @@ def _may_be_transparent(encoded: bytes) -> bool:
 
 
 def _declared_size(encoded: bytes) -> Size | None:
-    """Size that a JPEG, PNG, WebP or BMP header declares; None for what is no such header."""
+    """Size that a JPEG, PNG, WebP, BMP or TIFF header declares; None for what is no such header."""
     try:
         if _is_jpeg(encoded):
             return _jpeg_header(encoded)[0]
@@ -102,11 +102,26 @@ def _declared_size(encoded: bytes) -> Size | None:
             height = int.from_bytes(encoded[27:30], "little") + 1
         elif encoded.startswith(b"BM"):
             width, height = struct.unpack("<ii", encoded[18:26])
+        elif encoded[:4] in (b"II*\0", b"MM\0*"):
+            width, height = _tiff_size(encoded)
         else:
             return None
     except struct.error:
         return None
     return Size(abs(height), abs(width))
+
+
+def _tiff_size(encoded: bytes) -> tuple[int, int]:
+    """Width and height of the first directory of tags; 0 where they do not stand there."""
+    order = "<" if encoded.startswith(b"II") else ">"
+    (directory,) = struct.unpack_from(order + "I", encoded, 4)
+    (num_tags,) = struct.unpack_from(order + "H", encoded, directory)
+    sizes = {256: 0, 257: 0}
+    for position in range(directory + 2, directory + 2 + 12 * num_tags, 12):
+        tag, kind = struct.unpack_from(order + "HH", encoded, position)
+        if tag in sizes:
+            (sizes[tag],) = struct.unpack_from(order + ("H" if kind == 3 else "I"), encoded, position + 8)
+    return sizes[256], sizes[257]
 
 
 def _has_end_of_image(encoded: bytes) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from mspn.config import DataConfig, ModelConfig, PeopleSetConfig, Recipe, SupervisionConfig, TrainConfig
+from mspn.config import AUGMENTATIONS, DataConfig, ModelConfig, PeopleSetConfig, Recipe, SupervisionConfig, TrainConfig
 from mspn.records import Size
 from mspn.skeleton import FACE
 
@@ -97,21 +97,22 @@ def override(recipe: Recipe, assignments: Sequence[str]) -> Recipe:
     Raises:
         SettingsError: for an unknown setting, naming close ones, or a value that it cannot have.
     """
-    values = recipe.model_dump()
+    values = recipe.model_dump(mode="json")
     for assignment in assignments:
         path, equals, text = assignment.partition("=")
         if not equals:
             raise SettingsError(f"--set {assignment}: write it as name=value, for example train.batch_size=8")
         *parents, key = path.strip().split(".")
-        node: Any = values
-        for parent in parents:
-            if not isinstance(node, dict) or not isinstance(node.get(parent), dict):
-                raise SettingsError(f"--set {assignment}: no group of settings {parent!r}; {_known(node)}")
-            node = node[parent]
         try:
-            node[key] = yaml.safe_load(text)
+            value = yaml.safe_load(text)
         except yaml.YAMLError as error:
             raise SettingsError(f"--set {assignment}: the value is not YAML ({error})".replace("\n", " ")) from error
+        if path == "augmentation" and value in AUGMENTATIONS:  # so that what follows can change parts of it
+            value = AUGMENTATIONS[value].model_dump()
+        try:
+            _find_group(values, parents, assignment)[_position(key)] = value
+        except (IndexError, TypeError) as error:
+            raise SettingsError(f"--set {assignment}: {'.'.join(parents)} is a list and has no item {key!r}") from error
     return parse_recipe(values, where="--set " + " ".join(assignments) if assignments else "recipe")
 
 
@@ -130,6 +131,21 @@ def parse_recipe(values: Any, where: str) -> Recipe:
         raise SettingsError(f"{where}: {path + ': ' if path else ''}{message}") from error
 
 
-def _known(node: Any) -> str:
-    groups = [key for key, value in node.items() if isinstance(value, dict)] if isinstance(node, dict) else []
-    return f"there are {', '.join(groups)}" if groups else "it has none"
+def _find_group(values: Any, parents: Sequence[str], assignment: str) -> Any:
+    """The settings, or the list of them, that a path leads to; list items are counted from 0."""
+    node = values
+    for parent in parents:
+        try:
+            node = node[_position(parent)]
+        except (KeyError, IndexError, TypeError):
+            node = None
+        if not isinstance(node, dict | list):
+            groups = [name for name, value in values.items() if isinstance(value, dict)]
+            close = difflib.get_close_matches(parent, groups, n=1)
+            hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(groups)}"
+            raise SettingsError(f"--set {assignment}: no group of settings {parent!r}; {hint}")
+    return node
+
+
+def _position(key: str) -> str | int:
+    return int(key) if key.isdecimal() else key

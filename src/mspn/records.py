@@ -31,18 +31,28 @@ class Box(NamedTuple):
         return self.left + self.width / 2, self.top + self.height / 2
 
 
+_SMALLEST_SIDE = 0.1
+_LARGEST_SHARE = 100
+
+
 def check_box(box: Box, image: Size) -> None:
     """Refuse a box that no person can be cut out of.
 
     Raises:
-        ValueError: if a number is not finite, a side is not above zero, or the box does not touch the image.
+        ValueError: if a number is not finite, a side is below a tenth of a pixel or a hundred times the image's, or
+            the box does not touch the image.
     """
     if not all(math.isfinite(value) for value in box):
         raise ValueError(
             f"box {_written(box)} has a number that is not finite; write [left, top, width, height] in pixels"
         )
-    if box.width <= 0 or box.height <= 0:
+    if min(box.width, box.height) < _SMALLEST_SIDE:
         raise ValueError(f"box {_written(box)} is empty; width and height must be above 0 pixels")
+    if max(box.width / image.width, box.height / image.height) > _LARGEST_SHARE:
+        raise ValueError(
+            f"box {_written(box)} is more than {_LARGEST_SHARE} times as large as the picture of"
+            f" {image.width}x{image.height} pixels; write [left, top, width, height] in pixels of this picture"
+        )
     outside = (
         box.left >= image.width or box.top >= image.height or box.left + box.width <= 0 or box.top + box.height <= 0
     )

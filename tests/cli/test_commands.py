@@ -94,16 +94,43 @@ def test_predict_refuses_bad_input_with_one_line(tmp_path: Path):
     assert "no device 'gpu'" in _error(_run("predict", picture, "--model", weights, "--device", "gpu"))
 
 
-def test_a_boxes_file_for_other_pictures_finds_nobody_and_says_why(tmp_path: Path):
+def test_a_boxes_file_for_other_pictures_is_refused(tmp_path: Path):
     folder, weights = overfitted()
     boxes = tmp_path / "boxes.json"
     boxes.write_text(json.dumps({"elsewhere.png": [[20, 10, 80, 130, 0.9]]}))
 
     result = _run("predict", folder / "images", "--model", weights, "--boxes", boxes, "--out", tmp_path)
 
-    assert result.exit_code == 0
-    assert "4 pictures, 0 people" in result.stdout
-    assert "has no box from 0.3 on for these pictures; do its file names match?" in result.stderr
+    assert "says nothing about any of the 4 pictures; do its file names match theirs?" in _error(result)
+
+
+def test_drawn_pictures_never_take_the_place_of_those_they_are_drawn_from():
+    folder, weights = overfitted()
+    before = (folder / "images" / "000000000001.png").read_bytes()
+
+    result = _run("predict", folder / "images", "--model", weights, "--out", folder, "--save", "images")
+
+    assert "which holds the pictures themselves; choose another --out" in _error(result)
+    assert (folder / "images" / "000000000001.png").read_bytes() == before
+
+
+def test_a_folder_that_cannot_be_written_to_is_refused_before_any_work(tmp_path: Path):
+    folder, weights = overfitted()
+    (tmp_path / "file").write_text("in the way")
+    annotations, images = folder / "annotations.json", folder / "images"
+
+    predicted = _run("predict", images, "--model", weights, "--out", tmp_path / "file")
+    evaluated = _run(
+        *("evaluate", "--model", weights, "--annotations", annotations, "--images", images),
+        *("--out", tmp_path / "file"),
+    )
+
+    assert "cannot write to the folder" in _error(predicted)
+    assert "cannot write to the folder" in _error(evaluated)
+
+
+def test_the_version_is_printed():
+    assert _run("--version").stdout.startswith("mspn 0.")
 
 
 def test_evaluate_writes_the_ten_numbers_and_their_protocol(tmp_path: Path):

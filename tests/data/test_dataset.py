@@ -21,7 +21,6 @@ from mspn.config import (
 from mspn.data.coco import AnnotationError
 from mspn.data.dataset import CropDataset, Draw, Sample, SeededBatches, prepare_worker, read_training_sets
 from mspn.data.people import merge
-from mspn.images import PictureError
 from mspn.records import Size
 from mspn.skeleton import COCO_17
 from tests.coco_files import person, write_annotations
@@ -156,12 +155,25 @@ def test_a_draws_position_decides_the_augmentation(tmp_path: Path):
     assert not torch.equal(first.labels.keypoints_crop, other.labels.keypoints_crop)
 
 
-def test_a_missing_picture_is_named(tmp_path: Path):
+def test_a_picture_that_cannot_be_read_gives_a_black_crop_in_which_nothing_counts(tmp_path: Path):
     recipe = recipe_of(tmp_path, NO_AUGMENTATION)
     (tmp_path / "images" / "1.png").unlink()
 
-    with pytest.raises(PictureError, match=r"no picture at .*1\.png"):
-        dataset_of(recipe)[Draw(position=0, person=1)]
+    sample = dataset_of(recipe)[Draw(position=0, person=1)]
+
+    assert not sample.is_readable
+    assert sample.person == 1
+    assert not sample.crop.any()
+    assert not sample.labels.counted.any()
+    assert dataset_of(recipe)[Draw(position=0, person=0)].is_readable
+
+
+def test_a_missing_folder_of_pictures_is_named(tmp_path: Path):
+    recipe = recipe_of(tmp_path, NO_AUGMENTATION)
+    (tmp_path / "images").rename(tmp_path / "elsewhere")
+
+    with pytest.raises(FileNotFoundError, match=r"no folder of pictures at .*images; set data.train or data.root"):
+        read_training_sets(recipe)
 
 
 def test_a_missing_set_is_named(tmp_path: Path):

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from mspn.data.coco import AnnotationError
-from mspn.evaluate.average_precision import STATS, average_precision, read_results
+from mspn.evaluate.average_precision import STATS, average_precision, read_results, read_truth
 from mspn.skeleton import COCO_17
 from tests.drawn_people import write_drawn_set
 
@@ -22,7 +22,7 @@ def _truth_as_results(annotations: Path, shift: float = 0.0) -> list[dict[str, A
 def test_the_truth_itself_scores_one(tmp_path: Path):
     annotations = write_drawn_set(tmp_path / "set", num_pictures=2, people_per_picture=2)
 
-    stats = average_precision(annotations, _truth_as_results(annotations), COCO_17)
+    stats = average_precision(read_truth(annotations, COCO_17), _truth_as_results(annotations), COCO_17)
 
     # The figures are of medium size (under 96 x 96 pixels of area): there is no large person to find.
     assert stats == dict.fromkeys(STATS, 1.0) | {"APL": -1.0, "ARL": -1.0}
@@ -31,7 +31,7 @@ def test_the_truth_itself_scores_one(tmp_path: Path):
 def test_half_the_people_found_is_half_the_recall(tmp_path: Path):
     annotations = write_drawn_set(tmp_path / "set", num_pictures=4)
 
-    stats = average_precision(annotations, _truth_as_results(annotations)[:2], COCO_17)
+    stats = average_precision(read_truth(annotations, COCO_17), _truth_as_results(annotations)[:2], COCO_17)
 
     # Precision 1 up to a recall of 0.5: 51 of COCO's 101 recall points.
     assert stats["AR"] == pytest.approx(0.5)
@@ -41,16 +41,42 @@ def test_half_the_people_found_is_half_the_recall(tmp_path: Path):
 def test_nothing_found_scores_zero(tmp_path: Path):
     annotations = write_drawn_set(tmp_path / "set", num_pictures=1)
 
-    assert average_precision(annotations, [], COCO_17) == dict.fromkeys(STATS, 0.0)
+    assert average_precision(read_truth(annotations, COCO_17), [], COCO_17) == dict.fromkeys(STATS, 0.0)
 
 
 def test_a_shift_costs_most_at_the_strict_thresholds(tmp_path: Path):
     annotations = write_drawn_set(tmp_path / "set", num_pictures=2)
 
-    stats = average_precision(annotations, _truth_as_results(annotations, shift=5.0), COCO_17)
+    stats = average_precision(read_truth(annotations, COCO_17), _truth_as_results(annotations, shift=5.0), COCO_17)
 
     assert stats["AP50"] == 1.0
     assert stats["AP"] < 1.0
+
+
+def test_truth_in_another_keypoint_order_scores_the_same(tmp_path: Path):
+    annotations = write_drawn_set(tmp_path / "set", num_pictures=2)
+    results = _truth_as_results(annotations, shift=3.0)
+    expected = average_precision(read_truth(annotations, COCO_17), results, COCO_17)
+    content = json.loads(annotations.read_text())
+    content["categories"][0]["keypoints"].reverse()
+    for row in content["annotations"]:
+        triplets = [row["keypoints"][start : start + 3] for start in range(0, 51, 3)]
+        row["keypoints"] = [number for triplet in reversed(triplets) for number in triplet]
+    annotations.write_text(json.dumps(content))
+
+    assert average_precision(read_truth(annotations, COCO_17), results, COCO_17) == expected
+
+
+def test_keypoints_that_the_truth_does_not_have_do_not_matter(tmp_path: Path):
+    annotations = write_drawn_set(tmp_path / "set", num_pictures=1)
+    results = _truth_as_results(annotations)
+    results[0]["keypoints"][:3] = [9999, 9999, 1]
+    content = json.loads(annotations.read_text())
+    content["categories"][0]["keypoints"].pop(0)
+    content["annotations"][0]["keypoints"][:3] = []
+    annotations.write_text(json.dumps(content))
+
+    assert average_precision(read_truth(annotations, COCO_17), results, COCO_17)["AP"] == pytest.approx(1.0)
 
 
 def _changed(tmp_path: Path, change: Any) -> Path:
@@ -64,33 +90,34 @@ def _changed(tmp_path: Path, change: Any) -> Path:
 def test_truth_without_what_is_needed_is_refused(tmp_path: Path):
     for number, (change, message) in enumerate(
         [
-            (lambda content: content.pop("images"), "has no 'images'"),
-            (lambda content: content["annotations"][0].pop("area"), "annotation 1 has no area"),
-            (lambda content: content["annotations"][0].pop("keypoints"), "annotation 1 has no keypoints"),
+            (lambda content: content.pop("images"), "images: Field required"),
+            (lambda content: content["annotations"][0].pop("area"), "annotation 1 has no area above 0"),
+            (lambda content: content["annotations"][0].pop("bbox"), "annotations.0.bbox: Field required"),
+            (lambda content: content["annotations"][0].update(keypoints=None), "has no annotation with keypoints"),
+            (lambda content: content["annotations"].append(None), "annotations.1: Input should be a valid dictionary"),
         ]
     ):
         with pytest.raises(AnnotationError, match=message):
-            average_precision(_changed(tmp_path / str(number), change), [], COCO_17)
+            read_truth(_changed(tmp_path / str(number), change), COCO_17)
 
 
 def test_results_of_a_picture_that_the_truth_does_not_have_are_refused(tmp_path: Path):
     annotations = write_drawn_set(tmp_path / "set", num_pictures=1)
     (row,) = _truth_as_results(annotations)
 
-    with pytest.raises(AnnotationError, match="results of image_id 99, which is not among the images"):
-        average_precision(annotations, [row | {"image_id": 99}], COCO_17)
+    with pytest.raises(AnnotationError, match="results of image_id 99, which is not among the labelled images"):
+        average_precision(read_truth(annotations, COCO_17), [row | {"image_id": 99}], COCO_17)
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({}, "is no COCO results list"),
-        ([{"image_id": 1, "category_id": 1, "score": 1}], "row 0 has no 'keypoints'"),
-        ([{"image_id": 1, "category_id": 1, "score": 1, "keypoints": [1, 2]}], "row 0 must have 51 finite"),
-        (
-            [{"image_id": 1, "category_id": 1, "score": 1, "keypoints": [float("nan")] * 51}],
-            "row 0 must have 51 finite",
-        ),
+        ({}, r"the file: Input should be a valid list; it must be a COCO results list"),
+        ([None], r"json: 0: Input should be a valid dictionary"),
+        ([{"image_id": 1, "category_id": 1, "score": 1}], r"0\.keypoints: Field required"),
+        ([{"image_id": 1, "category_id": 1, "score": None, "keypoints": [1] * 51}], r"0\.score: "),
+        ([{"image_id": 1, "category_id": 1, "score": 1, "keypoints": [1, 2]}], r"row 0 has 2 keypoint numbers, not 51"),
+        ([{"image_id": 1, "category_id": 1, "score": 1, "keypoints": [float("nan")] * 51}], r"keypoints\.0: .* finite"),
     ],
 )
 def test_results_files_of_another_form_are_refused(tmp_path: Path, content: Any, message: str):

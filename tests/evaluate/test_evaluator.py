@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 
 from mspn import PoseEstimator
-from mspn.data.coco import AnnotationError
-from mspn.evaluate.average_precision import average_precision
+from mspn.data.coco import AnnotationError, CocoPeople
+from mspn.evaluate.average_precision import average_precision, read_truth
 from mspn.evaluate.evaluator import predict_people
 from mspn.skeleton import COCO_17
 from tests.drawn_people import write_drawn_set
@@ -16,20 +16,24 @@ def _estimator() -> PoseEstimator:
     return PoseEstimator(overfitted()[1], precision="float32", batch_size=5)
 
 
+def _truth(folder: Path) -> CocoPeople:
+    return read_truth(folder / "annotations.json", COCO_17)
+
+
 def test_eight_people_learned_by_heart_are_found_again():
     folder, _ = overfitted()
 
-    predictions = predict_people(_estimator(), folder / "annotations.json", folder / "images", None)
+    predictions = predict_people(_estimator(), _truth(folder), folder / "images", None)
 
     assert (predictions.num_boxes, predictions.failed) == (8, 0)
-    stats = average_precision(folder / "annotations.json", predictions.rows, COCO_17)
+    stats = average_precision(_truth(folder), predictions.rows, COCO_17)
     assert stats["AP"] >= 0.9
 
 
 def test_results_are_sorted_by_picture_and_falling_score():
     folder, _ = overfitted()
 
-    rows = predict_people(_estimator(), folder / "annotations.json", folder / "images", None).rows
+    rows = predict_people(_estimator(), _truth(folder), folder / "images", None).rows
 
     keys = [(row["image_id"], -row["score"]) for row in rows]
     assert keys == sorted(keys)
@@ -41,7 +45,7 @@ def test_a_boxes_file_takes_the_place_of_the_labelled_boxes(tmp_path: Path):
     boxes = tmp_path / "boxes.json"
     boxes.write_text(json.dumps({"000000000003.png": [[20, 10, 80, 130, 0.4], [0, 0, 240, 160, 0.01]]}))
 
-    predictions = predict_people(_estimator(), folder / "annotations.json", folder / "images", boxes)
+    predictions = predict_people(_estimator(), _truth(folder), folder / "images", boxes)
 
     assert [row["image_id"] for row in predictions.rows] == [3, 3]
     assert predictions.num_boxes == 2
@@ -52,8 +56,8 @@ def test_boxes_for_other_pictures_are_refused(tmp_path: Path):
     boxes = tmp_path / "boxes.json"
     boxes.write_text(json.dumps({"elsewhere.png": [[20, 10, 80, 130, 0.4]]}))
 
-    with pytest.raises(AnnotationError, match="has no box for any picture"):
-        predict_people(_estimator(), folder / "annotations.json", folder / "images", boxes)
+    with pytest.raises(AnnotationError, match="has no box for any of the 4 pictures"):
+        predict_people(_estimator(), _truth(folder), folder / "images", boxes)
 
 
 def test_pictures_and_boxes_of_no_use_are_counted_and_the_others_done(tmp_path: Path):
@@ -63,7 +67,7 @@ def test_pictures_and_boxes_of_no_use_are_counted_and_the_others_done(tmp_path: 
     content["annotations"][2]["bbox"] = [5000, 5000, 10, 10]
     annotations.write_text(json.dumps(content))
 
-    predictions = predict_people(_estimator(), annotations, tmp_path / "set" / "images", None)
+    predictions = predict_people(_estimator(), read_truth(annotations, COCO_17), tmp_path / "set" / "images", None)
 
     assert [row["image_id"] for row in predictions.rows] == [1]
     assert predictions.failed == 2
@@ -73,4 +77,12 @@ def test_a_missing_folder_of_pictures_is_named(tmp_path: Path):
     annotations = write_drawn_set(tmp_path / "set", num_pictures=1)
 
     with pytest.raises(FileNotFoundError, match=r"no folder of pictures at .*elsewhere; --images must name it"):
-        predict_people(_estimator(), annotations, tmp_path / "elsewhere", None)
+        predict_people(_estimator(), read_truth(annotations, COCO_17), tmp_path / "elsewhere", None)
+
+
+def test_not_one_picture_that_can_be_used_is_an_error_and_no_ap_of_0(tmp_path: Path):
+    annotations = write_drawn_set(tmp_path / "set", num_pictures=2)
+    (tmp_path / "empty").mkdir()
+
+    with pytest.raises(AnnotationError, match=r"not one of 2 pictures in .*empty could be used; is it"):
+        predict_people(_estimator(), read_truth(annotations, COCO_17), tmp_path / "empty", None)

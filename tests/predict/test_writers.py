@@ -4,6 +4,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pytest
 
 from mspn.detect.protocol import Picture
 from mspn.predict.pipeline import PictureResult
@@ -36,14 +37,25 @@ def test_predictions_json_has_named_keypoints(tmp_path: Path):
 def test_coco_json_is_a_results_list_whose_ids_come_from_the_file_names(tmp_path: Path):
     writer = CocoWriter(tmp_path)
 
-    writer.write(_result("in/holiday.jpg"))
+    writer.write(_result("in/12.jpg"))
     writer.write(_result("in/000000000036.jpg"))
     writer.close()
 
     first, second = json.loads((tmp_path / "coco.json").read_text())
-    assert (first["image_id"], second["image_id"]) == (1, 36)
+    assert (first["image_id"], second["image_id"]) == (12, 36)
     assert (second["category_id"], second["score"], second["file_name"]) == (1, 1.0, "000000000036.jpg")
     assert second["keypoints"][:6] == [0, 1, 0.75, 2, 3, 0.75]
+
+
+@pytest.mark.parametrize("names", [("2.jpg", "a.jpg"), ("one/1.jpg", "two/1.jpg"), ("1.jpg", "01.jpg")])
+def test_coco_ids_are_places_where_the_file_names_give_no_distinct_numbers(tmp_path: Path, names: tuple[str, str]):
+    writer = CocoWriter(tmp_path)
+
+    for name in names:
+        writer.write(_result(name))
+    writer.close()
+
+    assert [row["image_id"] for row in json.loads((tmp_path / "coco.json").read_text())] == [1, 2]
 
 
 def test_predictions_csv_has_a_row_for_each_keypoint(tmp_path: Path):

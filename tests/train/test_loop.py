@@ -64,9 +64,48 @@ def test_a_loss_that_is_no_number_stops_and_leaves_the_last_checkpoint(tmp_path:
     before = (tmp_path / "run" / STATE_FILE).read_bytes()
     monkeypatch.setattr("mspn.train.loop.normalise", lambda crops: crops.permute(0, 3, 1, 2).float() * float("nan"))
 
-    with pytest.raises(TrainingDivergedError, match="the loss is nan at iteration 3; the last checkpoint"):
+    with pytest.raises(
+        TrainingDivergedError,
+        match=r"the loss is nan at iteration 3; no checkpoint is written, .* keeps that of iteration 2",
+    ):
         train(recipe, tmp_path / "run", resume=True)
     assert (tmp_path / "run" / STATE_FILE).read_bytes() == before
+
+
+def test_changed_settings_take_effect_when_a_run_is_resumed(tmp_path: Path):
+    write_drawn_set(tmp_path, num_pictures=2)
+    recipe = override(tiny_recipe(tmp_path, iterations=4), _FASTER)
+    train(recipe, tmp_path / "run", resume=False)
+
+    train(override(recipe, ["train.iterations=6", "train.weight_decay=0.5"]), tmp_path / "run", resume=True)
+
+    state = torch.load(tmp_path / "run" / STATE_FILE, weights_only=True)
+    assert state["optimizer"]["param_groups"][0]["weight_decay"] == 0.5
+    assert state["iteration"] == 6
+    with pytest.raises(ValueError, match=r"already has 6 iterations; set train.iterations to that or more, not 4"):
+        train(recipe, tmp_path / "run", resume=True)
+
+
+def test_a_damaged_picture_is_reported_once_and_training_goes_on(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    write_drawn_set(tmp_path, num_pictures=4)
+    (tmp_path / "images" / "000000000002.png").write_bytes(b"no picture")
+    recipe = override(tiny_recipe(tmp_path, iterations=6), _FASTER)
+
+    train(recipe, tmp_path / "run", resume=False)
+
+    messages = [record.getMessage() for record in caplog.records if "cannot be read" in record.getMessage()]
+    assert len(messages) == 1
+    assert "000000000002.png cannot be read (1 such pictures so far)" in messages[0]
+
+
+def test_more_than_one_unreadable_picture_in_ten_stops_training(tmp_path: Path):
+    write_drawn_set(tmp_path, num_pictures=2)
+    for picture in (tmp_path / "images").iterdir():
+        picture.unlink()
+    recipe = override(tiny_recipe(tmp_path, iterations=6), _FASTER)
+
+    with pytest.raises(ValueError, match=r"2 pictures cannot be read, the last is .*png; check data.root"):
+        train(recipe, tmp_path / "run", resume=False)
 
 
 def test_a_recipe_without_data_is_refused(tmp_path: Path):

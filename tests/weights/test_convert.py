@@ -270,7 +270,9 @@ def test_a_checkpoint_with_code_is_refused_and_its_code_never_runs(save: Callabl
     path, trap = tmp_path / "evil.pth", tmp_path / "trap"
     save({"model": to_layout(MSPN(small(num_stages=1)), "official"), "optimizer": _MakesAFolder(trap)}, path)
 
-    with pytest.raises(WeightsError, match=r"evil\.pth cannot be read as a checkpoint without running code from it"):
+    with pytest.raises(
+        WeightsError, match=r"evil\.pth (wants to run posix\.mkdir when it is read, which is|is no checkpoint)"
+    ):
         read_foreign(path)
 
     assert not trap.exists()
@@ -286,7 +288,7 @@ def test_a_file_that_is_no_checkpoint_is_refused(content: bytes, tmp_path: Path)
     path = tmp_path / "notes.pth"
     path.write_bytes(content)
 
-    with pytest.raises(WeightsError, match=r"notes\.pth cannot be read as a checkpoint"):
+    with pytest.raises(WeightsError, match=r"notes\.pth is no checkpoint, or is damaged"):
         read_foreign(path)
 
 
@@ -306,7 +308,7 @@ def test_another_network_is_refused(tmp_path: Path):
     torch.save({"conv1.weight": torch.zeros(64, 3, 7, 7)}, tmp_path / "resnet.pth")
 
     with pytest.raises(
-        WeightsError, match=r"resnet\.pth has no tensor 'backbone\.top\.top.*'; it is no MSPN checkpoint"
+        WeightsError, match=r"resnet\.pth has no convolution 'backbone\.top\.top.*'; it is no MSPN checkpoint"
     ):
         read_foreign(tmp_path / "resnet.pth")
 

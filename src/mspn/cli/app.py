@@ -1,9 +1,12 @@
 """The `mspn` command."""
 
 import logging
+import sys
+from importlib.metadata import version
+from typing import Annotated
 
+import cv2
 import typer
-from rich.logging import RichHandler
 
 from mspn.cli.evaluate import evaluate_command
 from mspn.cli.models import models_app
@@ -18,9 +21,21 @@ app = typer.Typer(
 )
 
 
+def _print_version(is_asked: bool) -> None:
+    if is_asked:
+        typer.echo(f"mspn {version('mspn')}")
+        raise typer.Exit
+
+
 @app.callback()
-def _set_up() -> None:
-    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[RichHandler(show_path=False)])
+def _set_up(
+    _show_version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    # Its complaints about damaged pictures would stand beside our own line about each.
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 
 app.command("predict")(predict_command)

@@ -11,15 +11,15 @@ from rich.progress import Progress
 from rich.table import Table
 
 from mspn.cli.errors import SOME_FAILED, fail, one_line_errors
-from mspn.cli.options import BatchOption, DeviceOption, PrecisionName, PrecisionOption
+from mspn.cli.options import BatchOption, DeviceOption, FlipOption, PrecisionName, PrecisionOption
 from mspn.config import PROTOCOLS
-from mspn.evaluate.average_precision import average_precision, read_results
+from mspn.data.coco import CocoPeople
+from mspn.evaluate.average_precision import average_precision, read_results, read_truth
 from mspn.evaluate.evaluator import Predictions, predict_people
-from mspn.evaluate.report import Protocol, Report, write_report
+from mspn.evaluate.report import Protocol, Report, write_report, write_results
+from mspn.files import prepare_folder
 from mspn.predict.estimator import PoseEstimator
 from mspn.skeleton import COCO_17
-from mspn.weights.checkpoint import read_header
-from mspn.weights.models import find_weights
 
 
 class ProtocolName(str, Enum):
@@ -40,7 +40,7 @@ def evaluate_command(
     protocol: Annotated[
         ProtocolName | None, typer.Option(help="Padding, filter and decoder; without it those of the weights.")
     ] = None,
-    flip: Annotated[bool, typer.Option(help="Average with the mirrored crop.")] = True,
+    flip: FlipOption = None,
     out: Annotated[Path | None, typer.Option(help="Folder for report.json and results.json.")] = None,
     device: DeviceOption = "auto",
     precision: PrecisionOption = PrecisionName.FLOAT32,
@@ -48,34 +48,22 @@ def evaluate_command(
 ) -> None:
     """Measure average precision on labelled people."""
     with one_line_errors():
-        if results is not None:
-            rows = read_results(results, COCO_17)
-            stats = average_precision(annotations, rows, COCO_17)
-            settings = Protocol(annotations=str(annotations), boxes=f"results file {results}", num_boxes=len(rows))
-            report = Report(model=str(results), stats=stats, protocol=settings)
-        else:
-            if model is None or images is None:
-                fail("give --model and --images, or --results to score a results file")
-            test = PROTOCOLS[protocol.value] if protocol else read_header(find_weights(model)).recipe.test
-            test = test.model_copy(update={"flip": flip})
-            estimator = PoseEstimator(model, device=device, precision=precision.value, batch_size=batch, test=test)
-            predictions = _predict(estimator, annotations, images, boxes)
-            rows = predictions.rows
-            report = Report(
-                model=model,
-                stats=average_precision(annotations, rows, estimator.recipe.keypoint_table),
-                protocol=Protocol(
-                    annotations=str(annotations),
-                    boxes=str(boxes) if boxes else "ground truth",
-                    num_boxes=predictions.num_boxes,
-                    failed=predictions.failed,
-                    test=test,
-                    input_size=estimator.recipe.model.input_size,
-                    precision=estimator.precision,
-                ),
-            )
         if out is not None:
-            write_report(out, report, rows)
+            prepare_folder(out)
+        if results is not None:
+            if model is not None:
+                fail("give --model to test a network or --results to score a file, not both")
+            report = _score_file(results, annotations, out)
+        elif model is None or images is None:
+            fail("give --model and --images, or --results to score a results file")
+        else:
+            test = PROTOCOLS[protocol.value] if protocol else None
+            estimator = PoseEstimator(
+                model, device=device, precision=precision.value, batch_size=batch, flip=flip, test=test
+            )
+            report = _test_model(estimator, model, annotations, images, boxes, out)
+        if out is not None:
+            write_report(out / "report.json", report)
     _show(report)
     if out is not None:
         typer.echo(f"report: {out / 'report.json'}")
@@ -84,12 +72,47 @@ def evaluate_command(
         raise typer.Exit(SOME_FAILED)
 
 
-def _predict(estimator: PoseEstimator, annotations: Path, images: Path, boxes: Path | None) -> Predictions:
+def _score_file(results: Path, annotations: Path, out: Path | None) -> Report:
+    truth = read_truth(annotations, COCO_17)
+    rows = read_results(results, COCO_17)
+    if out is not None:
+        write_results(out / "results.json", rows)
+    return Report(
+        model=str(results),
+        stats=average_precision(truth, rows, COCO_17),
+        protocol=Protocol(annotations=str(annotations), boxes=f"results file {results}", num_boxes=len(rows)),
+    )
+
+
+def _test_model(
+    estimator: PoseEstimator, model: str, annotations: Path, images: Path, boxes: Path | None, out: Path | None
+) -> Report:
+    skeleton = estimator.recipe.keypoint_table
+    truth = read_truth(annotations, skeleton)
+    predictions = _predict(estimator, truth, images, boxes)
+    if out is not None:  # before scoring, which may fail
+        write_results(out / "results.json", predictions.rows)
+    return Report(
+        model=model,
+        stats=average_precision(truth, predictions.rows, skeleton),
+        protocol=Protocol(
+            annotations=str(annotations),
+            boxes=str(boxes) if boxes else "ground truth",
+            num_boxes=predictions.num_boxes,
+            failed=predictions.failed,
+            test=estimator.test,
+            input_size=estimator.recipe.model.input_size,
+            precision=estimator.precision,
+        ),
+    )
+
+
+def _predict(estimator: PoseEstimator, truth: CocoPeople, images: Path, boxes: Path | None) -> Predictions:
     console = Console(stderr=True)
     with Progress(console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task("estimating", total=None)
         return predict_people(
-            estimator, annotations, images, boxes, lambda done, total: bar.update(task, completed=done, total=total)
+            estimator, truth, images, boxes, lambda done, total: bar.update(task, completed=done, total=total)
         )
 
 

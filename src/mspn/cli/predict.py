@@ -11,15 +11,14 @@ from rich.progress import track
 from rich.table import Table
 
 from mspn.cli.errors import SOME_FAILED, fail, one_line_errors
-from mspn.cli.options import BatchOption, DeviceOption, ModelOption, PrecisionName, PrecisionOption
+from mspn.cli.options import BatchOption, DeviceOption, FlipOption, ModelOption, PrecisionName, PrecisionOption
 from mspn.detect.boxes_file import BoxesFile
 from mspn.detect.protocol import Detector
 from mspn.detect.whole_picture import WholePicture
+from mspn.files import prepare_folder
 from mspn.predict.estimator import PoseEstimator
 from mspn.predict.pipeline import PictureResult, find_pictures, predict_pictures
 from mspn.predict.writers import WRITERS, ImageWriter
-from mspn.weights.checkpoint import read_header
-from mspn.weights.models import find_weights
 
 _DETECTORS = ("none",)
 _MOST_ROWS = 20
@@ -36,28 +35,27 @@ def predict_command(
     device: DeviceOption = "auto",
     precision: PrecisionOption = PrecisionName.AUTO,
     batch: BatchOption = 32,
-    flip: Annotated[
-        bool, typer.Option(help="Average with the mirrored crop: twice the work, a little more exact.")
-    ] = True,
+    flip: FlipOption = None,
 ) -> None:
     """Find the keypoints of the people in pictures."""
     with one_line_errors():
-        chosen = [_checked_writer(name) for name in save.split(",")]
+        chosen = [_checked_writer(name.strip()) for name in save.split(",")]
         paths = find_pictures(sources)
-        test = read_header(find_weights(model)).recipe.test
+        found_by = _make_detector(detector, boxes, paths)
+        prepare_folder(out)
+        if "images" in chosen:
+            _refuse_to_overwrite(paths, out / ImageWriter.FOLDER)
         estimator = PoseEstimator(
             model,
-            _make_detector(detector, boxes),
+            found_by,
             device=device,
             precision=precision.value,
             batch_size=batch,
             threshold=threshold,
-            test=test.model_copy(update={"flip": flip}),
+            flip=flip,
         )
         results, drawn = _run(estimator, paths, out, chosen)
     _show(results)
-    if boxes is not None and not any(result.poses or result.problems for result in results):
-        typer.echo(f"{boxes} has no box from {threshold} on for these pictures; do its file names match?", err=True)
     typer.echo(f"results: {out}")
     if drawn:
         typer.echo(f"drawn pictures: {drawn}")
@@ -86,12 +84,21 @@ def _run(
     return results, folders[0] if folders else None
 
 
-def _make_detector(name: str, boxes: Path | None) -> Detector:
-    if boxes is not None:
-        return BoxesFile(boxes)
+def _make_detector(name: str, boxes: Path | None, paths: list[Path]) -> Detector:
     if name not in _DETECTORS:
         fail(f"no detector {name!r}; there are {', '.join(_DETECTORS)}, or give --boxes FILE")
-    return WholePicture()
+    if boxes is None:
+        return WholePicture()
+    file = BoxesFile(boxes)
+    if not any(file.knows(str(path)) for path in paths):
+        fail(f"{boxes} says nothing about any of the {len(paths)} pictures; do its file names match theirs?")
+    return file
+
+
+def _refuse_to_overwrite(paths: list[Path], folder: Path) -> None:
+    """Drawn pictures must not take the place of those that they are drawn from."""
+    if any(path.resolve().parent == folder.resolve() for path in paths):
+        fail(f"drawn pictures would go to {folder}, which holds the pictures themselves; choose another --out")
 
 
 def _checked_writer(name: str) -> str:

@@ -2,11 +2,12 @@
 
 import json
 import logging
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from pydantic import BaseModel, ValidationError
 
 from mspn.config import PeopleSetConfig
@@ -32,8 +33,11 @@ class CocoAnnotation(BaseModel):
 
     id: int
     image_id: int
+    category_id: int | None = None
     bbox: tuple[float, float, float, float]
     keypoints: list[float] | None = None
+    num_keypoints: int | None = None
+    area: float | None = None
     iscrowd: int = 0
 
 
@@ -44,17 +48,24 @@ class CocoCategory(BaseModel):
     keypoints: tuple[str, ...] = ()
 
 
-class CocoFile(BaseModel):
-    """A COCO annotation file."""
-
+class _CocoFile(BaseModel):
     images: list[CocoImage]
     annotations: list[CocoAnnotation]
     categories: list[CocoCategory]
 
-    @property
-    def person(self) -> CocoCategory | None:
-        """The first category that has keypoints."""
-        return next((category for category in self.categories if category.keypoints), None)
+
+@dataclass(frozen=True, eq=False)
+class CocoPeople:
+    """The people of a COCO keypoint file, crowds too."""
+
+    images: list[CocoImage]
+    category_id: int
+    annotations: list[CocoAnnotation]
+    """One for each of N people; boxes and keypoints are as the file has them."""
+    keypoints_image: Float[np.ndarray, "N K 3"]
+    """(x, y, visibility) in the order of the skeleton that was asked for."""
+    named: Bool[np.ndarray, " K"]
+    """False for keypoints that the file's category does not have."""
 
 
 def read_json(path: Path) -> Any:
@@ -71,55 +82,77 @@ def read_json(path: Path) -> Any:
         raise AnnotationError(f"{path} is not JSON ({error}); is the file whole?") from error
 
 
-def read_coco_file(path: Path) -> CocoFile:
-    """Read and check a COCO annotation file.
+def read_coco_people(path: Path, skeleton: Skeleton) -> CocoPeople:
+    """Read and check a COCO keypoint file; the category's keypoint names, if it has any, decide the order.
 
     Raises:
-        AnnotationError: naming the first entry that is missing or wrong.
+        AnnotationError: naming the first entry that is missing or wrong, or if nobody has keypoints.
     """
-    content = read_json(path)
     try:
-        return CocoFile.model_validate(content)
+        file = _CocoFile.model_validate(read_json(path))
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise AnnotationError(f"{path}: {where}: {first['msg']}; it must be a COCO keypoint file") from error
+        raise AnnotationError(f"{path}: {first_problem(error)}; it must be a COCO keypoint file") from error
+    if not file.categories:
+        raise AnnotationError(f"{path} has no category; it must be a COCO keypoint file")
+    category = next((category for category in file.categories if category.keypoints), file.categories[0])
+    people = [row for row in file.annotations if row.category_id in (None, category.id) and row.keypoints is not None]
+    if not people:
+        raise AnnotationError(f"{path} has no annotation with keypoints; a keypoint file is needed, not boxes only")
+    known = {image.id for image in file.images}
+    names = category.keypoints or skeleton.keypoints
+    for row in people:
+        if row.image_id not in known:
+            raise AnnotationError(f"{path}: annotation of image_id {row.image_id}, which is not among its images")
+        if len(row.keypoints or ()) != 3 * len(names):
+            raise AnnotationError(
+                f"{path}: annotation {row.id} has {len(row.keypoints or ())} keypoint numbers, not 3 x {len(names)}"
+            )
+    rows = np.array([row.keypoints for row in people], np.float64).reshape(len(people), len(names), 3)
+    if not np.isfinite(rows[rows[..., 2] > 0]).all():
+        raise AnnotationError(f"{path} has a labelled keypoint whose position is not a finite number")
+    source = Skeleton("category", names, (0.0,) * len(names), (), ())
+    return CocoPeople(
+        images=file.images,
+        category_id=category.id,
+        annotations=people,
+        keypoints_image=convert_keypoints(rows, source, skeleton),
+        named=np.array([name in names for name in skeleton.keypoints]),
+    )
+
+
+def first_problem(error: ValidationError) -> str:
+    """Where and what, in one line, of the first of the problems that pydantic found."""
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"]) or "the file"
+    return f"{where}: {first['msg']}"
 
 
 def read_coco(annotations: Path, images: Path, skeleton: Skeleton) -> People:
     """Read everyone who has at least one labelled keypoint and is no crowd (the released code's rule).
 
-    The category's keypoint names decide the order; keypoints that it does not name are not counted.
+    Keypoints that the file's category does not name are not counted.
 
     Raises:
-        AnnotationError: if the file is no COCO keypoint file, or nobody in it has a usable box and keypoints.
+        AnnotationError: as `read_coco_people`, or if nobody has a usable box and a labelled keypoint.
     """
-    content = read_coco_file(annotations)
-    rows = [row for row in content.annotations if not row.iscrowd and row.keypoints is not None]
-    if not rows:
-        raise AnnotationError(
-            f"{annotations} has no annotation with keypoints; a keypoint file is needed, not boxes only"
-        )
-    names = content.person.keypoints if content.person else skeleton.keypoints
-    source = Skeleton("category", names, (0.0,) * len(names), (), ())
+    content = read_coco_people(annotations, skeleton)
+    rows = content.annotations
     pictures = sorted(content.images, key=lambda image: image.id)
     position = {image.id: index for index, image in enumerate(pictures)}
-    unknown = [row.image_id for row in rows if row.image_id not in position]
-    if unknown:
-        raise AnnotationError(f"{annotations}: annotation of image_id {unknown[0]}, which is not among its images")
     people = People(
         pictures=[images / image.file_name for image in pictures],
         picture_index=np.array([position[row.image_id] for row in rows]),
         image_ids=np.array([row.image_id for row in rows]),
         annotation_ids=np.array([row.id for row in rows]),
         boxes=np.array([row.bbox for row in rows], np.float64),
-        keypoints_image=convert_keypoints(_keypoint_rows(rows, len(names), annotations), source, skeleton),
-        counted=np.tile([name in names for name in skeleton.keypoints], (len(rows), 1)),
+        keypoints_image=content.keypoints_image.astype(np.float32),
+        counted=np.tile(content.named, (len(rows), 1)),
     )
+    is_person = ~np.array([bool(row.iscrowd) for row in rows])
     has_box = np.isfinite(people.boxes).all(1) & (people.boxes[:, 2:] > 0).all(1)
     if not has_box.all():
         logger.warning("%s: %d people left out, their boxes are empty or not finite", annotations, (~has_box).sum())
-    chosen = has_box & (people.keypoints_image[:, :, 2] > 0).any(1)
+    chosen = is_person & has_box & (people.keypoints_image[:, :, 2] > 0).any(1)
     if not chosen.any():
         raise AnnotationError(f"{annotations} has nobody with a box and a labelled keypoint (visibility 1 or 2)")
     return people.take(chosen)
@@ -155,16 +188,3 @@ def _add_faces(people: People, path: Path, lowest_score: float, skeleton: Skelet
     visible = np.concatenate([proposed[..., :2], np.full_like(proposed[..., :1], 2)], axis=-1)
     people.keypoints_image[:, columns] = np.where(trusted[..., None], visible, 0)
     people.counted[:, columns] = trusted
-
-
-def _keypoint_rows(rows: list[CocoAnnotation], num_keypoints: int, path: Path) -> Float[np.ndarray, "N K 3"]:
-    for row in rows:
-        assert row.keypoints is not None
-        if len(row.keypoints) != 3 * num_keypoints:
-            raise AnnotationError(
-                f"{path}: annotation {row.id} has {len(row.keypoints)} keypoint numbers, not 3 x {num_keypoints}"
-            )
-    keypoints = np.array([row.keypoints for row in rows], np.float32).reshape(len(rows), num_keypoints, 3)
-    if not np.isfinite(keypoints[keypoints[..., 2] > 0]).all():
-        raise AnnotationError(f"{path} has a labelled keypoint whose position is not a finite number")
-    return keypoints

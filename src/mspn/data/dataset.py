@@ -7,7 +7,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 import torch
-from jaxtyping import Int, UInt8
+from jaxtyping import Bool, Int, UInt8
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
@@ -17,7 +17,7 @@ from mspn.data.augment import augment_frame
 from mspn.data.coco import read_people_set
 from mspn.data.people import People
 from mspn.geometry import transform_points
-from mspn.images import read_picture
+from mspn.images import PictureError, read_picture
 from mspn.loss import KeypointLabels
 from mspn.records import Box
 
@@ -36,6 +36,10 @@ class Sample(NamedTuple):
     crop: UInt8[Tensor, "*B H W 3"]
     """RGB."""
     labels: KeypointLabels
+    person: Int[Tensor, " *B"]
+    """Position among all people."""
+    is_readable: Bool[Tensor, " *B"]
+    """False where the picture could not be read: the crop is black, and no keypoint counts."""
 
 
 class CropDataset(Dataset[Sample]):
@@ -53,16 +57,21 @@ class CropDataset(Dataset[Sample]):
         keypoints_image = people.keypoints_image[person]
         box = Box(*people.boxes[person].tolist())
         frame = augment_frame(box, keypoints_image, size, recipe.augmentation, skeleton, rng)
-        crop = cut_crop(read_picture(people.pictures[people.picture_index[person]]), frame)
+        try:
+            crop = cut_crop(read_picture(people.pictures[people.picture_index[person]]), frame)
+            is_readable = True
+        except (PictureError, OSError):
+            crop = np.zeros((*size, 3), np.uint8)
+            is_readable = False
         order = skeleton.mirror_order if frame.mirrored else list(range(len(skeleton.keypoints)))
         keypoints_crop = transform_points(keypoints_image[order, :2], frame.image_to_crop)
         inside = ((keypoints_crop >= 0) & (keypoints_crop <= (size.width - 1, size.height - 1))).all(-1)
         labels = KeypointLabels(
             keypoints_crop=torch.from_numpy(keypoints_crop.astype(np.float32)),
             visibility=torch.from_numpy((keypoints_image[order, 2] * inside).astype(np.int64)),
-            counted=torch.from_numpy(people.counted[person, order]),
+            counted=torch.from_numpy(people.counted[person, order] & is_readable),
         )
-        return Sample(torch.from_numpy(crop), labels)
+        return Sample(torch.from_numpy(crop), labels, torch.tensor(person), torch.tensor(is_readable))
 
 
 class SeededBatches(Sampler[list[Draw]]):
@@ -116,8 +125,12 @@ def read_training_sets(recipe: Recipe) -> list[People]:
 
     Raises:
         AnnotationError: for a file that is missing or of no use.
+        FileNotFoundError: for a missing folder of pictures.
     """
     root = Path(recipe.data.root)
+    for config in recipe.data.train:
+        if (root / config.annotations).is_file() and not (root / config.images).is_dir():
+            raise FileNotFoundError(f"no folder of pictures at {root / config.images}; set data.train or data.root")
     return [read_people_set(config, root, recipe.keypoint_table) for config in recipe.data.train]
 
 

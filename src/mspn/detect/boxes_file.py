@@ -1,6 +1,5 @@
 """Boxes that another detector, or a person, wrote to a file."""
 
-from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,13 +24,12 @@ class BoxesFile:
         Raises:
             AnnotationError: if it is missing, no JSON, or of none of the three forms.
         """
-        self._detections: dict[str, list[Detection]] = defaultdict(list)
+        content = read_json(path)
+        self._detections: dict[str, list[Detection]] = {}
         try:
-            for key, detection in _read_rows(read_json(path)):
-                self._detections[key].append(detection)
-        except (KeyError, TypeError, ValueError) as error:
-            if isinstance(error, AnnotationError):
-                raise
+            for key, detections in _read_rows(content):
+                self._detections.setdefault(key, []).extend(detections)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise AnnotationError(
                 f"{path} is no boxes file ({type(error).__name__}: {error}); write a COCO results list, a COCO"
                 ' annotation file, or {"file name": [[left, top, width, height, score], ...]}'
@@ -43,31 +41,39 @@ class BoxesFile:
     def find(self, file_name: str, image_id: int | None = None) -> list[Detection]:
         """Detections of a picture.
 
-        Looked up by path, with and without its leading folders, then by COCO's number, which may be the name's stem.
+        Looked up by path, with and without its leading folders, then by COCO's number: the one given, or else the
+        name without its suffix.
         """
-        parts, stem = Path(file_name).parts, Path(file_name).stem
-        number = image_id if image_id is not None else int(stem) if stem.isdecimal() else None
-        for key in (*("/".join(parts[first:]) for first in range(len(parts))), stem, str(number)):
-            if key in self._detections:
-                return self._detections[key]
-        return []
+        return next((self._detections[key] for key in _keys(file_name, image_id) if key in self._detections), [])
+
+    def knows(self, file_name: str) -> bool:
+        """Whether the file says anything about a picture, be it that nobody is there."""
+        return any(key in self._detections for key in _keys(file_name, None))
 
 
-def _read_rows(content: Any) -> Iterator[tuple[str, Detection]]:
-    """Pairs of a picture's name or number and a detection."""
+def _keys(file_name: str, image_id: int | None) -> list[str]:
+    parts, stem = Path(file_name).parts, Path(file_name).stem
+    by_path = ["/".join(parts[first:]) for first in range(len(parts))]
+    if image_id is not None:
+        return [*by_path, str(image_id)]
+    return [*by_path, stem, str(int(stem))] if stem.isdecimal() else [*by_path, stem]
+
+
+def _read_rows(content: Any) -> Iterator[tuple[str, list[Detection]]]:
+    """Pairs of a picture's name or number and people in it."""
     if isinstance(content, list):
         for row in content:
             if row.get("category_id", _PERSON) == _PERSON:
-                yield str(row.get("file_name", row["image_id"])), _detection([*row["bbox"], row.get("score", 1.0)])
+                name = row["file_name"] if "file_name" in row else row["image_id"]
+                yield str(name), [_detection([*row["bbox"], row.get("score", 1.0)])]
     elif "annotations" in content:
         names = {image["id"]: image["file_name"] for image in content["images"]}
         for row in content["annotations"]:
             if not row.get("iscrowd") and row.get("category_id", _PERSON) == _PERSON:
-                yield names[row["image_id"]], _detection(row["bbox"])
+                yield names[row["image_id"]], [_detection(row["bbox"])]
     else:
         for name, rows in content.items():
-            for row in rows:
-                yield name, _detection(row)
+            yield name, [_detection(row) for row in rows]
 
 
 def _detection(numbers: list[float]) -> Detection:

@@ -37,9 +37,13 @@ class Report(Settings):
     protocol: Protocol
 
 
-def write_report(folder: Path, report: Report, results: list[dict[str, Any]]) -> None:
-    """Write `report.json` and the scored COCO results, `results.json`."""
+def write_report(path: Path, report: Report) -> None:
+    """Write a report as JSON, with the versions of what computed it."""
     versions = {"mspn": version("mspn"), "torch": torch.__version__, "pycocotools": version("pycocotools")}
     content = report.model_dump() | {"versions": versions}
-    write_text(folder / "report.json", json.dumps(content, indent=2) + "\n")
-    write_text(folder / "results.json", json.dumps(results) + "\n")
+    write_text(path, json.dumps(content, indent=2) + "\n")
+
+
+def write_results(path: Path, rows: list[dict[str, Any]]) -> None:
+    """Write a COCO results list."""
+    write_text(path, json.dumps(rows) + "\n")

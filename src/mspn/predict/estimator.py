@@ -46,6 +46,7 @@ class PoseEstimator:
         precision: Precision = "auto",
         batch_size: int = 32,
         threshold: float = 0.3,
+        flip: bool | None = None,
         test: TestConfig | None = None,
     ) -> None:
         """Load a model.
@@ -57,15 +58,20 @@ class PoseEstimator:
             precision: auto, float32 or bfloat16, see `load_runner`.
             batch_size: people that the network sees at once.
             threshold: boxes with a lower score are left out.
+            flip: average with the mirrored crop, or do not; None does as `test` says.
             test: padding, flip, filter and decoder; None takes those that belong to the weights.
 
         Raises:
             WeightsError: if there are no such weights.
-            ValueError: for an unknown device.
+            ValueError: for an unknown device or precision, or an empty batch.
         """
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, not {batch_size}")
         checkpoint = load_named(model)
         self.recipe = checkpoint.header.recipe
         self.test = test or self.recipe.test
+        if flip is not None:
+            self.test = self.test.model_copy(update={"flip": flip})
         self.detector: Detector = detector or WholePicture()
         self.batch_size = batch_size
         self.threshold = threshold

@@ -1,13 +1,13 @@
 """Many pictures: find everyone, and let the people of several pictures share batches."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from mspn.detect.protocol import Picture
 from mspn.images import PICTURE_SUFFIXES, PictureError, read_picture
 from mspn.predict.estimator import PoseEstimator, Subject
-from mspn.records import Pose
+from mspn.records import Detection, Pose
 
 _MOST_PIXELS_WAITING = 50_000_000
 """Pictures wait for their batch in memory, at most about this much (3 bytes a pixel)."""
@@ -53,8 +53,17 @@ def find_pictures(sources: Sequence[str | Path]) -> list[Path]:
     return pictures
 
 
-def predict_pictures(estimator: PoseEstimator, paths: Iterable[Path]) -> Iterator[PictureResult]:
-    """Estimate the poses in each picture, in order; a picture or box that is of no use is a line in `problems`."""
+def predict_pictures(
+    estimator: PoseEstimator, paths: Iterable[Path], find: Callable[[Picture], list[Detection]] | None = None
+) -> Iterator[PictureResult]:
+    """Estimate the poses in each picture, in order; a picture or box that is of no use is a line in `problems`.
+
+    Args:
+        estimator: cuts people out and estimates their poses.
+        paths: of pictures.
+        find: gives the people of a picture; None asks the estimator's detector.
+    """
+    find = find or estimator.find
     waiting: list[_Waiting] = []
     for path in paths:
         try:
@@ -64,7 +73,7 @@ def predict_pictures(estimator: PoseEstimator, paths: Iterable[Path]) -> Iterato
             waiting = []
             yield PictureResult(str(path), None, [], [str(error)])
             continue
-        waiting.append(_cut_everyone(estimator, picture))
+        waiting.append(_cut_everyone(estimator, picture, find(picture)))
         people = sum(len(one.subjects) for one in waiting)
         pixels = sum(one.picture.size.height * one.picture.size.width for one in waiting)
         if people >= estimator.batch_size or pixels >= _MOST_PIXELS_WAITING:
@@ -73,9 +82,9 @@ def predict_pictures(estimator: PoseEstimator, paths: Iterable[Path]) -> Iterato
     yield from _finish(estimator, waiting)
 
 
-def _cut_everyone(estimator: PoseEstimator, picture: Picture) -> _Waiting:
+def _cut_everyone(estimator: PoseEstimator, picture: Picture, detections: Sequence[Detection]) -> _Waiting:
     one = _Waiting(picture)
-    for detection in estimator.find(picture):
+    for detection in detections:
         try:
             one.subjects.append(estimator.cut(picture, detection))
         except ValueError as error:

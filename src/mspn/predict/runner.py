@@ -1,7 +1,7 @@
 """The fast path from crops to the last heat maps."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -19,6 +19,8 @@ class Runner:
     """A network ready to answer: RGB uint8 crops (B, H, W, 3) in, float32 heat maps (B, K, H/4, W/4) out."""
 
     def __init__(self, model: MSPN, device: torch.device, precision: Precision) -> None:
+        if precision not in get_args(Precision):
+            raise ValueError(f"no precision {precision!r}; there are {', '.join(get_args(Precision))}")
         self.device = device
         self.precision: Precision = _fastest_precision(device) if precision == "auto" else precision
         self._model = place(model.eval(), device)
@@ -61,8 +63,6 @@ def load_runner(
     """
     if engine not in ("auto", "torch"):
         raise ValueError(f"no engine {engine!r}; there are auto, torch")
-    if precision not in ("auto", "float32", "bfloat16"):
-        raise ValueError(f"no precision {precision!r}; there are auto, float32, bfloat16")
     if threads is not None:
         torch.set_num_threads(threads)
     network = build_model(str(model)) if random_weights else load_model(model)
@@ -80,9 +80,13 @@ def choose_device(name: str) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError as error:
-        raise ValueError(f"no device {name!r}; write auto, cpu, cuda or cuda:1") from error
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"device {name!r} is asked for, but torch finds no GPU here; use --device cpu")
+        raise ValueError(f"no device {name!r}; write auto, cpu, cuda, cuda:1 or mps") from error
+    if device.type not in ("cpu", "cuda", "mps"):
+        raise ValueError(f"device {name!r} is not supported; write auto, cpu, cuda, cuda:1 or mps")
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"device {name!r} is asked for, but torch finds none here; use --device cpu") from error
     return device
 
 

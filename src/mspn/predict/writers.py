@@ -43,21 +43,26 @@ class JsonWriter:
 
 
 class CocoWriter:
-    """`coco.json`: a COCO results list. The image id is the file's number, or its place in the run from 1 on."""
+    """`coco.json`: a COCO results list.
+
+    Image ids are the files' numbers where each has one of its own, else their places in the run from 1 on.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / "coco.json"
-        self._rows: list[dict[str, Any]] = []
-        self._pictures = 0
+        self._results: list[tuple[Path, list[Pose]]] = []
 
     def write(self, result: PictureResult) -> None:
-        self._pictures += 1
-        path = Path(result.source)
-        image_id = int(path.stem) if path.stem.isdecimal() else self._pictures
-        self._rows += [coco_result(pose, image_id) | {"file_name": path.name} for pose in result.poses]
+        self._results.append((Path(result.source), result.poses))
 
     def close(self) -> None:
-        write_text(self._path, json.dumps(self._rows) + "\n")
+        stems = [path.stem for path, _ in self._results]
+        are_numbers = all(stem.isdecimal() for stem in stems) and len({int(stem) for stem in stems}) == len(stems)
+        rows = []
+        for place, (path, poses) in enumerate(self._results, start=1):
+            image_id = int(path.stem) if are_numbers else place
+            rows += [coco_result(pose, image_id) | {"file_name": path.name} for pose in poses]
+        write_text(self._path, json.dumps(rows) + "\n")
 
 
 class CsvWriter:
@@ -85,8 +90,10 @@ class CsvWriter:
 class ImageWriter:
     """`images/`: each picture with its skeletons drawn."""
 
+    FOLDER = "images"
+
     def __init__(self, folder: Path) -> None:
-        self.folder = folder / "images"
+        self.folder = folder / self.FOLDER
         self._taken: set[str] = set()
 
     def write(self, result: PictureResult) -> None:

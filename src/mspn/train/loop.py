@@ -1,6 +1,7 @@
 """Training a recipe on one device."""
 
 import logging
+import math
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -8,14 +9,15 @@ from pathlib import Path
 import torch
 from torch.utils.data import DataLoader
 
-from mspn.config import Recipe
+from mspn.config import Recipe, TrainConfig
 from mspn.crop import normalise
 from mspn.data.dataset import CropDataset, Sample, SeededBatches, prepare_worker, read_training_sets
-from mspn.data.people import merge
+from mspn.data.people import People, merge
+from mspn.images import PictureError
 from mspn.loss import KeypointLabels, StageLosses, supervise
 from mspn.model.network import MSPN, place
 from mspn.predict.runner import choose_device
-from mspn.train.metrics import EpochMetrics, MetricsLog
+from mspn.train.metrics import EpochMeter, MetricsLog
 from mspn.train.schedule import learning_rate
 from mspn.train.state import STATE_FILE, WEIGHTS_FILE, Progress, load_state, save_recipe, save_state
 from mspn.weights.checkpoint import Header, save_weights
@@ -26,6 +28,8 @@ logger = logging.getLogger(__name__)
 class TrainingDivergedError(RuntimeError):
     """The loss is no number any more."""
 
+
+_EPOCH_LINE = "epoch %d: loss %.1f, %.0f people/s, about %d min left"
 
 ReportIteration = Callable[[int, float], None]
 """Called after each iteration with the number done and the loss."""
@@ -46,7 +50,8 @@ def train(recipe: Recipe, run: Path, *, resume: bool, report: ReportIteration = 
     Raises:
         AnnotationError: for a data file that is missing or of no use.
         TrainingDivergedError: if the loss becomes infinite or no number; the last checkpoint is still there.
-        ValueError: if the recipe has no data.
+        PictureError: if more than one picture in ten cannot be read; fewer are reported and do not count.
+        ValueError: if the recipe has no data, or fewer iterations than the run already has.
     """
     config = recipe.train
     if not recipe.data.train:
@@ -57,19 +62,20 @@ def train(recipe: Recipe, run: Path, *, resume: bool, report: ReportIteration = 
     torch.manual_seed(config.seed)
     model = place(MSPN(recipe.model), device)
     optimizer = torch.optim.Adam(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
-    progress = Progress(0, 0.0)
-    if resume and (run / STATE_FILE).is_file():
-        progress = load_state(run / STATE_FILE, model, optimizer)
-        logger.info("going on from iteration %d", progress.iteration)
+    progress = _restore(run / STATE_FILE, model, optimizer, config) if resume else Progress(0, 0.0)
     sets = read_training_sets(recipe)
+    people = merge(sets)
     save_recipe(run, recipe)
     log = MetricsLog(run, progress.iteration)
-    weights = [config.weight for config in recipe.data.train]
     batches = SeededBatches(
-        [len(people) for people in sets], weights, config.batch_size, config.seed, progress.iteration
+        [len(one) for one in sets],
+        [one.weight for one in recipe.data.train],
+        config.batch_size,
+        config.seed,
+        progress.iteration,
     )
     loader = DataLoader(
-        CropDataset(merge(sets), recipe),
+        CropDataset(people, recipe),
         batch_sampler=batches,
         num_workers=recipe.data.workers,
         worker_init_fn=prepare_worker,
@@ -78,20 +84,25 @@ def train(recipe: Recipe, run: Path, *, resume: bool, report: ReportIteration = 
     header = Header(recipe=recipe, data=tuple(people.annotations for people in recipe.data.train))
 
     model.train()
-    meter = _EpochMeter(config.batch_size)
+    saved = progress.iteration
+    pictures = _PictureWatch(people)
+    meter = EpochMeter(config.batch_size)
     began = time.monotonic() - progress.seconds
     for iteration, batch in _numbered(loader, progress.iteration, config.iterations):
         meter.data_arrived()
         rate = learning_rate(iteration, config)
         for group in optimizer.param_groups:
             group["lr"] = rate
-        losses = _step(model, optimizer, batch, recipe, device)
+        pictures.report_unreadable(batch)
+        losses = _compute_losses(model, batch, recipe, device)
         total = losses.total.item()
-        if not torch.isfinite(losses.total):
+        if not math.isfinite(total):
+            there = f"{run} keeps that of iteration {saved}" if saved else "there is none yet"
             raise TrainingDivergedError(
-                f"the loss is {total} at iteration {iteration}; the last checkpoint in {run} is intact:"
+                f"the loss is {total} at iteration {iteration}; no checkpoint is written, {there}:"
                 " lower train.learning_rate, then start again with --resume"
             )
+        _step(optimizer, losses)
         meter.step_done(losses)
         report(iteration, total)
         epoch_ends = iteration % batches.batches_per_epoch == 0
@@ -101,17 +112,29 @@ def train(recipe: Recipe, run: Path, *, resume: bool, report: ReportIteration = 
             line = meter.finish_epoch(epoch, iteration, rate, time.monotonic() - began)
             log.append(line)
             left = (config.iterations - iteration) * config.batch_size / line.people_per_second
-            logger.info(
-                "epoch %d: loss %.1f, %.0f people/s, about %d min left",
-                epoch,
-                line.loss,
-                line.people_per_second,
-                left / 60,
-            )
+            logger.info(_EPOCH_LINE, epoch, line.loss, line.people_per_second, left / 60)
         if epoch_ends or is_last or iteration % config.checkpoint_every == 0:
-            save_state(run / STATE_FILE, model, optimizer, Progress(iteration, time.monotonic() - began))
+            # The weights first: writing them refuses numbers that are not finite.
             save_weights(run / WEIGHTS_FILE, model, header)
+            save_state(run / STATE_FILE, model, optimizer, Progress(iteration, time.monotonic() - began))
+            saved = iteration
     return run / WEIGHTS_FILE
+
+
+def _restore(path: Path, model: MSPN, optimizer: torch.optim.Optimizer, config: TrainConfig) -> Progress:
+    """Go back to a run's last checkpoint, if it has one; settings that changed since then take effect."""
+    if not path.is_file():
+        return Progress(0, 0.0)
+    progress = load_state(path, model, optimizer)
+    if progress.iteration > config.iterations:
+        raise ValueError(
+            f"{path.parent} already has {progress.iteration} iterations; set train.iterations to that or more,"
+            f" not {config.iterations}"
+        )
+    for group in optimizer.param_groups:
+        group["weight_decay"] = config.weight_decay
+    logger.info("going on from iteration %d", progress.iteration)
+    return progress
 
 
 def _numbered(loader: DataLoader[Sample], done: int, last: int) -> Iterator[tuple[int, Sample]]:
@@ -122,52 +145,42 @@ def _numbered(loader: DataLoader[Sample], done: int, last: int) -> Iterator[tupl
                 return
 
 
-def _step(
-    model: MSPN, optimizer: torch.optim.Optimizer, batch: Sample, recipe: Recipe, device: torch.device
-) -> StageLosses:
+def _compute_losses(model: MSPN, batch: Sample, recipe: Recipe, device: torch.device) -> StageLosses:
     labels = KeypointLabels(*(tensor.to(device, non_blocking=True) for tensor in batch.labels))
     crops = normalise(batch.crop.to(device, non_blocking=True))
     with torch.autocast(device.type, torch.bfloat16, enabled=recipe.train.precision == "bfloat16"):
         outputs = model(crops)
-    losses = supervise(outputs, labels, recipe.supervision)
+    return supervise(outputs, labels, recipe.supervision)
+
+
+def _step(optimizer: torch.optim.Optimizer, losses: StageLosses) -> None:
     optimizer.zero_grad(set_to_none=True)
     losses.total.backward()  # type: ignore[no-untyped-call]
     optimizer.step()
-    return losses
 
 
-class _EpochMeter:
-    """Averages since the epoch began (or since training resumed)."""
+class _PictureWatch:
+    """Says once of each picture that it cannot be read, and stops when that is no exception any more."""
 
-    def __init__(self, batch_size: int) -> None:
-        self._batch_size = batch_size
-        self._restart()
+    _MOST_UNREADABLE = 0.1
 
-    def _restart(self) -> None:
-        self._began = self._ended_last_step = time.monotonic()
-        self._waited = self._loss = self._finest_loss = 0.0
-        self._steps = 0
+    def __init__(self, people: People) -> None:
+        self._people = people
+        self._reported: set[int] = set()
 
-    def data_arrived(self) -> None:
-        self._waited += time.monotonic() - self._ended_last_step
+    def report_unreadable(self, batch: Sample) -> None:
+        """Log new unreadable pictures.
 
-    def step_done(self, losses: StageLosses) -> None:
-        self._loss += losses.total.item()
-        self._finest_loss += losses.by_stage_and_level[-1, 0].item()
-        self._steps += 1
-        self._ended_last_step = time.monotonic()
-
-    def finish_epoch(self, epoch: int, iteration: int, rate: float, seconds: float) -> EpochMetrics:
-        elapsed = time.monotonic() - self._began
-        line = EpochMetrics(
-            epoch=epoch,
-            iteration=iteration,
-            loss=self._loss / self._steps,
-            finest_loss=self._finest_loss / self._steps,
-            learning_rate=rate,
-            people_per_second=self._steps * self._batch_size / elapsed,
-            waiting_share=self._waited / elapsed,
-            seconds=seconds,
-        )
-        self._restart()
-        return line
+        Raises:
+            PictureError: if they are more than one in ten of all pictures.
+        """
+        if batch.is_readable.all():
+            return
+        for person in batch.person[~batch.is_readable].tolist():
+            index = int(self._people.picture_index[person])
+            path = self._people.pictures[index]
+            if index not in self._reported:
+                self._reported.add(index)
+                logger.warning("skipped: %s cannot be read (%d such pictures so far)", path, len(self._reported))
+        if len(self._reported) > max(1, self._MOST_UNREADABLE * len(self._people.pictures)):
+            raise PictureError(f"{len(self._reported)} pictures cannot be read, the last is {path}; check data.root")

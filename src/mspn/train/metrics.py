@@ -2,11 +2,13 @@
 
 import csv
 import json
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from mspn.files import replacing
+from mspn.loss import StageLosses
 
 
 class EpochMetrics(NamedTuple):
@@ -57,3 +59,40 @@ def read_metrics(run: Path) -> list[EpochMetrics]:
         return []
     whole_lines = path.read_text(encoding="utf-8").split("\n")[:-1]
     return [EpochMetrics(**json.loads(line)) for line in whole_lines]
+
+
+class EpochMeter:
+    """Averages since the epoch began (or since training resumed)."""
+
+    def __init__(self, batch_size: int) -> None:
+        self._batch_size = batch_size
+        self._restart()
+
+    def _restart(self) -> None:
+        self._began = self._ended_last_step = time.monotonic()
+        self._waited = self._loss = self._finest_loss = 0.0
+        self._steps = 0
+
+    def data_arrived(self) -> None:
+        self._waited += time.monotonic() - self._ended_last_step
+
+    def step_done(self, losses: StageLosses) -> None:
+        self._loss += losses.total.item()
+        self._finest_loss += losses.by_stage_and_level[-1, 0].item()
+        self._steps += 1
+        self._ended_last_step = time.monotonic()
+
+    def finish_epoch(self, epoch: int, iteration: int, rate: float, seconds: float) -> EpochMetrics:
+        elapsed = time.monotonic() - self._began
+        line = EpochMetrics(
+            epoch=epoch,
+            iteration=iteration,
+            loss=self._loss / self._steps,
+            finest_loss=self._finest_loss / self._steps,
+            learning_rate=rate,
+            people_per_second=self._steps * self._batch_size / elapsed,
+            waiting_share=self._waited / elapsed,
+            seconds=seconds,
+        )
+        self._restart()
+        return line

@@ -45,9 +45,9 @@ def load_state(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -
     try:
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
-    except (KeyError, RuntimeError) as error:
+        return Progress(state["iteration"], state["seconds"])
+    except (KeyError, RuntimeError, TypeError, ValueError) as error:
         raise ValueError(f"{path} does not fit the recipe of its run folder; start a new run") from error
-    return Progress(state["iteration"], state["seconds"])
 
 
 def save_recipe(run: Path, recipe: Recipe) -> None:

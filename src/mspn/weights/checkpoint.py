@@ -1,6 +1,8 @@
 """Weights files: safetensors with a JSON header that says what they are."""
 
 import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,9 +11,8 @@ import torch
 from pydantic import Field, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor
 
-from mspn.config import Recipe, Settings
+from mspn.config import DataConfig, Recipe, Settings
 from mspn.files import replacing
 from mspn.model.network import MSPN
 
@@ -49,6 +50,8 @@ class Checkpoint:
 def save_weights(path: Path, model: MSPN, header: Header, dtype: torch.dtype = torch.float32) -> None:
     """Write a network's tensors and header, atomically; floating-point tensors in the given type.
 
+    Where the data lay on this machine is left out of the header.
+
     Raises:
         WeightsError: if a tensor has values that the type cannot hold.
     """
@@ -58,8 +61,11 @@ def save_weights(path: Path, model: MSPN, header: Header, dtype: torch.dtype = t
         if not torch.isfinite(stored).all():
             raise WeightsError(f"tensor {name!r} has values that are not finite as {dtype}; keep it in float32")
         tensors[name] = stored
+    data = header.recipe.data.model_copy(update={"root": DataConfig().root})
+    recipe = header.recipe.model_copy(update={"data": data})
+    content = header.model_copy(update={"recipe": recipe}).model_dump_json()
     with replacing(path) as temporary:
-        save_file(tensors, temporary, metadata={_HEADER_KEY: header.model_dump_json()})
+        save_file(tensors, temporary, metadata={_HEADER_KEY: content})
 
 
 def read_header(path: Path) -> Header:
@@ -68,7 +74,8 @@ def read_header(path: Path) -> Header:
     Raises:
         WeightsError: if it is missing, no safetensors file, or has no header of ours.
     """
-    return _read(path)[0]
+    with _opened(path) as file:
+        return _parse_header(file.metadata() or {}, path)
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
@@ -77,35 +84,49 @@ def load_checkpoint(path: Path) -> Checkpoint:
     Raises:
         WeightsError: if the file is missing, damaged, of another kind, or does not fit its own header.
     """
-    header, tensors = _read(path)
-    model = MSPN(header.recipe.model)
+    with _opened(path) as file:
+        header = _parse_header(file.metadata() or {}, path)
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+    # Without memory until the tensors are known to fit: a header may ask for any size.
+    with torch.device("meta"):
+        model = MSPN(header.recipe.model)
     expected = model.state_dict()
     for name in sorted(expected.keys() ^ tensors.keys()):
         kind = "lacks" if name in expected else "has the unknown"
         raise WeightsError(f"{path} {kind} tensor {name!r}; it does not fit its own header")
     for name, tensor in tensors.items():
-        if tensor.shape != expected[name].shape:
-            raise WeightsError(
-                f"{path}: tensor {name!r} is {tuple(tensor.shape)}, its header asks for {tuple(expected[name].shape)}"
-            )
-    model.load_state_dict(tensors)
+        shape = expected[name].shape
+        if tensor.shape != shape:
+            raise WeightsError(f"{path}: tensor {name!r} is {tuple(tensor.shape)}, its header asks for {tuple(shape)}")
+        if not torch.isfinite(tensor).all():
+            raise WeightsError(f"{path}: tensor {name!r} has values that are not finite numbers")
+    model.load_state_dict({name: tensor.to(expected[name].dtype) for name, tensor in tensors.items()}, assign=True)
     return Checkpoint(header, model.eval())
 
 
-def _read(path: Path) -> tuple[Header, dict[str, Tensor]]:
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
     if not path.is_file():
         raise WeightsError(f"no weights at {path}; check the path, or name a model of `mspn models list`")
     try:
         with safe_open(path, framework="pt") as file:
-            metadata: dict[str, str] = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+            yield file
     except SafetensorError as error:
         hint = "convert foreign checkpoints with `mspn models convert` first"
         raise WeightsError(f"{path} is not a safetensors file ({error}); {hint}") from error
+
+
+def _parse_header(metadata: Mapping[str, str], path: Path) -> Header:
     if _HEADER_KEY not in metadata:
         raise WeightsError(f"{path} has no header of ours; convert foreign weights with `mspn models convert` first")
     try:
-        values: Any = json.loads(metadata[_HEADER_KEY])
-        return Header.model_validate(values), tensors
-    except (json.JSONDecodeError, ValidationError) as error:
-        raise WeightsError(f"{path}: its header cannot be read by this version of mspn ({error})") from error
+        header = Header.model_validate(json.loads(metadata[_HEADER_KEY]))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise WeightsError(f"{path}: its header cannot be read by this version: {where}: {first['msg']}") from error
+    except json.JSONDecodeError as error:
+        raise WeightsError(f"{path}: its header is damaged ({error})") from error
+    if header.format != FORMAT:
+        raise WeightsError(f"{path} is of format {header.format}; this version reads format {FORMAT}")
+    return header

@@ -52,7 +52,9 @@ def read_foreign(path: Path) -> Checkpoint:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds, from UnpicklingError to RuntimeError
-        raise WeightsError(f"{path} cannot be read as a checkpoint without running code from it: {error}") from error
+        if blocked := re.search(r"GLOBAL (\S+)", str(error)):
+            raise WeightsError(f"{path} wants to run {blocked[1]} when it is read, which is refused") from error
+        raise WeightsError(f"{path} is no checkpoint, or is damaged; get it from its source again") from error
     tensors = _find_tensors(content, path)
     layout: Layout = "official" if any(name.startswith("top.") for name in tensors) else "mmpose"
     config = _read_config(tensors, layout, path)
@@ -249,8 +251,8 @@ def _read_config(tensors: Mapping[str, Tensor], layout: Layout, path: Path) -> M
         lateral = "backbone.multi_stage_mspn.0.upsample.up1.in_skip.conv.weight"
         aggregation = "backbone.multi_stage_mspn.0.upsample.up1.out_skip1.conv.weight"
     for name in (stem, lateral, head, block.format(1)):
-        if name not in tensors:
-            raise WeightsError(f"{path} has no tensor {name!r}; it is no MSPN checkpoint")
+        if name not in tensors or tensors[name].ndim != 4:
+            raise WeightsError(f"{path} has no convolution {name!r}; it is no MSPN checkpoint")
     num_stages = 1 + max(int(match[1]) for name in tensors if (match := re.match(stage_name, name)))
     return ModelConfig(
         backbone="resnet50" if block.format(3) in tensors else "resnet18",
