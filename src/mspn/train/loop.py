@@ -19,6 +19,7 @@ from mspn.train.metrics import EpochMetrics, MetricsLog
 from mspn.train.schedule import learning_rate
 from mspn.train.state import STATE_FILE, WEIGHTS_FILE, Progress, load_state, save_recipe, save_state
 from mspn.weights.checkpoint import Header, save_weights
+from mspn.weights.imagenet import start_from_imagenet
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +48,7 @@ def train(recipe: Recipe, run: Path, *, resume: bool, report: ReportIteration = 
         AnnotationError: for a data file that is missing or of no use.
         TrainingDivergedError: if the loss becomes infinite or no number; the last checkpoint is still there.
         ValueError: if the recipe has no data.
+        WeightsError: if the ImageNet weights to start from are missing or do not fit.
     """
     config = recipe.train
     if not recipe.data.train:
@@ -55,10 +57,14 @@ def train(recipe: Recipe, run: Path, *, resume: bool, report: ReportIteration = 
         torch.set_num_threads(config.threads)
     device = choose_device(config.device)
     torch.manual_seed(config.seed)
-    model = place(MSPN(recipe.model), device)
+    will_resume = resume and (run / STATE_FILE).is_file()
+    network = MSPN(recipe.model)
+    if config.initial_weights is not None and not will_resume:
+        start_from_imagenet(network, Path(config.initial_weights), config.initial_scope)
+    model = place(network, device)
     optimizer = torch.optim.Adam(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
     progress = Progress(0, 0.0)
-    if resume and (run / STATE_FILE).is_file():
+    if will_resume:
         progress = load_state(run / STATE_FILE, model, optimizer)
         logger.info("going on from iteration %d", progress.iteration)
     sets = read_training_sets(recipe)
