@@ -12,6 +12,7 @@ from rich.table import Table
 
 from mspn.cli.errors import SOME_FAILED, fail, one_line_errors
 from mspn.cli.options import BatchOption, DeviceOption, PrecisionName, PrecisionOption
+from mspn.cli.pull import find_with_bar
 from mspn.config import PROTOCOLS
 from mspn.evaluate.average_precision import average_precision, read_results
 from mspn.evaluate.evaluator import Predictions, predict_people
@@ -19,7 +20,6 @@ from mspn.evaluate.report import Protocol, Report, write_report
 from mspn.predict.estimator import PoseEstimator
 from mspn.skeleton import COCO_17
 from mspn.weights.checkpoint import read_header
-from mspn.weights.models import find_weights
 
 
 class ProtocolName(str, Enum):
@@ -56,9 +56,10 @@ def evaluate_command(
         else:
             if model is None or images is None:
                 fail("give --model and --images, or --results to score a results file")
-            test = PROTOCOLS[protocol.value] if protocol else read_header(find_weights(model)).recipe.test
+            weights = find_with_bar(model)
+            test = PROTOCOLS[protocol.value] if protocol else read_header(weights).recipe.test
             test = test.model_copy(update={"flip": flip})
-            estimator = PoseEstimator(model, device=device, precision=precision.value, batch_size=batch, test=test)
+            estimator = PoseEstimator(weights, device=device, precision=precision.value, batch_size=batch, test=test)
             predictions = _predict(estimator, annotations, images, boxes)
             rows = predictions.rows
             report = Report(

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from mspn.cli.errors import SOME_FAILED, fail, one_line_errors
 from mspn.cli.options import BatchOption, DeviceOption, ModelOption, PrecisionName, PrecisionOption
+from mspn.cli.pull import find_with_bar
 from mspn.detect.boxes_file import BoxesFile
 from mspn.detect.protocol import Detector
 from mspn.detect.whole_picture import WholePicture
@@ -19,7 +20,6 @@ from mspn.predict.estimator import PoseEstimator
 from mspn.predict.pipeline import PictureResult, find_pictures, predict_pictures
 from mspn.predict.writers import WRITERS, ImageWriter
 from mspn.weights.checkpoint import read_header
-from mspn.weights.models import find_weights
 
 _DETECTORS = ("none",)
 _MOST_ROWS = 20
@@ -44,9 +44,10 @@ def predict_command(
     with one_line_errors():
         chosen = [_checked_writer(name) for name in save.split(",")]
         paths = find_pictures(sources)
-        test = read_header(find_weights(model)).recipe.test
+        weights = find_with_bar(model)
+        test = read_header(weights).recipe.test
         estimator = PoseEstimator(
-            model,
+            weights,
             _make_detector(detector, boxes),
             device=device,
             precision=precision.value,
