@@ -37,7 +37,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FileServer]:
 
 
 def visible(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir() if not path.name.endswith(".lock"))
+    """Every file of a cache but the locks."""
+    return sorted(path.name for path in folder.rglob("*") if path.is_file() and path.suffix != ".lock")
 
 
 def test_weights_are_converted_into_the_cache_once(server: FileServer, tmp_path: Path):
@@ -212,6 +213,17 @@ def test_a_conversion_without_a_note_is_done_again(server: FileServer, tmp_path:
     pull(entry_of(server), tmp_path)
 
     assert load_checkpoint(path).header.recipe.name == "pocket"
+
+
+def test_a_download_that_was_not_converted_is_not_downloaded_again(server: FileServer, tmp_path: Path):
+    # A process was killed in between.
+    (tmp_path / "downloads").mkdir()
+    (tmp_path / "downloads" / "pocket.pth").write_bytes(server.content)
+
+    path = pull(entry_of(server), tmp_path)
+
+    assert server.requests == []
+    assert set(visible(tmp_path)) == {path.name, path.with_suffix(".json").name}
 
 
 def test_a_cache_that_cannot_be_written_to_is_one_line(server: FileServer, tmp_path: Path):

@@ -78,8 +78,8 @@ def download(
 ) -> str:
     """Download a file; it appears at its destination whole and checked, or not at all.
 
-    What arrives is kept in `destination` + ".part" until then, and the next call goes on from there. Only one process
-    may do so at a time.
+    What arrives is kept in `destination` + ".part" until then, and the next call goes on from there; a file that is
+    there already is checked and, if right, not downloaded again. Only one process may do so at a time.
 
     Args:
         urls: where the same file lies; the next is asked when one fails.
@@ -96,7 +96,10 @@ def download(
         DownloadError: with what was wrong at each address.
         OSError: if the disk is full or the folder cannot be written to.
     """
-    transfer = _Transfer(destination.with_name(destination.name + ".part"), sha256, size, limits or Limits(), report)
+    part = destination.with_name(destination.name + ".part")
+    if destination.is_file():
+        destination.replace(part)  # to be checked as any part
+    transfer = _Transfer(part, sha256, size, limits or Limits(), report)
     problems = []
     for url in urls:
         try:
@@ -104,7 +107,7 @@ def download(
         except DownloadError as error:
             problems.append(f"{urlsplit(url).hostname} {error}")
             continue
-        transfer.part.replace(destination)
+        part.replace(destination)
         return url
     raise DownloadError("; ".join(problems))
 

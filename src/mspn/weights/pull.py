@@ -139,22 +139,28 @@ def _fetch_and_convert(entry: Entry, folder: Path, limits: Limits | None, report
                 f"{original} is not the published file: its SHA-256 is {digest}, not {entry.sha256}...; delete it"
             )
     else:
+        # In a folder of their own, downloads are never taken for what a person put there.
+        original = folder / "downloads" / entry.filename
+        original.parent.mkdir(exist_ok=True)
         logger.info("pulling %s into %s", entry.name, folder)
         try:
             url = download(entry.urls, original, sha256=entry.sha256, size=entry.size, limits=limits, report=report)
         except DownloadError as error:
             raise DownloadError(f"cannot pull {entry.name}: {error}; {_by_hand(entry, folder)}") from error
-    try:
         digest = sha256_of(original)
+    try:
         checkpoint = _convert(entry, original, digest)
-        cached = cached_file(entry, folder)
-        _note(entry, folder).unlink(missing_ok=True)
-        save_weights(cached, checkpoint.model, checkpoint.header)
-        origin = Origin(sha256=sha256_of(cached), original_sha256=digest, url=url)
-        write_text(_note(entry, folder), origin.model_dump_json(indent=2) + "\n")
-    finally:
-        if url is not None:  # what a person put there stays
+    except WeightsError:
+        if url is not None:
             original.unlink()
+        raise
+    cached = cached_file(entry, folder)
+    _note(entry, folder).unlink(missing_ok=True)
+    save_weights(cached, checkpoint.model, checkpoint.header)
+    origin = Origin(sha256=sha256_of(cached), original_sha256=digest, url=url)
+    write_text(_note(entry, folder), origin.model_dump_json(indent=2) + "\n")
+    if url is not None:  # what a person put there stays
+        original.unlink()
 
 
 def _convert(entry: Entry, original: Path, digest: str) -> Checkpoint:
