@@ -142,7 +142,7 @@ def test_the_file_of_another_depth_is_refused(tmp_path: Path):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("resnet.pth", b"no zip", r"resnet\.pth cannot be read as ResNet weights without running code from it"),
+        ("resnet.pth", b"no zip", r"resnet\.pth cannot be read as a checkpoint without running code from it"),
         ("resnet.safetensors", b"no table", r"resnet\.safetensors is not a safetensors file"),
     ],
 )

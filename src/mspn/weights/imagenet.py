@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from safetensors import SafetensorError
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from mspn.model.network import MSPN
 from mspn.weights.checkpoint import WeightsError
+from mspn.weights.foreign_file import read_foreign_file
 
 Scope = Literal["all-stages", "first-stage", "stem"]
 
@@ -92,15 +93,9 @@ def _read(path: Path) -> Mapping[str, Tensor]:
     if not path.is_file():
         raise WeightsError(f"no ResNet weights at {path}; check train.initial_weights")
     try:
-        content: Any = (
-            load_file(path)
-            if path.suffix == ".safetensors"
-            else torch.load(path, map_location="cpu", weights_only=True)
-        )
+        content = load_file(path) if path.suffix == ".safetensors" else read_foreign_file(path)
     except SafetensorError as error:
         raise WeightsError(f"{path} is not a safetensors file ({error})") from error
-    except Exception as error:  # torch raises many kinds, from UnpicklingError to RuntimeError
-        raise WeightsError(f"{path} cannot be read as ResNet weights without running code from it: {error}") from error
     if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
         raise WeightsError(f"{path} holds no plain table of tensors; torchvision's own ResNet files do")
     return content
