@@ -1,5 +1,8 @@
 """What all tests share."""
 
+from collections.abc import Iterator
+
+import pytest
 import torch
 from hypothesis import settings
 
@@ -7,3 +10,12 @@ from hypothesis import settings
 settings.register_profile("mspn", derandomize=True, deadline=None, max_examples=50)
 settings.load_profile("mspn")
 torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_internet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Nothing is downloaded, and what a developer has pulled does not matter."""
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("MSPN_OFFLINE", "1")
+        environment.setenv("MSPN_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield

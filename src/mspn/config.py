@@ -184,6 +184,11 @@ class TrainConfig(Settings):
     seed: int = Field(0, ge=0)
     checkpoint_every: int = Field(2400, ge=1)
     """Iterations between checkpoints; one is also written at each epoch's end."""
+    initial_weights: str | None = None
+    """File of an ImageNet ResNet in torchvision's layout to start from; null: random weights."""
+    initial_scope: Literal["all-stages", "first-stage", "stem"] = "all-stages"
+    """What it fills. all-stages: the stem and every stage's down-sampling layers (MMPose); first-stage: the stem and
+    the first stage's; stem: its first convolution and norm alone (all that reached the released code's networks)."""
 
 
 class TestConfig(Settings):

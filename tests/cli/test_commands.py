@@ -85,7 +85,10 @@ def test_predict_refuses_bad_input_with_one_line(tmp_path: Path):
         _run("predict", picture, "--model", "missing.safetensors")
     )
     assert "did you mean 'mspn-small'?" in _error(_run("predict", picture, "--model", "mspn-smal"))
-    assert "there are no weights of mspn-2" in _error(_run("predict", picture, "--model", "mspn-2"))
+    assert "mspn-2-mmpose is not in the cache, and MSPN_OFFLINE forbids downloads" in _error(
+        _run("predict", picture, "--model", "mspn-2")
+    )
+    assert "there are no weights of mspn-4-384x288" in _error(_run("predict", picture, "--model", "mspn-4-384x288"))
     assert "there are json, coco, csv, images" in _error(_run("predict", picture, "--model", weights, "--save", "xml"))
     assert "no detector 'yolo'; there are none" in _error(
         _run("predict", picture, "--model", weights, "--detector", "yolo")

@@ -109,5 +109,7 @@ def test_an_array_that_is_no_rgb_image_is_refused(image: np.ndarray):
 def test_a_missing_model_is_an_error_and_never_random_weights(tmp_path: Path):
     with pytest.raises(ValueError, match=r"no weights file at .*missing.safetensors"):
         PoseEstimator(tmp_path / "missing.safetensors")
-    with pytest.raises(ValueError, match="there are no weights of mspn-4 in this version; train it"):
+    with pytest.raises(ValueError, match="there are no weights of mspn-4-384x288 in this version; train it"):
+        PoseEstimator("mspn-4-384x288")
+    with pytest.raises(ValueError, match="mspn-4-mmpose is not in the cache, and MSPN_OFFLINE forbids downloads"):
         PoseEstimator("mspn-4")

@@ -30,7 +30,7 @@ def test_bfloat16_answers_nearly_the_same_in_float32():
 
 
 def test_random_weights_come_only_when_asked_for():
-    with pytest.raises(ValueError, match="there are no weights of mspn-1"):
+    with pytest.raises(ValueError, match="mspn-1-mmpose is not in the cache"):
         mspn.load_runner("mspn-1")
 
     heatmaps = mspn.load_runner("mspn-1", random_weights=True)(np.zeros((1, 64, 32, 3), np.uint8))

@@ -9,7 +9,9 @@ from mspn.config import DataConfig
 from mspn.recipes import override
 from mspn.train.loop import TrainingDivergedError, train
 from mspn.train.state import STATE_FILE
+from mspn.weights.checkpoint import WeightsError
 from tests.drawn_people import write_drawn_set
+from tests.imagenet_file import imagenet_tensors
 from tests.trained import tiny_recipe
 
 _FASTER = ["model.stem_channels=8", "model.up_channels=8", "train.batch_size=2", "train.checkpoint_every=2"]
@@ -113,3 +115,21 @@ def test_a_recipe_without_data_is_refused(tmp_path: Path):
 
     with pytest.raises(ValueError, match="recipe tiny names no data to train on"):
         train(recipe, tmp_path / "run", resume=False)
+
+
+def test_training_starts_from_imagenet_weights_and_needs_them_no_more_when_it_resumes(tmp_path: Path):
+    write_drawn_set(tmp_path, num_pictures=2)
+    tensors = imagenet_tensors("resnet18", 8)
+    torch.save(tensors, tmp_path / "resnet.pth")
+    # Steps so small that the weights stay where they started.
+    still = ["train.learning_rate=1e-20", f"train.initial_weights={tmp_path / 'resnet.pth'}"]
+    recipe = override(tiny_recipe(tmp_path, iterations=2), [*_FASTER, *still])
+
+    weights = load_file(train(recipe, tmp_path / "run", resume=False))
+    (tmp_path / "resnet.pth").unlink()
+    train(override(recipe, ["train.iterations=3"]), tmp_path / "run", resume=True)
+    with pytest.raises(WeightsError, match=r"no ResNet weights at .*resnet\.pth; check train\.initial_weights"):
+        train(recipe, tmp_path / "another", resume=False)
+
+    torch.testing.assert_close(weights["stem.conv.conv.weight"], tensors["conv1.weight"])
+    torch.testing.assert_close(weights["stages.1.down.layers.3.1.conv2.conv.weight"], tensors["layer4.1.conv2.weight"])

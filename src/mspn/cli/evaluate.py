@@ -12,6 +12,7 @@ from rich.table import Table
 
 from mspn.cli.errors import SOME_FAILED, fail, one_line_errors
 from mspn.cli.options import BatchOption, DeviceOption, FlipOption, PrecisionName, PrecisionOption
+from mspn.cli.pull import find_with_bar
 from mspn.config import PROTOCOLS
 from mspn.data.coco import CocoPeople
 from mspn.evaluate.average_precision import average_precision, read_results, read_truth
@@ -59,7 +60,7 @@ def evaluate_command(
         else:
             test = PROTOCOLS[protocol.value] if protocol else None
             estimator = PoseEstimator(
-                model, device=device, precision=precision.value, batch_size=batch, flip=flip, test=test
+                find_with_bar(model), device=device, precision=precision.value, batch_size=batch, flip=flip, test=test
             )
             report = _test_model(estimator, model, annotations, images, boxes, out)
         if out is not None:

@@ -1,4 +1,4 @@
-"""mspn models: which networks there are, and conversion of foreign checkpoints."""
+"""mspn models: which networks and weights there are, and conversion of foreign checkpoints."""
 
 from enum import Enum
 from pathlib import Path
@@ -6,16 +6,22 @@ from typing import Annotated
 
 import torch
 import typer
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
 from mspn.cli.errors import fail, one_line_errors
+from mspn.cli.pull import pull_command, verify_command
 from mspn.recipes import RECIPES
 from mspn.weights.checkpoint import Checkpoint, load_checkpoint, read_header, save_weights
 from mspn.weights.convert import read_foreign, write_foreign
-from mspn.weights.models import ALIASES, EMBEDDED, find_weights
+from mspn.weights.index import Entry, load_index
+from mspn.weights.models import find_weights
+from mspn.weights.pull import cache_folder, is_pulled
 
-models_app = typer.Typer(no_args_is_help=True, help="Networks: list, show, convert.")
+models_app = typer.Typer(no_args_is_help=True, help="Networks and their weights: list, show, pull, verify, convert.")
+models_app.command("pull")(pull_command)
+models_app.command("verify")(verify_command)
 
 
 class Target(str, Enum):
@@ -28,22 +34,33 @@ class Target(str, Enum):
 
 @models_app.command("list")
 def list_command() -> None:
-    """List the networks that have a name."""
-    table = Table("name", "backbone", "stages", "crop", "weights")
+    """List the networks that have a name, and the weights that there are of them."""
+    index = load_index()
+    networks = Table("network", "backbone", "stages", "crop", "weights", box=SIMPLE)
     for name, recipe in RECIPES.items():
-        aliases = [alias for alias, target in ALIASES.items() if target == name]
-        shape = recipe.model
+        shape, entry = recipe.model, index.find(name)
         size = f"{shape.input_size.height}x{shape.input_size.width}"
-        weights = "in the package" if name in EMBEDDED else "-"
-        table.add_row(" = ".join([name, *aliases]), shape.backbone, str(shape.num_stages), size, weights)
-    Console().print(table)
+        networks.add_row(name, shape.backbone, str(shape.num_stages), size, entry.name if entry is not None else "-")
+    weights = Table("weights", "AP", "licence", "where", box=SIMPLE)
+    for entry in index.entries:
+        aliases = [alias for alias, name in index.aliases.items() if name == entry.name and alias != entry.recipe]
+        precision = f"{100 * entry.results['AP']:.1f}" if "AP" in entry.results else "-"
+        weights.add_row(" = ".join([entry.name, *aliases]), precision, entry.licence, _place(entry))
+    for table in (networks, weights):
+        Console().print(table)
+    typer.echo(f"cache: {cache_folder()}; `mspn models show NAME` says what each AP was measured on")
 
 
 @models_app.command("show")
 def show_command(model: Annotated[str, typer.Argument(help="Name of a model, or a weights file.")]) -> None:
-    """Show what a weights file says about itself, as JSON."""
+    """Show what a weights file says about itself, or what the index says of weights that are not here, as JSON."""
     with one_line_errors():
-        typer.echo(read_header(find_weights(model)).model_dump_json(indent=2))
+        entry = load_index().find(model)
+        if entry is None or entry.file is not None or is_pulled(entry, cache_folder()):
+            typer.echo(read_header(find_weights(model)).model_dump_json(indent=2))
+        else:
+            typer.echo(entry.model_dump_json(indent=2))
+            typer.echo(f"not in the cache; `mspn models pull {entry.name}` downloads it", err=True)
 
 
 @models_app.command("convert")
@@ -68,6 +85,16 @@ def convert_command(
             write_foreign(destination, checkpoint.model, to.value)
     shape = checkpoint.model.config
     typer.echo(f"{destination}: {shape.num_stages} stages of {shape.backbone}, {shape.num_keypoints} keypoints")
+
+
+def _place(entry: Entry) -> str:
+    if entry.file is not None:
+        return "in the package"
+    if is_pulled(entry, cache_folder()):
+        return "in the cache"
+    if entry.recipe not in RECIPES:
+        return "for a newer mspn"
+    return "to pull" if entry.urls else "by hand"
 
 
 def _read(path: Path) -> Checkpoint:

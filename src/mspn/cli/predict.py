@@ -12,6 +12,7 @@ from rich.table import Table
 
 from mspn.cli.errors import SOME_FAILED, fail, one_line_errors
 from mspn.cli.options import BatchOption, DeviceOption, FlipOption, ModelOption, PrecisionName, PrecisionOption
+from mspn.cli.pull import find_with_bar
 from mspn.detect.boxes_file import BoxesFile
 from mspn.detect.protocol import Detector
 from mspn.detect.whole_picture import WholePicture
@@ -46,7 +47,7 @@ def predict_command(
         if "images" in chosen:
             _refuse_to_overwrite(paths, out / ImageWriter.FOLDER)
         estimator = PoseEstimator(
-            model,
+            find_with_bar(model),
             found_by,
             device=device,
             precision=precision.value,

@@ -21,6 +21,7 @@ from mspn.train.metrics import EpochMeter, MetricsLog
 from mspn.train.schedule import learning_rate
 from mspn.train.state import STATE_FILE, WEIGHTS_FILE, Progress, load_state, save_recipe, save_state
 from mspn.weights.checkpoint import Header, save_weights
+from mspn.weights.imagenet import start_from_imagenet
 
 logger = logging.getLogger(__name__)
 
@@ -52,6 +53,7 @@ def train(recipe: Recipe, run: Path, *, resume: bool, report: ReportIteration = 
         TrainingDivergedError: if the loss becomes infinite or no number; the last checkpoint is still there.
         PictureError: if more than one picture in ten cannot be read; fewer are reported and do not count.
         ValueError: if the recipe has no data, or fewer iterations than the run already has.
+        WeightsError: if the ImageNet weights to start from are missing or do not fit.
     """
     config = recipe.train
     if not recipe.data.train:
@@ -59,10 +61,10 @@ def train(recipe: Recipe, run: Path, *, resume: bool, report: ReportIteration = 
     if config.threads is not None:
         torch.set_num_threads(config.threads)
     device = choose_device(config.device)
-    torch.manual_seed(config.seed)
-    model = place(MSPN(recipe.model), device)
+    will_resume = resume and (run / STATE_FILE).is_file()
+    model = place(_new_network(recipe, from_imagenet=not will_resume), device)
     optimizer = torch.optim.Adam(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
-    progress = _restore(run / STATE_FILE, model, optimizer, config) if resume else Progress(0, 0.0)
+    progress = _restore(run / STATE_FILE, model, optimizer, config) if will_resume else Progress(0, 0.0)
     sets = read_training_sets(recipe)
     people = merge(sets)
     save_recipe(run, recipe)
@@ -121,10 +123,16 @@ def train(recipe: Recipe, run: Path, *, resume: bool, report: ReportIteration = 
     return run / WEIGHTS_FILE
 
 
+def _new_network(recipe: Recipe, *, from_imagenet: bool) -> MSPN:
+    torch.manual_seed(recipe.train.seed)
+    network = MSPN(recipe.model)
+    if from_imagenet and recipe.train.initial_weights is not None:
+        start_from_imagenet(network, Path(recipe.train.initial_weights), recipe.train.initial_scope)
+    return network
+
+
 def _restore(path: Path, model: MSPN, optimizer: torch.optim.Optimizer, config: TrainConfig) -> Progress:
-    """Go back to a run's last checkpoint, if it has one; settings that changed since then take effect."""
-    if not path.is_file():
-        return Progress(0, 0.0)
+    """Go back to a run's last checkpoint; settings that changed since then take effect."""
     progress = load_state(path, model, optimizer)
     if progress.iteration > config.iterations:
         raise ValueError(

@@ -15,6 +15,7 @@ from mspn.loss import RELEASED_PEAK
 from mspn.model.network import MSPN
 from mspn.skeleton import SKELETONS, unnamed_skeleton
 from mspn.weights.checkpoint import Checkpoint, Header, WeightsError
+from mspn.weights.foreign_file import read_foreign_file
 
 Layout = Literal["official", "mmpose"]
 
@@ -47,15 +48,7 @@ def read_foreign(path: Path) -> Checkpoint:
     Raises:
         WeightsError: if the file is missing, cannot be read safely, or holds no MSPN.
     """
-    if not path.is_file():
-        raise WeightsError(f"no checkpoint at {path}; check the path")
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many kinds, from UnpicklingError to RuntimeError
-        if blocked := re.search(r"GLOBAL (\S+)", str(error)):
-            raise WeightsError(f"{path} wants to run {blocked[1]} when it is read, which is refused") from error
-        raise WeightsError(f"{path} is no checkpoint, or is damaged; get it from its source again") from error
-    tensors = _find_tensors(content, path)
+    tensors = _find_tensors(read_foreign_file(path), path)
     layout: Layout = "official" if any(name.startswith("top.") for name in tensors) else "mmpose"
     config = _read_config(tensors, layout, path)
     model = MSPN(config)

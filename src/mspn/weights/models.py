@@ -6,30 +6,35 @@ from pathlib import Path
 from mspn.model.network import MSPN
 from mspn.recipes import RECIPES, find_recipe
 from mspn.weights.checkpoint import Checkpoint, WeightsError, load_checkpoint
-
-_ASSETS = Path(__file__).parent.parent / "assets"
-EMBEDDED = {"mspn-small": _ASSETS / "mspn-small.safetensors"}
-"""Networks whose weights are part of the package."""
-ALIASES = {"default": "mspn-small"}
+from mspn.weights.download import Report
+from mspn.weights.index import ASSETS, load_index
+from mspn.weights.pull import cache_folder, pull
 
 
-def find_weights(model: str | Path) -> Path:
+def find_weights(model: str | Path, report: Report = lambda _done, _total: None) -> Path:
     """The weights file of a model: a name of `mspn models list`, or a file.
 
+    Published weights are downloaded into the cache when they are first asked for. A `Path` is always a file.
+
+    Args:
+        model: name or file.
+        report: told of the progress of a download.
+
     Raises:
-        WeightsError: if there is no such file, or a network of that name but no weights of it.
+        WeightsError: if there is no such file, a network of that name but no weights of it, or a download fails.
     """
-    name = ALIASES.get(str(model), str(model))
-    if name in EMBEDDED:
-        return EMBEDDED[name]
+    index, name = load_index(), str(model)
+    entry = None if isinstance(model, Path) else index.find(name)
+    if entry is not None:
+        return ASSETS / entry.file if entry.file is not None else pull(entry, cache_folder(), report=report)
     if Path(name).is_file():
         return Path(name)
-    if name in RECIPES:
+    if name in RECIPES and not isinstance(model, Path):
         raise WeightsError(
             f"there are no weights of {name} in this version; train it (`mspn train {name} --out RUN`), give the"
             " path of a weights file, or convert a published checkpoint (`mspn models convert`)"
         )
-    close = difflib.get_close_matches(name, [*EMBEDDED, *ALIASES, *RECIPES], n=1)
+    close = difflib.get_close_matches(name, [*index.names(), *RECIPES], n=1)
     hint = f"did you mean {close[0]!r}?" if close else "see `mspn models list`"
     raise WeightsError(f"no weights file at {name} and no model of that name; {hint}")
 
@@ -40,7 +45,7 @@ def load_named(model: str | Path) -> Checkpoint:
 
 
 def load_model(model: str | Path = "default") -> MSPN:
-    """Load a trained network in eval mode, by name or file.
+    """Load a trained network in eval mode, by name or file; published weights are downloaded on first use.
 
     `model(crops)` takes normalised RGB crops (B, 3, H, W) and gives stages x levels of (B, K, H/4, W/4), finest
     level first, peak 1; `model.final_heatmaps(crops)` gives the last stage's finest level alone.
@@ -52,9 +57,10 @@ def load_model(model: str | Path = "default") -> MSPN:
 
 
 def build_model(name: str) -> MSPN:
-    """Build an untrained network of a named recipe, with random weights.
+    """Build an untrained network of a named recipe, or of the recipe of named weights, with random weights.
 
     Raises:
         ValueError: naming close ones, if there is no such recipe.
     """
-    return MSPN(find_recipe(ALIASES.get(name, name)).model)
+    entry = load_index().find(name)
+    return MSPN(find_recipe(entry.recipe if entry is not None else name).model)

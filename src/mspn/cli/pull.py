@@ -1,0 +1,77 @@
+"""mspn models pull and verify: weights in the cache, and their progress bar."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+from mspn.cli.errors import SOME_FAILED, fail, one_line_errors
+from mspn.weights.download import Report
+from mspn.weights.index import Entry, load_index
+from mspn.weights.models import find_weights
+from mspn.weights.pull import cache_folder, is_pulled, pull, verify
+
+CacheOption = Annotated[Path | None, typer.Option("--cache", help="Folder of the cache, in place of MSPN_CACHE.")]
+
+
+def find_with_bar(model: str) -> Path:
+    """The weights file of a model, as `find_weights`, with a progress bar if it has to be downloaded."""
+    with _bar(model) as report:
+        return find_weights(model, report)
+
+
+def pull_command(
+    model: Annotated[str, typer.Argument(help="Name of published weights, see `mspn models list`.")],
+    cache: CacheOption = None,
+) -> None:
+    """Download published weights, check them, and convert them into the cache."""
+    with one_line_errors():
+        entry = _find(model)
+        if entry.file is not None:
+            typer.echo(f"{entry.name} is part of the package")
+            return
+        with _bar(entry.name) as report:
+            path = pull(entry, cache or cache_folder(), report=report)
+    typer.echo(f"{entry.name}: {path}")
+
+
+def verify_command(
+    model: Annotated[str | None, typer.Argument(help="Name of weights; without it all that are here.")] = None,
+    cache: CacheOption = None,
+) -> None:
+    """Check the bytes of the package's weights and of the cache against their SHA-256."""
+    problems = 0
+    with one_line_errors():
+        folder = cache or cache_folder()
+        entries = (
+            [entry for entry in load_index().entries if entry.file is not None or is_pulled(entry, folder)]
+            if model is None
+            else [_find(model)]
+        )
+        for entry in entries:
+            problem = verify(entry, folder)
+            problems += problem is not None
+            typer.echo(f"{entry.name}: {problem or 'ok'}", err=problem is not None)
+    if problems:
+        raise typer.Exit(SOME_FAILED)
+
+
+def _find(model: str) -> Entry:
+    entry = load_index().find(model)
+    if entry is None:
+        fail(f"no published weights {model!r}; there are {', '.join(load_index().names())}")
+    return entry
+
+
+@contextmanager
+def _bar(name: str) -> Iterator[Report]:
+    """A progress bar that shows once there is something to tell."""
+    console = Console(stderr=True)
+    columns = (TextColumn("pulling {task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task(name, total=None, visible=False)
+        yield lambda done, total: bar.update(task, completed=done, total=total, visible=True)
