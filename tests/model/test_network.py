@@ -3,10 +3,12 @@ from typing import Any
 import pytest
 import torch
 
-from mspn.config import ModelConfig, SupervisionConfig
+from mspn.config import SupervisionConfig
 from mspn.loss import RELEASED_PEAK, supervise
-from mspn.model.network import MSPN, place
-from mspn.weights.convert import to_layout
+from mspn.model.network import MSPN
+from mspn.model.pose_network import place
+from mspn.model_config import ModelConfig
+from mspn.weights.mspn_layouts import to_layout
 from tests.golden import (
     assert_summary_matches,
     golden_inputs,

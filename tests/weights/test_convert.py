@@ -8,10 +8,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from mspn.config import FAITHFUL_TEST, MMPOSE_TEST, ModelConfig
+from mspn.config import FAITHFUL_TEST, MMPOSE_TEST
 from mspn.model.network import MSPN
+from mspn.model_config import ModelConfig
 from mspn.weights.checkpoint import WeightsError
-from mspn.weights.convert import Layout, read_foreign, to_layout, write_foreign
+from mspn.weights.convert import read_foreign, write_foreign
+from mspn.weights.foreign import Layout
+from mspn.weights.mspn_layouts import to_layout
 
 LAYOUTS: list[Layout] = ["official", "mmpose"]
 

@@ -1,5 +1,7 @@
 """mspn models: which networks there are, and conversion of foreign checkpoints."""
 
+import json
+from dataclasses import asdict
 from enum import Enum
 from pathlib import Path
 from typing import Annotated
@@ -10,12 +12,14 @@ from rich.console import Console
 from rich.table import Table
 
 from mspn.cli.errors import fail, one_line_errors
+from mspn.cli.options import parse_size
+from mspn.model.cost import Cost, count_cost
 from mspn.recipes import RECIPES
 from mspn.weights.checkpoint import Checkpoint, load_checkpoint, read_header, save_weights
 from mspn.weights.convert import read_foreign, write_foreign
-from mspn.weights.models import ALIASES, EMBEDDED, find_weights
+from mspn.weights.models import ALIASES, EMBEDDED, find_shape, find_weights
 
-models_app = typer.Typer(no_args_is_help=True, help="Networks: list, show, convert.")
+models_app = typer.Typer(no_args_is_help=True, help="Networks: list, show, cost, convert.")
 
 
 class Target(str, Enum):
@@ -26,17 +30,65 @@ class Target(str, Enum):
     MMPOSE = "mmpose"
 
 
+class ConventionName(str, Enum):
+    """Ways to count what a network costs."""
+
+    STANDARD = "standard"
+    PAPER = "paper"
+
+
 @models_app.command("list")
 def list_command() -> None:
     """List the networks that have a name."""
-    table = Table("name", "backbone", "stages", "crop", "weights")
+    table = Table("name", "network", "crop", "weights")
     for name, recipe in RECIPES.items():
         aliases = [alias for alias, target in ALIASES.items() if target == name]
         shape = recipe.model
         size = f"{shape.input_size.height}x{shape.input_size.width}"
         weights = "in the package" if name in EMBEDDED else "-"
-        table.add_row(" = ".join([name, *aliases]), shape.backbone, str(shape.num_stages), size, weights)
+        table.add_row(" = ".join([name, *aliases]), shape.summary, size, weights)
     Console().print(table)
+
+
+@models_app.command("cost")
+def cost_command(
+    model: Annotated[str | None, typer.Argument(help="Name of a model, trained or not, or a weights file.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="Every network that has a name.")] = False,
+    convention: Annotated[
+        ConventionName, typer.Option(help="standard: what runs, in 1e9; paper: as Tables 2-4 count, in 2^30.")
+    ] = ConventionName.STANDARD,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list.")] = False,
+    input_size: Annotated[
+        str | None, typer.Option(help="Height and width of the crop, as 384x288; each network's own without it.")
+    ] = None,
+) -> None:
+    """Count parameters and the multiply-adds of one crop, by part."""
+    with one_line_errors():
+        if (model is None) != every:
+            fail("name one model, or give --all")
+        size = None if input_size is None else parse_size(input_size)
+        names = [model] if model is not None else list(RECIPES)
+        costs = {name: count_cost(find_shape(name), convention.value, size) for name in names}
+    if as_json:
+        rows = [
+            {"name": name, **asdict(cost.total), "parts": {part: asdict(one) for part, one in cost.parts.items()}}
+            for name, cost in costs.items()
+        ]
+        typer.echo(json.dumps(rows, indent=2))
+        return
+    table = Table("name", *([] if every else ["part"]), "parameters", "G", "G at inference")
+    for name, cost in costs.items():
+        if every:
+            table.add_row(name, *_figures(cost.total))
+            continue
+        for part, one in cost.parts.items():
+            table.add_row("", part, *_figures(one))
+        table.add_row(name, "all", *_figures(cost.total))
+    Console().print(table)
+
+
+def _figures(cost: Cost) -> tuple[str, str, str]:
+    return f"{cost.params:,}", f"{cost.gmacs:.3f}", f"{cost.gmacs_inference:.3f}"
 
 
 @models_app.command("show")
@@ -49,14 +101,14 @@ def show_command(model: Annotated[str, typer.Argument(help="Name of a model, or 
 @models_app.command("convert")
 def convert_command(
     source: Annotated[
-        Path, typer.Argument(help="Weights of ours (.safetensors), of the released code or MMPose (.pth).")
+        Path, typer.Argument(help="Weights of ours (.safetensors), of MSPN or simple baselines of others (.pth).")
     ],
     destination: Annotated[Path, typer.Argument(help="File to write.")],
     to: Annotated[Target, typer.Option(help="Layout to write.")] = Target.MSPN,
     half: Annotated[bool, typer.Option("--half", help="Store in 16 bits, at half the size (only --to mspn).")] = False,
     licence: Annotated[str | None, typer.Option(help="Licence of the weights, for the header.")] = None,
 ) -> None:
-    """Convert weights between our layout, the released code's and MMPose's."""
+    """Convert weights between our layout, the released code's and MMPose's; simple baselines to ours only."""
     with one_line_errors():
         if half and to is not Target.MSPN:
             fail("--half is for --to mspn only")
@@ -67,7 +119,7 @@ def convert_command(
         else:
             write_foreign(destination, checkpoint.model, to.value)
     shape = checkpoint.model.config
-    typer.echo(f"{destination}: {shape.num_stages} stages of {shape.backbone}, {shape.num_keypoints} keypoints")
+    typer.echo(f"{destination}: {shape.summary}, {shape.num_keypoints} keypoints")
 
 
 def _read(path: Path) -> Checkpoint:

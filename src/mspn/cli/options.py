@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from mspn.records import Size
+
 
 class PrecisionName(str, Enum):
     """What the network computes with."""
@@ -18,3 +20,15 @@ ModelOption = Annotated[str, typer.Option(help="Name of a model, or a weights fi
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")]
 PrecisionOption = Annotated[PrecisionName, typer.Option(help="auto: bfloat16 where the processor computes with it.")]
 BatchOption = Annotated[int, typer.Option(min=1, help="People that the network sees at once.")]
+
+
+def parse_size(text: str) -> Size:
+    """Height and width from "384x288".
+
+    Raises:
+        ValueError: for anything else.
+    """
+    height, _, width = text.partition("x")
+    if not (height.isdecimal() and width.isdecimal()):
+        raise ValueError(f"--input-size {text}: write height x width in pixels, for example 384x288")
+    return Size(int(height), int(width))

@@ -13,7 +13,8 @@ from mspn.crop import normalise
 from mspn.data.dataset import CropDataset, Sample, SeededBatches, prepare_worker, read_training_sets
 from mspn.data.people import merge
 from mspn.loss import KeypointLabels, StageLosses, supervise
-from mspn.model.network import MSPN, place
+from mspn.model.build import build_network
+from mspn.model.pose_network import PoseNetwork, place
 from mspn.predict.runner import choose_device
 from mspn.train.metrics import EpochMetrics, MetricsLog
 from mspn.train.schedule import learning_rate
@@ -55,7 +56,7 @@ def train(recipe: Recipe, run: Path, *, resume: bool, report: ReportIteration = 
         torch.set_num_threads(config.threads)
     device = choose_device(config.device)
     torch.manual_seed(config.seed)
-    model = place(MSPN(recipe.model), device)
+    model = place(build_network(recipe.model), device)
     optimizer = torch.optim.Adam(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
     progress = Progress(0, 0.0)
     if resume and (run / STATE_FILE).is_file():
@@ -123,7 +124,7 @@ def _numbered(loader: DataLoader[Sample], done: int, last: int) -> Iterator[tupl
 
 
 def _step(
-    model: MSPN, optimizer: torch.optim.Optimizer, batch: Sample, recipe: Recipe, device: torch.device
+    model: PoseNetwork, optimizer: torch.optim.Optimizer, batch: Sample, recipe: Recipe, device: torch.device
 ) -> StageLosses:
     labels = KeypointLabels(*(tensor.to(device, non_blocking=True) for tensor in batch.labels))
     crops = normalise(batch.crop.to(device, non_blocking=True))

@@ -11,9 +11,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from mspn.config import Recipe, Settings
+from mspn.config import Recipe
 from mspn.files import replacing
-from mspn.model.network import MSPN
+from mspn.model.build import build_network
+from mspn.model.pose_network import PoseNetwork
+from mspn.settings import Settings
 
 FORMAT = 1
 _HEADER_KEY = "mspn"
@@ -42,11 +44,11 @@ class Checkpoint:
     """A loaded weights file."""
 
     header: Header
-    model: MSPN
+    model: PoseNetwork
     """In eval mode, float32, on the CPU."""
 
 
-def save_weights(path: Path, model: MSPN, header: Header, dtype: torch.dtype = torch.float32) -> None:
+def save_weights(path: Path, model: PoseNetwork, header: Header, dtype: torch.dtype = torch.float32) -> None:
     """Write a network's tensors and header, atomically; floating-point tensors in the given type.
 
     Raises:
@@ -78,7 +80,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
         WeightsError: if the file is missing, damaged, of another kind, or does not fit its own header.
     """
     header, tensors = _read(path)
-    model = MSPN(header.recipe.model)
+    model = build_network(header.recipe.model)
     expected = model.state_dict()
     for name in sorted(expected.keys() ^ tensors.keys()):
         kind = "lacks" if name in expected else "has the unknown"

@@ -3,9 +3,11 @@
 import difflib
 from pathlib import Path
 
-from mspn.model.network import MSPN
+from mspn.model.build import build_network
+from mspn.model.pose_network import PoseNetwork
+from mspn.model_config import NetworkConfig
 from mspn.recipes import RECIPES, find_recipe
-from mspn.weights.checkpoint import Checkpoint, WeightsError, load_checkpoint
+from mspn.weights.checkpoint import Checkpoint, WeightsError, load_checkpoint, read_header
 
 _ASSETS = Path(__file__).parent.parent / "assets"
 EMBEDDED = {"mspn-small": _ASSETS / "mspn-small.safetensors"}
@@ -34,12 +36,18 @@ def find_weights(model: str | Path) -> Path:
     raise WeightsError(f"no weights file at {name} and no model of that name; {hint}")
 
 
+def find_shape(model: str | Path) -> NetworkConfig:
+    """Shape of a network: of a named recipe, trained or not, or of a weights file; errors as in `find_weights`."""
+    name = ALIASES.get(str(model), str(model))
+    return RECIPES[name].model if name in RECIPES else read_header(find_weights(name)).recipe.model
+
+
 def load_named(model: str | Path) -> Checkpoint:
     """Load a model by name or file, with its header; errors as in `find_weights` and `load_checkpoint`."""
     return load_checkpoint(find_weights(model))
 
 
-def load_model(model: str | Path = "default") -> MSPN:
+def load_model(model: str | Path = "default") -> PoseNetwork:
     """Load a trained network in eval mode, by name or file.
 
     `model(crops)` takes normalised RGB crops (B, 3, H, W) and gives stages x levels of (B, K, H/4, W/4), finest
@@ -51,10 +59,10 @@ def load_model(model: str | Path = "default") -> MSPN:
     return load_named(model).model
 
 
-def build_model(name: str) -> MSPN:
+def build_model(name: str) -> PoseNetwork:
     """Build an untrained network of a named recipe, with random weights.
 
     Raises:
         ValueError: naming close ones, if there is no such recipe.
     """
-    return MSPN(find_recipe(ALIASES.get(name, name)).model)
+    return build_network(find_recipe(ALIASES.get(name, name)).model)
