@@ -73,7 +73,7 @@ def test_simple_baselines_have_their_papers_parameters(name: str, millions: floa
 
 @pytest.mark.parametrize(
     "name",
-    ["mspn-1", "mspn-4", "resnet18-2", "s-xcp-4", "hourglass-2", "hourglass-4-csfa", "simplebaseline-50", "cpn-50"],
+    ["mspn-1", "mspn-2", "mspn-4", "l-xcp", "hourglass-1", "hourglass-4-csfa", "simplebaseline-50", "cpn-50"],
 )
 def test_multiply_adds_are_half_of_the_operations_that_torch_counts(name: str):
     config = find_recipe(name).model

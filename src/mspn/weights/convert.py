@@ -57,7 +57,7 @@ def write_foreign(path: Path, model: PoseNetwork, layout: Layout) -> None:
         WeightsError: for a network that has no such layout.
     """
     if not isinstance(model, MSPN):
-        raise WeightsError(f"only an MSPN has a {layout} layout, not a {model.config.summary}")
+        raise WeightsError(f"only an MSPN has the {layout} layout, not a {model.config.summary}")
     tensors = to_layout(model, layout)
     content = {"model": tensors} if layout == "official" else {"state_dict": tensors, "meta": {}}
     with replacing(path) as temporary:

@@ -82,8 +82,10 @@ def to_layout(model: MSPN, layout: Layout) -> "OrderedDict[str, Tensor]":
     """
     config = model.config
     if config.backbone not in RESNETS or config.bottleneck_stride != "3x3":
-        strided = f"{config.backbone}, size halved by {config.bottleneck_stride} convolutions,"
-        raise WeightsError(f"a network of {strided} has no {layout} layout; it knows ResNets that halve it by 3x3")
+        raise WeightsError(
+            f"a network of {config.backbone}, size halved by {config.bottleneck_stride} convolutions, has no {layout}"
+            " layout, which is for ResNets that halve it by 3x3"
+        )
     if not config.coarse_heads:
         raise WeightsError(f"a network without coarse heads has no {layout} layout; train one with model.coarse_heads")
     ours = model.state_dict()
