@@ -6,13 +6,14 @@ Over-fits eight drawn people for 120 iterations from four starts and prints AP o
 import tempfile
 from itertools import product
 from pathlib import Path
+from unittest.mock import patch
 
 import torch
 from torch import nn
 
 from mspn.evaluate.average_precision import average_precision, read_truth
 from mspn.evaluate.evaluator import predict_people
-from mspn.model import network
+from mspn.model.pose_network import initialise
 from mspn.model.single_stage import Head
 from mspn.predict.estimator import PoseEstimator
 from mspn.recipes import override
@@ -25,7 +26,6 @@ from tests.trained import tiny_recipe
 def main() -> None:
     """Print a line per start."""
     torch.set_num_threads(1)
-    initialise = network._initialise
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_drawn_set(folder, num_pictures=4, people_per_picture=2)
@@ -37,9 +37,10 @@ def main() -> None:
                     if isinstance(module, Head):
                         nn.init.constant_(module.predict.norm.weight, weight)
 
-            network._initialise = with_weight  # type: ignore[assignment]
             recipe = override(tiny_recipe(folder, iterations=120), [f"supervision.foreground_weight={foreground}"])
-            estimator = PoseEstimator(train(recipe, folder / str(number), resume=False), precision="float32")
+            with patch("mspn.model.network.initialise", with_weight):
+                weights = train(recipe, folder / str(number), resume=False)
+            estimator = PoseEstimator(weights, precision="float32")
             truth = read_truth(folder / "annotations.json", COCO_17)
             rows = predict_people(estimator, truth, folder / "images", None).rows
             stats = average_precision(truth, rows, COCO_17)

@@ -1,17 +1,27 @@
+from typing import get_args
+
 import pytest
 from pydantic import ValidationError
 
 from mspn.config import (
     PAPER_AUGMENTATION,
     AugmentationConfig,
-    ModelConfig,
     PeopleSetConfig,
     Recipe,
     SupervisionConfig,
     TrainConfig,
 )
 from mspn.config import TestConfig as ProtocolConfig  # pytest takes what is called Test... for tests
-from mspn.recipes import SettingsError, find_recipe, override, parse_recipe
+from mspn.model.backbones import BACKBONES
+from mspn.model_config import (
+    Backbone,
+    CPNConfig,
+    HourglassConfig,
+    ModelConfig,
+    NetworkConfig,
+    SimpleBaselineConfig,
+)
+from mspn.recipes import RECIPES, SettingsError, find_recipe, override, parse_recipe
 from mspn.records import Size
 
 RECIPE = find_recipe("mspn-2")
@@ -47,7 +57,7 @@ def test_an_unknown_setting_close_to_none_names_all():
     ("kind", "values"),
     [
         (ModelConfig, {"num_stages": 0}),
-        (ModelConfig, {"backbone": "resnet34"}),
+        (ModelConfig, {"backbone": "resnet35"}),
         (SupervisionConfig, {"coarse_weight": -1}),
         (AugmentationConfig, {"mirror_probability": 1.5}),
         (PeopleSetConfig, {"annotations": "a.json", "images": "a", "weight": 0}),
@@ -91,6 +101,51 @@ def test_a_recipe_whose_keypoints_disagree_is_refused():
         Recipe(name="x", model=ModelConfig(num_keypoints=16))
 
 
+def test_a_network_that_names_no_kind_is_mspn():
+    # As in weights written before there were others.
+    old = {"name": "x", "model": {"backbone": "resnet50", "num_stages": 3}}
+
+    assert Recipe.model_validate(old).model == ModelConfig(num_stages=3)
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ("mspn", ModelConfig()),
+        ("hourglass", HourglassConfig()),
+        ("simplebaseline", SimpleBaselineConfig()),
+        ("cpn", CPNConfig()),
+    ],
+)
+def test_the_kind_chooses_the_network(kind: str, expected: NetworkConfig):
+    assert Recipe(name="x", model={"kind": kind}).model == expected
+    assert Recipe(name="x", model=expected).model == expected
+
+
+def test_an_unknown_kind_of_network_names_those_that_there_are():
+    message = r"model: .*'transformer'.*'mspn', 'hourglass', 'simplebaseline', 'cpn'"
+
+    with pytest.raises(SettingsError, match=message):
+        override(RECIPE, ["model.kind=transformer"])
+
+
+def test_every_backbone_of_the_settings_can_be_built():
+    assert set(get_args(Backbone)) == set(BACKBONES)
+
+
+@pytest.mark.parametrize(
+    ("config", "summary"),
+    [
+        (ModelConfig(num_stages=1), "1 stage of resnet50"),
+        (HourglassConfig(num_stages=8), "8 stages of hourglass"),
+        (SimpleBaselineConfig(backbone="resnet152"), "simple baseline on resnet152"),
+        (CPNConfig(), "CPN on resnet50"),
+    ],
+)
+def test_networks_are_named_in_a_few_words(config: NetworkConfig, summary: str):
+    assert config.summary == summary
+
+
 def test_a_recipe_knows_its_keypoint_table():
     recipe = Recipe(name="x", skeleton="mpii-16", model=ModelConfig(num_keypoints=16))
 
@@ -98,9 +153,7 @@ def test_a_recipe_knows_its_keypoint_table():
 
 
 def test_a_recipe_survives_json():
-    for name in ("mspn-4-384x288", "mspn-small"):
-        recipe = find_recipe(name)
-
+    for recipe in RECIPES.values():
         assert Recipe.model_validate_json(recipe.model_dump_json()) == recipe
 
 

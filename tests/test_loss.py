@@ -200,6 +200,29 @@ def test_the_parts_add_up_to_the_total_with_a_quarter_for_coarse_levels():
     assert losses.total.item() == pytest.approx(6)
 
 
+def test_mining_can_be_left_to_the_last_stage():
+    # Errors 1, 4, 9 of three visible keypoints whose bumps lie outside the map: 14/3 on average, 9 the worst.
+    maps = flat_maps(1, 2, 3)
+    labels = labels_of([[2, 2, 2]])._replace(keypoints_crop=torch.full((1, 3, 2), -1000.0))
+    config = SupervisionConfig(num_hard_keypoints=1, mining="last_stage")
+
+    losses = supervise([[maps], [maps]], labels, config).by_stage_and_level
+    everywhere = supervise([[maps], [maps]], labels, config.model_copy(update={"mining": "every_stage"}))
+
+    torch.testing.assert_close(losses, torch.tensor([[14 / 3], [9.0]]))
+    torch.testing.assert_close(everywhere.by_stage_and_level, torch.tensor([[9.0], [9.0]]))
+
+
+def test_stages_may_have_different_numbers_of_levels():
+    # Flat errors of 4, nothing labelled as visible: 4 at coarse levels, a quarter of it counts; 0 at mined ones.
+    maps = torch.full((1, 3, 8, 6), 2 / 255)
+
+    losses = supervise([[maps] * 3, [maps]], labels_of([[0, 0, 0]]), RELEASED)
+
+    torch.testing.assert_close(losses.by_stage_and_level, torch.tensor([[0.0, 1, 1], [0.0, 0, 0]]))
+    assert losses.total.item() == pytest.approx(2)
+
+
 def test_maps_that_equal_their_targets_cost_nothing():
     generator = torch.Generator().manual_seed(5)
     keypoints_crop = torch.rand(2, 17, 2, generator=generator) * torch.tensor([47.0, 63.0])

@@ -1,5 +1,7 @@
 import pytest
 
+from mspn.config import Recipe
+from mspn.loss import kernel_size_at
 from mspn.recipes import RECIPES, find_recipe
 from mspn.records import Size
 from mspn.skeleton import FACE
@@ -19,6 +21,60 @@ def test_the_papers_larger_crops_have_a_recipe():
 
     assert recipe.model.num_stages == 4
     assert recipe.model.input_size == Size(384, 288)
+
+
+def test_every_network_of_the_papers_tables_has_a_recipe():
+    shapes = {
+        "resnet101": "1 stage of resnet101",
+        "resnet152": "1 stage of resnet152",
+        "resnet254": "1 stage of resnet254",
+        "resnet18-2": "2 stages of resnet18",
+        "l-xcp": "1 stage of xception-large",
+        "s-xcp-4": "4 stages of xception-small",
+        "hourglass-1": "1 stage of hourglass",
+        "hourglass-2": "2 stages of hourglass",
+        "hourglass-4": "4 stages of hourglass",
+        "hourglass-8": "8 stages of hourglass",
+        "simplebaseline-50": "simple baseline on resnet50",
+        "simplebaseline-101": "simple baseline on resnet101",
+        "simplebaseline-152": "simple baseline on resnet152",
+        "cpn-50": "CPN on resnet50",
+    }
+
+    assert {name: find_recipe(name).model.summary for name in shapes} == shapes
+
+
+@pytest.mark.parametrize("network", ["mspn-2", "hourglass-4"])
+def test_the_ablation_adds_coarse_levels_and_then_aggregation(network: str):
+    last = "mspn-2" if network == "mspn-2" else "hourglass-4-csfa"
+    rows = [find_recipe(name) for name in (f"{network}-base", f"{network}-ctf", last)]
+
+    assert [(recipe.model.coarse_heads, recipe.model.aggregation) for recipe in rows] == [
+        (False, False),
+        (True, False),
+        (True, True),
+    ]
+    assert [_finest_kernels(recipe) for recipe in rows] == [{7}, {7, 5}, {7, 5}]
+
+
+@pytest.mark.parametrize(
+    ("name", "kernels"), [("mspn-2", {7, 5}), ("mspn-2-kernels-7-7", {7}), ("mspn-2-kernels-5-5", {5})]
+)
+def test_the_kernel_settings_of_table_7_have_recipes(name: str, kernels: set[int]):
+    assert _finest_kernels(find_recipe(name)) == kernels
+
+
+def test_simple_baselines_learn_bumps_of_about_2_cells_deviation_and_cpn_those_of_mspn():
+    # A width of 11 has a deviation of 1.95 cells.
+    assert _finest_kernels(find_recipe("simplebaseline-50"), num_stages=1) == {11}
+    assert _finest_kernels(find_recipe("cpn-50")) == {7}
+
+
+def _finest_kernels(recipe: Recipe, num_stages: int = 2) -> set[int]:
+    """Target widths at the finest level of all stages."""
+    return {
+        kernel_size_at(recipe.supervision, stage=stage, num_stages=num_stages, level=0) for stage in range(num_stages)
+    }
 
 
 def test_every_recipe_is_listed_under_its_own_name():
@@ -45,6 +101,7 @@ def test_a_misspelt_recipe_names_the_close_ones():
 
 def test_an_unknown_recipe_names_all():
     with pytest.raises(
-        ValueError, match=r"no recipe 'xyzzy'; there are mspn-1, mspn-2, mspn-3, mspn-4, mspn-4-384x288, mspn-small"
+        ValueError,
+        match=r"no recipe 'xyzzy'; there are mspn-1, mspn-2, mspn-3, mspn-4, mspn-4-384x288, mspn-small, .*cpn-50",
     ):
         find_recipe("xyzzy")

@@ -4,15 +4,8 @@ from functools import cache
 from pathlib import Path
 from tempfile import mkdtemp
 
-from mspn.config import (
-    NO_AUGMENTATION,
-    DataConfig,
-    ModelConfig,
-    PeopleSetConfig,
-    Recipe,
-    SupervisionConfig,
-    TrainConfig,
-)
+from mspn.config import NO_AUGMENTATION, DataConfig, PeopleSetConfig, Recipe, SupervisionConfig, TrainConfig
+from mspn.model_config import ModelConfig
 from mspn.records import Size
 from mspn.train.loop import train
 from tests.drawn_people import write_drawn_set

@@ -1,69 +1,15 @@
-"""Settings: what a recipe consists of. Each default is written here, and only here.
+"""Settings: what a recipe consists of. Each default is written here or in `mspn.model_config`, and only there.
 
 Defaults are the released code's where paper and code differ; docs/paper-to-code.md lists the departures.
 """
 
-import difflib
 from typing import Any, ClassVar, Literal
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    NonNegativeFloat,
-    PositiveFloat,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, NonNegativeFloat, PositiveFloat, field_validator, model_validator
 
-from mspn.records import Size
+from mspn.model_config import ModelConfig, NetworkConfig
+from mspn.settings import Settings
 from mspn.skeleton import Skeleton, find_skeleton
-
-
-class Settings(BaseModel):
-    """Frozen values; unknown keys are refused with the close ones named."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _name_unknown_keys(cls, values: Any) -> Any:
-        if isinstance(values, dict):
-            for key in values:
-                if key not in cls.model_fields:
-                    close = difflib.get_close_matches(str(key), cls.model_fields, n=1)
-                    hint = f"did you mean {close[0]!r}? " if close else ""
-                    raise ValueError(
-                        f"no setting {key!r} in {cls.__name__}; {hint}it has {', '.join(sorted(cls.model_fields))}"
-                    )
-        return values
-
-
-class ModelConfig(Settings):
-    """Shape of the network (paper Sec. 3.1 and 3.2)."""
-
-    backbone: Literal["resnet18", "resnet50"] = "resnet50"
-    """Down-sampling unit of every stage."""
-    num_stages: int = Field(2, ge=1)
-    """Single-stage modules one after another."""
-    stem_channels: int = Field(64, ge=1)
-    """Channels of the stem and of the backbone's narrowest layer; deeper layers have 2, 4 and 8 times as many."""
-    up_channels: int = Field(256, ge=1)
-    """Channels of the up-sampling units."""
-    num_keypoints: int = Field(17, ge=1)
-    aggregation: bool = True
-    """Whether each stage receives the previous stage's features at every scale."""
-    coarse_heads: bool = True
-    """Whether the three coarser levels predict heat maps too."""
-    input_size: Size = Size(256, 192)
-    """Crop height and width in pixels that the weights are trained for; the network takes any multiple of 32."""
-
-    @field_validator("input_size")
-    @classmethod
-    def _check_input_size(cls, size: Size) -> Size:
-        if min(size) <= 0 or size.height % 32 or size.width % 32:
-            raise ValueError(f"input_size must be multiples of 32 pixels above 0, not {size.height}x{size.width}")
-        return size
 
 
 class SupervisionConfig(Settings):
@@ -80,6 +26,9 @@ class SupervisionConfig(Settings):
     labelled: they learn every labelled keypoint, and unlabelled ones do not count (MMPose)."""
     num_hard_keypoints: int | None = Field(8, ge=1)
     """How many of a person's worst keypoints count at the finest level; null: all, as at the coarse levels."""
+    mining: Literal["every_stage", "last_stage"] = "every_stage"
+    """Stages whose finest level counts the worst keypoints only; in the others it is learned as a coarse level is,
+    at full weight. last_stage is CPN's."""
     foreground_weight: float = Field(0.0, ge=0)
     """Each pixel's error is weighted by 1 + foreground_weight * target; a head start for short runs."""
 
@@ -200,11 +149,14 @@ class TestConfig(Settings):
     """Factors on a box's width and height before it is fitted to the crop's shape."""
     flip: bool = True
     """Average with the heat maps of the mirrored crop."""
+    mirror_shift: int = Field(0, ge=0)
+    """Cells by which the mirrored crop's maps are moved to the right; 1 for decoder rounded."""
     blur_kernel: int = Field(5, ge=1)
     """Width of the Gaussian filter in cells; odd, 1 for none."""
-    decoder: Literal["released", "mmpose"] = "released"
+    decoder: Literal["released", "mmpose", "rounded"] = "released"
     """released: a quarter cell toward the second highest cell, as the paper; mmpose: a quarter cell along each axis
-    toward the higher neighbour, and none of it in the outer cells."""
+    toward the higher neighbour, and none of it in the outer cells; rounded: the same for weights trained on keypoints
+    rounded to the nearest cell (simple baseline), which lies at its corner then."""
     score_offset: float = 0.5
     """Added to each keypoint's score before ranking."""
 
@@ -218,6 +170,10 @@ class TestConfig(Settings):
 
 FAITHFUL_TEST = TestConfig()
 MMPOSE_TEST = TestConfig(padding=(1.25, 1.25), decoder="mmpose")
+SIMPLE_BASELINE_TEST = TestConfig(
+    padding=(1.25, 1.25), mirror_shift=1, blur_kernel=1, decoder="rounded", score_offset=0.0
+)
+"""Of published simple baselines, the authors' and MMPose's."""
 PROTOCOLS = {"faithful": FAITHFUL_TEST, "mmpose": MMPOSE_TEST}
 
 
@@ -226,7 +182,7 @@ class Recipe(Settings):
 
     name: str
     skeleton: str = "coco-17"
-    model: ModelConfig = ModelConfig()
+    model: NetworkConfig = ModelConfig()
     supervision: SupervisionConfig = SupervisionConfig()
     augmentation: AugmentationConfig = RELEASED_AUGMENTATION
     data: DataConfig = DataConfig()

@@ -24,13 +24,13 @@ def cut_crop(image: UInt8[np.ndarray, "H W 3"], frame: CropFrame) -> UInt8[np.nd
     )
 
 
-_CHANNEL_MEAN = (0.485, 0.456, 0.406)
-_CHANNEL_DEVIATION = (0.229, 0.224, 0.225)
+CHANNEL_MEAN = (0.485, 0.456, 0.406)
+CHANNEL_DEVIATION = (0.229, 0.224, 0.225)
 """ImageNet's, of RGB from 0 to 1, as the released code and MMPose use."""
 
 
 def normalise(crops: UInt8[Tensor, "B H W 3"]) -> Float[Tensor, "B 3 H W"]:
     """RGB crops from 0 to 255 as the network wants them, on the same device, in channels-last memory."""
-    mean = torch.tensor(_CHANNEL_MEAN, device=crops.device) * 255
-    deviation = torch.tensor(_CHANNEL_DEVIATION, device=crops.device) * 255
+    mean = torch.tensor(CHANNEL_MEAN, device=crops.device) * 255
+    deviation = torch.tensor(CHANNEL_DEVIATION, device=crops.device) * 255
     return ((crops.float() - mean) / deviation).permute(0, 3, 1, 2)

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from mspn.config import SupervisionConfig
 from mspn.geometry import crop_to_heatmap
@@ -33,7 +34,7 @@ class StageLosses(NamedTuple):
 
     total: Float[Tensor, ""]
     by_stage_and_level: Float[Tensor, "stages levels"]
-    """Weighted and detached; levels from fine to coarse."""
+    """Weighted and detached; levels from fine to coarse, 0 where a stage has no such level."""
 
 
 def kernel_size_at(config: SupervisionConfig, *, stage: int, num_stages: int, level: int) -> int:
@@ -49,7 +50,7 @@ def supervise(outputs: Sequence[Sequence[Tensor]], labels: KeypointLabels, confi
     """Loss of all stages and levels against targets drawn on their device.
 
     Args:
-        outputs: stages, each a list of levels from fine to coarse, each (B, K, h, w).
+        outputs: stages, each a list of levels from fine to coarse, as many as the stage has, each (B, K, h, w).
         labels: of the same people, on the same device.
         config: kernels, weights and masks.
     """
@@ -57,19 +58,21 @@ def supervise(outputs: Sequence[Sequence[Tensor]], labels: KeypointLabels, confi
     keypoints_heatmap = crop_to_heatmap(labels.keypoints_crop)
     labelled = labels.visibility > 0
     targets: dict[int, Tensor] = {}
-    losses = []
+    losses: list[list[Tensor]] = []
     for stage, levels in enumerate(outputs):
+        mines = config.mining == "every_stage" or stage == len(outputs) - 1
+        losses.append([])
         for level, predicted in enumerate(levels):
             kernel_size = kernel_size_at(config, stage=stage, num_stages=len(outputs), level=level)
             if kernel_size not in targets:
                 targets[kernel_size] = draw_targets(keypoints_heatmap, labelled, size=size, kernel_size=kernel_size)
             target = targets[kernel_size]
-            if level == 0:
-                losses.append(finest_loss(predicted, target, labels, config))
-            else:
-                losses.append(config.coarse_weight * coarse_loss(predicted, target, labels, config))
-    stacked = torch.stack(losses)
-    return StageLosses(stacked.sum(), stacked.detach().reshape(len(outputs), -1))
+            weight = config.coarse_weight if level else 1.0
+            loss_at_level = finest_loss if mines and level == 0 else coarse_loss
+            losses[-1].append(weight * loss_at_level(predicted, target, labels, config))
+    parts = [torch.stack(levels).detach() for levels in losses]
+    total = torch.stack([loss for levels in losses for loss in levels]).sum()
+    return StageLosses(total, pad_sequence(parts, batch_first=True))
 
 
 def coarse_loss(predicted: Tensor, target: Tensor, labels: KeypointLabels, config: SupervisionConfig) -> Tensor:

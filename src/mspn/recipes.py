@@ -2,12 +2,20 @@
 
 import difflib
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 from pydantic import ValidationError
 
-from mspn.config import AUGMENTATIONS, DataConfig, ModelConfig, PeopleSetConfig, Recipe, SupervisionConfig, TrainConfig
+from mspn.config import AUGMENTATIONS, DataConfig, PeopleSetConfig, Recipe, SupervisionConfig, TrainConfig
+from mspn.model_config import (
+    Backbone,
+    CPNConfig,
+    HourglassConfig,
+    ModelConfig,
+    NetworkConfig,
+    SimpleBaselineConfig,
+)
 from mspn.records import Size
 from mspn.skeleton import FACE
 
@@ -17,15 +25,72 @@ _COCO_TRAIN = DataConfig(
 )
 
 
+def coco(name: str, model: NetworkConfig, supervision: SupervisionConfig | None = None) -> Recipe:
+    """A network under the paper's training on COCO (Sec. 4.2)."""
+    return Recipe(name=name, model=model, supervision=supervision or SupervisionConfig(), data=_COCO_TRAIN)
+
+
 def coco_256x192(num_stages: int) -> Recipe:
-    """The paper's network and training on COCO (Sec. 4.2), ResNet-50 modules, 256x192 crops."""
-    return Recipe(name=f"mspn-{num_stages}", model=ModelConfig(num_stages=num_stages), data=_COCO_TRAIN)
+    """The paper's network, ResNet-50 modules, 256x192 crops (Table 3)."""
+    return coco(f"mspn-{num_stages}", ModelConfig(num_stages=num_stages))
 
 
 def coco_384x288(num_stages: int) -> Recipe:
     """The same at the paper's larger crop size (Sec. 4.4)."""
-    model = ModelConfig(num_stages=num_stages, input_size=Size(384, 288))
-    return Recipe(name=f"mspn-{num_stages}-384x288", model=model, data=_COCO_TRAIN)
+    return coco(f"mspn-{num_stages}-384x288", ModelConfig(num_stages=num_stages, input_size=Size(384, 288)))
+
+
+def other_backbone(name: str, backbone: Backbone, num_stages: int = 1) -> Recipe:
+    """The paper's network with other modules (Tables 2 and 4)."""
+    return coco(name, ModelConfig(backbone=backbone, num_stages=num_stages))
+
+
+_FINEST_ONLY = SupervisionConfig(finer_last_stage=False)
+"""Our reading of Table 6's BaseNet: one level a stage, the same kernel (7) everywhere."""
+
+
+def hourglass(num_stages: int) -> Recipe:
+    """Stacked hourglasses, supervised at the end of each (Table 3)."""
+    return coco(f"hourglass-{num_stages}", HourglassConfig(num_stages=num_stages), _FINEST_ONLY)
+
+
+def ablation() -> list[Recipe]:
+    """Table 6: coarse-to-fine supervision, then cross-stage aggregation, added to MSPN and to hourglasses.
+
+    Its last row of MSPN is mspn-2.
+    """
+    bare = ModelConfig(num_stages=2, aggregation=False, coarse_heads=False)
+    four_levels = HourglassConfig(num_stages=4, coarse_heads=True)
+    return [
+        coco("mspn-2-base", bare, _FINEST_ONLY),
+        coco("mspn-2-ctf", ModelConfig(num_stages=2, aggregation=False)),
+        coco("hourglass-4-base", HourglassConfig(num_stages=4), _FINEST_ONLY),
+        coco("hourglass-4-ctf", four_levels),
+        coco("hourglass-4-csfa", four_levels.model_copy(update={"aggregation": True})),
+    ]
+
+
+def kernel_settings() -> list[Recipe]:
+    """Table 7, settings 1 and 2: the same kernels in both stages; setting 3 is mspn-2."""
+    narrower = SupervisionConfig(finer_last_stage=False, kernel_sizes=(11, 9, 7, 5, 3))
+    return [
+        coco("mspn-2-kernels-7-7", ModelConfig(num_stages=2), SupervisionConfig(finer_last_stage=False)),
+        coco("mspn-2-kernels-5-5", ModelConfig(num_stages=2), narrower),
+    ]
+
+
+def simple_baseline(depth: Literal[50, 101, 152]) -> Recipe:
+    """Xiao et al.'s network and targets (deviation of 2 cells, every labelled keypoint), our training."""
+    supervision = SupervisionConfig(
+        kernel_sizes=(17, 15, 13, 11, 9), finer_last_stage=False, coarse_target="labelled", num_hard_keypoints=None
+    )
+    return coco(f"simplebaseline-{depth}", SimpleBaselineConfig(backbone=f"resnet{depth}"), supervision)
+
+
+def cascaded_pyramid() -> Recipe:
+    """Chen et al.'s network and mining (in the second part only), our training."""
+    supervision = SupervisionConfig(finer_last_stage=False, mining="last_stage")
+    return coco("cpn-50", CPNConfig(), supervision)
 
 
 def small_192x128() -> Recipe:
@@ -70,6 +135,17 @@ _ALL = [
     *(coco_256x192(stages) for stages in (1, 2, 3, 4)),
     coco_384x288(4),
     small_192x128(),
+    other_backbone("resnet101", "resnet101"),
+    other_backbone("resnet152", "resnet152"),
+    other_backbone("resnet254", "resnet254"),
+    other_backbone("resnet18-2", "resnet18", num_stages=2),
+    other_backbone("l-xcp", "xception-large"),
+    other_backbone("s-xcp-4", "xception-small", num_stages=4),
+    *(hourglass(stages) for stages in (1, 2, 4, 8)),
+    *ablation(),
+    *kernel_settings(),
+    *(simple_baseline(depth) for depth in (50, 101, 152)),
+    cascaded_pyramid(),
 ]
 RECIPES = {recipe.name: recipe for recipe in _ALL}
 
@@ -126,7 +202,10 @@ def parse_recipe(values: Any, where: str) -> Recipe:
         return Recipe.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
-        path = ".".join(str(part) for part in first["loc"])
+        parts = [str(part) for part in first["loc"]]
+        if parts[:1] == ["model"]:
+            del parts[1:2]  # the kind of network, which pydantic puts there
+        path = ".".join(parts)
         message = first["msg"].removeprefix("Value error, ")
         raise SettingsError(f"{where}: {path + ': ' if path else ''}{message}") from error
 

@@ -8,6 +8,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from mspn.cli.app import app
+from mspn.recipes import RECIPES
 from tests.drawn_people import write_drawn_set
 from tests.trained import overfitted
 
@@ -232,7 +233,9 @@ def test_models_lists_shows_and_converts(tmp_path: Path):
     there = _run("models", "convert", weights, tmp_path / "theirs.pth", "--to", "mmpose")
     back = _run("models", "convert", tmp_path / "theirs.pth", tmp_path / "back.safetensors", "--half")
 
-    assert "mspn-4-384x288" in _run("models", "list").stdout
+    listed = _run("models", "list").stdout
+    assert "mspn-4-384x288" in listed
+    assert "CPN on resnet50" in listed
     assert json.loads(shown.stdout)["recipe"]["name"] == "tiny"
     assert there.exit_code == 0, there.output
     assert "2 stages of resnet18, 17 keypoints" in back.stdout
@@ -242,3 +245,45 @@ def test_models_lists_shows_and_converts(tmp_path: Path):
     assert "no checkpoint at nowhere.pth" in _error(
         _run("models", "convert", "nowhere.pth", tmp_path / "x.safetensors")
     )
+
+
+def test_cost_counts_a_model_by_part(tmp_path: Path):
+    (row,) = json.loads(_run("models", "cost", "mspn-2", "--json").stdout)
+
+    assert row["name"] == "mspn-2"
+    assert row["params"] == 56_800_464
+    assert row["gmacs"] == pytest.approx(11.263, abs=5e-4)
+    assert row["gmacs_inference"] == pytest.approx(10.730, abs=5e-4)
+    assert sum(part["params"] for part in row["parts"].values()) == row["params"]
+    assert sum(part["gmacs"] for part in row["parts"].values()) == pytest.approx(row["gmacs"])
+    assert list(row["parts"]) == [
+        "stem",
+        *(f"stages.0.{part}" for part in ("down", "up", "heads")),
+        *(f"stages.1.{part}" for part in ("down", "up", "heads")),
+        "links.0",
+    ]
+
+
+def test_cost_prints_tables_and_knows_sizes_conventions_and_files():
+    table = _run("models", "cost", "mspn-1", "--convention", "paper", "--input-size", "384x288")
+
+    # 9/4 of the pixels of 4.415 G.
+    assert "9.934" in table.stdout
+    assert "stages.0.down" in table.stdout
+    assert "stem" in _run("models", "cost", overfitted()[1]).stdout
+    assert '"name": "default"' in _run("models", "cost", "default", "--json").stdout
+
+
+def test_cost_counts_every_named_model():
+    rows = json.loads(_run("models", "cost", "--all", "--convention", "paper", "--json").stdout)
+
+    assert [row["name"] for row in rows] == list(RECIPES)
+    assert all(row["gmacs"] == row["gmacs_inference"] for row in rows)
+
+
+def test_cost_refuses_what_it_cannot_count():
+    assert "name one model, or give --all" in _error(_run("models", "cost"))
+    assert "name one model, or give --all" in _error(_run("models", "cost", "mspn-1", "--all"))
+    assert "did you mean 'mspn-2'?" in _error(_run("models", "cost", "mspn2"))
+    assert "--input-size 384: write height x width" in _error(_run("models", "cost", "mspn-1", "--input-size", "384"))
+    assert "multiples of 32 pixels, not 100x64" in _error(_run("models", "cost", "mspn-1", "--input-size", "100x64"))

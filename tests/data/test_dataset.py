@@ -13,7 +13,6 @@ from mspn.config import (
     RELEASED_AUGMENTATION,
     AugmentationConfig,
     DataConfig,
-    ModelConfig,
     PeopleSetConfig,
     Recipe,
     TrainConfig,
@@ -21,6 +20,7 @@ from mspn.config import (
 from mspn.data.coco import AnnotationError
 from mspn.data.dataset import CropDataset, Draw, Sample, SeededBatches, prepare_worker, read_training_sets
 from mspn.data.people import merge
+from mspn.model_config import ModelConfig
 from mspn.records import Size
 from mspn.skeleton import COCO_17
 from tests.coco_files import person, write_annotations

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import torch
 
-from mspn.config import FAITHFUL_TEST, MMPOSE_TEST
+from mspn.config import FAITHFUL_TEST, MMPOSE_TEST, SIMPLE_BASELINE_TEST
 from mspn.geometry import CropFrame, heatmap_to_crop, transform_points
 from mspn.heatmaps.decode import average_mirrored, decode, gaussian_filter
 from mspn.records import Size
@@ -57,6 +57,34 @@ def test_averaging_a_map_with_its_own_mirror_image_changes_nothing():
     averaged = average_mirrored(maps, maps.flip(-1)[:, COCO_17.mirror_order], COCO_17.mirror_order)
 
     torch.testing.assert_close(averaged, maps)
+
+
+def test_maps_of_rounded_keypoints_are_moved_by_a_cell_after_mirroring():
+    # A keypoint at crop x = 8 rounds to cell 2 of 6. Mirrored, it is at 23 - 8 = 15, which rounds to cell 4 (3.75), and
+    # turned back that is cell 1: one too far left.
+    seen, mirrored = _maps((2, 4, 1.0)), _maps((4, 4, 1.0))
+
+    averaged = average_mirrored(seen, mirrored, [0], shift=1)
+
+    assert torch.equal(averaged, seen)
+
+
+def test_the_first_column_stays_when_maps_are_moved():
+    mirrored = _maps((5, 0, 1.0))
+
+    averaged = average_mirrored(torch.zeros_like(mirrored), mirrored, [0], shift=1)
+
+    assert averaged[0, 0, 0].tolist() == [0.5, 0.5, 0, 0, 0, 0]
+
+
+def test_rounded_cells_lie_at_their_corner():
+    # The peak at (3, 4) leans right and down: 4 x 3 + 1, 4 x 4 + 1 in crop pixels. One in the border does not lean.
+    inside, outside = _maps((3, 4, 1.0), (4, 4, 0.5), (3, 5, 0.5)), _maps((0, 4, 1.0), (1, 4, 0.5))
+
+    points = [heatmap_to_crop(decode(maps, SIMPLE_BASELINE_TEST).keypoints_heatmap) for maps in (inside, outside)]
+
+    torch.testing.assert_close(points[0], torch.tensor([[[13.0, 17.0]]]))
+    torch.testing.assert_close(points[1], torch.tensor([[[0.0, 16.0]]]))
 
 
 def test_the_filter_spreads_a_cell_by_the_binomial_weights():

@@ -3,33 +3,23 @@ from typing import Any
 import pytest
 import torch
 
-from mspn.config import ModelConfig, SupervisionConfig
+from mspn.config import SupervisionConfig
 from mspn.loss import RELEASED_PEAK, supervise
-from mspn.model.network import MSPN, place
-from mspn.weights.convert import to_layout
+from mspn.model.network import MSPN
+from mspn.model.pose_network import place
+from mspn.model_config import ModelConfig
+from mspn.weights.mspn_layouts import to_layout
 from tests.golden import (
     assert_summary_matches,
     golden_inputs,
     golden_network,
     golden_network_figures,
 )
+from tests.model.networks import random_crops, random_network
 
 
 def small(**settings: Any) -> ModelConfig:
     return ModelConfig(**({"backbone": "resnet18", "stem_channels": 8, "up_channels": 12} | settings))
-
-
-def random_crops(batch: int = 2, height: int = 64, width: int = 96) -> torch.Tensor:
-    return torch.randn(batch, 3, height, width, generator=torch.Generator().manual_seed(6))
-
-
-def random_network(config: ModelConfig) -> MSPN:
-    """A network whose running statistics are those of some crops, so that no layer is dead."""
-    torch.manual_seed(7)
-    network = MSPN(config).train()
-    with torch.no_grad():
-        network(random_crops())
-    return network.eval()
 
 
 @pytest.fixture(scope="module", params=[1, 2], ids=["1 stage", "2 stages"])
@@ -209,29 +199,6 @@ def test_convolutions_start_with_the_kaiming_deviation():
     # The deviation is the root of 2 / (channels out * kernel area): stem 2 / (64 * 49), finest lateral 2 / 256.
     assert network.stem.conv.conv.weight.std().item() == pytest.approx((2 / (64 * 49)) ** 0.5, rel=0.05)
     assert network.stages[0].up[0].lateral.conv.weight.std().item() == pytest.approx((2 / 256) ** 0.5, rel=0.05)
-
-
-def test_people_of_a_batch_do_not_see_each_other():
-    network = random_network(small(num_stages=2))
-    crops = random_crops(batch=3)
-
-    with torch.no_grad():
-        together = network.final_heatmaps(crops)
-        alone = network.final_heatmaps(crops[1:2])
-
-    torch.testing.assert_close(together[1:2], alone, rtol=1e-4, atol=1e-6)
-
-
-def test_a_network_can_be_exported_for_any_batch_size():
-    network = random_network(small(num_stages=2))
-    batch = torch.export.Dim("batch", min=1, max=64)
-
-    program = torch.export.export(network, (random_crops(batch=2),), dynamic_shapes={"crops": {0: batch}})
-
-    crops = random_crops(batch=5)
-    exported, expected = program.module()(crops), network(crops)
-    for one, other in zip(exported, expected, strict=True):
-        torch.testing.assert_close(one, other)
 
 
 def test_a_placed_network_has_channels_last_weights_and_answers_the_same():

@@ -4,8 +4,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from mspn.config import ModelConfig, Recipe
+from mspn.config import Recipe
 from mspn.model.network import MSPN
+from mspn.model_config import ModelConfig
 from mspn.weights.checkpoint import Header, WeightsError, load_checkpoint, read_header, save_weights
 
 RECIPE = Recipe(

@@ -8,10 +8,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from mspn.config import FAITHFUL_TEST, MMPOSE_TEST, ModelConfig
+from mspn.config import FAITHFUL_TEST, MMPOSE_TEST
 from mspn.model.network import MSPN
+from mspn.model_config import ModelConfig
 from mspn.weights.checkpoint import WeightsError
-from mspn.weights.convert import Layout, read_foreign, to_layout, write_foreign
+from mspn.weights.convert import read_foreign, write_foreign
+from mspn.weights.foreign import Layout
+from mspn.weights.mspn_layouts import to_layout
 
 LAYOUTS: list[Layout] = ["official", "mmpose"]
 
@@ -63,6 +66,8 @@ CONFIGS = {
     "1 stage": small(num_stages=1),
     "3 stages": small(num_stages=3),
     "resnet18": small(backbone="resnet18"),
+    "resnet34": small(backbone="resnet34", num_stages=1),
+    "resnet101": small(backbone="resnet101", num_stages=1),
     "no aggregation": small(aggregation=False),
     "5 keypoints": small(num_keypoints=5),
 }
@@ -302,6 +307,18 @@ def test_a_checkpoint_without_a_table_of_tensors_is_refused(content: Any, tmp_pa
         WeightsError, match=r"other\.pth holds no table of tensors; is it a checkpoint of MSPN or MMPose\?"
     ):
         read_foreign(tmp_path / "other.pth")
+
+
+@pytest.mark.parametrize(
+    ("config", "backbone"),
+    [
+        (small(backbone="xception-small", num_stages=1), "xception-small, size halved by 3x3 convolutions,"),
+        (small(bottleneck_stride="1x1", num_stages=1), "resnet50, size halved by 1x1 convolutions,"),
+    ],
+)
+def test_a_backbone_that_others_do_not_know_is_not_written(config: ModelConfig, backbone: str):
+    with pytest.raises(WeightsError, match=f"a network of {backbone} has no mmpose layout"):
+        to_layout(MSPN(config), "mmpose")
 
 
 def test_another_network_is_refused(tmp_path: Path):

@@ -6,8 +6,9 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from mspn.config import ModelConfig
+from mspn.model.build import build_network
 from mspn.model.network import MSPN
+from mspn.model_config import CPNConfig, HourglassConfig, ModelConfig, NetworkConfig, SimpleBaselineConfig
 from mspn.weights.checkpoint import WeightsError
 from mspn.weights.imagenet import Scope, start_from_imagenet
 from tests.imagenet_file import DEPTHS, imagenet_tensors
@@ -52,6 +53,36 @@ def test_the_stem_and_every_stage_on_its_way_down_are_filled(backbone: str, tmp_
     # Each of the three stages has them all; the stem is there once, the classifier nowhere.
     stem = [name for name in tensors if name.startswith(("conv1.", "bn1."))]
     assert len(filled) == 3 * (len(tensors) - len(stem) - 2) + len(stem)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        SimpleBaselineConfig(backbone="resnet50", stem_channels=CHANNELS, up_channels=6),
+        CPNConfig(backbone="resnet50", stem_channels=CHANNELS, up_channels=6),
+    ],
+    ids=["simple baseline", "CPN"],
+)
+def test_the_other_networks_on_a_resnet_are_filled_too(config: NetworkConfig, tmp_path: Path):
+    tensors = resnet(50)
+    model = build_network(config)
+
+    filled = start(model, save(tensors, tmp_path / "resnet.pth"))
+
+    assert len(filled) == len(tensors) - 2
+    assert start(build_network(config), tmp_path / "resnet.pth", scope="first-stage") == filled
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (HourglassConfig(num_stages=1, channels=8), "1 stage of hourglass has no ResNet in it"),
+        (ModelConfig(backbone="xception-small", stem_channels=CHANNELS), "xception-small is no ResNet"),
+    ],
+)
+def test_a_network_without_a_resnet_cannot_be_filled(config: NetworkConfig, message: str, tmp_path: Path):
+    with pytest.raises(WeightsError, match=message):
+        start_from_imagenet(build_network(config), save(resnet(50), tmp_path / "resnet.pth"), "all-stages")
 
 
 def test_every_part_of_a_block_gets_its_own_tensor(tmp_path: Path):

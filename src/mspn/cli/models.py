@@ -1,5 +1,7 @@
 """mspn models: which networks and weights there are, and conversion of foreign checkpoints."""
 
+import json
+from dataclasses import asdict
 from enum import Enum
 from pathlib import Path
 from typing import Annotated
@@ -11,15 +13,19 @@ from rich.console import Console
 from rich.table import Table
 
 from mspn.cli.errors import fail, one_line_errors
+from mspn.cli.options import parse_size
 from mspn.cli.pull import pull_command, verify_command
+from mspn.model.cost import Cost, count_cost
 from mspn.recipes import RECIPES
 from mspn.weights.checkpoint import Checkpoint, load_checkpoint, read_header, save_weights
 from mspn.weights.convert import read_foreign, write_foreign
 from mspn.weights.index import Entry, load_index
-from mspn.weights.models import find_weights
+from mspn.weights.models import find_shape, find_weights
 from mspn.weights.pull import cache_folder, is_pulled
 
-models_app = typer.Typer(no_args_is_help=True, help="Networks and their weights: list, show, pull, verify, convert.")
+models_app = typer.Typer(
+    no_args_is_help=True, help="Networks and their weights: list, show, cost, pull, verify, convert."
+)
 models_app.command("pull")(pull_command)
 models_app.command("verify")(verify_command)
 
@@ -32,15 +38,22 @@ class Target(str, Enum):
     MMPOSE = "mmpose"
 
 
+class ConventionName(str, Enum):
+    """Ways to count what a network costs."""
+
+    STANDARD = "standard"
+    PAPER = "paper"
+
+
 @models_app.command("list")
 def list_command() -> None:
     """List the networks that have a name, and the weights that there are of them."""
     index = load_index()
-    networks = Table("network", "backbone", "stages", "crop", "weights", box=SIMPLE)
+    networks = Table("network", "what", "crop", "weights", box=SIMPLE)
     for name, recipe in RECIPES.items():
         shape, entry = recipe.model, index.find(name)
         size = f"{shape.input_size.height}x{shape.input_size.width}"
-        networks.add_row(name, shape.backbone, str(shape.num_stages), size, entry.name if entry is not None else "-")
+        networks.add_row(name, shape.summary, size, entry.name if entry is not None else "-")
     weights = Table("weights", "AP", "licence", "where", box=SIMPLE)
     for entry in index.entries:
         aliases = [alias for alias, name in index.aliases.items() if name == entry.name and alias != entry.recipe]
@@ -49,6 +62,47 @@ def list_command() -> None:
     for table in (networks, weights):
         Console().print(table)
     typer.echo(f"cache: {cache_folder()}; `mspn models show NAME` says what each AP was measured on")
+
+
+@models_app.command("cost")
+def cost_command(
+    model: Annotated[str | None, typer.Argument(help="Name of a model, trained or not, or a weights file.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="Every network that has a name.")] = False,
+    convention: Annotated[
+        ConventionName, typer.Option(help="standard: what runs, in 1e9; paper: as Tables 2-4 count, in 2^30.")
+    ] = ConventionName.STANDARD,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list.")] = False,
+    input_size: Annotated[
+        str | None, typer.Option(help="Height and width of the crop, as 384x288; each network's own without it.")
+    ] = None,
+) -> None:
+    """Count parameters and the multiply-adds of one crop, by part."""
+    with one_line_errors():
+        if (model is None) != every:
+            fail("name one model, or give --all")
+        size = None if input_size is None else parse_size(input_size)
+        names = [model] if model is not None else list(RECIPES)
+        costs = {name: count_cost(find_shape(name), convention.value, size) for name in names}
+    if as_json:
+        rows = [
+            {"name": name, **asdict(cost.total), "parts": {part: asdict(one) for part, one in cost.parts.items()}}
+            for name, cost in costs.items()
+        ]
+        typer.echo(json.dumps(rows, indent=2))
+        return
+    table = Table("name", *([] if every else ["part"]), "parameters", "G", "G at inference")
+    for name, cost in costs.items():
+        if every:
+            table.add_row(name, *_figures(cost.total))
+            continue
+        for part, one in cost.parts.items():
+            table.add_row("", part, *_figures(one))
+        table.add_row(name, "all", *_figures(cost.total))
+    Console().print(table)
+
+
+def _figures(cost: Cost) -> tuple[str, str, str]:
+    return f"{cost.params:,}", f"{cost.gmacs:.3f}", f"{cost.gmacs_inference:.3f}"
 
 
 @models_app.command("show")
@@ -66,14 +120,14 @@ def show_command(model: Annotated[str, typer.Argument(help="Name of a model, or 
 @models_app.command("convert")
 def convert_command(
     source: Annotated[
-        Path, typer.Argument(help="Weights of ours (.safetensors), of the released code or MMPose (.pth).")
+        Path, typer.Argument(help="Weights of ours (.safetensors), of MSPN or simple baselines of others (.pth).")
     ],
     destination: Annotated[Path, typer.Argument(help="File to write.")],
     to: Annotated[Target, typer.Option(help="Layout to write.")] = Target.MSPN,
     half: Annotated[bool, typer.Option("--half", help="Store in 16 bits, at half the size (only --to mspn).")] = False,
     licence: Annotated[str | None, typer.Option(help="Licence of the weights, for the header.")] = None,
 ) -> None:
-    """Convert weights between our layout, the released code's and MMPose's."""
+    """Convert weights between our layout, the released code's and MMPose's; simple baselines to ours only."""
     with one_line_errors():
         if half and to is not Target.MSPN:
             fail("--half is for --to mspn only")
@@ -84,7 +138,7 @@ def convert_command(
         else:
             write_foreign(destination, checkpoint.model, to.value)
     shape = checkpoint.model.config
-    typer.echo(f"{destination}: {shape.num_stages} stages of {shape.backbone}, {shape.num_keypoints} keypoints")
+    typer.echo(f"{destination}: {shape.summary}, {shape.num_keypoints} keypoints")
 
 
 def _place(entry: Entry) -> str:

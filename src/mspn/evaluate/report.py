@@ -7,8 +7,9 @@ from typing import Any
 
 import torch
 
-from mspn.config import Settings, TestConfig
+from mspn.config import TestConfig
 from mspn.files import write_text
+from mspn.settings import Settings
 
 
 class Protocol(Settings):

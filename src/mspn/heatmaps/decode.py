@@ -13,6 +13,8 @@ from mspn.heatmaps.targets import gaussian_profile
 
 _QUARTER = 0.25
 _SAME_CELL = 1e-3
+_CORNER = -0.5
+"""Of a cell, from its centre."""
 
 
 class Decoded(NamedTuple):
@@ -25,13 +27,21 @@ class Decoded(NamedTuple):
 
 
 def average_mirrored(
-    heatmaps: Float[Tensor, "B K H W"], of_mirrored_crops: Float[Tensor, "B K H W"], mirror_order: Sequence[int]
+    heatmaps: Float[Tensor, "B K H W"],
+    of_mirrored_crops: Float[Tensor, "B K H W"],
+    mirror_order: Sequence[int],
+    *,
+    shift: int = 0,
 ) -> Float[Tensor, "B K H W"]:
     """Average with the maps of the mirrored crops, turned back and left and right swapped.
 
-    No shift by a cell is needed: mirroring a crop maps its cells exactly onto each other.
+    Mirroring a crop maps its cells exactly onto each other, so no shift is needed, unless the network was trained on
+    keypoints rounded to the nearest cell: then the maps that are turned back belong `shift` = 1 cell to the right.
     """
-    return (heatmaps + of_mirrored_crops.flip(-1)[:, list(mirror_order)]) / 2
+    turned = of_mirrored_crops.flip(-1)[:, list(mirror_order)]
+    if shift:
+        turned = torch.cat([turned[..., :shift], turned[..., :-shift]], dim=-1)
+    return (heatmaps + turned) / 2
 
 
 def decode(heatmaps: Float[Tensor, "B K H W"], config: TestConfig) -> Decoded:
@@ -41,10 +51,13 @@ def decode(heatmaps: Float[Tensor, "B K H W"], config: TestConfig) -> Decoded:
         heatmaps: peak 1, already averaged with the mirrored ones.
         config: Gaussian filter and rule for the offset within a cell.
 
-    Source: the released code ("released") and MMPose's Megvii heat-map codec ("mmpose").
+    Source: the released code ("released"), MMPose's Megvii heat-map codec ("mmpose"), the simple baseline's code
+    ("rounded").
     """
     filtered = gaussian_filter(heatmaps, config.blur_kernel)
-    return _decode_released(heatmaps, filtered) if config.decoder == "released" else _decode_mmpose(heatmaps, filtered)
+    if config.decoder == "released":
+        return _decode_released(heatmaps, filtered)
+    return _decode_along_axes(heatmaps, filtered, inner_cell_at=0.0 if config.decoder == "mmpose" else _CORNER)
 
 
 def gaussian_filter(heatmaps: Float[Tensor, "B K H W"], kernel_size: int) -> Float[Tensor, "B K H W"]:
@@ -87,8 +100,11 @@ def _decode_released(heatmaps: Tensor, filtered: Tensor) -> Decoded:
     return Decoded(points, heatmaps.flatten(2).gather(2, index.unsqueeze(-1)).squeeze(-1))
 
 
-def _decode_mmpose(heatmaps: Tensor, filtered: Tensor) -> Decoded:
-    """A quarter cell along each axis toward the higher neighbour; outer cells stay at their corner, as in MMPose."""
+def _decode_along_axes(heatmaps: Tensor, filtered: Tensor, *, inner_cell_at: float) -> Decoded:
+    """A quarter cell along each axis toward the higher neighbour; outer cells stay at their corner, as in MMPose.
+
+    Inner cells lie at their centre (0) or at their corner, where a network has learned keypoints rounded to cells.
+    """
     height, width = heatmaps.shape[-2:]
     flat = filtered.flatten(2)
     highest = _first_maximum(flat)
@@ -100,7 +116,7 @@ def _decode_mmpose(heatmaps: Tensor, filtered: Tensor) -> Decoded:
         return flat.gather(2, index.unsqueeze(-1)).squeeze(-1)
 
     slope = torch.stack([value(1, 0) - value(-1, 0), value(0, 1) - value(0, -1)], dim=-1)
-    offset = torch.where(inside.unsqueeze(-1), _QUARTER * slope.sign(), -0.5)
+    offset = torch.where(inside.unsqueeze(-1), inner_cell_at + _QUARTER * slope.sign(), _CORNER)
     return Decoded(_cell_coordinates(highest, width) + offset, heatmaps.flatten(2).amax(-1))
 
 

@@ -23,6 +23,26 @@ class ConvNormReLU(ConvNorm):
         self.relu = nn.ReLU(inplace=True)
 
 
+class HeatmapConvNorm(ConvNorm):
+    """Last layer of a head. It starts flat, see `mspn.model.pose_network.initialise`."""
+
+
+class HeatmapConv(nn.Conv2d):
+    """Last layer of a head that has no batch norm: a 1x1 convolution with bias. It starts flat, too."""
+
+    def __init__(self, in_channels: int, num_keypoints: int) -> None:
+        super().__init__(in_channels, num_keypoints, 1)
+
+
+class Stem(nn.Sequential):
+    """7x7 convolution and max-pool: crops to (B, C, H/4, W/4)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = ConvNormReLU(3, channels, 7, stride=2)
+        self.pool = nn.MaxPool2d(3, stride=2, padding=1)
+
+
 def resize(features: Tensor, height: int, width: int) -> Tensor:
     """Bilinear resize of (B, C, h, w) to (B, C, height, width)."""
     # align_corners=True is what the released weights were trained with.

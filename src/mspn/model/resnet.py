@@ -1,23 +1,24 @@
 """Down-sampling units: the four layers of a ResNet (paper Sec. 3.1)."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 from torch import Tensor, nn
 from torch.nn import functional
 
 from mspn.model.blocks import ConvNorm, ConvNormReLU
+from mspn.model.down_unit import DownUnit
+from mspn.model_config import Backbone, BackboneConfig
 
 
 class BasicBlock(nn.Module):
     """Two 3x3 convolutions around a shortcut; ResNet-18 and ResNet-34."""
 
-    expansion = 1
-
-    def __init__(self, in_channels: int, channels: int, stride: int) -> None:
+    def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
         super().__init__()
-        self.conv1 = ConvNormReLU(in_channels, channels, 3, stride)
-        self.conv2 = ConvNorm(channels, channels, 3)
-        self.shortcut = _shortcut(in_channels, channels, stride)
+        self.conv1 = ConvNormReLU(in_channels, out_channels, 3, stride)
+        self.conv2 = ConvNorm(out_channels, out_channels, 3)
+        self.shortcut = _shortcut(in_channels, out_channels, stride)
 
     def forward(self, x: Tensor) -> Tensor:
         return functional.relu(self.conv2(self.conv1(x)) + self.shortcut(x), inplace=True)
@@ -26,17 +27,21 @@ class BasicBlock(nn.Module):
 class Bottleneck(nn.Module):
     """1x1, 3x3, 1x1 convolutions around a shortcut; ResNet-50 and deeper.
 
-    The stride is on the 3x3 convolution, as in the released code; the paper's costs fit the first 1x1.
+    The stride is on the 3x3 convolution in the released code; the paper's costs fit the first 1x1.
     """
 
-    expansion = 4
-
-    def __init__(self, in_channels: int, channels: int, stride: int) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        inner_channels: int,
+        out_channels: int,
+        stride: int = 1,
+        strided: Literal["3x3", "1x1"] = "3x3",
+    ) -> None:
         super().__init__()
-        out_channels = channels * self.expansion
-        self.conv1 = ConvNormReLU(in_channels, channels, 1)
-        self.conv2 = ConvNormReLU(channels, channels, 3, stride)
-        self.conv3 = ConvNorm(channels, out_channels, 1)
+        self.conv1 = ConvNormReLU(in_channels, inner_channels, 1, stride if strided == "1x1" else 1)
+        self.conv2 = ConvNormReLU(inner_channels, inner_channels, 3, stride if strided == "3x3" else 1)
+        self.conv3 = ConvNorm(inner_channels, out_channels, 1)
         self.shortcut = _shortcut(in_channels, out_channels, stride)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -49,42 +54,43 @@ def _shortcut(in_channels: int, out_channels: int, stride: int) -> nn.Module:
     return ConvNorm(in_channels, out_channels, 1, stride)
 
 
-BACKBONES: dict[str, tuple[type[BasicBlock] | type[Bottleneck], tuple[int, int, int, int]]] = {
+RESNETS: dict[Backbone, tuple[type[BasicBlock] | type[Bottleneck], tuple[int, ...]]] = {
     "resnet18": (BasicBlock, (2, 2, 2, 2)),
+    "resnet34": (BasicBlock, (3, 4, 6, 3)),
     "resnet50": (Bottleneck, (3, 4, 6, 3)),
+    "resnet101": (Bottleneck, (3, 4, 23, 3)),
+    "resnet152": (Bottleneck, (3, 8, 36, 3)),
+    "resnet254": (Bottleneck, (3, 8, 70, 3)),
 }
-"""Block and blocks per layer."""
+"""Block and blocks per layer.
+
+The paper's Res-254 is Res-152 with "more residual blocks": 84, by its name. It does not say where; ours are in the
+third layer, where the step from 50 to 101 put them too. Wherever they are, they cost the same.
+"""
 
 
-class ResNetDown(nn.Module):
-    """Four layers at 1/4, 1/8, 1/16 and 1/32 of the crop's size."""
+class ResNetDown(DownUnit):
+    """The layers of a ResNet; `stem_channels` is the width of the first one's inner convolutions."""
 
-    def __init__(self, backbone: str, stem_channels: int) -> None:
+    def __init__(self, config: BackboneConfig) -> None:
         super().__init__()
-        block, depths = BACKBONES[backbone]
-        self.layers = nn.ModuleList()
-        self.out_channels: list[int] = []
-        in_channels = stem_channels
+        block, depths = RESNETS[config.backbone]
+        in_channels = config.stem_channels
         for level, depth in enumerate(depths):
-            channels = stem_channels * 2**level
+            channels = config.stem_channels * 2**level
             blocks = nn.Sequential()
             for index in range(depth):
-                blocks.append(block(in_channels, channels, stride=2 if level > 0 and index == 0 else 1))
-                in_channels = channels * block.expansion
+                stride = 2 if level > 0 and index == 0 else 1
+                if block is Bottleneck:
+                    blocks.append(Bottleneck(in_channels, channels, 4 * channels, stride, config.bottleneck_stride))
+                    in_channels = 4 * channels
+                else:
+                    blocks.append(BasicBlock(in_channels, channels, stride))
+                    in_channels = channels
             self.layers.append(blocks)
             self.out_channels.append(in_channels)
 
-    def forward(self, x: Tensor, injected: Sequence[Tensor]) -> list[Tensor]:
-        """Features of (B, stem_channels, H/4, W/4), finest first.
 
-        Args:
-            x: from the stem or the previous stage.
-            injected: a tensor for each level, added to the layer's output before the next layer sees it; or none.
-        """
-        features = []
-        for level, layer in enumerate(self.layers):
-            x = layer(x)
-            if injected:
-                x = x + injected[level]
-            features.append(x)
-        return features
+def find_resnet(block: type[BasicBlock] | type[Bottleneck], depths: Sequence[int]) -> Backbone | None:
+    """Name of the ResNet with these blocks per layer, if there is one."""
+    return next((name for name, shape in RESNETS.items() if shape == (block, tuple(depths))), None)

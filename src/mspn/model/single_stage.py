@@ -6,9 +6,9 @@ from typing import NamedTuple
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mspn.config import ModelConfig
-from mspn.model.blocks import ConvNorm, ConvNormReLU, resize
-from mspn.model.resnet import ResNetDown
+from mspn.model.backbones import build_down_unit
+from mspn.model.blocks import ConvNorm, ConvNormReLU, HeatmapConvNorm, resize
+from mspn.model_config import CPNConfig, ModelConfig
 
 
 class StageFeatures(NamedTuple):
@@ -39,25 +39,25 @@ class Head(nn.Sequential):
     def __init__(self, channels: int, num_keypoints: int) -> None:
         super().__init__()
         self.reduce = ConvNormReLU(channels, channels, 1)
-        self.predict = ConvNorm(channels, num_keypoints, 3)
+        self.predict = HeatmapConvNorm(channels, num_keypoints, 3)
 
 
 class SingleStage(nn.Module):
     """A single-stage module: U-shaped, with more capacity on the way down (paper Fig. 2)."""
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig | CPNConfig, *, coarse_heads: bool) -> None:
         super().__init__()
-        self.down = ResNetDown(config.backbone, config.stem_channels)
+        self.down = build_down_unit(config)
         coarsest = len(self.down.out_channels) - 1
         self.up = nn.ModuleList(
             UpUnit(channels, config.up_channels, is_coarsest=level == coarsest)
             for level, channels in enumerate(self.down.out_channels)
         )
-        num_heads = len(self.up) if config.coarse_heads else 1
+        num_heads = len(self.up) if coarse_heads else 1
         self.heads = nn.ModuleList(Head(config.up_channels, config.num_keypoints) for _ in range(num_heads))
 
     def forward(self, x: Tensor, injected: Sequence[Tensor]) -> StageFeatures:
-        """Features of (B, stem_channels, H/4, W/4); `injected` as in `ResNetDown`."""
+        """Features of (B, stem_channels, H/4, W/4); `injected` as in `DownUnit`."""
         down = self.down(x, injected)
         up: list[Tensor] = []
         coarser = None

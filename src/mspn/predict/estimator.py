@@ -128,7 +128,9 @@ class PoseEstimator:
         """Heat maps of crops, averaged with those of their mirror images where the test settings say so."""
         maps = self._runner(crops)
         if self.test.flip:
-            maps = average_mirrored(maps, self._runner(crops.flip(2)), self.recipe.keypoint_table.mirror_order)
+            mirrored = self._runner(crops.flip(2))
+            order = self.recipe.keypoint_table.mirror_order
+            maps = average_mirrored(maps, mirrored, order, shift=self.test.mirror_shift)
         return maps
 
     def _estimate_batch(self, subjects: Sequence[Subject]) -> list[Pose]:

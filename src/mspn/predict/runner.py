@@ -9,7 +9,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from mspn.crop import normalise
-from mspn.model.network import MSPN, place
+from mspn.model.pose_network import PoseNetwork, place
 from mspn.weights.models import build_model, load_model
 
 Precision = Literal["auto", "float32", "bfloat16"]
@@ -18,7 +18,7 @@ Precision = Literal["auto", "float32", "bfloat16"]
 class Runner:
     """A network ready to answer: RGB uint8 crops (B, H, W, 3) in, float32 heat maps (B, K, H/4, W/4) out."""
 
-    def __init__(self, model: MSPN, device: torch.device, precision: Precision) -> None:
+    def __init__(self, model: PoseNetwork, device: torch.device, precision: Precision) -> None:
         if precision not in get_args(Precision):
             raise ValueError(f"no precision {precision!r}; there are {', '.join(get_args(Precision))}")
         self.device = device

@@ -15,7 +15,8 @@ from mspn.data.dataset import CropDataset, Sample, SeededBatches, prepare_worker
 from mspn.data.people import People, merge
 from mspn.images import PictureError
 from mspn.loss import KeypointLabels, StageLosses, supervise
-from mspn.model.network import MSPN, place
+from mspn.model.build import build_network
+from mspn.model.pose_network import PoseNetwork, place
 from mspn.predict.runner import choose_device
 from mspn.train.metrics import EpochMeter, MetricsLog
 from mspn.train.schedule import learning_rate
@@ -123,15 +124,15 @@ def train(recipe: Recipe, run: Path, *, resume: bool, report: ReportIteration = 
     return run / WEIGHTS_FILE
 
 
-def _new_network(recipe: Recipe, *, from_imagenet: bool) -> MSPN:
+def _new_network(recipe: Recipe, *, from_imagenet: bool) -> PoseNetwork:
     torch.manual_seed(recipe.train.seed)
-    network = MSPN(recipe.model)
+    network = build_network(recipe.model)
     if from_imagenet and recipe.train.initial_weights is not None:
         start_from_imagenet(network, Path(recipe.train.initial_weights), recipe.train.initial_scope)
     return network
 
 
-def _restore(path: Path, model: MSPN, optimizer: torch.optim.Optimizer, config: TrainConfig) -> Progress:
+def _restore(path: Path, model: PoseNetwork, optimizer: torch.optim.Optimizer, config: TrainConfig) -> Progress:
     """Go back to a run's last checkpoint; settings that changed since then take effect."""
     progress = load_state(path, model, optimizer)
     if progress.iteration > config.iterations:
@@ -153,7 +154,7 @@ def _numbered(loader: DataLoader[Sample], done: int, last: int) -> Iterator[tupl
                 return
 
 
-def _compute_losses(model: MSPN, batch: Sample, recipe: Recipe, device: torch.device) -> StageLosses:
+def _compute_losses(model: PoseNetwork, batch: Sample, recipe: Recipe, device: torch.device) -> StageLosses:
     labels = KeypointLabels(*(tensor.to(device, non_blocking=True) for tensor in batch.labels))
     crops = normalise(batch.crop.to(device, non_blocking=True))
     with torch.autocast(device.type, torch.bfloat16, enabled=recipe.train.precision == "bfloat16"):

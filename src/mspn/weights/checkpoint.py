@@ -12,9 +12,11 @@ from pydantic import Field, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from mspn.config import DataConfig, Recipe, Settings
+from mspn.config import DataConfig, Recipe
 from mspn.files import replacing
-from mspn.model.network import MSPN
+from mspn.model.build import build_network
+from mspn.model.pose_network import PoseNetwork
+from mspn.settings import Settings
 
 FORMAT = 1
 _HEADER_KEY = "mspn"
@@ -43,11 +45,11 @@ class Checkpoint:
     """A loaded weights file."""
 
     header: Header
-    model: MSPN
+    model: PoseNetwork
     """In eval mode, float32, on the CPU."""
 
 
-def save_weights(path: Path, model: MSPN, header: Header, dtype: torch.dtype = torch.float32) -> None:
+def save_weights(path: Path, model: PoseNetwork, header: Header, dtype: torch.dtype = torch.float32) -> None:
     """Write a network's tensors and header, atomically; floating-point tensors in the given type.
 
     Where the data lay on this machine is left out of the header.
@@ -89,7 +91,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
     # Without memory until the tensors are known to fit: a header may ask for any size.
     with torch.device("meta"):
-        model = MSPN(header.recipe.model)
+        model = build_network(header.recipe.model)
     expected = model.state_dict()
     for name in sorted(expected.keys() ^ tensors.keys()):
         kind = "lacks" if name in expected else "has the unknown"

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
-from mspn.config import Settings
+from mspn.settings import Settings
 from mspn.weights.download import check_url
 
 ASSETS = Path(__file__).parent.parent / "assets"

@@ -3,9 +3,11 @@
 import difflib
 from pathlib import Path
 
-from mspn.model.network import MSPN
+from mspn.model.build import build_network
+from mspn.model.pose_network import PoseNetwork
+from mspn.model_config import NetworkConfig
 from mspn.recipes import RECIPES, find_recipe
-from mspn.weights.checkpoint import Checkpoint, WeightsError, load_checkpoint
+from mspn.weights.checkpoint import Checkpoint, WeightsError, load_checkpoint, read_header
 from mspn.weights.download import Report
 from mspn.weights.index import ASSETS, load_index
 from mspn.weights.pull import cache_folder, pull
@@ -39,12 +41,19 @@ def find_weights(model: str | Path, report: Report = lambda _done, _total: None)
     raise WeightsError(f"no weights file at {name} and no model of that name; {hint}")
 
 
+def find_shape(model: str | Path) -> NetworkConfig:
+    """Shape of a network: of a named recipe, trained or not, or of a weights file; errors as in `find_weights`."""
+    entry = None if isinstance(model, Path) else load_index().find(model)
+    name = entry.recipe if entry is not None else str(model)
+    return RECIPES[name].model if name in RECIPES else read_header(find_weights(model)).recipe.model
+
+
 def load_named(model: str | Path) -> Checkpoint:
     """Load a model by name or file, with its header; errors as in `find_weights` and `load_checkpoint`."""
     return load_checkpoint(find_weights(model))
 
 
-def load_model(model: str | Path = "default") -> MSPN:
+def load_model(model: str | Path = "default") -> PoseNetwork:
     """Load a trained network in eval mode, by name or file; published weights are downloaded on first use.
 
     `model(crops)` takes normalised RGB crops (B, 3, H, W) and gives stages x levels of (B, K, H/4, W/4), finest
@@ -56,11 +65,11 @@ def load_model(model: str | Path = "default") -> MSPN:
     return load_named(model).model
 
 
-def build_model(name: str) -> MSPN:
+def build_model(name: str) -> PoseNetwork:
     """Build an untrained network of a named recipe, or of the recipe of named weights, with random weights.
 
     Raises:
         ValueError: naming close ones, if there is no such recipe.
     """
     entry = load_index().find(name)
-    return MSPN(find_recipe(entry.recipe if entry is not None else name).model)
+    return build_network(find_recipe(entry.recipe if entry is not None else name).model)

@@ -10,9 +10,9 @@ from pathlib import Path
 from filelock import FileLock
 from pydantic import ValidationError
 
-from mspn.config import Settings
 from mspn.files import write_text
 from mspn.recipes import RECIPES
+from mspn.settings import Settings
 from mspn.weights.checkpoint import Checkpoint, Header, WeightsError, save_weights
 from mspn.weights.convert import read_foreign
 from mspn.weights.download import DownloadError, Limits, Report, download, sha256_of
