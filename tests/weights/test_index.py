@@ -1,5 +1,6 @@
 import hashlib
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from pydantic import ValidationError
@@ -31,7 +32,13 @@ def test_the_index_of_the_package_is_sound():
         if entry.urls:
             # OpenMMLab's file names carry the first eight digits of their SHA-256.
             assert entry.sha256 in entry.filename
-            assert all(url.startswith("https://download.openmmlab.com/") for url in entry.urls)
+            # Its download host first, then the two storage buckets that its documents also link to.
+            assert [urlsplit(url).hostname for url in entry.urls] == [
+                "download.openmmlab.com",
+                "openmmlab-share.oss-cn-hangzhou.aliyuncs.com",
+                "openmmlab.oss-cn-hangzhou.aliyuncs.com",
+            ]
+            assert len({urlsplit(url).path for url in entry.urls}) == 1
         assert all(0 < value < 1 for value in entry.results.values())
         assert bool(entry.results) == bool(entry.protocol)
 

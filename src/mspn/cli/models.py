@@ -49,11 +49,13 @@ class ConventionName(str, Enum):
 def list_command() -> None:
     """List the networks that have a name, and the weights that there are of them."""
     index = load_index()
-    networks = Table("network", "what", "crop", "weights", box=SIMPLE)
+    networks = Table("network", "crop", "parameters", "G", "weights", box=SIMPLE)
     for name, recipe in RECIPES.items():
         shape, entry = recipe.model, index.find(name)
         size = f"{shape.input_size.height}x{shape.input_size.width}"
-        networks.add_row(name, shape.summary, size, entry.name if entry is not None else "-")
+        cost = count_cost(shape).total
+        place = entry.name if entry is not None else "-"
+        networks.add_row(name, size, f"{cost.params:,}", f"{cost.gmacs_inference:.2f}", place)
     weights = Table("weights", "AP", "licence", "where", box=SIMPLE)
     for entry in index.entries:
         aliases = [alias for alias, name in index.aliases.items() if name == entry.name and alias != entry.recipe]
@@ -61,6 +63,7 @@ def list_command() -> None:
         weights.add_row(" = ".join([entry.name, *aliases]), precision, entry.licence, _place(entry))
     for table in (networks, weights):
         Console().print(table)
+    typer.echo("G: billions of multiply-adds of one crop at inference; `mspn models cost NAME` has the parts")
     typer.echo(f"cache: {cache_folder()}; `mspn models show NAME` says what each AP was measured on")
 
 

@@ -62,6 +62,8 @@ def initialise(network: nn.Module) -> None:
     here; a head without norm starts as if it had one. With a weight of 1, hundreds of steps would go into shrinking
     noise.
     """
+    if next(network.parameters()).is_meta:  # nothing to fill: it is for counting, or weights follow
+        return
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
