@@ -235,7 +235,7 @@ def test_models_lists_shows_and_converts(tmp_path: Path):
 
     listed = _run("models", "list").stdout
     assert "mspn-4-384x288" in listed
-    assert "CPN on resnet50" in listed
+    assert "27,010,538" in listed  # CPN's parameters
     assert json.loads(shown.stdout)["recipe"]["name"] == "tiny"
     assert there.exit_code == 0, there.output
     assert "2 stages of resnet18, 17 keypoints" in back.stdout
@@ -244,6 +244,21 @@ def test_models_lists_shows_and_converts(tmp_path: Path):
     )
     assert "no checkpoint at nowhere.pth" in _error(
         _run("models", "convert", "nowhere.pth", tmp_path / "x.safetensors")
+    )
+
+
+def test_convert_writes_what_the_header_should_say(tmp_path: Path):
+    _, weights = overfitted()
+    options = ("--licence", "CC0", "--notes", "drawn people", "--result", "ours=0.75", "--result", "theirs=0.5")
+
+    _run("models", "convert", weights, tmp_path / "a.safetensors", *options)
+
+    header = json.loads(_run("models", "show", tmp_path / "a.safetensors").stdout)
+    assert (header["licence"], header["notes"]) == ("CC0", "drawn people")
+    assert header["results"] == {"ours": 0.75, "theirs": 0.5}
+    assert header["recipe"]["data"]["root"] == "data"
+    assert "--result ours: write it as SET=AP" in _error(
+        _run("models", "convert", weights, tmp_path / "b.safetensors", "--result", "ours")
     )
 
 

@@ -129,6 +129,10 @@ def convert_command(
     to: Annotated[Target, typer.Option(help="Layout to write.")] = Target.MSPN,
     half: Annotated[bool, typer.Option("--half", help="Store in 16 bits, at half the size (only --to mspn).")] = False,
     licence: Annotated[str | None, typer.Option(help="Licence of the weights, for the header.")] = None,
+    notes: Annotated[str | None, typer.Option(help="What else the header should say.")] = None,
+    results: Annotated[
+        list[str] | None, typer.Option("--result", metavar="SET=AP", help="A measured AP, 0 to 1, for the header.")
+    ] = None,
 ) -> None:
     """Convert weights between our layout, the released code's and MMPose's; simple baselines to ours only."""
     with one_line_errors():
@@ -136,12 +140,24 @@ def convert_command(
             fail("--half is for --to mspn only")
         checkpoint = _read(source)
         if to is Target.MSPN:
-            header = checkpoint.header if licence is None else checkpoint.header.model_copy(update={"licence": licence})
+            said = {"licence": licence, "notes": notes, "results": _parse_results(results) if results else None}
+            header = checkpoint.header.model_copy(update={key: one for key, one in said.items() if one is not None})
             save_weights(destination, checkpoint.model, header, torch.float16 if half else torch.float32)
         else:
             write_foreign(destination, checkpoint.model, to.value)
     shape = checkpoint.model.config
     typer.echo(f"{destination}: {shape.summary}, {shape.num_keypoints} keypoints")
+
+
+def _parse_results(texts: list[str]) -> dict[str, float]:
+    results = {}
+    for text in texts:
+        name, _, value = text.partition("=")
+        try:
+            results[name] = float(value)
+        except ValueError:
+            fail(f"--result {text}: write it as SET=AP, for example studio_val=0.75")
+    return results
 
 
 def _place(entry: Entry) -> str:
