@@ -121,7 +121,7 @@ def small_192x128() -> Recipe:
             ),
         ),
         train=TrainConfig(
-            iterations=11_000,
+            iterations=10_000,
             batch_size=32,
             learning_rate=1e-3,
             warmup_iterations=300,
