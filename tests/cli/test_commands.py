@@ -238,7 +238,15 @@ def test_models_lists_shows_and_converts(tmp_path: Path):
     assert "27,010,538" in listed  # CPN's parameters
     assert json.loads(shown.stdout)["recipe"]["name"] == "tiny"
     assert there.exit_code == 0, there.output
-    assert "2 stages of resnet18, 17 keypoints" in back.stdout
+    assert "2 stages of resnet18, 17 keypoints, 256x192 crops (assumed; --input-size says otherwise)" in back.stdout
+    sized = _run(
+        *("models", "convert", tmp_path / "theirs.pth", tmp_path / "sized.safetensors"),
+        *("--input-size", "192x128"),
+    )
+    assert "17 keypoints, 192x128 crops\n" in sized.stdout
+    assert json.loads(_run("models", "show", tmp_path / "sized.safetensors").stdout)["recipe"]["model"][
+        "input_size"
+    ] == [192, 128]
     assert "--half is for --to mspn only" in _error(
         _run("models", "convert", weights, tmp_path / "x.pth", "--to", "official", "--half")
     )

@@ -98,6 +98,19 @@ def test_pull_of_what_cannot_be_had_is_one_line(server: FileServer, entry: Entry
     assert _run("models", "pull", "default").stdout == "mspn-small is part of the package\n"
 
 
+def test_pull_mends_what_is_damaged_in_the_cache(server: FileServer, entry: Entry, cache: Path):
+    _run("models", "pull", "pocket")
+    path = cached_file(entry, cache)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+
+    again = _run("models", "pull", "pocket")
+
+    assert "pocket-theirs in the cache is damaged, and pulled again" in again.stderr
+    assert path.read_bytes() == whole
+    assert len(server.requests) == 2
+
+
 def test_show_prints_the_index_before_and_the_header_after_pulling(entry: Entry, cache: Path):
     before = _run("models", "show", "pocket")
     _run("models", "pull", "pocket")

@@ -354,8 +354,62 @@ def test_an_unknown_tensor_is_named(tmp_path: Path):
 def test_a_tensor_of_another_shape_is_named(tmp_path: Path):
     tensors = random_official(small()) | {"stage1.upsample.up4.u_skip.conv.weight": torch.zeros(6, 3, 1, 1)}
 
-    message = r"odd\.pth: stages\.1\.up\.0\.lateral\.conv\.weight would be \(6, 3, 1, 1\), not \(6, 16, 1, 1\)"
+    message = r"odd\.pth: tensor 'stage1\.upsample\.up4\.u_skip\.conv\.weight' is \(6, 3, 1, 1\), not \(6, 16, 1, 1\)"
     with pytest.raises(WeightsError, match=message):
+        read_foreign(save_official(tmp_path / "odd.pth", tensors))
+
+
+@pytest.mark.parametrize(
+    ("name", "tensor", "message"),
+    [
+        ("top.conv.conv.bias", torch.tensor(0.0), r"is \(\), not \(4,\)"),
+        ("top.conv.conv.bias", torch.zeros(1), r"is \(1,\), not \(4,\)"),
+        ("top.conv.conv.bias", torch.zeros(5), r"is \(5,\), not \(4,\)"),
+        ("stage0.upsample.up2.u_skip.bn.running_mean", torch.zeros(1), r"is \(1,\), not \(6,\)"),
+        ("top.conv.bn.bias", torch.zeros(4, dtype=torch.int64), "has numbers of the kind torch.int64"),
+        ("top.conv.bn.bias", torch.zeros(4, dtype=torch.complex64), "has numbers of the kind torch.complex64"),
+        ("top.conv.bn.bias", torch.full((4,), float("nan")), "has numbers that are not finite"),
+    ],
+)
+def test_a_tensor_that_would_fit_by_accident_is_refused_by_name(
+    name: str, tensor: torch.Tensor, message: str, tmp_path: Path
+):
+    tensors = random_official(small()) | {name: tensor}
+
+    with pytest.raises(WeightsError, match=rf"odd\.pth: tensor '{name}' {message}"):
+        read_foreign(save_official(tmp_path / "odd.pth", tensors))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "stage0.downsample.layer3.2.conv_bn_relu1.conv.weight",
+        "stage0.downsample.layer1.0.conv_bn_relu3.conv.weight",
+        "stage0.upsample.up1.skip1.conv.weight",
+        "stage1.downsample.layer1.0.conv_bn_relu1.conv.weight",
+    ],
+)
+def test_a_missing_tensor_that_shows_the_networks_shape_is_named_too(name: str, tmp_path: Path):
+    tensors = random_official(small())
+    del tensors[name]
+
+    with pytest.raises(WeightsError, match=f"has no tensor '{name}'"):
+        read_foreign(save_official(tmp_path / "cut.pth", tensors))
+
+
+@pytest.mark.parametrize("name", ["stage1.foo", "stage2.foo", "stage999.downsample.foo"])
+def test_an_unknown_tensor_of_a_stage_that_there_is_not_is_named(name: str, tmp_path: Path):
+    tensors = random_official(small()) | {name: torch.zeros(1)}
+
+    with pytest.raises(WeightsError, match=f"has the unknown tensor '{name}'"):
+        read_foreign(save_official(tmp_path / "odd.pth", tensors))
+
+
+def test_a_tensor_that_is_there_with_and_without_a_prefix_is_refused(tmp_path: Path):
+    tensors = random_official(small())
+    tensors["module.top.conv.conv.bias"] = tensors["top.conv.conv.bias"]
+
+    with pytest.raises(WeightsError, match=r"has 'top\.conv\.conv\.bias' twice, with and without a prefix"):
         read_foreign(save_official(tmp_path / "odd.pth", tensors))
 
 

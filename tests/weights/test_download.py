@@ -152,6 +152,7 @@ REFUSED: dict[str, tuple[Answer, str]] = {
         file_server.redirect("ftp://127.0.0.1/weights.pth"),
         "redirects to .*, which is no https address",
     ),
+    "redirect to nowhere": (file_server.redirect("http://[::1/weights.pth"), "redirects to what is no address"),
     "redirect to http": (
         file_server.redirect("http://example.invalid/weights.pth"),
         "redirects to .*, which is no https address",

@@ -157,7 +157,7 @@ def test_a_pickle_with_code_under_the_right_checksum_is_refused_and_never_runs(
         (lambda tensors: tensors.update(extra=torch.zeros(1)), "has the unknown tensor 'extra'"),
         (
             lambda tensors: tensors.update({"backbone.top.top.0.bn.bias": torch.zeros(3)}),
-            r"stem\.conv\.norm\.bias would be \(3,\), not \(4,\)",
+            r"backbone\.top\.top\.0\.bn\.bias' is \(3,\), not \(4,\)",
         ),
     ],
     ids=["missing", "extra", "misshapen"],
@@ -284,14 +284,25 @@ def test_verify_finds_a_changed_byte_in_the_cache(server: FileServer, tmp_path: 
     problem = verify(entry, tmp_path)
     assert problem is not None
     assert f"SHA-256 of {path} is {hashlib.sha256(content).hexdigest()}, not " in problem
-    assert problem.endswith("; delete it, then `mspn models pull pocket-theirs`")
+    assert problem.endswith("; `mspn models pull pocket-theirs` mends it")
 
 
 def test_verify_finds_a_damaged_note(server: FileServer, tmp_path: Path):
     entry = entry_of(server)
     pull(entry, tmp_path).with_suffix(".json").write_text("{")
 
-    assert "is damaged; delete it, then" in (verify(entry, tmp_path) or "")
+    assert "is missing or damaged; `mspn models pull pocket-theirs` mends it" in (verify(entry, tmp_path) or "")
+    assert not is_pulled(entry, tmp_path)
+
+
+def test_a_cached_file_that_was_cut_short_is_fetched_again(server: FileServer, tmp_path: Path):
+    entry = entry_of(server)
+    path = pull(entry, tmp_path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:100])
+
+    assert pull(entry, tmp_path).read_bytes() == whole
+    assert len(server.requests) == 2
 
 
 def test_verify_of_weights_that_are_not_here_says_how_to_get_them(server: FileServer, tmp_path: Path):

@@ -130,14 +130,15 @@ def test_batches_that_old_versions_did_not_count_are_zero(tmp_path: Path):
         ),
         (
             {"final_layer.weight": None},
-            r"has no tensor 'final_layer\.weight'; it is no simple baseline, or is cut short",
+            r"has no convolution 'final_layer\.weight'; it is no simple baseline, or is cut short",
         ),
         ({"deconv_layers.0.bias": torch.zeros(6)}, r"has the unknown tensor 'deconv_layers\.0\.bias'"),
         (
             {"layer2.1.conv1.weight": torch.zeros(8, 3, 1, 1)},
-            r"down\.layers\.1\.1\.conv1\.conv\.weight would be \(8, 3",
+            r"tensor 'layer2\.1\.conv1\.weight' is \(8, 3, 1, 1\), not \(8, 32, 1, 1\)",
         ),
-        ({"layer3.5.conv1.weight": None}, r"has layers of \[3, 4, 5, 3\] bottlenecks; there are resnet18, resnet34"),
+        ({"layer3.5.conv1.weight": None}, r"has no tensor 'layer3\.5\.conv1\.weight'"),
+        ({"layer3.6.conv1.weight": torch.zeros(1)}, r"has layers of \[3, 4, 7, 3\] bottlenecks; there are resnet18"),
     ],
 )
 def test_a_tensor_that_is_missing_unknown_or_misshapen_is_named(

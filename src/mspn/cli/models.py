@@ -10,7 +10,7 @@ import torch
 import typer
 from rich.box import SIMPLE
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from mspn.cli.errors import fail, one_line_errors
 from mspn.cli.options import parse_size
@@ -28,6 +28,9 @@ models_app = typer.Typer(
 )
 models_app.command("pull")(pull_command)
 models_app.command("verify")(verify_command)
+
+
+_OUR_SUFFIX = ".safetensors"
 
 
 class Target(str, Enum):
@@ -49,7 +52,7 @@ class ConventionName(str, Enum):
 def list_command() -> None:
     """List the networks that have a name, and the weights that there are of them."""
     index = load_index()
-    networks = Table("network", "crop", "parameters", "G", "weights", box=SIMPLE)
+    networks = Table("network", "crop", "parameters", "G", Column("weights", overflow="fold"), box=SIMPLE)
     for name, recipe in RECIPES.items():
         shape, entry = recipe.model, index.find(name)
         size = f"{shape.input_size.height}x{shape.input_size.width}"
@@ -128,6 +131,10 @@ def convert_command(
     destination: Annotated[Path, typer.Argument(help="File to write.")],
     to: Annotated[Target, typer.Option(help="Layout to write.")] = Target.MSPN,
     half: Annotated[bool, typer.Option("--half", help="Store in 16 bits, at half the size (only --to mspn).")] = False,
+    input_size: Annotated[
+        str | None,
+        typer.Option(help="Height and width of their crop, as 384x288; files of others do not say."),
+    ] = None,
     licence: Annotated[str | None, typer.Option(help="Licence of the weights, for the header.")] = None,
     notes: Annotated[str | None, typer.Option(help="What else the header should say.")] = None,
     results: Annotated[
@@ -139,14 +146,23 @@ def convert_command(
         if half and to is not Target.MSPN:
             fail("--half is for --to mspn only")
         checkpoint = _read(source)
+        recipe = checkpoint.header.recipe
+        if input_size is not None:
+            model = recipe.model.model_copy(update={"input_size": parse_size(input_size)})
+            recipe = recipe.model_copy(update={"model": model})
         if to is Target.MSPN:
             said = {"licence": licence, "notes": notes, "results": _parse_results(results) if results else None}
-            header = checkpoint.header.model_copy(update={key: one for key, one in said.items() if one is not None})
+
+            changes = {key: one for key, one in said.items() if one is not None}
+            header = checkpoint.header.model_copy(update={"recipe": recipe, **changes})
             save_weights(destination, checkpoint.model, header, torch.float16 if half else torch.float32)
         else:
             write_foreign(destination, checkpoint.model, to.value)
-    shape = checkpoint.model.config
-    typer.echo(f"{destination}: {shape.summary}, {shape.num_keypoints} keypoints")
+    shape = recipe.model
+    crop = f"{shape.input_size.height}x{shape.input_size.width} crops"
+    is_assumed = input_size is None and source.suffix != _OUR_SUFFIX
+    hint = " (assumed; --input-size says otherwise)" if is_assumed else ""
+    typer.echo(f"{destination}: {shape.summary}, {shape.num_keypoints} keypoints, {crop}{hint}")
 
 
 def _parse_results(texts: list[str]) -> dict[str, float]:
@@ -171,4 +187,4 @@ def _place(entry: Entry) -> str:
 
 
 def _read(path: Path) -> Checkpoint:
-    return load_checkpoint(path) if path.suffix == ".safetensors" else read_foreign(path)
+    return load_checkpoint(path) if path.suffix == _OUR_SUFFIX else read_foreign(path)

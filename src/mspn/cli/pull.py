@@ -13,7 +13,7 @@ from mspn.cli.errors import SOME_FAILED, fail, one_line_errors
 from mspn.weights.download import Report
 from mspn.weights.index import Entry, load_index
 from mspn.weights.models import find_weights
-from mspn.weights.pull import cache_folder, is_pulled, pull, verify
+from mspn.weights.pull import cache_folder, discard, is_present, is_pulled, pull, verify
 
 CacheOption = Annotated[Path | None, typer.Option("--cache", help="Folder of the cache, in place of MSPN_CACHE.")]
 
@@ -34,8 +34,12 @@ def pull_command(
         if entry.file is not None:
             typer.echo(f"{entry.name} is part of the package")
             return
+        folder = cache or cache_folder()
+        if is_pulled(entry, folder) and verify(entry, folder) is not None:
+            typer.echo(f"{entry.name} in the cache is damaged, and pulled again", err=True)
+            discard(entry, folder)
         with _bar(entry.name) as report:
-            path = pull(entry, cache or cache_folder(), report=report)
+            path = pull(entry, folder, report=report)
     typer.echo(f"{entry.name}: {path}")
 
 
@@ -48,7 +52,7 @@ def verify_command(
     with one_line_errors():
         folder = cache or cache_folder()
         entries = (
-            [entry for entry in load_index().entries if entry.file is not None or is_pulled(entry, folder)]
+            [entry for entry in load_index().entries if entry.file is not None or is_present(entry, folder)]
             if model is None
             else [_find(model)]
         )

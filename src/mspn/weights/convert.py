@@ -34,10 +34,6 @@ def read_foreign(path: Path) -> Checkpoint:
     converted = (convert_simple_baseline if is_simple_baseline(tensors) else convert_mspn)(tensors, path)
     config = converted.config
     model = build_network(config)
-    expected = model.state_dict()
-    for name, tensor in converted.tensors.items():
-        if tensor.shape != expected[name].shape:
-            raise WeightsError(f"{path}: {name} would be {tuple(tensor.shape)}, not {tuple(expected[name].shape)}")
     model.load_state_dict(converted.tensors)
     known = {len(skeleton.keypoints): name for name, skeleton in SKELETONS.items()}
     skeleton = known.get(config.num_keypoints, unnamed_skeleton(config.num_keypoints).name)
@@ -73,6 +69,8 @@ def _find_tensors(content: Any, path: Path) -> dict[str, Tensor]:
     tensors = {}
     for key, tensor in content.items():
         name = re.sub(r"^keypoint_head\.", "head.", key.removeprefix("module."))
+        if name in tensors:
+            raise WeightsError(f"{path} has {name!r} twice, with and without a prefix")
         if not name.startswith("data_preprocessor."):
             tensors[name] = tensor
     return tensors

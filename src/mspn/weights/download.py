@@ -200,6 +200,10 @@ class _Transfer:
             raise DownloadError(f"answers {error.code} {error.reason}") from error
         except (OSError, HTTPException) as error:
             raise _BrokenOffError(f"cannot be reached ({_reason(error)})") from error
+        except DownloadError:
+            raise
+        except ValueError as error:
+            raise DownloadError(f"redirects to what is no address ({_reason(error)})") from error
         return response
 
     def _chunks(self, response: HTTPResponse) -> Iterator[bytes]:
@@ -258,4 +262,4 @@ def _starts_at(response: HTTPResponse, start: int) -> bool:
 
 def _reason(error: Exception) -> str:
     reason = error.reason if isinstance(error, URLError) else error
-    return str(reason) or type(reason).__name__
+    return " ".join(str(reason).split()) or type(reason).__name__

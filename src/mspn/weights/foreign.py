@@ -1,9 +1,11 @@
 """What all conversions of foreign checkpoints share."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+import torch
 from torch import Tensor
 
 from mspn.config import TestConfig
@@ -14,8 +16,6 @@ from mspn.weights.checkpoint import WeightsError
 Layout = Literal["official", "mmpose"]
 
 NORM_TENSORS = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
-_MANY = 1000
-"""More blocks than any layer has."""
 
 
 class Converted(NamedTuple):
@@ -43,11 +43,24 @@ class ForeignTensors:
         self._path = path
         self._network = network
 
-    def take(self, name: str) -> Tensor:
-        """Raises: WeightsError, if there is no such tensor (any more)."""
+    def take(self, name: str, shape: Sequence[int]) -> Tensor:
+        """The tensor of that name.
+
+        Raises:
+            WeightsError: if there is none (any more), or it has another shape, the wrong kind of numbers, or numbers
+                that are not finite.
+        """
         if name not in self._left:
             raise WeightsError(f"{self._path} has no tensor {name!r}; it is no {self._network}, or is cut short")
-        return self._left.pop(name)
+        tensor = self._left.pop(name)
+        if tuple(tensor.shape) != tuple(shape):
+            raise WeightsError(f"{self._path}: tensor {name!r} is {tuple(tensor.shape)}, not {tuple(shape)}")
+        counts_batches = name.endswith("num_batches_tracked")
+        if tensor.is_complex() or tensor.is_floating_point() == counts_batches:
+            raise WeightsError(f"{self._path}: tensor {name!r} has numbers of the kind {tensor.dtype}")
+        if not torch.isfinite(tensor).all():
+            raise WeightsError(f"{self._path}: tensor {name!r} has numbers that are not finite")
+        return tensor
 
     def check_nothing_left(self) -> None:
         """Raises: WeightsError, naming a tensor that nobody took."""
@@ -57,22 +70,24 @@ class ForeignTensors:
             )
 
 
-def read_backbone(tensors: Mapping[str, Tensor], conv: str, path: Path) -> Backbone:
+def read_backbone(tensors: Mapping[str, Tensor], layers: str, third: str, path: Path) -> Backbone:
     """Which ResNet it is, by its blocks.
 
     Args:
         tensors: of the checkpoint.
-        conv: name of a block's convolution, to be formatted with layer (from 1), block (from 0), convolution (from 1).
+        layers: what the names of all layers' tensors begin with, up to the layer's number.
+        third: name of a bottleneck's third convolution.
         path: for messages.
 
     Raises:
         WeightsError: if its layers have other numbers of blocks than all ResNets here.
     """
-    block = Bottleneck if conv.format(1, 0, 3) in tensors else BasicBlock
-    depths = [
-        next(number for number in range(_MANY) if conv.format(layer, number, 1) not in tensors)
-        for layer in (1, 2, 3, 4)
-    ]
+    # A block counts by any of its tensors, so that a missing one is named when it is asked for.
+    pattern = re.compile(re.escape(layers) + r"(\d)\.(\d+)\.(\w+)\.")
+    found = [match for name in tensors if (match := pattern.match(name))]
+    depths = [1 + max((int(one[2]) for one in found if int(one[1]) == layer), default=-1) for layer in (1, 2, 3, 4)]
+    is_bottleneck = any(one[3] == third for one in found)
+    block = Bottleneck if is_bottleneck else BasicBlock
     name = find_resnet(block, depths)
     if name is None:
         kind = "bottlenecks" if block is Bottleneck else "basic blocks"

@@ -18,6 +18,7 @@ from mspn.weights.checkpoint import WeightsError
 from mspn.weights.foreign import NORM_TENSORS, Converted, ForeignTensors, Layout, read_backbone
 
 _LEVELS = 4
+_AGGREGATION = r"\.(out_)?skip[12]\."
 
 
 class _Unit(NamedTuple):
@@ -56,17 +57,19 @@ def from_layout(tensors: Mapping[str, Tensor], config: ModelConfig, layout: Layo
         WeightsError: naming the first tensor that is missing or left over.
     """
     theirs = ForeignTensors(tensors, path, f"MSPN of the {layout} layout")
+    with torch.device("meta"):
+        shapes = {name: tensor.shape for name, tensor in MSPN(config).state_dict().items()}
     ours: dict[str, Tensor] = {}
     for unit in _units(config):
         conv, norm = _prefixes(unit, layout)
-        weight = theirs.take(f"{conv}.weight")
+        weight = theirs.take(f"{conv}.weight", shapes[f"{unit.ours}.conv.weight"])
         ours[f"{unit.ours}.conv.weight"] = weight.flip(1) if unit.is_stem and layout == "official" else weight
         for name in NORM_TENSORS:
-            ours[f"{unit.ours}.norm.{name}"] = theirs.take(f"{norm}.{name}")
+            ours[f"{unit.ours}.norm.{name}"] = theirs.take(f"{norm}.{name}", shapes[f"{unit.ours}.norm.{name}"])
         if layout == "official":
             # norm(conv + bias) with the mean lowered by the bias is the same without it.
             mean = f"{unit.ours}.norm.running_mean"
-            ours[mean] = ours[mean] - theirs.take(f"{conv}.bias")
+            ours[mean] = ours[mean] - theirs.take(f"{conv}.bias", shapes[mean])
         if unit.is_heatmap:
             for name in ("weight", "bias"):
                 ours[f"{unit.ours}.norm.{name}"] = (ours[f"{unit.ours}.norm.{name}"].double() / RELEASED_PEAK).float()
@@ -184,30 +187,27 @@ def _unit(ours: str, official: str, mmpose: str) -> _Unit:
 def _read_config(tensors: Mapping[str, Tensor], layout: Layout, path: Path) -> ModelConfig:
     """Shape of the network, read off its tensors."""
     if layout == "official":
-        stage_name, block = r"stage(\d+)\.", "stage0.downsample.layer{}.{}.conv_bn_relu{}.conv.weight"
+        stage_name, layers, third = r"stage(\d+)\.downsample\.", "stage0.downsample.layer", "conv_bn_relu3"
         stem, lateral, head = (
             "top.conv.conv.weight",
             "stage0.upsample.up1.u_skip.conv.weight",
             "stage0.upsample.up4.res_conv2.conv.weight",
         )
-        aggregation = "stage0.upsample.up1.skip1.conv.weight"
     else:
-        stage_name, block = (
-            r"backbone\.multi_stage_mspn\.(\d+)\.",
-            "backbone.multi_stage_mspn.0.downsample.layer{}.{}.conv{}.weight",
-        )
+        stage_name = r"backbone\.multi_stage_mspn\.(\d+)\.downsample\."
+        layers, third = "backbone.multi_stage_mspn.0.downsample.layer", "conv3"
         stem, head = "backbone.top.top.0.conv.weight", "head.predict_layers.3.conv_layers.1.conv.weight"
         lateral = "backbone.multi_stage_mspn.0.upsample.up1.in_skip.conv.weight"
-        aggregation = "backbone.multi_stage_mspn.0.upsample.up1.out_skip1.conv.weight"
-    for name in (stem, lateral, head, block.format(1, 0, 1)):
+    for name in (stem, lateral, head):
         if name not in tensors or tensors[name].ndim != 4:
             raise WeightsError(f"{path} has no convolution {name!r}; it is no MSPN checkpoint")
-    num_stages = 1 + max(int(match[1]) for name in tensors if (match := re.match(stage_name, name)))
+    stages = {int(match[1]) for name in tensors if (match := re.match(stage_name, name))}
+    num_stages = next(number for number in range(1, len(stages) + 2) if number not in stages)
     return ModelConfig(
-        backbone=read_backbone(tensors, block, path),
+        backbone=read_backbone(tensors, layers, third, path),
         num_stages=num_stages,
         stem_channels=tensors[stem].shape[0],
         up_channels=tensors[lateral].shape[0],
         num_keypoints=tensors[head].shape[0],
-        aggregation=num_stages == 1 or aggregation in tensors,
+        aggregation=num_stages == 1 or any(re.search(_AGGREGATION, name) for name in tensors),
     )

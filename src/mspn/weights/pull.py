@@ -31,6 +31,8 @@ class Origin(Settings):
 
     sha256: str
     """Of the file in the cache."""
+    size: int
+    """Of the file in the cache, in bytes."""
     original_sha256: str
     """Of the file that it was converted from."""
     url: str | None
@@ -56,8 +58,19 @@ def cached_file(entry: Entry, folder: Path) -> Path:
 
 
 def is_pulled(entry: Entry, folder: Path) -> bool:
-    """Whether an entry's weights are in the cache; the note is written last, so they are whole."""
-    return bool(entry.urls) and cached_file(entry, folder).is_file() and _note(entry, folder).is_file()
+    """Whether an entry's weights are in the cache, whole: the note is written last, and says how large they are.
+
+    Their every byte is checked by `verify`, and when they are pulled by name outright.
+    """
+    if not is_present(entry, folder):
+        return False
+    origin = _read_note(entry, folder)
+    return origin is not None and cached_file(entry, folder).stat().st_size == origin.size
+
+
+def is_present(entry: Entry, folder: Path) -> bool:
+    """Whether the cache has a file of an entry, be it whole or not."""
+    return bool(entry.urls) and cached_file(entry, folder).is_file()
 
 
 def pull(
@@ -116,12 +129,12 @@ def verify(entry: Entry, folder: Path) -> str | None:
         path, expected, remedy = ASSETS / entry.file, entry.sha256, "install mspn again"
         if not path.is_file():
             return f"{path} is missing; {remedy}"
-    elif is_pulled(entry, folder):
-        path, remedy = cached_file(entry, folder), f"delete it, then `mspn models pull {entry.name}`"
-        try:
-            expected = Origin.model_validate_json(_note(entry, folder).read_text(encoding="utf-8")).sha256
-        except (ValidationError, UnicodeDecodeError):
-            return f"{_note(entry, folder)} is damaged; {remedy}"
+    elif is_present(entry, folder):
+        path, remedy = cached_file(entry, folder), f"`mspn models pull {entry.name}` mends it"
+        origin = _read_note(entry, folder)
+        if origin is None:
+            return f"{_note(entry, folder)} is missing or damaged; {remedy}"
+        expected = origin.sha256
     else:
         raise WeightsError(f"{entry.name} is not in the cache {folder}; `mspn models pull {entry.name}` puts it there")
     actual = sha256_of(path)
@@ -157,7 +170,7 @@ def _fetch_and_convert(entry: Entry, folder: Path, limits: Limits | None, report
     cached = cached_file(entry, folder)
     _note(entry, folder).unlink(missing_ok=True)
     save_weights(cached, checkpoint.model, checkpoint.header)
-    origin = Origin(sha256=sha256_of(cached), original_sha256=digest, url=url)
+    origin = Origin(sha256=sha256_of(cached), size=cached.stat().st_size, original_sha256=digest, url=url)
     write_text(_note(entry, folder), origin.model_dump_json(indent=2) + "\n")
     if url is not None:  # what a person put there stays
         original.unlink()
@@ -194,6 +207,20 @@ def _writing_to(folder: Path) -> Iterator[None]:
 
 def _note(entry: Entry, folder: Path) -> Path:
     return cached_file(entry, folder).with_suffix(".json")
+
+
+def _read_note(entry: Entry, folder: Path) -> Origin | None:
+    """The note beside a cached file; None where there is none that can be read."""
+    try:
+        return Origin.model_validate_json(_note(entry, folder).read_text(encoding="utf-8"))
+    except (OSError, ValidationError, UnicodeDecodeError):
+        return None
+
+
+def discard(entry: Entry, folder: Path) -> None:
+    """Make the next `pull` fetch an entry's weights again."""
+    if entry.urls:
+        _note(entry, folder).unlink(missing_ok=True)
 
 
 def _by_hand(entry: Entry, folder: Path) -> str:

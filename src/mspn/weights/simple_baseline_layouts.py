@@ -7,7 +7,7 @@ for the outermost pixels of a crop, where the convolution reads padding.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import torch
@@ -39,10 +39,10 @@ def convert_simple_baseline(tensors: Mapping[str, Tensor], path: Path) -> Conver
     layout = "original" if is_original else "mmpose"
     stem, final = f"{backbone}conv1.weight", f"{head}final_layer.weight"
     for name in (stem, final):
-        if name not in tensors:
-            raise WeightsError(f"{path} has no tensor {name!r}; it is no simple baseline, or is cut short")
+        if name not in tensors or tensors[name].ndim != 4:
+            raise WeightsError(f"{path} has no convolution {name!r}; it is no simple baseline, or is cut short")
     config = SimpleBaselineConfig(
-        backbone=read_backbone(tensors, backbone + "layer{}.{}.conv{}.weight", path),
+        backbone=read_backbone(tensors, f"{backbone}layer", "conv3", path),
         stem_channels=tensors[stem].shape[0],
         up_channels=tensors[f"{head}{_DECONVOLUTION}"].shape[1],
         num_keypoints=tensors[final].shape[0],
@@ -50,13 +50,18 @@ def convert_simple_baseline(tensors: Mapping[str, Tensor], path: Path) -> Conver
     # PyTorch before 0.4.1 did not count batches.
     counts = any(name.endswith("num_batches_tracked") for name in tensors)
     theirs = ForeignTensors(tensors, path, f"simple baseline of the {layout} layout")
-    ours = {f"head.{name}": theirs.take(f"{head}final_layer.{name}") for name in ("weight", "bias")}
-    for unit in _units(config):
+    with torch.device("meta"):
+        shapes = {name: tensor.shape for name, tensor in SimpleBaseline(config).state_dict().items()}
+    ours = {}
+    for name in ("weight", "bias"):
+        ours[f"head.{name}"] = theirs.take(f"{head}final_layer.{name}", shapes[f"head.{name}"])
+    for unit in _units(shapes):
         conv, norm = _their_names(unit, backbone, head)
-        ours[f"{unit}.conv.weight"] = theirs.take(f"{conv}.weight")
+        ours[f"{unit}.conv.weight"] = theirs.take(f"{conv}.weight", shapes[f"{unit}.conv.weight"])
         for name in NORM_TENSORS:
             is_missing = name == "num_batches_tracked" and not counts
-            ours[f"{unit}.norm.{name}"] = torch.tensor(0) if is_missing else theirs.take(f"{norm}.{name}")
+            shape = shapes[f"{unit}.norm.{name}"]
+            ours[f"{unit}.norm.{name}"] = torch.tensor(0) if is_missing else theirs.take(f"{norm}.{name}", shape)
     theirs.check_nothing_left()
     if is_original:
         _feed_rgb(ours)
@@ -75,10 +80,8 @@ def _feed_rgb(ours: dict[str, Tensor]) -> None:
     ours["stem.conv.norm.running_mean"] = ours["stem.conv.norm.running_mean"] - constant
 
 
-def _units(config: SimpleBaselineConfig) -> list[str]:
-    """Prefixes of all convolutions with batch norm."""
-    with torch.device("meta"):
-        names = SimpleBaseline(config).state_dict()
+def _units(names: Iterable[str]) -> list[str]:
+    """Prefixes of all convolutions with batch norm, of the names of all tensors."""
     return [name.removesuffix(".conv.weight") for name in names if name.endswith(".conv.weight")]
 
 
