@@ -5,30 +5,17 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from typer.testing import CliRunner, Result
 
-from mspn.cli.app import app
 from mspn.recipes import RECIPES
+from tests.cli.runner import error_line, run
 from tests.drawn_people import write_drawn_set
 from tests.trained import overfitted
-
-
-def _run(*arguments: object) -> Result:
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
-
-
-def _error(result: Result) -> str:
-    """The one line that a refused command prints."""
-    assert result.exit_code == 2, result.output
-    (line,) = result.stderr.strip().splitlines()
-    assert line.startswith("error: ")
-    return line
 
 
 def test_predict_writes_every_kind_of_result(tmp_path: Path):
     folder, weights = overfitted()
 
-    result = _run(
+    result = run(
         *("predict", folder / "images", "--model", weights, "--boxes", folder / "annotations.json"),
         *("--out", tmp_path, "--save", "json,coco,csv,images"),
     )
@@ -47,7 +34,7 @@ def test_one_bad_picture_among_many_is_reported_skipped_and_ends_with_exit_code_
     shutil.copytree(folder / "images", tmp_path / "in")
     (tmp_path / "in" / "000000000002.png").write_text("no picture")
 
-    result = _run("predict", tmp_path / "in", "--model", weights, "--out", tmp_path / "out")
+    result = run("predict", tmp_path / "in", "--model", weights, "--out", tmp_path / "out")
 
     assert result.exit_code == 1
     assert "skipped: " in result.stderr
@@ -68,9 +55,9 @@ def test_what_was_predicted_is_kept_when_a_later_picture_breaks_the_run(
     real_imwrite = cv2.imwrite
     monkeypatch.setattr("cv2.imwrite", full_disk)
 
-    result = _run("predict", folder / "images", "--model", weights, "--out", tmp_path, "--save", "images,json")
+    result = run("predict", folder / "images", "--model", weights, "--out", tmp_path, "--save", "images,json")
 
-    assert "is there room on the disk?" in _error(result)
+    assert "is there room on the disk?" in error_line(result)
     assert len(list((tmp_path / "images").iterdir())) == 2
     assert len(json.loads((tmp_path / "predictions.json").read_text())) == 2
 
@@ -81,21 +68,23 @@ def test_predict_refuses_bad_input_with_one_line(tmp_path: Path):
     not_json = tmp_path / "boxes.json"
     not_json.write_text("{")
 
-    assert "no picture or folder at nowhere.jpg" in _error(_run("predict", "nowhere.jpg", "--model", weights))
-    assert "no weights file at missing.safetensors" in _error(
-        _run("predict", picture, "--model", "missing.safetensors")
+    assert "no picture or folder at nowhere.jpg" in error_line(run("predict", "nowhere.jpg", "--model", weights))
+    assert "no weights file at missing.safetensors" in error_line(
+        run("predict", picture, "--model", "missing.safetensors")
     )
-    assert "did you mean 'mspn-small'?" in _error(_run("predict", picture, "--model", "mspn-smal"))
-    assert "mspn-2-mmpose is not in the cache, and MSPN_OFFLINE forbids downloads" in _error(
-        _run("predict", picture, "--model", "mspn-2")
+    assert "did you mean 'mspn-small'?" in error_line(run("predict", picture, "--model", "mspn-smal"))
+    assert "mspn-2-mmpose is not in the cache, and MSPN_OFFLINE forbids downloads" in error_line(
+        run("predict", picture, "--model", "mspn-2")
     )
-    assert "there are no weights of mspn-4-384x288" in _error(_run("predict", picture, "--model", "mspn-4-384x288"))
-    assert "there are json, coco, csv, images" in _error(_run("predict", picture, "--model", weights, "--save", "xml"))
-    assert "no detector 'yolo'; there are none" in _error(
-        _run("predict", picture, "--model", weights, "--detector", "yolo")
+    assert "there are no weights of mspn-4-384x288" in error_line(run("predict", picture, "--model", "mspn-4-384x288"))
+    assert "there are json, coco, csv, images" in error_line(
+        run("predict", picture, "--model", weights, "--save", "xml")
     )
-    assert "is not JSON" in _error(_run("predict", picture, "--model", weights, "--boxes", not_json))
-    assert "no device 'gpu'" in _error(_run("predict", picture, "--model", weights, "--device", "gpu"))
+    assert "no detector 'yolo'; there are none" in error_line(
+        run("predict", picture, "--model", weights, "--detector", "yolo")
+    )
+    assert "is not JSON" in error_line(run("predict", picture, "--model", weights, "--boxes", not_json))
+    assert "no device 'gpu'" in error_line(run("predict", picture, "--model", weights, "--device", "gpu"))
 
 
 def test_a_boxes_file_for_other_pictures_is_refused(tmp_path: Path):
@@ -103,18 +92,18 @@ def test_a_boxes_file_for_other_pictures_is_refused(tmp_path: Path):
     boxes = tmp_path / "boxes.json"
     boxes.write_text(json.dumps({"elsewhere.png": [[20, 10, 80, 130, 0.9]]}))
 
-    result = _run("predict", folder / "images", "--model", weights, "--boxes", boxes, "--out", tmp_path)
+    result = run("predict", folder / "images", "--model", weights, "--boxes", boxes, "--out", tmp_path)
 
-    assert "says nothing about any of the 4 pictures; do its file names match theirs?" in _error(result)
+    assert "says nothing about any of the 4 pictures; do its file names match theirs?" in error_line(result)
 
 
 def test_drawn_pictures_never_take_the_place_of_those_they_are_drawn_from():
     folder, weights = overfitted()
     before = (folder / "images" / "000000000001.png").read_bytes()
 
-    result = _run("predict", folder / "images", "--model", weights, "--out", folder, "--save", "images")
+    result = run("predict", folder / "images", "--model", weights, "--out", folder, "--save", "images")
 
-    assert "which holds the pictures themselves; choose another --out" in _error(result)
+    assert "which holds the pictures themselves; choose another --out" in error_line(result)
     assert (folder / "images" / "000000000001.png").read_bytes() == before
 
 
@@ -123,24 +112,24 @@ def test_a_folder_that_cannot_be_written_to_is_refused_before_any_work(tmp_path:
     (tmp_path / "file").write_text("in the way")
     annotations, images = folder / "annotations.json", folder / "images"
 
-    predicted = _run("predict", images, "--model", weights, "--out", tmp_path / "file")
-    evaluated = _run(
+    predicted = run("predict", images, "--model", weights, "--out", tmp_path / "file")
+    evaluated = run(
         *("evaluate", "--model", weights, "--annotations", annotations, "--images", images),
         *("--out", tmp_path / "file"),
     )
 
-    assert "cannot write to the folder" in _error(predicted)
-    assert "cannot write to the folder" in _error(evaluated)
+    assert "cannot write to the folder" in error_line(predicted)
+    assert "cannot write to the folder" in error_line(evaluated)
 
 
 def test_the_version_is_printed():
-    assert _run("--version").stdout.startswith("mspn 0.")
+    assert run("--version").stdout.startswith("mspn 0.")
 
 
 def test_evaluate_writes_the_ten_numbers_and_their_protocol(tmp_path: Path):
     folder, weights = overfitted()
 
-    result = _run(
+    result = run(
         *("evaluate", "--model", weights, "--annotations", folder / "annotations.json"),
         *("--images", folder / "images", "--out", tmp_path, "--no-flip"),
     )
@@ -158,9 +147,9 @@ def test_evaluate_writes_the_ten_numbers_and_their_protocol(tmp_path: Path):
 def test_evaluate_scores_the_results_file_that_it_wrote_the_same(tmp_path: Path):
     folder, weights = overfitted()
     annotations = folder / "annotations.json"
-    _run("evaluate", "--model", weights, "--annotations", annotations, "--images", folder / "images", "--out", tmp_path)
+    run("evaluate", "--model", weights, "--annotations", annotations, "--images", folder / "images", "--out", tmp_path)
 
-    again = _run(
+    again = run(
         "evaluate", "--results", tmp_path / "results.json", "--annotations", annotations, "--out", tmp_path / "again"
     )
 
@@ -179,79 +168,79 @@ def test_evaluate_refuses_bad_input_with_one_line(tmp_path: Path):
     ]
     boxes_only.write_text(json.dumps(content))
 
-    assert "give --model and --images, or --results" in _error(_run("evaluate", "--annotations", annotations))
-    assert "has no annotation with keypoints; a keypoint file is needed" in _error(
-        _run("evaluate", "--model", weights, "--annotations", boxes_only, "--images", images)
+    assert "give --model and --images, or --results" in error_line(run("evaluate", "--annotations", annotations))
+    assert "has no annotation with keypoints; a keypoint file is needed" in error_line(
+        run("evaluate", "--model", weights, "--annotations", boxes_only, "--images", images)
     )
-    assert "no file at missing.json" in _error(
-        _run("evaluate", "--model", weights, "--annotations", "missing.json", "--images", images)
+    assert "no file at missing.json" in error_line(
+        run("evaluate", "--model", weights, "--annotations", "missing.json", "--images", images)
     )
 
 
 def test_train_runs_a_recipe_resumes_it_and_guards_the_run_folder(tmp_path: Path):
     write_drawn_set(tmp_path / "set", num_pictures=2)
-    run = tmp_path / "run"
+    folder = tmp_path / "run"
     small = [
         *("--set", f"data.root={tmp_path}", "--set", "data.workers=0", "--set", "train.batch_size=2"),
         *("--set", "data.train=[{annotations: set/annotations.json, images: set/images}]"),
         *("--set", "model.stem_channels=8", "--set", "model.up_channels=8", "--set", "train.precision=float32"),
     ]
 
-    first = _run("train", "mspn-small", "--out", run, *small, "--set", "train.iterations=2")
-    again = _run("train", "mspn-small", "--out", run)
-    longer = _run("train", "mspn-small", "--out", run, "--resume", "--set", "train.iterations=3")
+    first = run("train", "mspn-small", "--out", folder, *small, "--set", "train.iterations=2")
+    again = run("train", "mspn-small", "--out", folder)
+    longer = run("train", "mspn-small", "--out", folder, "--resume", "--set", "train.iterations=3")
 
     assert first.exit_code == 0, first.output
-    assert f"weights: {run / 'weights.safetensors'}" in first.stdout
-    assert "already holds a run; add --resume" in _error(again)
+    assert f"weights: {folder / 'weights.safetensors'}" in first.stdout
+    assert "already holds a run; add --resume" in error_line(again)
     assert longer.exit_code == 0, longer.output
-    assert [line.split(",")[1] for line in (run / "metrics.csv").read_text().splitlines()] == [
+    assert [line.split(",")[1] for line in (folder / "metrics.csv").read_text().splitlines()] == [
         "iteration",
         "1",
         "2",
         "3",
     ]
-    assert "holds a run of mspn-small, not of mspn-1" in _error(_run("train", "mspn-1", "--out", run, "--resume"))
+    assert "holds a run of mspn-small, not of mspn-1" in error_line(run("train", "mspn-1", "--out", folder, "--resume"))
 
 
 def test_train_refuses_unknown_recipes_and_settings_naming_close_ones(tmp_path: Path):
     out = ("--out", tmp_path / "run")
 
-    assert "no recipe 'mspn-smal'; did you mean mspn-small" in _error(_run("train", "mspn-smal", *out))
-    assert "no setting 'batchsize' in TrainConfig; did you mean 'batch_size'?" in _error(
-        _run("train", "mspn-small", *out, "--set", "train.batchsize=8")
+    assert "no recipe 'mspn-smal'; did you mean mspn-small" in error_line(run("train", "mspn-smal", *out))
+    assert "no setting 'batchsize' in TrainConfig; did you mean 'batch_size'?" in error_line(
+        run("train", "mspn-small", *out, "--set", "train.batchsize=8")
     )
-    assert "no file at nowhere/lspet_train/annotations.json" in _error(
-        _run("train", "mspn-small", *out, "--set", "data.root=nowhere")
+    assert "no file at nowhere/lspet_train/annotations.json" in error_line(
+        run("train", "mspn-small", *out, "--set", "data.root=nowhere")
     )
 
 
 def test_models_lists_shows_and_converts(tmp_path: Path):
     _, weights = overfitted()
 
-    shown = _run("models", "show", weights)
-    there = _run("models", "convert", weights, tmp_path / "theirs.pth", "--to", "mmpose")
-    back = _run("models", "convert", tmp_path / "theirs.pth", tmp_path / "back.safetensors", "--half")
+    shown = run("models", "show", weights)
+    there = run("models", "convert", weights, tmp_path / "theirs.pth", "--to", "mmpose")
+    back = run("models", "convert", tmp_path / "theirs.pth", tmp_path / "back.safetensors", "--half")
 
-    listed = _run("models", "list").stdout
+    listed = run("models", "list").stdout
     assert "mspn-4-384x288" in listed
     assert "27,010,538" in listed  # CPN's parameters
     assert json.loads(shown.stdout)["recipe"]["name"] == "tiny"
     assert there.exit_code == 0, there.output
     assert "2 stages of resnet18, 17 keypoints, 256x192 crops (assumed; --input-size says otherwise)" in back.stdout
-    sized = _run(
+    sized = run(
         *("models", "convert", tmp_path / "theirs.pth", tmp_path / "sized.safetensors"),
         *("--input-size", "192x128"),
     )
     assert "17 keypoints, 192x128 crops\n" in sized.stdout
-    assert json.loads(_run("models", "show", tmp_path / "sized.safetensors").stdout)["recipe"]["model"][
+    assert json.loads(run("models", "show", tmp_path / "sized.safetensors").stdout)["recipe"]["model"][
         "input_size"
     ] == [192, 128]
-    assert "--half is for --to mspn only" in _error(
-        _run("models", "convert", weights, tmp_path / "x.pth", "--to", "official", "--half")
+    assert "--half is for --to mspn only" in error_line(
+        run("models", "convert", weights, tmp_path / "x.pth", "--to", "official", "--half")
     )
-    assert "no checkpoint at nowhere.pth" in _error(
-        _run("models", "convert", "nowhere.pth", tmp_path / "x.safetensors")
+    assert "no checkpoint at nowhere.pth" in error_line(
+        run("models", "convert", "nowhere.pth", tmp_path / "x.safetensors")
     )
 
 
@@ -259,19 +248,19 @@ def test_convert_writes_what_the_header_should_say(tmp_path: Path):
     _, weights = overfitted()
     options = ("--licence", "CC0", "--notes", "drawn people", "--result", "ours=0.75", "--result", "theirs=0.5")
 
-    _run("models", "convert", weights, tmp_path / "a.safetensors", *options)
+    run("models", "convert", weights, tmp_path / "a.safetensors", *options)
 
-    header = json.loads(_run("models", "show", tmp_path / "a.safetensors").stdout)
+    header = json.loads(run("models", "show", tmp_path / "a.safetensors").stdout)
     assert (header["licence"], header["notes"]) == ("CC0", "drawn people")
     assert header["results"] == {"ours": 0.75, "theirs": 0.5}
     assert header["recipe"]["data"]["root"] == "data"
-    assert "--result ours: write it as SET=AP" in _error(
-        _run("models", "convert", weights, tmp_path / "b.safetensors", "--result", "ours")
+    assert "--result ours: write it as SET=AP" in error_line(
+        run("models", "convert", weights, tmp_path / "b.safetensors", "--result", "ours")
     )
 
 
 def test_cost_counts_a_model_by_part(tmp_path: Path):
-    (row,) = json.loads(_run("models", "cost", "mspn-2", "--json").stdout)
+    (row,) = json.loads(run("models", "cost", "mspn-2", "--json").stdout)
 
     assert row["name"] == "mspn-2"
     assert row["params"] == 56_800_464
@@ -288,25 +277,27 @@ def test_cost_counts_a_model_by_part(tmp_path: Path):
 
 
 def test_cost_prints_tables_and_knows_sizes_conventions_and_files():
-    table = _run("models", "cost", "mspn-1", "--convention", "paper", "--input-size", "384x288")
+    table = run("models", "cost", "mspn-1", "--convention", "paper", "--input-size", "384x288")
 
     # 9/4 of the pixels of 4.415 G.
     assert "9.934" in table.stdout
     assert "stages.0.down" in table.stdout
-    assert "stem" in _run("models", "cost", overfitted()[1]).stdout
-    assert '"name": "default"' in _run("models", "cost", "default", "--json").stdout
+    assert "stem" in run("models", "cost", overfitted()[1]).stdout
+    assert '"name": "default"' in run("models", "cost", "default", "--json").stdout
 
 
 def test_cost_counts_every_named_model():
-    rows = json.loads(_run("models", "cost", "--all", "--convention", "paper", "--json").stdout)
+    rows = json.loads(run("models", "cost", "--all", "--convention", "paper", "--json").stdout)
 
     assert [row["name"] for row in rows] == list(RECIPES)
     assert all(row["gmacs"] == row["gmacs_inference"] for row in rows)
 
 
 def test_cost_refuses_what_it_cannot_count():
-    assert "name one model, or give --all" in _error(_run("models", "cost"))
-    assert "name one model, or give --all" in _error(_run("models", "cost", "mspn-1", "--all"))
-    assert "did you mean 'mspn-2'?" in _error(_run("models", "cost", "mspn2"))
-    assert "--input-size 384: write height x width" in _error(_run("models", "cost", "mspn-1", "--input-size", "384"))
-    assert "multiples of 32 pixels, not 100x64" in _error(_run("models", "cost", "mspn-1", "--input-size", "100x64"))
+    assert "name one model, or give --all" in error_line(run("models", "cost"))
+    assert "name one model, or give --all" in error_line(run("models", "cost", "mspn-1", "--all"))
+    assert "did you mean 'mspn-2'?" in error_line(run("models", "cost", "mspn2"))
+    assert "--input-size 384: write height x width" in error_line(
+        run("models", "cost", "mspn-1", "--input-size", "384")
+    )
+    assert "multiples of 32 pixels, not 100x64" in error_line(run("models", "cost", "mspn-1", "--input-size", "100x64"))

@@ -3,31 +3,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner, Result
 
 from mspn.cli import models as models_commands
 from mspn.cli import pull as pull_commands
-from mspn.cli.app import app
 from mspn.recipes import RECIPES
 from mspn.weights import models
 from mspn.weights.index import Entry, Index, load_index
 from mspn.weights.pull import cached_file
+from tests.cli.runner import error_line, run
 from tests.drawn_people import write_drawn_set
 from tests.weights import file_server
 from tests.weights.file_server import FileServer
 from tests.weights.pocket import RECIPE, entry_of, serving
-
-
-def _run(*arguments: object) -> Result:
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
-
-
-def _error(result: Result) -> str:
-    """The one line that a refused command prints."""
-    assert result.exit_code == 2, result.output
-    (line,) = result.stderr.strip().splitlines()
-    assert line.startswith("error: ")
-    return line
 
 
 @pytest.fixture
@@ -58,7 +45,7 @@ def entry(server: FileServer, monkeypatch: pytest.MonkeyPatch) -> Entry:
 
 def _listed(name: str) -> str:
     """What `list` says of some weights."""
-    (row,) = [words for line in _run("models", "list").stdout.splitlines() if (words := line.split())[:1] == [name]]
+    (row,) = [words for line in run("models", "list").stdout.splitlines() if (words := line.split())[:1] == [name]]
     return " ".join(row)
 
 
@@ -67,8 +54,8 @@ def test_list_says_where_weights_are_and_pull_brings_them(server: FileServer, en
     assert _listed("mspn-2-official") == "mspn-2-official 74.5 none given by hand"
     assert _listed("pocket-theirs") == "pocket-theirs 50.0 MIT to pull"
 
-    pulled = _run("models", "pull", "pocket")
-    again = _run("models", "pull", "pocket-theirs")
+    pulled = run("models", "pull", "pocket")
+    again = run("models", "pull", "pocket-theirs")
 
     assert pulled.exit_code == again.exit_code == 0, pulled.output
     assert f"pocket-theirs: {cached_file(entry, cache)}" in pulled.stdout.splitlines()
@@ -77,7 +64,7 @@ def test_list_says_where_weights_are_and_pull_brings_them(server: FileServer, en
 
 
 def test_pull_takes_another_cache(entry: Entry, cache: Path, tmp_path: Path):
-    result = _run("models", "pull", "pocket", "--cache", tmp_path / "mine")
+    result = run("models", "pull", "pocket", "--cache", tmp_path / "mine")
 
     assert result.exit_code == 0, result.output
     assert cached_file(entry, tmp_path / "mine").is_file()
@@ -87,24 +74,24 @@ def test_pull_takes_another_cache(entry: Entry, cache: Path, tmp_path: Path):
 def test_pull_of_what_cannot_be_had_is_one_line(server: FileServer, entry: Entry, cache: Path):
     server.answers = [file_server.status(404)]
 
-    assert _error(_run("models", "pull", "pocket")) == (
+    assert error_line(run("models", "pull", "pocket")) == (
         "error: cannot pull pocket-theirs: 127.0.0.1 answers 404 Not Found;"
         f" fetch {server.url('pocket.pth')} by other means and put pocket.pth into {cache}"
     )
-    assert "no address gives mspn-2-official directly" in _error(_run("models", "pull", "mspn-2-official"))
-    assert "no published weights 'mspn-4-384x288'; there are mspn-small" in _error(
-        _run("models", "pull", "mspn-4-384x288")
+    assert "no address gives mspn-2-official directly" in error_line(run("models", "pull", "mspn-2-official"))
+    assert "no published weights 'mspn-4-384x288'; there are mspn-small" in error_line(
+        run("models", "pull", "mspn-4-384x288")
     )
-    assert _run("models", "pull", "default").stdout == "mspn-small is part of the package\n"
+    assert run("models", "pull", "default").stdout == "mspn-small is part of the package\n"
 
 
 def test_pull_mends_what_is_damaged_in_the_cache(server: FileServer, entry: Entry, cache: Path):
-    _run("models", "pull", "pocket")
+    run("models", "pull", "pocket")
     path = cached_file(entry, cache)
     whole = path.read_bytes()
     path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
 
-    again = _run("models", "pull", "pocket")
+    again = run("models", "pull", "pocket")
 
     assert "pocket-theirs in the cache is damaged, and pulled again" in again.stderr
     assert path.read_bytes() == whole
@@ -112,9 +99,9 @@ def test_pull_mends_what_is_damaged_in_the_cache(server: FileServer, entry: Entr
 
 
 def test_show_prints_the_index_before_and_the_header_after_pulling(entry: Entry, cache: Path):
-    before = _run("models", "show", "pocket")
-    _run("models", "pull", "pocket")
-    after = _run("models", "show", "pocket")
+    before = run("models", "show", "pocket")
+    run("models", "pull", "pocket")
+    after = run("models", "show", "pocket")
 
     assert json.loads(before.stdout)["protocol"] == "their own boxes"
     assert "not in the cache; `mspn models pull pocket-theirs` downloads it" in before.stderr
@@ -122,27 +109,27 @@ def test_show_prints_the_index_before_and_the_header_after_pulling(entry: Entry,
 
 
 def test_verify_checks_the_package_and_the_cache(entry: Entry, cache: Path):
-    _run("models", "pull", "pocket")
+    run("models", "pull", "pocket")
 
-    sound = _run("models", "verify")
+    sound = run("models", "verify")
     path = cached_file(entry, cache)
     path.write_bytes(b"changed")
-    changed = _run("models", "verify", "pocket")
+    changed = run("models", "verify", "pocket")
 
     assert sound.exit_code == 0
     assert sound.stdout.splitlines() == ["mspn-small: ok", "pocket-theirs: ok"]
     assert changed.exit_code == 1
     # SHA-256 of "changed", by sha256sum.
     assert "is d67e2e944994496c8d8ec76eed0cf9f09679448d584b532bebf941852a37f5ed, not" in changed.stderr
-    assert "mspn-4-mmpose is not in the cache" in _error(_run("models", "verify", "mspn-4"))
+    assert "mspn-4-mmpose is not in the cache" in error_line(run("models", "verify", "mspn-4"))
 
 
 def test_predict_and_evaluate_pull_what_they_need(server: FileServer, entry: Entry, cache: Path, tmp_path: Path):
     write_drawn_set(tmp_path / "set", num_pictures=1)
     annotations, images = tmp_path / "set" / "annotations.json", tmp_path / "set" / "images"
 
-    predicted = _run("predict", images, "--model", "pocket", "--out", tmp_path / "out")
-    evaluated = _run("evaluate", "--model", "pocket", "--annotations", annotations, "--images", images)
+    predicted = run("predict", images, "--model", "pocket", "--out", tmp_path / "out")
+    evaluated = run("evaluate", "--model", "pocket", "--annotations", annotations, "--images", images)
 
     assert predicted.exit_code == evaluated.exit_code == 0, predicted.output + evaluated.output
     assert (tmp_path / "out" / "predictions.json").is_file()
