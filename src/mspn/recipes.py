@@ -79,12 +79,19 @@ def kernel_settings() -> list[Recipe]:
     ]
 
 
-def simple_baseline(depth: Literal[50, 101, 152]) -> Recipe:
+_BaselineDepth = Literal[50, 101, 152]
+_BASELINE_DEPTHS: tuple[_BaselineDepth, ...] = (50, 101, 152)
+
+
+def simple_baseline(depth: _BaselineDepth, input_size: Size) -> Recipe:
     """Xiao et al.'s network and targets (deviation of 2 cells, every labelled keypoint), our training."""
     supervision = SupervisionConfig(
         kernel_sizes=(17, 15, 13, 11, 9), finer_last_stage=False, coarse_target="labelled", num_hard_keypoints=None
     )
-    return coco(f"simplebaseline-{depth}", SimpleBaselineConfig(backbone=f"resnet{depth}"), supervision)
+    model = SimpleBaselineConfig(backbone=f"resnet{depth}", input_size=input_size)
+    name = f"simplebaseline-{depth}"
+    is_default = input_size == ModelConfig().input_size
+    return coco(name if is_default else f"{name}-{input_size.height}x{input_size.width}", model, supervision)
 
 
 def cascaded_pyramid() -> Recipe:
@@ -144,7 +151,7 @@ _ALL = [
     *(hourglass(stages) for stages in (1, 2, 4, 8)),
     *ablation(),
     *kernel_settings(),
-    *(simple_baseline(depth) for depth in (50, 101, 152)),
+    *(simple_baseline(depth, size) for size in (Size(256, 192), Size(384, 288)) for depth in _BASELINE_DEPTHS),
     cascaded_pyramid(),
 ]
 RECIPES = {recipe.name: recipe for recipe in _ALL}
