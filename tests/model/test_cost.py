@@ -9,7 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from mspn.model.build import build_network
 from mspn.model.cost import count_cost
 from mspn.model_config import ModelConfig
-from mspn.recipes import find_recipe
+from mspn.recipes import RECIPES, find_recipe
 from mspn.records import Size
 
 PAPER = {  # Tables 2 to 4, in more digits where the counting gives them
@@ -71,10 +71,7 @@ def test_simple_baselines_have_their_papers_parameters(name: str, millions: floa
     assert count_cost(find_recipe(name).model).total.params / 1e6 == pytest.approx(millions, abs=0.05)
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["mspn-1", "mspn-2", "mspn-4", "l-xcp", "hourglass-1", "hourglass-4-csfa", "simplebaseline-50", "cpn-50"],
-)
+@pytest.mark.parametrize("name", {recipe.model: name for name, recipe in RECIPES.items()}.values())
 def test_multiply_adds_are_half_of_the_operations_that_torch_counts(name: str):
     config = find_recipe(name).model
     with torch.device("meta"):
