@@ -17,6 +17,7 @@ from mspn.model_config import (
     SimpleBaselineConfig,
 )
 from mspn.records import Size
+from mspn.settings import first_problem
 from mspn.skeleton import FACE
 
 _COCO_TRAIN = DataConfig(
@@ -208,13 +209,7 @@ def parse_recipe(values: Any, where: str) -> Recipe:
     try:
         return Recipe.model_validate(values)
     except ValidationError as error:
-        first = error.errors()[0]
-        parts = [str(part) for part in first["loc"]]
-        if parts[:1] == ["model"]:
-            del parts[1:2]  # the kind of network, which pydantic puts there
-        path = ".".join(parts)
-        message = first["msg"].removeprefix("Value error, ")
-        raise SettingsError(f"{where}: {path + ': ' if path else ''}{message}") from error
+        raise SettingsError(f"{where}: {first_problem(error)}") from error
 
 
 def _find_group(values: Any, parents: Sequence[str], assignment: str) -> Any:

@@ -3,7 +3,7 @@
 import difflib
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 
 class Settings(BaseModel):
@@ -23,3 +23,20 @@ class Settings(BaseModel):
                         f"no setting {key!r} in {cls.__name__}; {hint}it has {', '.join(sorted(cls.model_fields))}"
                     )
         return values
+
+
+def first_problem(error: ValidationError, whole: str = "") -> str:
+    """Where and what, in one line, of the first problem that pydantic found.
+
+    Args:
+        error: of a settings class, or of any other model.
+        whole: stands for "where" if the problem is with all that was read.
+    """
+    first = error.errors()[0]
+    parts = [str(part) for part in first["loc"]]
+    if "model" in parts:
+        kind = parts.index("model") + 1
+        del parts[kind : kind + 1]  # the kind of network, which pydantic puts there
+    where = ".".join(parts) or whole
+    message = first["msg"].removeprefix("Value error, ")
+    return f"{where}: {message}" if where else message

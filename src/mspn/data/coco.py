@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from mspn.config import PeopleSetConfig
 from mspn.data.people import People
+from mspn.settings import first_problem
 from mspn.skeleton import FACE, Skeleton, convert_keypoints
 
 logger = logging.getLogger(__name__)
@@ -91,7 +92,7 @@ def read_coco_people(path: Path, skeleton: Skeleton) -> CocoPeople:
     try:
         file = _CocoFile.model_validate(read_json(path))
     except ValidationError as error:
-        raise AnnotationError(f"{path}: {first_problem(error)}; it must be a COCO keypoint file") from error
+        raise AnnotationError(f"{path}: {first_problem(error, 'the file')}; it must be a COCO keypoint file") from error
     if not file.categories:
         raise AnnotationError(f"{path} has no category; it must be a COCO keypoint file")
     category = next((category for category in file.categories if category.keypoints), file.categories[0])
@@ -118,13 +119,6 @@ def read_coco_people(path: Path, skeleton: Skeleton) -> CocoPeople:
         keypoints_image=convert_keypoints(rows, source, skeleton),
         named=np.array([name in names for name in skeleton.keypoints]),
     )
-
-
-def first_problem(error: ValidationError) -> str:
-    """Where and what, in one line, of the first of the problems that pydantic found."""
-    first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"]) or "the file"
-    return f"{where}: {first['msg']}"
 
 
 def read_coco(annotations: Path, images: Path, skeleton: Skeleton) -> People:

@@ -11,7 +11,8 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from pydantic import BaseModel, FiniteFloat, TypeAdapter, ValidationError
 
-from mspn.data.coco import AnnotationError, CocoPeople, first_problem, read_coco_people, read_json
+from mspn.data.coco import AnnotationError, CocoPeople, read_coco_people, read_json
+from mspn.settings import first_problem
 from mspn.skeleton import Skeleton
 
 STATS = ("AP", "AP50", "AP75", "APM", "APL", "AR", "AR50", "AR75", "ARM", "ARL")
@@ -82,7 +83,7 @@ def read_results(path: Path, skeleton: Skeleton) -> list[dict[str, Any]]:
     try:
         rows = TypeAdapter(list[CocoResult]).validate_python(read_json(path))
     except ValidationError as error:
-        raise AnnotationError(f"{path}: {first_problem(error)}; it must be a COCO results list") from error
+        raise AnnotationError(f"{path}: {first_problem(error, 'the file')}; it must be a COCO results list") from error
     length = 3 * len(skeleton.keypoints)
     for number, row in enumerate(rows):
         if len(row.keypoints) != length:

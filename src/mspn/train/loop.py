@@ -106,7 +106,7 @@ def train(recipe: Recipe, run: Path, *, resume: bool, report: ReportIteration = 
                 " lower train.learning_rate, then start again with --resume"
             )
         _step(optimizer, losses)
-        meter.step_done(losses)
+        meter.step_done(total, losses)
         report(iteration, total)
         epoch_ends = iteration % batches.batches_per_epoch == 0
         is_last = iteration == config.iterations

@@ -76,8 +76,9 @@ class EpochMeter:
     def data_arrived(self) -> None:
         self._waited += time.monotonic() - self._ended_last_step
 
-    def step_done(self, losses: StageLosses) -> None:
-        self._loss += losses.total.item()
+    def step_done(self, total: float, losses: StageLosses) -> None:
+        """Count an iteration; `total` is the loss's total, already brought over from the device."""
+        self._loss += total
         self._finest_loss += losses.by_stage_and_level[-1, 0].item()
         self._steps += 1
         self._ended_last_step = time.monotonic()

@@ -16,7 +16,7 @@ from mspn.config import DataConfig, Recipe
 from mspn.files import replacing
 from mspn.model.build import build_network
 from mspn.model.pose_network import PoseNetwork
-from mspn.settings import Settings
+from mspn.settings import Settings, first_problem
 
 FORMAT = 1
 _HEADER_KEY = "mspn"
@@ -124,9 +124,7 @@ def _parse_header(metadata: Mapping[str, str], path: Path) -> Header:
     try:
         header = Header.model_validate(json.loads(metadata[_HEADER_KEY]))
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise WeightsError(f"{path}: its header cannot be read by this version: {where}: {first['msg']}") from error
+        raise WeightsError(f"{path}: its header cannot be read by this version: {first_problem(error)}") from error
     except json.JSONDecodeError as error:
         raise WeightsError(f"{path}: its header is damaged ({error})") from error
     if header.format != FORMAT:
