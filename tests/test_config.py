@@ -3,15 +3,10 @@ from typing import get_args
 import pytest
 from pydantic import ValidationError
 
-from mspn.config import (
-    PAPER_AUGMENTATION,
-    AugmentationConfig,
-    PeopleSetConfig,
-    Recipe,
-    SupervisionConfig,
-    TrainConfig,
-)
+from mspn.augmentation_config import PAPER_AUGMENTATION, AugmentationConfig
+from mspn.config import Recipe, SupervisionConfig
 from mspn.config import TestConfig as ProtocolConfig  # pytest takes what is called Test... for tests
+from mspn.data_config import PeopleSetConfig
 from mspn.model.backbones import BACKBONES
 from mspn.model_config import (
     Backbone,
@@ -23,6 +18,7 @@ from mspn.model_config import (
 )
 from mspn.recipes import RECIPES, SettingsError, find_recipe, override, parse_recipe
 from mspn.records import Size
+from mspn.train_config import TrainConfig
 
 RECIPE = find_recipe("mspn-2")
 

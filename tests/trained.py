@@ -4,10 +4,13 @@ from functools import cache
 from pathlib import Path
 from tempfile import mkdtemp
 
-from mspn.config import NO_AUGMENTATION, DataConfig, PeopleSetConfig, Recipe, SupervisionConfig, TrainConfig
+from mspn.augmentation_config import NO_AUGMENTATION
+from mspn.config import Recipe, SupervisionConfig
+from mspn.data_config import DataConfig, PeopleSetConfig
 from mspn.model_config import ModelConfig
 from mspn.records import Size
 from mspn.train.loop import train
+from mspn.train_config import TrainConfig
 from tests.drawn_people import write_drawn_set
 
 

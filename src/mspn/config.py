@@ -1,15 +1,18 @@
-"""Settings: what a recipe consists of. Each default is written here or in `mspn.model_config`, and only there.
+"""Settings: what a recipe consists of. Each default is written in one `*config.py`, and only there.
 
 Defaults are the released code's where paper and code differ; docs/paper-to-code.md lists the departures.
 """
 
 from typing import Any, ClassVar, Literal
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, field_validator, model_validator
+from pydantic import Field, PositiveFloat, field_validator, model_validator
 
+from mspn.augmentation_config import AUGMENTATIONS, RELEASED_AUGMENTATION, AugmentationConfig
+from mspn.data_config import DataConfig
 from mspn.model_config import ModelConfig, NetworkConfig
 from mspn.settings import Settings
 from mspn.skeleton import Skeleton, find_skeleton
+from mspn.train_config import TrainConfig
 
 
 class SupervisionConfig(Settings):
@@ -37,107 +40,6 @@ class SupervisionConfig(Settings):
         if len(self.kernel_sizes) != 5 or any(size < 3 or size % 2 == 0 for size in self.kernel_sizes):
             raise ValueError(f"kernel_sizes must be five odd numbers from 3 on, not {list(self.kernel_sizes)}")
         return self
-
-
-class AugmentationConfig(Settings):
-    """Random changes to a person's crop frame (paper Sec. 4.2). Factors multiply the region that the crop covers."""
-
-    base_padding: float = Field(1.05, gt=0)
-    random_padding: tuple[NonNegativeFloat, NonNegativeFloat] = (0.6, 0.8)
-    """The box's width and height grow by factors 1 to 1 + these, each drawn on its own."""
-    half_body_probability: float = Field(0.3, ge=0, le=1)
-    half_body_above: int = Field(3, ge=0)
-    """Only people with more labelled keypoints than this are cut to half a body."""
-    half_body_needs: int = Field(3, ge=0)
-    """A half is chosen only when it has more labelled keypoints than this."""
-    scale: tuple[PositiveFloat, PositiveFloat] = (0.6, 1.0)
-    """Lowest and highest factor."""
-    rotation_probability: float = Field(0.5, ge=0, le=1)
-    max_rotation_degrees: float = Field(45.0, ge=0, le=180)
-    mirror_probability: float = Field(0.5, ge=0, le=1)
-
-    @field_validator("scale")
-    @classmethod
-    def _check_scale(cls, scale: tuple[float, float]) -> tuple[float, float]:
-        if scale[0] > scale[1]:
-            raise ValueError(f"scale must be the lowest factor, then the highest, not {list(scale)}")
-        return scale
-
-
-RELEASED_AUGMENTATION = AugmentationConfig()
-"""The released code's, its half-body coin mended: it drew a normal number where a uniform one was meant."""
-
-PAPER_AUGMENTATION = AugmentationConfig(
-    base_padding=1.0,
-    random_padding=(0.0, 0.0),
-    half_body_probability=1.0,
-    half_body_above=8,
-    half_body_needs=0,
-    scale=(0.7, 1.35),
-    rotation_probability=1.0,
-)
-"""As the paper words it: more than eight keypoints are cut to the upper or lower body with equal chance."""
-
-NO_AUGMENTATION = AugmentationConfig(
-    base_padding=1.0,
-    random_padding=(0.0, 0.0),
-    half_body_probability=0.0,
-    scale=(1.0, 1.0),
-    rotation_probability=0.0,
-    mirror_probability=0.0,
-)
-
-AUGMENTATIONS = {"released": RELEASED_AUGMENTATION, "paper": PAPER_AUGMENTATION, "none": NO_AUGMENTATION}
-"""Names that `augmentation` may be set to."""
-
-
-class PeopleSetConfig(Settings):
-    """One labelled data set, COCO keypoint JSON."""
-
-    annotations: str
-    """File, relative to the data root."""
-    images: str
-    """Folder, relative to the data root."""
-    faces: str | None = None
-    """File of proposed face keypoints by annotation id, relative to the data root."""
-    faces_from: float = Field(0.3, ge=0, le=1)
-    """Proposals with a lower score do not count."""
-    never_labelled: tuple[str, ...] = ()
-    """Keypoints that this set does not label for anybody: they never count, not even as background."""
-    weight: float = Field(1.0, gt=0)
-    """How often each person is drawn per epoch, on average."""
-
-
-class DataConfig(Settings):
-    root: str = "data"
-    train: tuple[PeopleSetConfig, ...] = ()
-    workers: int = Field(1, ge=0)
-    """Processes that read and cut pictures; 0: the training process does."""
-
-
-class TrainConfig(Settings):
-    """Optimiser and schedule (paper Sec. 4.2 and the released code)."""
-
-    iterations: int = Field(96_000, ge=2)
-    """The last one has a rate of 0."""
-    batch_size: int = Field(256, ge=1)
-    learning_rate: float = Field(5e-4, gt=0)
-    """For 32 people a batch; scaled in proportion to the batch."""
-    warmup_iterations: int = Field(2400, ge=0)
-    """The rate climbs linearly from a tenth, then falls linearly to 0."""
-    weight_decay: float = Field(1e-5, ge=0)
-    precision: Literal["float32", "bfloat16"] = "float32"
-    device: str = "auto"
-    threads: int | None = Field(None, ge=1)
-    """CPU threads of the network; null: torch decides."""
-    seed: int = Field(0, ge=0)
-    checkpoint_every: int = Field(2400, ge=1)
-    """Iterations between checkpoints; one is also written at each epoch's end."""
-    initial_weights: str | None = None
-    """File of an ImageNet ResNet in torchvision's layout to start from; null: random weights."""
-    initial_scope: Literal["all-stages", "first-stage", "stem"] = "all-stages"
-    """What it fills. all-stages: the stem and every stage's down-sampling layers (MMPose); first-stage: the stem and
-    the first stage's; stem: its first convolution and norm alone (all that reached the released code's networks)."""
 
 
 class TestConfig(Settings):

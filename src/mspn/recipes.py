@@ -7,7 +7,9 @@ from typing import Any, Literal
 import yaml
 from pydantic import ValidationError
 
-from mspn.config import AUGMENTATIONS, DataConfig, PeopleSetConfig, Recipe, SupervisionConfig, TrainConfig
+from mspn.augmentation_config import AUGMENTATIONS
+from mspn.config import Recipe, SupervisionConfig
+from mspn.data_config import DataConfig, PeopleSetConfig
 from mspn.model_config import (
     Backbone,
     CPNConfig,
@@ -19,6 +21,7 @@ from mspn.model_config import (
 from mspn.records import Size
 from mspn.settings import first_problem
 from mspn.skeleton import FACE
+from mspn.train_config import TrainConfig
 
 _COCO_TRAIN = DataConfig(
     train=(PeopleSetConfig(annotations="coco/annotations/person_keypoints_train2017.json", images="coco/train2017"),),

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from mspn.config import NO_AUGMENTATION, PAPER_AUGMENTATION, RELEASED_AUGMENTATION, AugmentationConfig
+from mspn.augmentation_config import NO_AUGMENTATION, PAPER_AUGMENTATION, RELEASED_AUGMENTATION, AugmentationConfig
 from mspn.data.augment import augment_frame, half_body_box
 from mspn.geometry import CropFrame
 from mspn.records import Box, Size

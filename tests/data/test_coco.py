@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mspn.config import PeopleSetConfig
 from mspn.data.coco import AnnotationError, read_coco, read_json, read_people_set
+from mspn.data_config import PeopleSetConfig
 from mspn.skeleton import COCO_17, FACE
 from tests.coco_files import person, write_annotations
 

@@ -8,21 +8,16 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from mspn.config import (
-    NO_AUGMENTATION,
-    RELEASED_AUGMENTATION,
-    AugmentationConfig,
-    DataConfig,
-    PeopleSetConfig,
-    Recipe,
-    TrainConfig,
-)
+from mspn.augmentation_config import NO_AUGMENTATION, RELEASED_AUGMENTATION, AugmentationConfig
+from mspn.config import Recipe
 from mspn.data.coco import AnnotationError
 from mspn.data.dataset import CropDataset, Draw, Sample, SeededBatches, prepare_worker, read_training_sets
 from mspn.data.people import merge
+from mspn.data_config import DataConfig, PeopleSetConfig
 from mspn.model_config import ModelConfig
 from mspn.records import Size
 from mspn.skeleton import COCO_17
+from mspn.train_config import TrainConfig
 from tests.coco_files import person, write_annotations
 
 RED, BLUE = (255, 0, 0), (0, 0, 255)

@@ -5,7 +5,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from mspn.config import DataConfig
+from mspn.data_config import DataConfig
 from mspn.recipes import override
 from mspn.train.loop import TrainingDivergedError, train
 from mspn.train.state import STATE_FILE

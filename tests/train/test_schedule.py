@@ -1,7 +1,7 @@
 import pytest
 
-from mspn.config import TrainConfig
 from mspn.train.schedule import learning_rate
+from mspn.train_config import TrainConfig
 
 CONFIG = TrainConfig(iterations=100, warmup_iterations=20, batch_size=32, learning_rate=1e-3)
 

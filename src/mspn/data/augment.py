@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import Float
 
-from mspn.config import AugmentationConfig
+from mspn.augmentation_config import AugmentationConfig
 from mspn.geometry import CropFrame, fitted_width
 from mspn.records import Box, Size
 from mspn.skeleton import Skeleton

@@ -10,8 +10,8 @@ import numpy as np
 from jaxtyping import Bool, Float
 from pydantic import BaseModel, ValidationError
 
-from mspn.config import PeopleSetConfig
 from mspn.data.people import People
+from mspn.data_config import PeopleSetConfig
 from mspn.settings import first_problem
 from mspn.skeleton import FACE, Skeleton, convert_keypoints
 

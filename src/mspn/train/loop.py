@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch.utils.data import DataLoader
 
-from mspn.config import Recipe, TrainConfig
+from mspn.config import Recipe
 from mspn.crop import normalise
 from mspn.data.dataset import CropDataset, Sample, SeededBatches, prepare_worker, read_training_sets
 from mspn.data.people import People, merge
@@ -21,6 +21,7 @@ from mspn.predict.runner import choose_device
 from mspn.train.metrics import EpochMeter, MetricsLog
 from mspn.train.schedule import learning_rate
 from mspn.train.state import STATE_FILE, WEIGHTS_FILE, Progress, load_state, save_recipe, save_state
+from mspn.train_config import TrainConfig
 from mspn.weights.checkpoint import Header, save_weights
 from mspn.weights.imagenet import start_from_imagenet
 

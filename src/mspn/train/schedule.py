@@ -1,6 +1,6 @@
 """Learning rate over the course of training."""
 
-from mspn.config import TrainConfig
+from mspn.train_config import TrainConfig
 
 _REFERENCE_BATCH = 32
 _WARMUP_START = 0.1

@@ -12,7 +12,8 @@ from pydantic import Field, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from mspn.config import DataConfig, Recipe
+from mspn.config import Recipe
+from mspn.data_config import DataConfig
 from mspn.files import replacing
 from mspn.model.build import build_network
 from mspn.model.pose_network import PoseNetwork

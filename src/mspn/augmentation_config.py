@@ -1,0 +1,57 @@
+"""Settings of augmentation, and those that papers and codes used."""
+
+from pydantic import Field, NonNegativeFloat, PositiveFloat, field_validator
+
+from mspn.settings import Settings
+
+
+class AugmentationConfig(Settings):
+    """Random changes to a person's crop frame (paper Sec. 4.2). Factors multiply the region that the crop covers."""
+
+    base_padding: float = Field(1.05, gt=0)
+    random_padding: tuple[NonNegativeFloat, NonNegativeFloat] = (0.6, 0.8)
+    """The box's width and height grow by factors 1 to 1 + these, each drawn on its own."""
+    half_body_probability: float = Field(0.3, ge=0, le=1)
+    half_body_above: int = Field(3, ge=0)
+    """Only people with more labelled keypoints than this are cut to half a body."""
+    half_body_needs: int = Field(3, ge=0)
+    """A half is chosen only when it has more labelled keypoints than this."""
+    scale: tuple[PositiveFloat, PositiveFloat] = (0.6, 1.0)
+    """Lowest and highest factor."""
+    rotation_probability: float = Field(0.5, ge=0, le=1)
+    max_rotation_degrees: float = Field(45.0, ge=0, le=180)
+    mirror_probability: float = Field(0.5, ge=0, le=1)
+
+    @field_validator("scale")
+    @classmethod
+    def _check_scale(cls, scale: tuple[float, float]) -> tuple[float, float]:
+        if scale[0] > scale[1]:
+            raise ValueError(f"scale must be the lowest factor, then the highest, not {list(scale)}")
+        return scale
+
+
+RELEASED_AUGMENTATION = AugmentationConfig()
+"""The released code's, its half-body coin mended: it drew a normal number where a uniform one was meant."""
+
+PAPER_AUGMENTATION = AugmentationConfig(
+    base_padding=1.0,
+    random_padding=(0.0, 0.0),
+    half_body_probability=1.0,
+    half_body_above=8,
+    half_body_needs=0,
+    scale=(0.7, 1.35),
+    rotation_probability=1.0,
+)
+"""As the paper words it: more than eight keypoints are cut to the upper or lower body with equal chance."""
+
+NO_AUGMENTATION = AugmentationConfig(
+    base_padding=1.0,
+    random_padding=(0.0, 0.0),
+    half_body_probability=0.0,
+    scale=(1.0, 1.0),
+    rotation_probability=0.0,
+    mirror_probability=0.0,
+)
+
+AUGMENTATIONS = {"released": RELEASED_AUGMENTATION, "paper": PAPER_AUGMENTATION, "none": NO_AUGMENTATION}
+"""Names that `augmentation` may be set to."""

@@ -1,0 +1,51 @@
+"""Labels of any format in one form: what each reader gives, each writer takes, and `mspn data` works on."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from mspn.records import Box, Size
+from mspn.skeleton import Skeleton
+
+
+@dataclass(frozen=True)
+class LabelledPicture:
+    """A picture of a labelled set."""
+
+    id: int
+    file_name: str
+    """Relative to the set's folder of pictures, with forward slashes."""
+    size: Size | None = None
+    """As the label file says it; None where it does not."""
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    """What else the format says of it, kept so that writing the same format loses nothing."""
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledPerson:
+    """Somebody's labels, in pixels of the picture."""
+
+    id: int
+    picture_id: int
+    keypoints_image: Float[np.ndarray, "K 3"]
+    """(x, y, visibility) in the order of the set's skeleton: 0 unlabelled, 1 occluded, 2 visible."""
+    box: Box | None
+    """None where the format has none: see `box_around`."""
+    area: float | None = None
+    is_crowd: bool = False
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    """As a picture's."""
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledSet:
+    """The content of a label file, or of a folder of them, as it stands there: nobody is left out or mended."""
+
+    skeleton: Skeleton
+    pictures: Sequence[LabelledPicture]
+    people: Sequence[LabelledPerson]
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    """As a picture's."""
