@@ -134,13 +134,15 @@ MPII_16 = Skeleton(
 
 SKELETONS = {skeleton.name: skeleton for skeleton in (COCO_17, LSP_14, MPII_16)}
 
+DEFAULT_SIGMA = 0.079
+"""Of a keypoint about which nothing is known: a COCO shoulder's."""
 _UNNAMED_PREFIX = "unnamed-"
 
 
 def unnamed_skeleton(num_keypoints: int) -> Skeleton:
-    """Keypoints of which only the number is known: no pairs, no limbs, every sigma as a COCO shoulder's."""
+    """Keypoints of which only the number is known: no pairs, no limbs, the default sigma."""
     names = tuple(f"keypoint_{index}" for index in range(num_keypoints))
-    return Skeleton(f"{_UNNAMED_PREFIX}{num_keypoints}", names, (0.079,) * num_keypoints, upper=(), limbs=())
+    return Skeleton(f"{_UNNAMED_PREFIX}{num_keypoints}", names, (DEFAULT_SIGMA,) * num_keypoints, upper=(), limbs=())
 
 
 def find_skeleton(name: str) -> Skeleton:

@@ -49,3 +49,22 @@ class LabelledSet:
     people: Sequence[LabelledPerson]
     extra: Mapping[str, Any] = field(default_factory=dict)
     """As a picture's."""
+
+
+_BOX_MARGIN = 0.1
+
+
+def box_around(keypoints_image: Float[np.ndarray, "K 3"]) -> Box | None:
+    """The box around the labelled keypoints, grown on each side by a tenth of its longer side.
+
+    None where they are fewer than two, or all at one place.
+    """
+    points = keypoints_image[keypoints_image[:, 2] > 0, :2]
+    if len(points) == 0:
+        return None
+    low, high = points.min(0), points.max(0)
+    margin = _BOX_MARGIN * float((high - low).max())
+    if margin == 0:
+        return None
+    (left, top), (width, height) = (low - margin).tolist(), (high - low + 2 * margin).tolist()
+    return Box(left, top, width, height)

@@ -1,0 +1,8 @@
+"""mspn data: look after labelled sets."""
+
+import typer
+
+from mspn.cli.data_convert import convert_command
+
+data_app = typer.Typer(help="Look after labelled sets.", no_args_is_help=True)
+data_app.command("convert")(convert_command)
