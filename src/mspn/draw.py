@@ -7,7 +7,6 @@ import numpy as np
 from jaxtyping import UInt8
 
 from mspn.records import Pose
-from mspn.skeleton import Skeleton
 
 Colour = tuple[int, int, int]
 
@@ -33,16 +32,16 @@ def draw_poses(image: UInt8[np.ndarray, "H W 3"], poses: Sequence[Pose]) -> UInt
 
 def _draw_pose(canvas: UInt8[np.ndarray, "H W 3"], pose: Pose) -> None:
     thickness = max(1, round(max(pose.box.width, pose.box.height) / _PERSON_TO_LINE))
-    sides = _side_colours(pose.skeleton)
+    names = pose.skeleton.keypoints
     points = pose.keypoints_image
     scores = pose.keypoint_scores
     for start, end in pose.skeleton.limb_indices:
         opacity = float(min(scores[start], scores[end]))
         if opacity >= _FAINTEST:
-            _draw_line(canvas, points[start], points[end], _limb_colour(sides[start], sides[end]), thickness, opacity)
-    for colour, point, score in zip(sides, points, scores, strict=True):
+            _draw_line(canvas, points[start], points[end], _limb_colour(names[start], names[end]), thickness, opacity)
+    for name, point, score in zip(names, points, scores, strict=True):
         if score >= _FAINTEST:
-            _draw_line(canvas, point, point, colour, 2 * thickness + 1, float(score))
+            _draw_line(canvas, point, point, _side_colour(name), 2 * thickness + 1, float(score))
 
 
 def _draw_line(
@@ -68,12 +67,12 @@ def _draw_line(
     cv2.addWeighted(drawn, opacity, part, 1 - opacity, 0, dst=part)
 
 
-def _limb_colour(start: Colour, end: Colour) -> Colour:
-    sides = {start, end} - {_MIDDLE}
+def _limb_colour(start: str, end: str) -> Colour:
+    sides = {_side_colour(start), _side_colour(end)} - {_MIDDLE}
     return sides.pop() if len(sides) == 1 else _MIDDLE
 
 
-def _side_colours(skeleton: Skeleton) -> list[Colour]:
-    """One for each keypoint."""
-    lefts, rights = zip(*skeleton.mirrored_pairs, strict=True) if skeleton.mirrored_pairs else ((), ())
-    return [_LEFT if name in lefts else _RIGHT if name in rights else _MIDDLE for name in skeleton.keypoints]
+def _side_colour(name: str) -> Colour:
+    if name.startswith("left_"):
+        return _LEFT
+    return _RIGHT if name.startswith("right_") else _MIDDLE
