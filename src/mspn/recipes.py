@@ -45,6 +45,22 @@ def coco_384x288(num_stages: int) -> Recipe:
     return coco(f"mspn-{num_stages}-384x288", ModelConfig(num_stages=num_stages, input_size=Size(384, 288)))
 
 
+def external_384x288() -> Recipe:
+    """With people of AI Challenger beside COCO's, as the rows with external data (Tables 5 and 8).
+
+    The paper does not say which data it took. Keypoints are matched by name; COCO's face, which AI Challenger does not
+    label, and AI Challenger's neck and head top, which COCO does not have, do not count where they are missing.
+    """
+    recipe = coco_384x288(4)
+    people = PeopleSetConfig(
+        annotations="ai_challenger/keypoint_train_annotations_20170909.json",
+        images="ai_challenger/keypoint_train_images_20170902",
+        format="ai-challenger",
+    )
+    data = recipe.data.model_copy(update={"train": (*recipe.data.train, people)})
+    return recipe.model_copy(update={"name": f"{recipe.name}-external", "data": data})
+
+
 def other_backbone(name: str, backbone: Backbone, num_stages: int = 1) -> Recipe:
     """The paper's network with other modules (Tables 2 and 4)."""
     return coco(name, ModelConfig(backbone=backbone, num_stages=num_stages))
@@ -146,6 +162,7 @@ def small_192x128() -> Recipe:
 _ALL = [
     *(coco_256x192(stages) for stages in (1, 2, 3, 4)),
     coco_384x288(4),
+    external_384x288(),
     small_192x128(),
     other_backbone("resnet101", "resnet101"),
     other_backbone("resnet152", "resnet152"),

@@ -85,6 +85,7 @@ def test_centre_and_scale_of_others_follow_from_their_box(tmp_path: Path, caplog
     np.testing.assert_array_equal(first.keypoints_image[:, :2], labels.people[0].keypoints_image[:, :2])
     assert "occluded keypoints are written as visible ones (1)" in caplog.text
     assert "areas of people are left out (2)" in caplog.text
+    assert "boxes become squares of their longer side (2)" in caplog.text
     assert "pictures without people are left out, the format lists people (1)" in caplog.text
 
 

@@ -5,11 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mspn.config import Recipe
 from mspn.data.coco import read_coco
+from mspn.data.dataset import read_training_sets
 from mspn.data.label_files import AnnotationError
 from mspn.data.labels import LabelledPerson, LabelledPicture, LabelledSet
+from mspn.data.people import merge
 from mspn.data.people_sets import read_people_set, select_people
-from mspn.data_config import PeopleSetConfig
+from mspn.data_config import DataConfig, PeopleSetConfig
 from mspn.skeleton import COCO_17, FACE
 from tests.coco_files import person, write_annotations
 
@@ -227,3 +230,27 @@ def test_sets_of_other_formats_are_read(tmp_path: Path):
     assert counted[0].sum() == 12
     assert not counted[0, :5].any()
     assert keypoints[0, LEFT_HIP].tolist() == [3, 6, 2]
+
+
+def test_sets_with_different_skeletons_train_together(tmp_path: Path):
+    write_annotations(tmp_path / "coco.json", [person(1, 7, {"nose": (1, 2, 2)})], IMAGES)
+    keypoints = [number for index in range(14) for number in (10 + index, 20 + index, 1)]
+    boxes = {"human1": [0, 0, 9, 9]}
+    image = {"image_id": "b", "human_annotations": boxes, "keypoint_annotations": {"human1": keypoints}}
+    (tmp_path / "aic.json").write_text(json.dumps([image]))
+    (tmp_path / "images").mkdir()
+    sets = (
+        PeopleSetConfig(annotations="coco.json", images="images"),
+        PeopleSetConfig(annotations="aic.json", images="images", keypoint_names={"head_top": "nose"}),
+    )
+    recipe = Recipe(name="mixed", data=DataConfig(root=str(tmp_path), train=sets))
+
+    people = merge(read_training_sets(recipe))
+
+    # AI Challenger has no eyes and ears; its last but one is the head's top, its third the right wrist.
+    assert people.counted[0].all()
+    assert np.flatnonzero(~people.counted[1]).tolist() == [1, 2, 3, 4]
+    assert people.keypoints_image[1, [NOSE, RIGHT_WRIST]].tolist() == [[22, 32, 2], [12, 22, 2]]
+    assert [str(people.pictures[index]) for index in people.picture_index] == [
+        str(tmp_path / "images" / name) for name in ("seven.jpg", "b.jpg")
+    ]

@@ -61,5 +61,6 @@ def to_skeleton(labels: LabelledSet, skeleton: Skeleton, path: Path) -> Labelled
 
 
 def _report(path: Path, whose: str, extras: Iterable[Mapping[str, Any]], written: Collection[str]) -> None:
-    lost = [key for extra in extras for key in extra if key not in written]
-    report_lost(path, len(lost), f"fields of {whose} are left out: {', '.join(sorted(set(lost)))}")
+    lost = [extra.keys() - set(written) for extra in extras]
+    names = ", ".join(sorted(set().union(*lost)))
+    report_lost(path, sum(map(bool, lost)), f"fields of {whose} are left out: {names}")

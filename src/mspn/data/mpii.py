@@ -21,7 +21,6 @@ REFERENCE_PX = 200
 _LOWER_BY = 15
 """The released code and HRNet move the centre, which lies on the chest, down by this times the scale."""
 _NO_CENTER = -1
-_FIELDS = ("center", "scale")
 
 
 class _Person(BaseModel):
@@ -76,6 +75,8 @@ def write_mpii(labels: LabelledSet, path: Path) -> None:
     labels = without_crowds(to_skeleton(labels, MPII_16, path), path)
     report_fields(labels, path, people=[key for person in labels.people for key in person.extra])
     report_occluded(labels, path)
+    boxes = [person.box for person in labels.people if person.box is not None and "center" not in person.extra]
+    report_lost(path, sum(box.width != box.height for box in boxes), "boxes become squares of their longer side")
     in_use = {person.picture_id for person in labels.people}
     names = {picture.id: picture.file_name for picture in labels.pictures}
     report_lost(path, len(names.keys() - in_use), "pictures without people are left out, the format lists people")
