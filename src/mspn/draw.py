@@ -1,22 +1,27 @@
-"""Drawing poses: limbs coloured by side, faded by score."""
+"""Drawing poses and labels: limbs coloured by side; poses fade by score, occluded labels are hollow."""
 
 from collections.abc import Sequence
 
 import cv2
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 
-from mspn.records import Pose
+from mspn.records import Box, Pose
+from mspn.skeleton import Skeleton
 
 Colour = tuple[int, int, int]
 
 _LEFT: Colour = (255, 120, 40)
 _RIGHT: Colour = (40, 170, 255)
 _MIDDLE: Colour = (120, 230, 80)
+_BOX: Colour = (255, 255, 255)
+_HOLE: Colour = (0, 0, 0)
 _FAINTEST = 0.1
 """Keypoints with a lower score are not drawn."""
 _PERSON_TO_LINE = 120
 """A limb is this many times thinner than its person is large."""
+_OCCLUDED_OPACITY = 0.4
+"""Of a limb with an occluded end."""
 
 
 def draw_poses(image: UInt8[np.ndarray, "H W 3"], poses: Sequence[Pose]) -> UInt8[np.ndarray, "H W 3"]:
@@ -30,8 +35,27 @@ def draw_poses(image: UInt8[np.ndarray, "H W 3"], poses: Sequence[Pose]) -> UInt
     return canvas
 
 
+def draw_labels(
+    image: UInt8[np.ndarray, "H W 3"],
+    skeleton: Skeleton,
+    people: Sequence[Float[np.ndarray, "K 3"]],
+    boxes: Sequence[Box | None],
+) -> UInt8[np.ndarray, "H W 3"]:
+    """Draw labelled people, one box or None each, on a copy of an RGB image.
+
+    Colours are those of `draw_poses`. Visible keypoints are discs, occluded ones rings with faint limbs; what is
+    unlabelled or at no finite position is not drawn. Boxes are thin and white.
+    """
+    canvas = image.copy()
+    for keypoints, box in zip(people, boxes, strict=True):
+        if box is not None and np.isfinite(box).all():
+            _draw_box(canvas, box)
+        _draw_person(canvas, skeleton, keypoints)
+    return canvas
+
+
 def _draw_pose(canvas: UInt8[np.ndarray, "H W 3"], pose: Pose) -> None:
-    thickness = max(1, round(max(pose.box.width, pose.box.height) / _PERSON_TO_LINE))
+    thickness = _thickness(max(pose.box.width, pose.box.height))
     names = pose.skeleton.keypoints
     points = pose.keypoints_image
     scores = pose.keypoint_scores
@@ -42,6 +66,35 @@ def _draw_pose(canvas: UInt8[np.ndarray, "H W 3"], pose: Pose) -> None:
     for name, point, score in zip(names, points, scores, strict=True):
         if score >= _FAINTEST:
             _draw_line(canvas, point, point, _side_colour(name), 2 * thickness + 1, float(score))
+
+
+def _draw_person(canvas: UInt8[np.ndarray, "H W 3"], skeleton: Skeleton, keypoints: Float[np.ndarray, "K 3"]) -> None:
+    points, visibility = keypoints[:, :2], keypoints[:, 2]
+    is_drawn = np.isfinite(keypoints).all(1) & (visibility > 0)
+    if not is_drawn.any():
+        return
+    thickness = _thickness(float(np.ptp(points[is_drawn], axis=0).max()))
+    names = skeleton.keypoints
+    for start, end in skeleton.limb_indices:
+        if is_drawn[start] and is_drawn[end]:
+            opacity = _OCCLUDED_OPACITY if 1 in visibility[[start, end]] else 1.0
+            _draw_line(canvas, points[start], points[end], _limb_colour(names[start], names[end]), thickness, opacity)
+    for index in np.flatnonzero(is_drawn).tolist():
+        colour = _side_colour(names[index])
+        _draw_line(canvas, points[index], points[index], colour, 2 * thickness + 3, 1.0)
+        if visibility[index] == 1:
+            _draw_line(canvas, points[index], points[index], _HOLE, thickness + 1, 1.0)
+
+
+def _draw_box(canvas: UInt8[np.ndarray, "H W 3"], box: Box) -> None:
+    left, top, right, bottom = box.left, box.top, box.left + box.width, box.top + box.height
+    corners = np.array([[left, top], [right, top], [right, bottom], [left, bottom]])
+    for start, end in zip(corners, np.roll(corners, -1, axis=0), strict=True):
+        _draw_line(canvas, start, end, _BOX, 1, 0.6)
+
+
+def _thickness(person_size_px: float) -> int:
+    return max(1, round(person_size_px / _PERSON_TO_LINE))
 
 
 def _draw_line(
