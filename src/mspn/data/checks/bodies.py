@@ -3,6 +3,7 @@
 They look at keypoints named as COCO's; whoever lacks those is not judged. What they find is unlikely, not impossible.
 """
 
+from collections import defaultdict
 from collections.abc import Iterator
 
 import numpy as np
@@ -11,17 +12,21 @@ from jaxtyping import Float
 from mspn.data.checks.findings import Finding
 from mspn.data.checks.table import LabelTable
 
-_WIDE_SHARE = 0.15
+_WIDE_SHARE = 0.25
 """Shoulders and hips say which way somebody faces if they are at least this wide, as a share of the torso's length."""
-_WIDE_HEAD_SHARE = 0.3
-"""The same of shoulders that contradict the face: heads turn further than hips."""
 _FACE_SINE = 0.5
 """Of the angle at the nose between the eyes; below it the face is seen from the side."""
+_FRONTAL_RATIO = 0.7
+"""Of the distances from the nose to the eyes, at least, in a face that looks to the camera."""
+_SHOULDERS_TO_EYES = 2.5
+"""Shoulders that contradict the eyes are at least this many times as wide: they are not just seen from the side."""
 _CROSSED_SHARE = 0.7
 """A pair of limbs is crossed if swapping its lower ends makes both together shorter than this share."""
 _CROSSABLE = (("shoulder", "elbow"), ("hip", "knee"), ("knee", "ankle"))
 """Forearms are left out: people fold their arms."""
-_LONG_FACTOR = 2.5
+_KNEE_GAP = 0.75
+"""Lower legs may cross where the knees are further apart than this share of their length: people sit cross-legged."""
+_LONG_FACTOR = 3.0
 """A limb is too long if it is this many times as long as the person's other limbs let expect."""
 _FEWEST_LIMBS = 4
 _FEWEST_PEOPLE = 10
@@ -64,11 +69,14 @@ def _check_torso(table: LabelTable) -> Iterator[Finding]:
 
 
 def _check_face(table: LabelTable) -> Iterator[Finding]:
-    shoulders = measure_facing(table, "shoulder")
-    nose = table.point("nose")
-    left, right = table.point("left_eye") - nose, table.point("right_eye") - nose
+    nose, left, right = (_visible_point(table, name) for name in ("nose", "left_eye", "right_eye"))
+    left_length, right_length = _length(left - nose), _length(right - nose)
     with np.errstate(divide="ignore", invalid="ignore"):
-        sine = (left[:, 1] * right[:, 0] - left[:, 0] * right[:, 1]) / (_length(left) * _length(right))
+        sine = _cross(right - nose, left - nose) / (left_length * right_length)
+        ratio = np.minimum(left_length, right_length) / np.maximum(left_length, right_length)
+        eyes = left - right
+        shoulders = (table.point("left_shoulder") - table.point("right_shoulder")) * eyes
+        shoulders_to_eyes = shoulders.sum(-1) / _length(eyes) ** 2
     yield from table.find(
         "mirrored_face",
         sine < -_FACE_SINE,
@@ -76,24 +84,27 @@ def _check_face(table: LabelTable) -> Iterator[Finding]:
     )
     yield from table.find(
         "turned_head",
-        (sine > _FACE_SINE) & (shoulders < -_WIDE_HEAD_SHARE),
+        (sine > _FACE_SINE) & (ratio > _FRONTAL_RATIO) & (shoulders_to_eyes < -_SHOULDERS_TO_EYES),
         lambda _: "the face looks to the camera, the shoulders face away from it",
     )
 
 
 def _check_crossed_limbs(table: LabelTable) -> Iterator[Finding]:
+    crossed: dict[int, list[str]] = defaultdict(list)
     for start, end in _CROSSABLE:
-        starts = [table.point(f"{side}_{start}") for side in ("left", "right")]
-        ends = [table.point(f"{side}_{end}") for side in ("left", "right")]
-        own = _length(starts[0] - ends[0]) + _length(starts[1] - ends[1])
-        swapped = _length(starts[0] - ends[1]) + _length(starts[1] - ends[0])
-        yield from table.find(
-            "crossed_limbs",
-            swapped < _CROSSED_SHARE * own,
-            lambda index, own=own, swapped=swapped, start=start, end=end: (
-                f"{start} to {end} is {own[index]:.1f} pixels on both sides together, {swapped[index]:.1f} if swapped"
-            ),
-        )
+        left_start, right_start = table.point(f"left_{start}"), table.point(f"right_{start}")
+        left_end, right_end = table.point(f"left_{end}"), table.point(f"right_{end}")
+        own = _length(left_start - left_end) + _length(right_start - right_end)
+        swapped = _length(left_start - right_end) + _length(right_start - left_end)
+        is_crossed = swapped < _CROSSED_SHARE * own
+        if start == "knee":
+            is_crossed &= _length(left_start - right_start) < _KNEE_GAP * own / 2
+        for index in np.flatnonzero(is_crossed).tolist():
+            crossed[index].append(
+                f"{start} to {end}: {own[index]:.1f} pixels on both sides together, {swapped[index]:.1f} if swapped"
+            )
+    is_any = np.isin(np.arange(len(table.points)), list(crossed))
+    yield from table.find("crossed_limbs", is_any, lambda index: "; ".join(crossed[index]))
 
 
 def _check_lengths(table: LabelTable) -> Iterator[Finding]:
@@ -120,13 +131,29 @@ def _check_lengths(table: LabelTable) -> Iterator[Finding]:
     yield from table.find("long_limb", (times > _LONG_FACTOR).any(1), describe)
 
 
+def _visible_point(table: LabelTable, name: str) -> Float[np.ndarray, "N 2"]:
+    """NaN where it is occluded: on faces, that is a guess."""
+    points = table.point(name)
+    if name in table.labels.skeleton.keypoints:
+        is_visible = table.visibility[:, table.labels.skeleton.keypoints.index(name)] == 2
+        points = np.where(is_visible[:, None], points, np.nan)
+    return points
+
+
 def _middle(table: LabelTable, part: str) -> Float[np.ndarray, "N 2"]:
     middle: np.ndarray = (table.point(f"left_{part}") + table.point(f"right_{part}")) / 2
     return middle
 
 
 def _length(vectors: Float[np.ndarray, "N 2"]) -> Float[np.ndarray, " N"]:
-    return np.linalg.norm(vectors, axis=-1)
+    length: np.ndarray = np.linalg.norm(vectors, axis=-1)
+    return length
+
+
+def _cross(first: Float[np.ndarray, "N 2"], second: Float[np.ndarray, "N 2"]) -> Float[np.ndarray, " N"]:
+    """Positive where the second lies clockwise of the first as seen, since y points down."""
+    cross: np.ndarray = first[:, 0] * second[:, 1] - first[:, 1] * second[:, 0]
+    return cross
 
 
 def _direction(facing: float) -> str:

@@ -34,8 +34,8 @@ def _check_numbers(table: LabelTable) -> Iterator[Finding]:
         x, y, _ = people[index].keypoints_image[column]
         return f"{names[column]} is labelled at ({x:g}, {y:g})"
 
-    yield from table.find("bad_visibility", is_wrong.any(1), describe_visibility)
-    yield from table.find("bad_number", is_lost.any(1), describe_position)
+    yield from table.find("bad_visibility", np.any(is_wrong, axis=1), describe_visibility)
+    yield from table.find("bad_number", np.any(is_lost, axis=1), describe_position)
 
 
 def _check_emptiness(table: LabelTable) -> Iterator[Finding]:
@@ -49,37 +49,37 @@ def _check_emptiness(table: LabelTable) -> Iterator[Finding]:
     yield from table.find(
         "wrong_count", differs, lambda index: f"num_keypoints is {declared[index]}, but {count[index]} are labelled"
     )
-    is_point = (count > 1) & (table.high == table.low).all(1)
-    at_origin = (table.points == 0).all(-1)
+    is_point = (count > 1) & np.all(table.high == table.low, axis=1)
+    at_origin = np.all(table.points == 0, axis=-1)
     yield from table.find(
         "at_origin",
-        at_origin.any(1),
+        np.any(at_origin, axis=1),
         lambda index: f"{table.name_keypoints(at_origin[index])} labelled at exactly (0, 0)",
     )
     yield from table.find(
         "one_point",
-        is_point & ~at_origin.any(1),
+        is_point & ~np.any(at_origin, axis=1),
         lambda index: "all {} keypoints at ({:g}, {:g})".format(count[index], *table.low[index]),
     )
 
 
 def _check_places(table: LabelTable) -> Iterator[Finding]:
     sizes = table.sizes[:, None]
-    is_outside = ((table.points < -_OUTSIDE_PX) | (table.points > sizes + _OUTSIDE_PX)).any(-1)
+    is_outside = np.any((table.points < -_OUTSIDE_PX) | (table.points > sizes + _OUTSIDE_PX), axis=-1)
 
     def describe_outside(index: int) -> str:
         where = table.points[index, int(np.flatnonzero(is_outside[index])[0])]
         names = table.name_keypoints(is_outside[index])
         return "{} at ({:.1f}, {:.1f}) in a picture of {:.0f}x{:.0f} pixels".format(names, *where, *table.sizes[index])
 
-    yield from table.find("outside_picture", is_outside.any(1), describe_outside)
+    yield from table.find("outside_picture", np.any(is_outside, axis=1), describe_outside)
 
     start = table.boxes[:, None, :2]
     distances = np.maximum(start - table.points, table.points - start - table.boxes[:, None, 2:]).max(-1)
     is_far = distances > _FAR_SHARE * table.extents[:, None]
     yield from table.find(
         "far_from_box",
-        is_far.any(1),
+        np.any(is_far, axis=1),
         lambda index: (
             f"{table.name_keypoints(is_far[index])} {np.fmax.reduce(distances[index]):.1f} pixels outside"
             f" the box of {table.boxes[index, 2]:.1f}x{table.boxes[index, 3]:.1f}"

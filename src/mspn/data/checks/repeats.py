@@ -57,4 +57,5 @@ def _overlaps(corners: Float[np.ndarray, "n 4"]) -> Float[np.ndarray, "n n"]:
     sides = np.minimum(corners[:, None, 2:], corners[:, 2:]) - np.maximum(corners[:, None, :2], corners[:, :2])
     common = np.clip(sides, 0, None).prod(-1)
     areas = (corners[:, 2:] - corners[:, :2]).prod(-1)
-    return common / np.maximum(areas[:, None] + areas - common, 1e-9)
+    overlaps: np.ndarray = common / np.maximum(areas[:, None] + areas - common, 1e-9)
+    return overlaps

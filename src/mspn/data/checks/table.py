@@ -38,7 +38,8 @@ class LabelTable:
     @property
     def is_labelled(self) -> Bool[np.ndarray, "N K"]:
         """Where there is a keypoint at a finite position."""
-        return np.isfinite(self.points[..., 0])
+        is_labelled: np.ndarray = np.isfinite(self.points[..., 0])
+        return is_labelled
 
     def point(self, name: str) -> Float[np.ndarray, "N 2"]:
         """Everybody's keypoint of this name; all NaN where the skeleton has none."""
@@ -71,11 +72,11 @@ def make_table(labels: LabelledSet, true_sizes: Mapping[int, Size]) -> LabelTabl
     people = labels.people
     keypoints = np.array([person.keypoints_image for person in people], np.float64)
     keypoints = keypoints.reshape(len(people), len(labels.skeleton.keypoints), 3)
-    is_usable = np.isfinite(keypoints).all(-1) & (keypoints[..., 2] > 0)
+    is_usable = np.all(np.isfinite(keypoints), axis=-1) & (keypoints[..., 2] > 0)
     points = np.where(is_usable[..., None], keypoints[..., :2], np.nan)
     no_box = (np.nan,) * 4
     boxes = np.array([no_box if person.box is None else person.box for person in people], np.float64).reshape(-1, 4)
-    is_box = np.isfinite(boxes).all(1) & (boxes[:, 2:] > 0).all(1)
+    is_box = np.all(np.isfinite(boxes), axis=1) & np.all(boxes[:, 2:] > 0, axis=1)
     boxes = np.where(is_box[:, None], boxes, np.nan)
     low, high = np.fmin.reduce(points, axis=1), np.fmax.reduce(points, axis=1)
     sizes = {picture.id: picture.size for picture in labels.pictures} | dict(true_sizes)
