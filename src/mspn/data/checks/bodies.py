@@ -51,8 +51,7 @@ def measure_facing(table: LabelTable, part: str) -> Float[np.ndarray, " N"]:
     across = table.point(f"left_{part}") - table.point(f"right_{part}")
     # A quarter turn clockwise as seen, so that the upright torso's `right` points to the right of the picture.
     right = np.stack([-up[:, 1], up[:, 0]], axis=-1)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        facing: np.ndarray = (across * right).sum(-1) / length**2
+    facing: np.ndarray = (across * right).sum(-1) / length**2
     return facing
 
 
@@ -71,12 +70,11 @@ def _check_torso(table: LabelTable) -> Iterator[Finding]:
 def _check_face(table: LabelTable) -> Iterator[Finding]:
     nose, left, right = (_visible_point(table, name) for name in ("nose", "left_eye", "right_eye"))
     left_length, right_length = _length(left - nose), _length(right - nose)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        sine = _cross(right - nose, left - nose) / (left_length * right_length)
-        ratio = np.minimum(left_length, right_length) / np.maximum(left_length, right_length)
-        eyes = left - right
-        shoulders = (table.point("left_shoulder") - table.point("right_shoulder")) * eyes
-        shoulders_to_eyes = shoulders.sum(-1) / _length(eyes) ** 2
+    sine = _cross(right - nose, left - nose) / (left_length * right_length)
+    ratio = np.minimum(left_length, right_length) / np.maximum(left_length, right_length)
+    eyes = left - right
+    shoulders = (table.point("left_shoulder") - table.point("right_shoulder")) * eyes
+    shoulders_to_eyes = shoulders.sum(-1) / _length(eyes) ** 2
     yield from table.find(
         "mirrored_face",
         sine < -_FACE_SINE,
@@ -119,7 +117,7 @@ def _check_lengths(table: LabelTable) -> Iterator[Finding]:
     is_judged = np.isfinite(relative).sum(1) >= _FEWEST_LIMBS
     expected = np.full(len(relative), np.nan)
     expected[is_judged] = np.nanmedian(relative[is_judged], axis=1)
-    times = relative / expected[:, None]
+    times = relative / np.where(expected > 0, expected, np.nan)[:, None]
 
     def describe(index: int) -> str:
         worst = int(np.nanargmax(times[index]))
