@@ -56,7 +56,8 @@ def test_visible_labels_are_discs_and_occluded_ones_rings_with_a_faint_limb():
 
     assert visible[40, 30].tolist() == [255, 120, 40]
     assert occluded[40, 30].tolist() == [0, 0, 0]
-    assert occluded[40, 32].tolist() == occluded[10, 30].tolist() == [255, 120, 40]
+    assert occluded[10, 30].tolist() == [255, 120, 40]
+    assert occluded[40, 32, 0] > 100
     np.testing.assert_allclose(occluded[25, 30], 0.4 * visible[25, 30], atol=1)
     assert visible[25, 30, 0] > 200
     assert black.max() == 0

@@ -126,7 +126,7 @@ def _check_lengths(table: LabelTable) -> Iterator[Finding]:
             f"{names[start]} to {names[end]} is {times[index, worst]:.1f} times as long as the other limbs let expect"
         )
 
-    yield from table.find("long_limb", (times > _LONG_FACTOR).any(1), describe)
+    yield from table.find("long_limb", np.any(times > _LONG_FACTOR, axis=1), describe)
 
 
 def _visible_point(table: LabelTable, name: str) -> Float[np.ndarray, "N 2"]:
