@@ -56,16 +56,16 @@ def draw_labels(
 
 def _draw_pose(canvas: UInt8[np.ndarray, "H W 3"], pose: Pose) -> None:
     thickness = _thickness(max(pose.box.width, pose.box.height))
-    names = pose.skeleton.keypoints
+    sides = _side_colours(pose.skeleton)
     points = pose.keypoints_image
     scores = pose.keypoint_scores
     for start, end in pose.skeleton.limb_indices:
         opacity = float(min(scores[start], scores[end]))
         if opacity >= _FAINTEST:
-            _draw_line(canvas, points[start], points[end], _limb_colour(names[start], names[end]), thickness, opacity)
-    for name, point, score in zip(names, points, scores, strict=True):
+            _draw_line(canvas, points[start], points[end], _limb_colour(sides[start], sides[end]), thickness, opacity)
+    for colour, point, score in zip(sides, points, scores, strict=True):
         if score >= _FAINTEST:
-            _draw_line(canvas, point, point, _side_colour(name), 2 * thickness + 1, float(score))
+            _draw_line(canvas, point, point, colour, 2 * thickness + 1, float(score))
 
 
 def _draw_person(canvas: UInt8[np.ndarray, "H W 3"], skeleton: Skeleton, keypoints: Float[np.ndarray, "K 3"]) -> None:
@@ -74,14 +74,13 @@ def _draw_person(canvas: UInt8[np.ndarray, "H W 3"], skeleton: Skeleton, keypoin
     if not is_drawn.any():
         return
     thickness = _thickness(float(np.ptp(points[is_drawn], axis=0).max()))
-    names = skeleton.keypoints
+    sides = _side_colours(skeleton)
     for start, end in skeleton.limb_indices:
         if is_drawn[start] and is_drawn[end]:
             opacity = _OCCLUDED_OPACITY if 1 in visibility[[start, end]] else 1.0
-            _draw_line(canvas, points[start], points[end], _limb_colour(names[start], names[end]), thickness, opacity)
+            _draw_line(canvas, points[start], points[end], _limb_colour(sides[start], sides[end]), thickness, opacity)
     for index in np.flatnonzero(is_drawn).tolist():
-        colour = _side_colour(names[index])
-        _draw_line(canvas, points[index], points[index], colour, 2 * thickness + 3, 1.0)
+        _draw_line(canvas, points[index], points[index], sides[index], 2 * thickness + 3, 1.0)
         if visibility[index] == 1:
             _draw_line(canvas, points[index], points[index], _HOLE, thickness + 1, 1.0)
 
@@ -120,12 +119,12 @@ def _draw_line(
     cv2.addWeighted(drawn, opacity, part, 1 - opacity, 0, dst=part)
 
 
-def _limb_colour(start: str, end: str) -> Colour:
-    sides = {_side_colour(start), _side_colour(end)} - {_MIDDLE}
+def _limb_colour(start: Colour, end: Colour) -> Colour:
+    sides = {start, end} - {_MIDDLE}
     return sides.pop() if len(sides) == 1 else _MIDDLE
 
 
-def _side_colour(name: str) -> Colour:
-    if name.startswith("left_"):
-        return _LEFT
-    return _RIGHT if name.startswith("right_") else _MIDDLE
+def _side_colours(skeleton: Skeleton) -> list[Colour]:
+    """One for each keypoint."""
+    lefts, rights = zip(*skeleton.mirrored_pairs, strict=True) if skeleton.mirrored_pairs else ((), ())
+    return [_LEFT if name in lefts else _RIGHT if name in rights else _MIDDLE for name in skeleton.keypoints]

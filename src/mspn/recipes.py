@@ -20,7 +20,8 @@ from mspn.model_config import (
 )
 from mspn.records import Size
 from mspn.settings import first_problem
-from mspn.skeleton import FACE
+from mspn.skeleton import FACE, SKELETONS, Skeleton
+from mspn.skeleton_file import SkeletonError, named_skeleton
 from mspn.train_config import TrainConfig
 
 _COCO_TRAIN = DataConfig(
@@ -181,6 +182,8 @@ class SettingsError(ValueError):
 def override(recipe: Recipe, assignments: Sequence[str]) -> Recipe:
     """Change settings of a recipe by "path.to.setting=value", the value in YAML.
 
+    "skeleton=hand.yaml" takes over the whole skeleton of that file, and the network's number of keypoints with it.
+
     Raises:
         SettingsError: for an unknown setting, naming close ones, or a value that it cannot have.
     """
@@ -196,11 +199,23 @@ def override(recipe: Recipe, assignments: Sequence[str]) -> Recipe:
             raise SettingsError(f"--set {assignment}: the value is not YAML ({error})".replace("\n", " ")) from error
         if path == "augmentation" and value in AUGMENTATIONS:  # so that what follows can change parts of it
             value = AUGMENTATIONS[value].model_dump()
+        if path == "skeleton" and isinstance(value, str):
+            skeleton = _find_skeleton(value, assignment)
+            # A file is kept whole: the recipe must not depend on where it lies.
+            value = value if value in SKELETONS else skeleton.model_dump(mode="json")
+            values["model"]["num_keypoints"] = len(skeleton.keypoints)
         try:
             _find_group(values, parents, assignment)[_position(key)] = value
         except (IndexError, TypeError) as error:
             raise SettingsError(f"--set {assignment}: {'.'.join(parents)} is a list and has no item {key!r}") from error
     return parse_recipe(values, where="--set " + " ".join(assignments) if assignments else "recipe")
+
+
+def _find_skeleton(name_or_file: str, assignment: str) -> Skeleton:
+    try:
+        return named_skeleton(name_or_file)
+    except SkeletonError as error:
+        raise SettingsError(f"--set {assignment}: {error}") from error
 
 
 def parse_recipe(values: Any, where: str) -> Recipe:

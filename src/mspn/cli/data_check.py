@@ -6,11 +6,10 @@ from typing import Annotated
 
 import typer
 
-from mspn.cli.data_options import FormatOption, LabelsArgument, WorkersOption, scan_with_bar
+from mspn.cli.data_options import FormatOption, LabelsArgument, SkeletonOption, WorkersOption, read_set, scan_with_bar
 from mspn.cli.errors import SOME_FAILED, fail, one_line_errors
 from mspn.data.check import check_labels
 from mspn.data.checks.findings import KINDS, Finding, Severity, order_findings
-from mspn.data.formats import read_labels
 from mspn.data.labels import LabelledSet
 from mspn.files import write_text
 
@@ -24,12 +23,13 @@ def check_command(
     json_file: Annotated[Path | None, typer.Option("--json", help="File for all findings.")] = None,
     workers: WorkersOption = 4,
     from_format: FormatOption = None,
+    skeleton: SkeletonOption = None,
 ) -> None:
     """Look for mistakes in labels and pictures; exit code 1 if there are errors, 0 if there are warnings or nothing."""
     if (images is None) != no_pictures:
         fail("give the folder of the pictures, --images DIR, or else --no-pictures")
     with one_line_errors():
-        labelled = read_labels(labels, from_format)
+        labelled = read_set(labels, from_format, skeleton)
         files = [] if images is None else scan_with_bar(labelled, images, workers)
         findings = check_labels(labelled, files)
         if json_file is not None:

@@ -8,11 +8,25 @@ from rich.console import Console
 from rich.progress import track
 
 from mspn.data.checks.pictures import PictureFile, scan_pictures
+from mspn.data.formats import read_labels
 from mspn.data.labels import LabelledSet
+from mspn.skeleton_file import named_skeleton
 
 LabelsArgument = Annotated[Path, typer.Argument(help="Label file, or folder where the format is one.")]
 FormatOption = Annotated[str | None, typer.Option("--from", help="Format of the labels; by default told from them.")]
+SkeletonOption = Annotated[
+    str | None, typer.Option(help="Name or YAML file of the skeleton, where the labels do not name their keypoints.")
+]
 WorkersOption = Annotated[int, typer.Option(min=1, max=64, help="Threads that read pictures.")]
+
+
+def read_set(path: Path, from_format: str | None, skeleton: str | None) -> LabelledSet:
+    """Read labels as the options say.
+
+    Raises:
+        ValueError: in one line, if the labels or the skeleton are of no use.
+    """
+    return read_labels(path, from_format, None if skeleton is None else named_skeleton(skeleton))
 
 
 def scan_with_bar(labels: LabelledSet, images: Path, num_workers: int) -> list[PictureFile]:

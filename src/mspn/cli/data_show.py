@@ -7,12 +7,11 @@ import typer
 from rich.console import Console
 from rich.progress import track
 
-from mspn.cli.data_options import FormatOption, LabelsArgument, WorkersOption, scan_with_bar
+from mspn.cli.data_options import FormatOption, LabelsArgument, SkeletonOption, WorkersOption, read_set, scan_with_bar
 from mspn.cli.errors import SOME_FAILED, one_line_errors
 from mspn.data.check import check_labels
 from mspn.data.checks.findings import KINDS
 from mspn.data.checks.pictures import PICTURE_KINDS
-from mspn.data.formats import read_labels
 from mspn.data.labels import LabelledSet
 from mspn.data.show import PICTURES, SHEETS, Shown, draw_set, show_everyone, show_findings
 from mspn.files import prepare_folder
@@ -29,6 +28,7 @@ def show_command(
     ] = None,
     workers: WorkersOption = 4,
     from_format: FormatOption = None,
+    skeleton: SkeletonOption = None,
 ) -> None:
     """Draw labels on their pictures, and sheets of a hundred people each.
 
@@ -37,7 +37,7 @@ def show_command(
     with one_line_errors():
         if only is not None and only not in KINDS:
             raise ValueError(f"--only {only}: there is no such kind of finding; there are {', '.join(KINDS)}")
-        labelled = read_labels(labels, from_format)
+        labelled = read_set(labels, from_format, skeleton)
         shown = show_everyone(labelled) if only is None else _find(labelled, images, only, workers)
         if person:
             shown = [one for one in shown if one.person.id in person]

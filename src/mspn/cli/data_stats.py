@@ -11,9 +11,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
-from mspn.cli.data_options import FormatOption, LabelsArgument, WorkersOption, scan_with_bar
+from mspn.cli.data_options import FormatOption, LabelsArgument, SkeletonOption, WorkersOption, read_set, scan_with_bar
 from mspn.cli.errors import one_line_errors
-from mspn.data.formats import read_labels
 from mspn.data.statistics import PERCENTILES, LabelStatistics, count_labels
 from mspn.files import write_text
 
@@ -26,10 +25,11 @@ def stats_command(
     json_file: Annotated[Path | None, typer.Option("--json", help="File for the numbers.")] = None,
     workers: WorkersOption = 4,
     from_format: FormatOption = None,
+    skeleton: SkeletonOption = None,
 ) -> None:
     """Count pictures, people and keypoints."""
     with one_line_errors():
-        labelled = read_labels(labels, from_format)
+        labelled = read_set(labels, from_format, skeleton)
         files = [] if images is None else scan_with_bar(labelled, images, workers)
         sizes = {file.picture.id: file.size for file in files if file.size is not None}
         statistics = count_labels(labelled, sizes)

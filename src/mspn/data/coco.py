@@ -1,7 +1,7 @@
 """COCO keypoint JSON: reading it, and writing it back without loss."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,12 +10,12 @@ import numpy as np
 from jaxtyping import Bool, Float
 from pydantic import BaseModel, ValidationError
 
-from mspn.data.label_files import AnnotationError, plain_number, read_json
+from mspn.data.label_files import AnnotationError, plain_number, read_json, skeleton_of
 from mspn.data.labels import LabelledPerson, LabelledPicture, LabelledSet, box_around
 from mspn.files import write_text
 from mspn.records import Box, Size
 from mspn.settings import first_problem
-from mspn.skeleton import COCO_17, DEFAULT_SIGMA, SKELETONS, Skeleton, convert_keypoints
+from mspn.skeleton import COCO_17, Skeleton, convert_keypoints
 
 
 class CocoImage(BaseModel):
@@ -87,7 +87,7 @@ def read_coco_people(path: Path, skeleton: Skeleton) -> CocoPeople:
         AnnotationError: naming the first entry that is missing or wrong, or if nobody has keypoints.
     """
     content = _read_content(path, skeleton)
-    source = Skeleton("category", content.names, (0.0,) * len(content.names), (), ())
+    source = skeleton_of(path, content.names)
     return CocoPeople(
         images=content.images,
         category_id=content.category.id,
@@ -113,9 +113,8 @@ def read_coco(path: Path, skeleton: Skeleton | None = None) -> LabelledSet:
     category = next(row for row in content.raw["categories"] if row["id"] == content.category.id)
     chosen = set(content.people)
     others = [row for position, row in enumerate(rows) if position not in chosen]
-    known = [COCO_17 if skeleton is None else skeleton, *SKELETONS.values()]
     return LabelledSet(
-        skeleton=next((one for one in known if one.keypoints == content.names), None) or _own_skeleton(category),
+        skeleton=skeleton_of(path, content.names, known=skeleton, limbs=_limbs(category, content.names)),
         pictures=[
             LabelledPicture(image.id, image.file_name, _size(image), _others(row, CocoImage.model_fields))
             for image, row in zip(content.images, content.raw["images"], strict=True)
@@ -194,15 +193,11 @@ def _category(skeleton: Skeleton) -> dict[str, Any]:
     }
 
 
-def _own_skeleton(category: Mapping[str, Any]) -> Skeleton:
-    """The keypoints of a category that no skeleton of ours has; its limbs are pairs of numbers from 1 on."""
-    names = tuple(category["keypoints"])
-    limbs = tuple(
-        (names[start - 1], names[end - 1])
-        for start, end in category.get("skeleton") or ()
-        if 1 <= start <= len(names) and 1 <= end <= len(names)
-    )
-    return Skeleton(str(category.get("name", "category")), names, (DEFAULT_SIGMA,) * len(names), (), limbs)
+def _limbs(category: Mapping[str, Any], names: Sequence[str]) -> list[tuple[str, str]]:
+    """The pairs of numbers, from 1 on, that a category lists as its skeleton."""
+    numbers = range(1, len(names) + 1)
+    pairs = category.get("skeleton") or ()
+    return [(names[start - 1], names[end - 1]) for start, end in pairs if start in numbers and end in numbers]
 
 
 def _size(image: CocoImage) -> Size | None:

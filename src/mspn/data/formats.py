@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mspn.data.coco import read_coco, write_coco
-from mspn.data.label_files import AnnotationError
+from mspn.data.label_files import AnnotationError, paused_collection
 from mspn.data.labels import LabelledSet
 from mspn.skeleton import Skeleton
 
@@ -25,6 +25,7 @@ FORMATS = {
 }
 
 
+@paused_collection()
 def read_labels(
     path: Path,
     format: str | None = None,  # noqa: A002 (the word that people look for)

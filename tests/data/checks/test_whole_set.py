@@ -7,6 +7,7 @@ from mspn.data.check import check_labels
 from mspn.data.checks.findings import Finding
 from mspn.data.labels import LabelledPerson, LabelledSet
 from mspn.records import Box, Size
+from mspn.skeleton import Skeleton
 from tests.labelled_sets import sound_set
 
 
@@ -88,7 +89,6 @@ def test_a_set_of_nobody_is_sound():
 
 def test_a_keypoint_scheme_of_one_s_own_is_checked_too():
     labels = sound_set()
-    skeleton = replace(labels.skeleton, keypoints=tuple(f"leaf_{k}" for k in range(17)), upper=(), limbs=())
+    leaf = Skeleton(name="leaf", keypoints=tuple(f"vein_{number}" for number in range(17)))
 
-    assert check_labels(replace(labels, skeleton=skeleton)) == []
-    assert np.isfinite(labels.people[0].keypoints_image).all()
+    assert check_labels(replace(labels, skeleton=leaf)) == []
