@@ -42,14 +42,14 @@ def check_repeats(table: LabelTable) -> Iterator[Finding]:
 
 
 def _likeness(table: LabelTable, first: int, second: int, overlap: float) -> str | None:
-    common = table.is_labelled[first] & table.is_labelled[second]
-    if common.sum() < _FEWEST_COMMON:
+    distances = np.linalg.norm(table.points[first] - table.points[second], axis=-1)
+    distances = distances[np.isfinite(distances)]
+    if len(distances) < _FEWEST_COMMON:
         return f"the same box ({overlap:.0%} in common)" if overlap > _SAME_OVERLAP else None
-    distances = np.linalg.norm(table.points[first, common] - table.points[second, common], axis=-1)
     middle = float(np.median(distances))
     if middle > _SAME_DISTANCE * table.extents[second]:
         return None
-    return f"the same keypoints ({common.sum()} in common, {middle:.1f} pixels apart)"
+    return f"the same keypoints ({len(distances)} in common, {middle:.1f} pixels apart)"
 
 
 def _overlaps(corners: Float[np.ndarray, "n 4"]) -> Float[np.ndarray, "n n"]:
