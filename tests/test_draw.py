@@ -2,7 +2,7 @@ import numpy as np
 
 from mspn.draw import draw_labels, draw_poses
 from mspn.records import Box, Pose
-from mspn.skeleton import COCO_17
+from mspn.skeleton import COCO_17, Skeleton
 
 
 def _pose(score: float, x: float = 30.0) -> Pose:
@@ -23,6 +23,15 @@ def test_a_limb_is_drawn_between_its_keypoints_in_the_colour_of_its_side():
     assert drawn[30, 30].tolist() == [255, 120, 40]
     assert drawn[30, 45].tolist() == [0, 0, 0]
     assert black.max() == 0
+
+
+def test_sides_are_those_of_the_skeleton_s_pairs_whatever_they_are_called():
+    hand = Skeleton(name="hand", keypoints=("links", "rechts", "left_thumb"), pairs=(("links", "rechts"),))
+    keypoints = np.array([[10, 30, 2], [30, 30, 2], [50, 30, 2]], float)
+
+    drawn = draw_labels(np.zeros((60, 60, 3), np.uint8), hand, [keypoints], [None])
+
+    assert [drawn[30, x].tolist() for x in (10, 30, 50)] == [[255, 120, 40], [40, 170, 255], [120, 230, 80]]
 
 
 def test_a_lower_score_is_drawn_fainter_and_a_very_low_one_not_at_all():

@@ -8,13 +8,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
-from mspn.data.label_files import AnnotationError, plain_number, read_json, skeleton_of
+from mspn.data.label_files import AnnotationError, check_form, plain_number, read_json, skeleton_of
 from mspn.data.labels import LabelledPerson, LabelledPicture, LabelledSet, box_around
 from mspn.files import write_text
 from mspn.records import Box, Size
-from mspn.settings import first_problem
 from mspn.skeleton import COCO_17, Skeleton, convert_keypoints
 
 
@@ -127,7 +126,7 @@ def read_coco(path: Path, skeleton: Skeleton | None = None) -> LabelledSet:
                 box=Box(*row.bbox),
                 area=row.area,
                 is_crowd=bool(row.iscrowd),
-                extra=_others(rows[position], _PERSON_FIELDS),
+                extra=_others(rows[position], _PERSON_FIELDS) | _own_count(row, keypoints),
             )
             for row, keypoints, position in zip(
                 content.annotations, content.keypoints_image, content.people, strict=True
@@ -163,7 +162,7 @@ def write_coco(labels: LabelledSet, path: Path) -> None:
     write_text(path, json.dumps(content) + "\n")
 
 
-_PERSON_FIELDS = ("id", "image_id", "bbox", "keypoints", "area", "iscrowd")
+_PERSON_FIELDS = ("id", "image_id", "category_id", "bbox", "keypoints", "num_keypoints", "area", "iscrowd")
 _AREA_OF_BOX = 0.53
 
 
@@ -178,7 +177,7 @@ def _annotation(person: LabelledPerson, category_id: int) -> dict[str, Any]:
         "area": plain_number(area),
         "iscrowd": int(person.is_crowd),
         "keypoints": [plain_number(value) for value in person.keypoints_image.ravel().tolist()],
-        "num_keypoints": int((person.keypoints_image[:, 2] > 0).sum()),
+        "num_keypoints": _num_labelled(person.keypoints_image),
         **person.extra,
     }
 
@@ -208,6 +207,16 @@ def _size_fields(picture: LabelledPicture) -> dict[str, int]:
     return {} if picture.size is None else {"width": picture.size.width, "height": picture.size.height}
 
 
+def _own_count(row: CocoAnnotation, keypoints: Float[np.ndarray, "K 3"]) -> dict[str, int]:
+    """The file's number of labelled keypoints where it is not what counting gives."""
+    count = row.num_keypoints
+    return {} if count is None or count == _num_labelled(keypoints) else {"num_keypoints": count}
+
+
+def _num_labelled(keypoints: Float[np.ndarray, "K 3"]) -> int:
+    return int((keypoints[:, 2] > 0).sum())
+
+
 def _others(row: Mapping[str, Any], known: Iterable[str]) -> dict[str, Any]:
     """The fields that we have no name for."""
     return {key: value for key, value in row.items() if key not in known}
@@ -216,10 +225,7 @@ def _others(row: Mapping[str, Any], known: Iterable[str]) -> dict[str, Any]:
 def _read_content(path: Path, unnamed: Skeleton) -> _Content:
     """Parse and check a file; `unnamed` is the skeleton of a category without names."""
     raw = read_json(path)
-    try:
-        file = _CocoFile.model_validate(raw)
-    except ValidationError as error:
-        raise AnnotationError(f"{path}: {first_problem(error, 'the file')}; it must be a COCO keypoint file") from error
+    file = check_form(path, raw, _CocoFile, "a COCO keypoint file")
     if not file.categories:
         raise AnnotationError(f"{path} has no category; it must be a COCO keypoint file")
     category = next((category for category in file.categories if category.keypoints), file.categories[0])

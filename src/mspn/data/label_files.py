@@ -1,16 +1,18 @@
-"""What readers of all formats share: the error that they end in, JSON, plain numbers."""
+"""What readers and writers of all formats share: their error, JSON, names, numbers."""
 
 import gc
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
+from pathlib import Path, PurePosixPath
+from typing import Any, TypeVar
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from mspn.settings import first_problem
 from mspn.skeleton import COCO_17, DEFAULT_SIGMA, SKELETONS, Skeleton
+
+_Form = TypeVar("_Form")
 
 
 class AnnotationError(ValueError):
@@ -44,6 +46,36 @@ def read_json(path: Path) -> Any:
         raise AnnotationError(f"{path} is not JSON ({error}); is the file whole?") from error
 
 
+def check_form(path: Path, content: Any, form: type[_Form], kind: str) -> _Form:
+    """Check plain values against a pydantic type.
+
+    Args:
+        path: where they stood, for errors.
+        content: plain values.
+        form: what they must be.
+        kind: the same in words: "it must be ...".
+
+    Raises:
+        AnnotationError: naming the first entry that is missing or wrong.
+    """
+    try:
+        return TypeAdapter(form).validate_python(content)
+    except ValidationError as error:
+        raise AnnotationError(f"{path}: {first_problem(error, 'the file')}; it must be {kind}") from error
+
+
+def path_inside(folder: Path, name: str) -> Path:
+    """The path of a file that labels name, which must lie in the folder.
+
+    Raises:
+        AnnotationError: if the name leads elsewhere.
+    """
+    parts = PurePosixPath(name).parts
+    if not parts or "\\" in name or ":" in name or any(part in ("..", "/") for part in parts):
+        raise AnnotationError(f"file name {name!r} leads out of {folder}; nothing is written there")
+    return folder.joinpath(*parts)
+
+
 def plain_number(value: float) -> int | float:
     """A number as people write it: whole ones without a decimal point."""
     return int(value) if float(value).is_integer() else float(value)
@@ -70,8 +102,7 @@ def skeleton_of(
         AnnotationError: if a name stands there twice.
     """
     names = tuple(keypoints)
-    candidates: list[Skeleton] = [*([known] if known else []), *SKELETONS.values()]
-    for skeleton in candidates:
+    for skeleton in _candidates(known):
         if skeleton.keypoints == names:
             return skeleton
     sigmas = dict(zip(COCO_17.keypoints, COCO_17.sigmas, strict=True))
@@ -85,3 +116,24 @@ def skeleton_of(
         )
     except ValidationError as error:
         raise AnnotationError(f"{path}: {first_problem(error)}; mend the names of its keypoints") from error
+
+
+def skeleton_of_labels(path: Path, names: Sequence[str], known: Skeleton | None) -> Skeleton:
+    """The skeleton of keypoints that a file tells apart by their labels, so that the order is ours to choose.
+
+    Args:
+        path: of the file, for errors.
+        names: the labels.
+        known: as in `skeleton_of`.
+
+    Raises:
+        AnnotationError: if there are none.
+    """
+    if not names:
+        raise AnnotationError(f"{path} has no labelled keypoint, nor a list of their labels; label some first")
+    same = next((one for one in _candidates(known) if set(one.keypoints) == set(names)), None)
+    return same or skeleton_of(path, list(dict.fromkeys(names)))
+
+
+def _candidates(known: Skeleton | None) -> list[Skeleton]:
+    return [*([known] if known else []), *SKELETONS.values()]
