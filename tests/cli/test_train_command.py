@@ -65,7 +65,7 @@ def test_training_that_is_stopped_says_how_to_go_on_and_goes_on(tmp_path: Path, 
 
     assert stopped.exit_code == 128 + signal.SIGTERM
     assert (
-        f"stopped by SIGTERM after iteration 2, a checkpoint is written; go on with: mspn train mspn-small"
+        f"stopped by SIGTERM after iteration 2; the checkpoint is written. Go on with: mspn train mspn-small"
         f" --out {tmp_path / 'run'} --resume" in stopped.stderr
     )
     assert resumed.exit_code == 0, resumed.output
