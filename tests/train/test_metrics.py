@@ -8,10 +8,11 @@ def epoch(number: int) -> EpochMetrics:
         epoch=number,
         iteration=100 * number,
         loss=900.5,
-        finest_loss=80.25,
+        losses=[[600.0, 200.25], [80.25, 20.0]],
         learning_rate=1e-3,
         people_per_second=12.5,
         waiting_share=0.125,
+        memory_mib=512.0,
         seconds=60.0 * number,
     )
 
@@ -23,11 +24,11 @@ def test_a_line_is_appended_for_people_and_for_programs(tmp_path: Path):
     log.append(epoch(2))
 
     assert read_metrics(tmp_path) == [epoch(1), epoch(2)]
-    header = "epoch,iteration,loss,finest_loss,learning_rate,people_per_second,waiting_share,seconds"
+    header = "epoch,iteration,loss,losses,learning_rate,people_per_second,waiting_share,memory_mib,seconds,validation"
     assert (tmp_path / "metrics.csv").read_text().splitlines() == [
         header,
-        "1,100,900.5,80.25,0.001,12.5,0.125,60.0",
-        "2,200,900.5,80.25,0.001,12.5,0.125,120.0",
+        '1,100,900.5,"[[600.0, 200.25], [80.25, 20.0]]",0.001,12.5,0.125,512.0,60.0,',
+        '2,200,900.5,"[[600.0, 200.25], [80.25, 20.0]]",0.001,12.5,0.125,512.0,120.0,',
     ]
 
 

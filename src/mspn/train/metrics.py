@@ -2,10 +2,13 @@
 
 import csv
 import json
+import resource
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
+
+import torch
 
 from mspn.files import replacing
 from mspn.loss import StageLosses
@@ -17,14 +20,18 @@ class EpochMetrics(NamedTuple):
     epoch: int
     iteration: int
     loss: float
-    finest_loss: float
-    """The last stage's part at the finest level."""
+    losses: list[list[float]]
+    """Its weighted parts: stages, each a list of levels from fine to coarse."""
     learning_rate: float
     people_per_second: float
     waiting_share: float
     """Share of the time spent waiting for data, 0 to 1."""
+    memory_mib: float
+    """Most that the process has had so far: of the GPU where it trains on one, else of the machine."""
     seconds: float
     """Since training began, over all sessions."""
+    validation: dict[str, float] | None = None
+    """COCO's ten numbers by name; None after epochs that are not validated."""
 
 
 class MetricsLog:
@@ -70,7 +77,8 @@ class EpochMeter:
 
     def _restart(self) -> None:
         self._began = self._ended_last_step = time.monotonic()
-        self._waited = self._loss = self._finest_loss = 0.0
+        self._waited = self._loss = 0.0
+        self._losses = torch.zeros(())
         self._steps = 0
 
     def data_arrived(self) -> None:
@@ -79,7 +87,7 @@ class EpochMeter:
     def step_done(self, total: float, losses: StageLosses) -> None:
         """Count an iteration; `total` is the loss's total, already brought over from the device."""
         self._loss += total
-        self._finest_loss += losses.by_stage_and_level[-1, 0].item()
+        self._losses = self._losses + losses.by_stage_and_level.cpu()
         self._steps += 1
         self._ended_last_step = time.monotonic()
 
@@ -89,11 +97,18 @@ class EpochMeter:
             epoch=epoch,
             iteration=iteration,
             loss=self._loss / self._steps,
-            finest_loss=self._finest_loss / self._steps,
+            losses=(self._losses / self._steps).tolist(),
             learning_rate=rate,
             people_per_second=self._steps * self._batch_size / elapsed,
             waiting_share=self._waited / elapsed,
+            memory_mib=_peak_memory_mib(),
             seconds=seconds,
         )
         self._restart()
         return line
+
+
+def _peak_memory_mib() -> float:
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated() / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
