@@ -96,7 +96,7 @@ def describe_environment(
     earlier = read_sessions(run) if iteration else ()
     session = _describe_session(recipe, sets, iteration, num_processes)
     if earlier:
-        for name in _changed_files(earlier[0].data, session.data):
+        for name in changed_files(earlier[0].data, session.data):
             logger.warning(
                 "%s is not what it was when the run %s began; numbers before and after do not compare",
                 Path(recipe.data.root) / name,
@@ -156,7 +156,7 @@ def _fingerprints(recipe: Recipe, sets: Sequence[People]) -> tuple[SetFingerprin
     )
 
 
-def _changed_files(before: Sequence[SetFingerprint], now: Sequence[SetFingerprint]) -> list[str]:
+def changed_files(before: Sequence[SetFingerprint], now: Sequence[SetFingerprint]) -> list[str]:
     """Files that both have under the same name, with other content."""
     digests = {one.annotations: one.sha256 for one in before} | {one.faces: one.faces_sha256 for one in before}
     files = [pair for one in now for pair in ((one.annotations, one.sha256), (one.faces, one.faces_sha256))]
