@@ -91,6 +91,6 @@ def test_names_cannot_break_out_of_the_drawing():
 
 
 def test_numbers_are_short():
-    numbers = [0, 0.000125, 0.71268, 12.5, 1234.6, 14_000, 96_000, 2_500_000]
+    numbers = [0, 0.0005, 0.000125, 0.71268, 12.5, 1234.6, 14_000, 96_000, 2_500_000]
 
-    assert list(map(format_number, numbers)) == ["0", "0.000125", "0.7127", "12.5", "1235", "14k", "96k", "2.5M"]
+    assert list(map(format_number, numbers)) == ["0", "5e-4", "1.25e-4", "0.7127", "12.5", "1235", "14k", "96k", "2.5M"]

@@ -85,5 +85,7 @@ def test_the_sheet_of_crops_is_written_once(tmp_path: Path):
 def test_a_missing_tensorboard_is_named_with_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
 
-    with pytest.raises(ValueError, match=r"TensorBoard is not installed; pip install 'mspn\[log\]'"):
+    with pytest.raises(
+        ValueError, match=r"TensorBoard is not installed; pip install 'mspn\[log\]', or leave train.tensorboard off"
+    ):
         TensorBoardLog(tmp_path, iteration=0)

@@ -68,10 +68,14 @@ def draw_chart(chart: Chart) -> str:
 
 
 def format_number(value: float) -> str:
-    """A number for people: at most four digits, thousands and millions as k and M."""
-    for unit, size in (("M", 1e6), ("k", 1e4)):
-        if abs(value) >= size:
-            return f"{value / (1e6 if unit == 'M' else 1e3):.4g}{unit}"
+    """A number for people, of at most four digits: 5e-4, 0.25, 1235, 14k, 2.5M."""
+    if abs(value) >= 1e6:
+        return f"{value / 1e6:.4g}M"
+    if abs(value) >= 1e4:
+        return f"{value / 1e3:.4g}k"
+    if 0 < abs(value) < 1e-3:
+        digits, exponent = f"{value:.3e}".split("e")
+        return f"{float(digits):g}e{int(exponent)}"
     return f"{value:.4g}"
 
 

@@ -174,10 +174,7 @@ def _tabulate_settings(recipe: Recipe) -> str:
     if recipe.name not in RECIPES:
         return everything
     named = _flatten(RECIPES[recipe.name].model_dump(mode="json"))
-    names = dict.fromkeys([*settings, *named])
-    differing = [
-        (name, settings.get(name, "-"), named.get(name, "-")) for name in names if settings.get(name) != named.get(name)
-    ]
+    differing = [(name, value, named.get(name, "-")) for name, value in settings.items() if value != named.get(name)]
     if not differing:
         return render_note(f"As the recipe {recipe.name} says.") + everything
     return render_table(("setting", "value", f"in the recipe {recipe.name}"), differing) + everything

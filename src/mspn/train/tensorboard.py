@@ -53,5 +53,7 @@ def _open_writer(folder: Path, iteration: int) -> "SummaryWriter":
     try:
         from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415  # an extra, needed here alone
     except ImportError as error:
-        raise ValueError("TensorBoard is not installed; pip install 'mspn[log]', or train without its log") from error
+        raise ValueError(
+            "TensorBoard is not installed; pip install 'mspn[log]', or leave train.tensorboard off"
+        ) from error
     return SummaryWriter(str(folder), purge_step=iteration + 1)
