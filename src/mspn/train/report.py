@@ -69,7 +69,7 @@ def _headline(recipe: Recipe, lines: Sequence[EpochMetrics]) -> list[tuple[str, 
     last = lines[-1]
     hours, minutes = divmod(round(last.seconds / 60), 60)
     validated = [(line.validation["AP"], line.iteration) for line in lines if line.validation is not None]
-    precision, iteration = max(validated, default=(None, None))
+    precision, iteration = max(validated, key=lambda one: one[0], default=(None, None))  # the first of equals
     best = ("-", "not validated") if precision is None else (f"{precision:.3f}", f"at iteration {iteration:,}")
     return [
         ("iterations", f"{last.iteration:,}", planned),
