@@ -1,12 +1,13 @@
-"""Drawing poses: limbs coloured by side, faded by score."""
+"""Drawing poses and labels: limbs coloured by side, poses faded by score."""
 
 from collections.abc import Sequence
 
 import cv2
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 
 from mspn.records import Pose
+from mspn.skeleton import Skeleton
 
 Colour = tuple[int, int, int]
 
@@ -17,6 +18,7 @@ _FAINTEST = 0.1
 """Keypoints with a lower score are not drawn."""
 _PERSON_TO_LINE = 120
 """A limb is this many times thinner than its person is large."""
+_OCCLUDED_OPACITY = 0.45
 
 
 def draw_poses(image: UInt8[np.ndarray, "H W 3"], poses: Sequence[Pose]) -> UInt8[np.ndarray, "H W 3"]:
@@ -27,6 +29,39 @@ def draw_poses(image: UInt8[np.ndarray, "H W 3"], poses: Sequence[Pose]) -> UInt
     canvas = image.copy()
     for pose in sorted(poses, key=lambda pose: pose.score):
         _draw_pose(canvas, pose)
+    return canvas
+
+
+def draw_labels(
+    image: UInt8[np.ndarray, "H W 3"],
+    keypoints_image: Float[np.ndarray, "K 3"],
+    skeleton: Skeleton,
+    *,
+    thickness: int,
+) -> UInt8[np.ndarray, "H W 3"]:
+    """Draw one person's labels on a copy of an RGB image, in the colours of `draw_poses`.
+
+    A visible keypoint is a disc, an occluded one a ring; limbs with an occluded end are fainter. What is unlabelled
+    is left out.
+
+    Args:
+        image: to draw on.
+        keypoints_image: (x, y, visibility) in its pixels: 0 unlabelled, 1 occluded, 2 visible.
+        skeleton: of the keypoints.
+        thickness: of the limbs, in pixels.
+    """
+    canvas = image.copy()
+    points, visibility = keypoints_image[:, :2], keypoints_image[:, 2]
+    names = skeleton.keypoints
+    for start, end in skeleton.limb_indices:
+        if min(visibility[start], visibility[end]) > 0:
+            opacity = 1.0 if min(visibility[start], visibility[end]) == 2 else _OCCLUDED_OPACITY
+            _draw_line(canvas, points[start], points[end], _limb_colour(names[start], names[end]), thickness, opacity)
+    for name, point, seen in zip(names, points, visibility, strict=True):
+        if seen == 2:
+            _draw_line(canvas, point, point, side_colour(name), 3 * thickness, 1.0)
+        elif seen == 1:
+            _draw_ring(canvas, point, side_colour(name), 2 * thickness + 1, thickness)
     return canvas
 
 
@@ -41,7 +76,7 @@ def _draw_pose(canvas: UInt8[np.ndarray, "H W 3"], pose: Pose) -> None:
             _draw_line(canvas, points[start], points[end], _limb_colour(names[start], names[end]), thickness, opacity)
     for name, point, score in zip(names, points, scores, strict=True):
         if score >= _FAINTEST:
-            _draw_line(canvas, point, point, _side_colour(name), 2 * thickness + 1, float(score))
+            _draw_line(canvas, point, point, side_colour(name), 2 * thickness + 1, float(score))
 
 
 def _draw_line(
@@ -67,12 +102,22 @@ def _draw_line(
     cv2.addWeighted(drawn, opacity, part, 1 - opacity, 0, dst=part)
 
 
+def _draw_ring(
+    canvas: UInt8[np.ndarray, "H W 3"], center: np.ndarray, colour: Colour, radius: int, thickness: int
+) -> None:
+    height, width = canvas.shape[:2]
+    if (center > -2 * radius).all() and (center < np.array([width, height]) + 2 * radius).all():
+        x, y = np.rint(center).astype(int).tolist()
+        cv2.circle(canvas, (x, y), radius, colour, thickness, cv2.LINE_AA)
+
+
 def _limb_colour(start: str, end: str) -> Colour:
-    sides = {_side_colour(start), _side_colour(end)} - {_MIDDLE}
+    sides = {side_colour(start), side_colour(end)} - {_MIDDLE}
     return sides.pop() if len(sides) == 1 else _MIDDLE
 
 
-def _side_colour(name: str) -> Colour:
+def side_colour(name: str) -> Colour:
+    """What a keypoint is drawn in: orange on the person's left, blue on the right, green between."""
     if name.startswith("left_"):
         return _LEFT
     return _RIGHT if name.startswith("right_") else _MIDDLE

@@ -37,10 +37,6 @@ def test_a_line_is_appended_for_people_and_for_programs(tmp_path: Path):
     ]
 
 
-def test_the_finest_loss_is_the_last_stages(tmp_path: Path):
-    assert epoch(1).finest_loss == 3.0
-
-
 def test_resuming_drops_the_lines_that_training_redoes(tmp_path: Path):
     log = MetricsLog(tmp_path, iteration=0)
     for number in (1, 2, 3):

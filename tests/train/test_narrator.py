@@ -15,7 +15,7 @@ CONFIG = TrainConfig(iterations=100, batch_size=10)
 
 def test_every_iteration_is_reported_with_its_own_losses():
     reports: list[IterationReport] = []
-    narrator = Narrator(CONFIG, CPU, None, reports.append)
+    narrator = Narrator(CONFIG, CPU, [], reports.append)
 
     for iteration, loss in enumerate((1.0, 3.0), start=1):
         narrator.data_arrived()
@@ -30,7 +30,7 @@ def test_every_iteration_is_reported_with_its_own_losses():
 
 def test_an_epoch_is_told_kept_and_over(tmp_path: Path, caplog: pytest.LogCaptureFixture):
     reports: list[IterationReport] = []
-    narrator = Narrator(CONFIG, CPU, MetricsLog(tmp_path, 0), reports.append)
+    narrator = Narrator(CONFIG, CPU, [MetricsLog(tmp_path, 0)], reports.append)
 
     with caplog.at_level(logging.INFO):
         narrator.step_done(1, torch.tensor([[1.0]]), 1e-3)
@@ -49,7 +49,7 @@ def test_an_epoch_is_told_kept_and_over(tmp_path: Path, caplog: pytest.LogCaptur
 def test_a_long_epoch_is_told_of_once_a_minute(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture):
     now = [0.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
-    narrator = Narrator(CONFIG, CPU, None, lambda report: None)
+    narrator = Narrator(CONFIG, CPU, [], lambda report: None)
 
     with caplog.at_level(logging.INFO):
         for iteration in range(1, 6):

@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +21,16 @@ from mspn.model.build import build_network
 from mspn.model.pose_network import PoseNetwork
 from mspn.predict.runner import choose_device
 from mspn.processes import ALONE, Processes
+from mspn.train.environment import describe_environment
 from mspn.train.interruption import StopRequest, TrainingStoppedError, stop_requests
 from mspn.train.learner import Learner, TrainingDivergedError
 from mspn.train.metrics import MetricsLog
-from mspn.train.narrator import Narrator, ReportIteration
+from mspn.train.narrator import EpochLog, Narrator, ReportIteration
 from mspn.train.pictures import PictureWatch
 from mspn.train.random_state import capture_random_state, restore_random_state
+from mspn.train.report import write_report
 from mspn.train.schedule import learning_rate
+from mspn.train.sheet import SHEET_CROPS, write_sheet
 from mspn.train.state import (
     BEST_FILE,
     CHECKPOINT_FOLDER,
@@ -38,6 +41,7 @@ from mspn.train.state import (
     save_checkpoint,
     save_recipe,
 )
+from mspn.train.tensorboard import TensorBoardLog
 from mspn.train.validation import Validation
 from mspn.weights.checkpoint import Header, save_weights
 from mspn.weights.start import start_from
@@ -104,7 +108,6 @@ class _Session:
         if processes.is_first:
             for folder in (run, run / CHECKPOINT_FOLDER):
                 remove_leftovers(folder)
-            save_recipe(run, recipe)
 
     def _go_back(self) -> Progress:
         progress = restore_checkpoint(self._run, self._restore)
@@ -135,7 +138,7 @@ class _Session:
             processes=self._processes,
             parts=config.accumulate,
         )
-        narrator = self._narrator(report)
+        narrator = Narrator(config, self._device, self._open_logs(batches), report)
         pictures = PictureWatch(self._people)
         began = time.monotonic() - self._progress.seconds
         for iteration, parts in self._numbered(self._loader(batches)):
@@ -179,9 +182,20 @@ class _Session:
             pin_memory=self._device.type == "cuda",
         )
 
-    def _narrator(self, report: ReportIteration) -> Narrator:
-        log = MetricsLog(self._run, self._progress.iteration) if self._processes.is_first else None
-        return Narrator(self._recipe.train, self._device, log, report)
+    def _open_logs(self, batches: SeededBatches) -> list[EpochLog]:
+        """Describe this session in the run folder, and open what keeps lines of epochs; in the first process alone."""
+        if not self._processes.is_first:
+            return []
+        done = self._progress.iteration
+        save_recipe(self._run, self._recipe)
+        describe_environment(self._run, self._recipe, self._sets, iteration=done, num_processes=self._processes.count)
+        if not done:
+            draws = list(islice(chain.from_iterable(batches), SHEET_CROPS))
+            write_sheet(self._run, CropDataset(self._people, self._recipe), draws, [len(one) for one in self._sets])
+        logs: list[EpochLog] = [MetricsLog(self._run, done)]
+        if self._recipe.train.tensorboard:
+            logs.append(TensorBoardLog(self._run, done))
+        return logs
 
     def _step(self, parts: list[Sample], rate: float, iteration: int) -> Tensor:
         try:
@@ -207,6 +221,7 @@ class _Session:
             with self._kept_on_failure():
                 state = {**self._learner.state(), "random": random_states}
                 save_checkpoint(self._run, state, self._progress, self._recipe.train.keep_checkpoints)
+                write_report(self._run)
         self._saved = self._progress.iteration
 
     def _save_weights(self, name: str) -> None:

@@ -33,11 +33,6 @@ class EpochMetrics(NamedTuple):
     validation: dict[str, float] | None = None
     """COCO's numbers on the validation set, where they were measured after this epoch."""
 
-    @property
-    def finest_loss(self) -> float:
-        """The last stage's part at the finest level."""
-        return self.losses[-1][0]
-
 
 class MetricsLog:
     """`metrics.csv` and `metrics.jsonl` of a run folder."""

@@ -2,13 +2,13 @@
 
 import logging
 import time
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
-from mspn.train.metrics import EpochMetrics, Meter, MetricsLog, peak_memory_mib
+from mspn.train.metrics import EpochMetrics, Meter, peak_memory_mib
 from mspn.train_config import TrainConfig
 
 logger = logging.getLogger(__name__)
@@ -33,16 +33,22 @@ class IterationReport(NamedTuple):
 ReportIteration = Callable[[IterationReport], None]
 
 
+class EpochLog(Protocol):
+    """Keeps lines of epochs."""
+
+    def append(self, line: EpochMetrics) -> None: ...
+
+
 class Narrator:
     """Measures the iterations that the loop tells it of, and passes on what people and files should know."""
 
     def __init__(
-        self, config: TrainConfig, device: torch.device, log: MetricsLog | None, report: ReportIteration
+        self, config: TrainConfig, device: torch.device, logs: Sequence[EpochLog], report: ReportIteration
     ) -> None:
-        """Begin to measure; without a log, lines of epochs are not kept."""
+        """Begin to measure; lines of epochs go to the logs."""
         self._config = config
         self._device = device
-        self._log = log
+        self._logs = logs
         self._report = report
         self._epoch, self._recent = Meter(config.batch_size), Meter(config.batch_size)
         self._told = time.monotonic()
@@ -91,8 +97,8 @@ class Narrator:
         if line.validation is not None:
             self._average_precision = line.validation["AP"]
             logger.info("epoch %d: AP %.3f on the validation set", line.epoch, self._average_precision)
-        if self._log is not None:
-            self._log.append(line)
+        for log in self._logs:
+            log.append(line)
         self._epoch.reset()
         self._recent.reset()
 
