@@ -1,6 +1,6 @@
 import numpy as np
 
-from mspn.draw import draw_labels, draw_poses
+from mspn.draw import draw_box, draw_labels, draw_poses
 from mspn.records import Box, Pose
 from mspn.skeleton import COCO_17, Skeleton
 
@@ -29,7 +29,7 @@ def test_sides_are_those_of_the_skeleton_s_pairs_whatever_they_are_called():
     hand = Skeleton(name="hand", keypoints=("links", "rechts", "left_thumb"), pairs=(("links", "rechts"),))
     keypoints = np.array([[10, 30, 2], [30, 30, 2], [50, 30, 2]], float)
 
-    drawn = draw_labels(np.zeros((60, 60, 3), np.uint8), hand, [keypoints], [None])
+    drawn = draw_labels(np.zeros((60, 60, 3), np.uint8), keypoints, hand, thickness=2)
 
     assert [drawn[30, x].tolist() for x in (10, 30, 50)] == [[255, 120, 40], [40, 170, 255], [120, 230, 80]]
 
@@ -49,45 +49,41 @@ def test_keypoints_outside_the_picture_do_no_harm():
     assert drawn.max() == 0
 
 
-def _forearm(*visibility: float) -> np.ndarray:
-    """Labels of a left forearm from (30, 10) to (30, 40)."""
+def _labels(*visibility: int, x: float = 30.0) -> np.ndarray:
+    """Left elbow at (x, 20) and left wrist at (x, 40), as visible as said."""
     keypoints = np.zeros((17, 3))
-    keypoints[COCO_17.keypoints.index("left_elbow")] = (30, 10, visibility[0])
-    keypoints[COCO_17.keypoints.index("left_wrist")] = (30, 40, visibility[1])
+    for name, y, seen in zip(("left_elbow", "left_wrist"), (20.0, 40.0), visibility, strict=True):
+        keypoints[COCO_17.keypoints.index(name)] = (x, y, seen)
     return keypoints
 
 
-def test_visible_labels_are_discs_and_occluded_ones_rings_with_a_faint_limb():
+def test_a_visible_label_is_a_disc_and_an_occluded_one_a_ring():
     black = np.zeros((60, 60, 3), np.uint8)
 
-    visible = draw_labels(black, COCO_17, [_forearm(2, 2)], [None])
-    occluded = draw_labels(black, COCO_17, [_forearm(2, 1)], [None])
+    drawn = draw_labels(black, _labels(2, 1), COCO_17, thickness=2)
 
-    assert visible[40, 30].tolist() == [255, 120, 40]
-    assert occluded[40, 30].tolist() == [0, 0, 0]
-    assert occluded[10, 30].tolist() == [255, 120, 40]
-    assert occluded[40, 32, 0] > 100
-    np.testing.assert_allclose(occluded[25, 30], 0.4 * visible[25, 30], atol=1)
-    assert visible[25, 30, 0] > 200
+    assert drawn[20, 30].tolist() == [255, 120, 40]
+    assert drawn[40, 35].tolist() == [255, 120, 40]  # the radius is 5
+    # Within the ring there is only the limb, faint since it has an occluded end: 0.45 * 255.
+    assert drawn[40, 30, 0] == drawn[30, 30, 0] == 115
     assert black.max() == 0
 
 
-def test_what_is_unlabelled_or_at_no_position_is_not_drawn():
-    lost = _forearm(2, 2)
-    lost[:, 0] = np.nan
+def test_unlabelled_keypoints_and_those_far_outside_are_not_drawn():
+    black = np.zeros((60, 60, 3), np.uint8)
 
-    drawn = draw_labels(np.zeros((60, 60, 3), np.uint8), COCO_17, [_forearm(0, 0), lost], [None, None])
-
-    assert drawn.max() == 0
+    assert draw_labels(black, _labels(0, 0), COCO_17, thickness=2).max() == 0
+    assert draw_labels(black, _labels(1, 1, x=1e12), COCO_17, thickness=2).max() == 0
+    assert draw_labels(black, _labels(1, 2, x=np.nan), COCO_17, thickness=2).max() == 0
 
 
 def test_a_labelled_box_is_drawn_unless_it_is_nowhere():
     black = np.zeros((60, 60, 3), np.uint8)
 
-    drawn = draw_labels(black, COCO_17, [_forearm(0, 0)], [Box(10, 20, 30, 25)])
-    nowhere = draw_labels(black, COCO_17, [_forearm(0, 0)], [Box(float("nan"), 20, 30, 25)])
+    drawn = draw_box(black, Box(10, 20, 30, 25))
 
     assert drawn[20, 25, 0] > 0
     assert drawn[45, 25, 0] > 0
     assert drawn[30, 25, 0] == 0
-    assert nowhere.max() == 0
+    assert draw_box(black, Box(np.nan, 20, 30, 25)).max() == 0
+    assert draw_box(black, Box(10, 20, np.inf, 25)).max() == 0

@@ -9,7 +9,7 @@ from jaxtyping import UInt8
 
 from mspn.crop import cut_crop
 from mspn.data.labels import LabelledPerson, box_around
-from mspn.draw import draw_labels
+from mspn.draw import draw_box, draw_labels
 from mspn.geometry import frame_from_box, transform_points
 from mspn.records import Box, Size
 from mspn.skeleton import Skeleton
@@ -28,16 +28,15 @@ def draw_tile(
     image: UInt8[np.ndarray, "H W 3"], skeleton: Skeleton, person: LabelledPerson
 ) -> UInt8[np.ndarray, "h w 3"]:
     """Cut a person out, with box and keypoints drawn on; the whole picture where there is nothing to cut around."""
-    region = _region(person, Size(*image.shape[:2]))
-    frame = frame_from_box(region, TILE, _PADDING)
+    frame = frame_from_box(region_around(person, Size(*image.shape[:2])), TILE, _PADDING)
     keypoints = person.keypoints_image.copy()
     keypoints[:, :2] = transform_points(keypoints[:, :2], frame.image_to_crop)
-    box = person.box
-    if box is not None:
-        left, top = transform_points(np.array([box.left, box.top]), frame.image_to_crop).tolist()
+    tile = cut_crop(image, frame)
+    if person.box is not None:
+        left, top = transform_points(np.array(person.box[:2]), frame.image_to_crop).tolist()
         scale = TILE.width / frame.width_image
-        box = Box(left, top, box.width * scale, box.height * scale)
-    return draw_labels(cut_crop(image, frame), skeleton, [keypoints], [box])
+        tile = draw_box(tile, Box(left, top, person.box.width * scale, person.box.height * scale))
+    return draw_labels(tile, keypoints, skeleton, thickness=1)
 
 
 def make_sheet(tiles: Sequence[UInt8[np.ndarray, "h w 3"]], captions: Sequence[str]) -> UInt8[np.ndarray, "H W 3"]:
@@ -58,8 +57,8 @@ def make_sheet(tiles: Sequence[UInt8[np.ndarray, "h w 3"]], captions: Sequence[s
     return sheet
 
 
-def _region(person: LabelledPerson, image: Size) -> Box:
-    """Around box and keypoints, wherever they are."""
+def region_around(person: LabelledPerson, image: Size) -> Box:
+    """Around box and keypoints, wherever they are; the whole picture where there is neither."""
     around = box_around(person.keypoints_image)
     boxes = [box for box in (person.box, around) if box is not None and np.isfinite(box).all() and min(box[2:]) > 0]
     if not boxes:

@@ -11,10 +11,12 @@ from jaxtyping import UInt8
 
 from mspn.data.checks.findings import Finding
 from mspn.data.labels import LabelledPerson, LabelledSet
-from mspn.data.sheets import PEOPLE_PER_SHEET, draw_tile, make_sheet
-from mspn.draw import draw_labels
+from mspn.data.sheets import PEOPLE_PER_SHEET, draw_tile, make_sheet, region_around
+from mspn.draw import draw_box, draw_labels, line_thickness
 from mspn.files import replacing
 from mspn.images import PictureError, read_picture
+from mspn.records import Size
+from mspn.skeleton import Skeleton
 
 PICTURES, SHEETS = "pictures", "sheets"
 """Folders of what is drawn."""
@@ -77,19 +79,26 @@ def draw_set(labels: LabelledSet, images: Path, shown: Sequence[Shown], out: Pat
         except (PictureError, OSError) as error:
             yield str(error)
             continue
-        everyone = together[number]
-        drawn = draw_labels(
-            image,
-            labels.skeleton,
-            [person.keypoints_image for person in everyone],
-            [person.box for person in everyone],
-        )
+        drawn = _draw_everyone(image, labels.skeleton, together[number])
         # The id keeps pictures of the same name in several folders apart; the folders are not followed.
         _write_picture(out / PICTURES / f"{Path(picture.file_name).stem}-{number}.jpg", drawn)
         for one in here:
             sheets.add(draw_tile(image, labels.skeleton, one.person), one.caption)
         yield None
     sheets.write()
+
+
+def _draw_everyone(
+    image: UInt8[np.ndarray, "H W 3"], skeleton: Skeleton, people: Sequence[LabelledPerson]
+) -> UInt8[np.ndarray, "H W 3"]:
+    size = Size(*image.shape[:2])
+    for person in people:
+        region = region_around(person, size)
+        thickness = line_thickness(min(max(region.width, region.height), max(size)))
+        if person.box is not None:
+            image = draw_box(image, person.box)
+        image = draw_labels(image, person.keypoints_image, skeleton, thickness=thickness)
+    return image
 
 
 class _SheetWriter:
