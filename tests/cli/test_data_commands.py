@@ -53,6 +53,31 @@ def test_check_ends_with_exit_code_0_after_warnings(tmp_path: Path):
     assert "warning wrong_count: 1" in result.stdout
 
 
+def test_crossed_ids_are_listed_by_check_and_refused_by_convert(tmp_path: Path):
+    labels = _drawn(tmp_path, image_id=99)
+
+    checked = run("data", "check", labels, "--no-pictures")
+    converted = run("data", "convert", labels, tmp_path / "copy.json", "--to", "coco")
+
+    assert "error unknown_picture: 1\n    person 1: its picture 99 is not in the labels" in checked.stdout
+    assert "annotation of image_id 99, which is not among its images; see `mspn data check`" in error_line(converted)
+
+
+def test_a_skeleton_of_one_s_own_names_keypoints_that_the_labels_do_not_name(tmp_path: Path):
+    labels = _drawn(tmp_path)
+    content = json.loads(labels.read_text())
+    content["categories"] = [{"id": 1, "name": "person"}]
+    labels.write_text(json.dumps(content))
+    names = [f"vein_{number}" for number in range(17)]
+    (tmp_path / "leaf.yaml").write_text(f"name: leaf\nkeypoints: {names}\n")
+
+    result = run("data", "stats", labels, "--skeleton", tmp_path / "leaf.yaml")
+
+    assert result.exit_code == 0, result.output
+    assert "vein_16" in result.stdout
+    assert "there is no such skeleton file" in error_line(run("data", "stats", labels, "--skeleton", "nowhere.yaml"))
+
+
 def test_check_refuses_bad_input_with_one_line(tmp_path: Path):
     labels = _drawn(tmp_path)
 

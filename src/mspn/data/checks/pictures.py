@@ -1,7 +1,6 @@
 """Rules about picture files: whether they are there, whole, and as large as the labels say."""
 
 import hashlib
-import struct
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -9,16 +8,13 @@ from pathlib import Path
 
 from mspn.data.checks.findings import Finding
 from mspn.data.labels import LabelledPicture
-from mspn.images import PictureError, read_picture
+from mspn.images import ON_THEIR_SIDE, PictureError, exif_orientation, read_picture
 from mspn.records import Size
 
 PICTURE_KINDS = ("missing_picture", "unreadable_picture", "wrong_size", "rotated_picture", "same_picture")
 """Kinds of findings that only the pictures' files show."""
 _AT_ONCE = 256
 """Pictures that are handed to the workers together, so that an interruption is answered soon."""
-_ORIENTATION_TAG = 0x0112
-_TURNED = (5, 6, 7, 8)
-"""EXIF orientations in which width and height trade places."""
 
 
 @dataclass(frozen=True)
@@ -48,9 +44,9 @@ def check_pictures(files: Sequence[PictureFile]) -> Iterator[Finding]:
     first_with: dict[bytes, LabelledPicture] = {}
     for file in files:
         picture = file.picture
-        if file.problem is not None or file.size is None:
-            if file.problem is not None:
-                yield file.problem
+        if file.problem is not None:
+            yield file.problem
+        if file.size is None:
             continue
         if picture.size is not None and picture.size != file.size:
             yield Finding("wrong_size", _compare_sizes(file.size, picture.size, file), picture.file_name, picture.id)
@@ -64,7 +60,7 @@ def check_pictures(files: Sequence[PictureFile]) -> Iterator[Finding]:
 
 def _compare_sizes(size: Size, labelled: Size, file: PictureFile) -> str:
     words = f"the picture has {size.width}x{size.height} pixels, the labels say {labelled.width}x{labelled.height}"
-    if file.orientation in _TURNED and labelled == (size.width, size.height):
+    if file.orientation in ON_THEIR_SIDE and labelled == (size.width, size.height):
         words += f"; it was labelled as it is stored, not upright (EXIF orientation {file.orientation})"
     return words
 
@@ -79,23 +75,4 @@ def _scan(picture: LabelledPicture, folder: Path) -> PictureFile:
         encoded = path.read_bytes()
     except (PictureError, OSError) as error:
         return PictureFile(picture, problem=Finding("unreadable_picture", str(error), picture.file_name, picture.id))
-    return PictureFile(picture, Size(height, width), _orientation(encoded), hashlib.sha256(encoded).digest())
-
-
-def _orientation(encoded: bytes) -> int:
-    """EXIF orientation of a JPEG, 1 to 8; 1 for everything else."""
-    start = encoded.find(b"Exif\0\0", 0, 2**16) + 6
-    if not encoded.startswith(b"\xff\xd8") or start < 6:
-        return 1
-    try:
-        order = "<" if encoded[start : start + 2] == b"II" else ">"
-        (directory,) = struct.unpack_from(order + "I", encoded, start + 4)
-        (num_tags,) = struct.unpack_from(order + "H", encoded, start + directory)
-        for entry in range(start + directory + 2, start + directory + 2 + 12 * num_tags, 12):
-            tag, _, _, value = struct.unpack_from(order + "HHIH", encoded, entry)
-            if tag == _ORIENTATION_TAG and 1 <= value <= 8:
-                return int(value)
-    except struct.error:
-        # Damaged EXIF is none: decoders see it so, too.
-        pass
-    return 1
+    return PictureFile(picture, Size(height, width), exif_orientation(encoded), hashlib.sha256(encoded).digest())
