@@ -5,8 +5,10 @@ import numpy as np
 import pytest
 
 from mspn.data.coco import read_coco as read
-from mspn.data.coco import read_coco_people
+from mspn.data.coco import read_coco_people, write_coco
 from mspn.data.label_files import AnnotationError, read_json
+from mspn.data.labels import LabelledPerson, LabelledPicture, LabelledSet
+from mspn.records import Box
 from mspn.skeleton import COCO_17
 from tests.coco_files import person, write_annotations
 
@@ -81,3 +83,79 @@ def test_an_annotation_without_what_coco_requires_is_named(change: dict, tmp_pat
 
     with pytest.raises(AnnotationError, match=r"people\.json"):
         read(path)
+
+
+def test_reading_and_writing_loses_nothing(tmp_path: Path):
+    content = {
+        "info": {"year": 2026},
+        "licenses": [{"id": 4}],
+        "images": [{"id": 7, "file_name": "a.jpg", "width": 200, "height": 100, "license": 4}],
+        "annotations": [
+            person(1, 7, {"nose": (11, 22.5, 2)}, area=30.25, segmentation=[[1, 2, 3, 4]]),
+            person(2, 7, {"nose": (1, 2, 1)}, area=5, iscrowd=1, num_keypoints=9),
+            {"id": 9, "image_id": 7, "category_id": 2, "bbox": [0, 0, 5, 5]},
+        ],
+        "categories": [
+            {"id": 1, "name": "person", "keypoints": list(COCO_17.keypoints), "skeleton": [[16, 14]]},
+            {"id": 2, "name": "dog"},
+        ],
+    }
+    path = tmp_path / "people.json"
+    path.write_text(json.dumps(content))
+
+    write_coco(read(path), tmp_path / "written.json")
+
+    assert json.loads((tmp_path / "written.json").read_text()) == content
+
+
+def test_labels_say_everything_that_the_file_says(tmp_path: Path):
+    row = person(4, 7, {"nose": (11, 22, 2), "left_eye": (12, 23, 1)}, area=30.5, pose_id=8)
+
+    labels = read(write_annotations(tmp_path / "people.json", [row], IMAGES))
+
+    assert labels.skeleton is COCO_17
+    assert [(picture.id, picture.file_name, picture.size) for picture in labels.pictures] == [
+        (7, "seven.jpg", None),
+        (3, "three.jpg", None),
+    ]
+    (somebody,) = labels.people
+    assert (somebody.id, somebody.picture_id, somebody.box, somebody.area) == (4, 7, Box(10, 20, 30, 60), 30.5)
+    assert somebody.keypoints_image[:3].tolist() == [[11, 22, 2], [12, 23, 1], [0, 0, 0]]
+    assert dict(somebody.extra) == {"pose_id": 8}
+
+
+def test_keypoints_of_ones_own_keep_their_names_and_limbs(tmp_path: Path):
+    row = person(1, 7, {}, keypoints=[1, 2, 2, 3, 4, 1])
+    path = write_annotations(tmp_path / "kites.json", [row], IMAGES, ["top", "left_wrist"])
+    content = json.loads(path.read_text())
+    content["categories"][0]["skeleton"] = [[1, 2], [2, 3]]
+    path.write_text(json.dumps(content))
+
+    skeleton = read(path).skeleton
+
+    # There is no third keypoint. COCO's sigma stays with COCO's keypoint, others have the default.
+    assert (skeleton.name, skeleton.keypoints) == ("kites", ("top", "left_wrist"))
+    assert skeleton.limbs == (("top", "left_wrist"),)
+    assert skeleton.sigmas == (0.079, 0.062)
+
+
+def test_a_keypoint_that_is_named_twice_is_refused(tmp_path: Path):
+    row = person(1, 7, {}, keypoints=[1, 2, 2, 3, 4, 1])
+    path = write_annotations(tmp_path / "kites.json", [row], IMAGES, ["top", "top"])
+
+    with pytest.raises(AnnotationError, match=r"kites\.json: keypoints names 'top' twice; mend the names"):
+        read(path)
+
+
+def test_who_has_no_box_and_no_area_gets_them_from_the_keypoints(tmp_path: Path):
+    keypoints = np.zeros((17, 3))
+    keypoints[0], keypoints[1] = (10, 20, 2), (30, 60, 1)
+    person_without = LabelledPerson(1, 1, keypoints, box=None)
+
+    write_coco(LabelledSet(COCO_17, [LabelledPicture(1, "a.jpg")], [person_without]), tmp_path / "a.json")
+
+    # 20 x 40 pixels, and a tenth of 40 on each side: 28 x 48.
+    (row,) = json.loads((tmp_path / "a.json").read_text())["annotations"]
+    assert row["bbox"] == [6, 16, 28, 48]
+    assert row["area"] == pytest.approx(0.53 * 28 * 48)
+    assert (row["num_keypoints"], row["category_id"], row["iscrowd"]) == (2, 1, 0)

@@ -8,6 +8,7 @@ import pytest
 
 from mspn.data.coco import read_coco
 from mspn.data.label_files import AnnotationError
+from mspn.data.labels import LabelledPerson, LabelledPicture, LabelledSet
 from mspn.data.people_sets import read_people_set, select_people
 from mspn.data_config import PeopleSetConfig
 from mspn.skeleton import COCO_17, FACE
@@ -167,3 +168,73 @@ def test_people_that_nobody_can_train_with_are_refused(tmp_path: Path):
         read(stray)
     with pytest.raises(AnnotationError, match=r"lost\.json has a labelled keypoint whose position is not a finite"):
         read(lost)
+
+
+def test_whoever_has_no_box_gets_the_one_around_the_keypoints():
+    keypoints = np.zeros((17, 3))
+    keypoints[0], keypoints[1] = (10, 20, 2), (30, 60, 1)
+    people = [LabelledPerson(1, 1, keypoints, box=None), LabelledPerson(2, 1, keypoints[:1].repeat(17, 0), box=None)]
+
+    selected = select_people(LabelledSet(COCO_17, [LabelledPicture(1, "a.jpg")], people), Path(), COCO_17, "a")
+
+    # 20 x 40 pixels and a margin of 4; the second person's keypoints all lie at one place.
+    assert selected.annotation_ids.tolist() == [1]
+    assert selected.boxes.tolist() == [[6, 16, 28, 48]]
+
+
+def test_labels_of_nobody_are_refused():
+    with pytest.raises(AnnotationError, match=r"a\.json has nobody with a box and a labelled keypoint"):
+        select_people(LabelledSet(COCO_17, [], []), Path(), COCO_17, "a.json")
+
+
+def write_kites(root: Path, names: list[str]) -> None:
+    row = person(1, 7, {}, keypoints=[1, 2, 2, 3, 4, 1, 5, 6, 2])
+    write_annotations(root / "people.json", [row], IMAGES, names)
+
+
+def test_keypoints_of_another_skeleton_are_mapped_and_the_rest_is_not_counted(tmp_path: Path):
+    write_kites(tmp_path, ["face", "left_wrist", "tail"])
+
+    keypoints, counted = read_set(tmp_path, keypoint_names={"face": "nose", "left_wrist": "right_wrist"})
+
+    assert np.flatnonzero(counted[0]).tolist() == [NOSE, RIGHT_WRIST]
+    assert keypoints[0, [NOSE, RIGHT_WRIST]].tolist() == [[1, 2, 2], [3, 4, 1]]
+    assert (keypoints[0, :, 2] > 0).sum() == 2
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ({"beak": "nose"}, "keypoint_names: the set has no keypoint 'beak'; it has face, left_wrist, tail"),
+        ({"face": "beak"}, "keypoint_names: coco-17 has no keypoint 'beak'; it has nose, left_eye, "),
+        ({"face": "left_wrist"}, "keypoint_names: two keypoints of the set would be 'left_wrist'; rename the other"),
+    ],
+)
+def test_a_mapping_that_does_not_fit_is_refused(names: dict, message: str, tmp_path: Path):
+    write_kites(tmp_path, ["face", "left_wrist", "tail"])
+
+    with pytest.raises(AnnotationError, match=message):
+        read_set(tmp_path, keypoint_names=names)
+
+
+def test_a_skeleton_file_says_what_the_keypoints_of_a_set_are(tmp_path: Path):
+    write_kites(tmp_path, [])
+    (tmp_path / "kite.yaml").write_text("name: kite\nkeypoints: [nose, tail, left_hip]")
+
+    keypoints, counted = read_set(tmp_path, skeleton="kite.yaml")
+
+    assert np.flatnonzero(counted[0]).tolist() == [NOSE, LEFT_HIP]
+    assert keypoints[0, LEFT_HIP].tolist() == [5, 6, 2]
+
+
+def test_sets_of_other_formats_are_read(tmp_path: Path):
+    joints = [[index + 1, 2 * index + 1] for index in range(16)]
+    row = {"image": "a.jpg", "center": [50, 60], "scale": 0.5, "joints": joints, "joints_vis": [1] * 16}
+    (tmp_path / "people.json").write_text(json.dumps([row]))
+
+    keypoints, counted = read_set(tmp_path, format="mpii")
+
+    # MPII has COCO's twelve of the body, its left hip being number 3, and counts from 1.
+    assert counted[0].sum() == 12
+    assert not counted[0, :5].any()
+    assert keypoints[0, LEFT_HIP].tolist() == [3, 6, 2]

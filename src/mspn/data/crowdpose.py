@@ -8,8 +8,13 @@ from mspn.data.labels import LabelledSet
 from mspn.data.lost import to_skeleton
 from mspn.skeleton import CROWDPOSE_14, Skeleton
 
-_THEIR_NAMES = (*CROWDPOSE_14.keypoints[:-2], "head", "neck")
-"""As in their files: what they call the head is its top."""
+_THEIR_NAME = {"head_top": "head"}
+_THEIRS = Skeleton(
+    name="crowdpose-file",
+    keypoints=tuple(_THEIR_NAME.get(name, name) for name in CROWDPOSE_14.keypoints),
+    limbs=tuple((_THEIR_NAME.get(start, start), end) for start, end in CROWDPOSE_14.limbs),
+)
+"""As their files name them: what they call the head is its top."""
 
 
 def read_crowdpose(path: Path, skeleton: Skeleton | None = None) -> LabelledSet:
@@ -19,10 +24,9 @@ def read_crowdpose(path: Path, skeleton: Skeleton | None = None) -> LabelledSet:
         AnnotationError: as `read_coco`.
     """
     labels = read_coco(path, skeleton or CROWDPOSE_14)
-    return replace(labels, skeleton=CROWDPOSE_14) if labels.skeleton.keypoints == _THEIR_NAMES else labels
+    return replace(labels, skeleton=CROWDPOSE_14) if labels.skeleton.keypoints == _THEIRS.keypoints else labels
 
 
 def write_crowdpose(labels: LabelledSet, path: Path) -> None:
     """Write a CrowdPose file; see `write_coco`."""
-    ours = to_skeleton(labels, CROWDPOSE_14, path)
-    write_coco(replace(ours, skeleton=CROWDPOSE_14.model_copy(update={"keypoints": _THEIR_NAMES})), path)
+    write_coco(replace(to_skeleton(labels, CROWDPOSE_14, path), skeleton=_THEIRS), path)

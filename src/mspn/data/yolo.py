@@ -195,8 +195,10 @@ def _read_rows(path: Path, size: Size, shape: tuple[int, int]) -> Iterator[tuple
             values = np.array([float(word) for word in line.split()])
         except ValueError as error:
             raise AnnotationError(f"{path}, line {number}: {error}; write numbers only") from error
-        if len(values) != expected or not np.isfinite(values).all():
-            raise AnnotationError(f"{path}, line {number} has {len(values)} numbers, not {expected}, or no finite ones")
+        if len(values) != expected:
+            raise AnnotationError(f"{path}, line {number} has {len(values)} numbers, not {expected}")
+        if not np.isfinite(values).all():
+            raise AnnotationError(f"{path}, line {number} has a number that is not finite")
         center, extent = values[1:3] * scale, values[3:5] * scale
         rows = values[5:].reshape(shape)
         points = rows[:, :2] * scale
