@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mspn.data.sheets import TILE, draw_tile, make_sheet
+from mspn.data.sheets import TILE, draw_tile, make_drawable, make_sheet
 from mspn.records import Box
 from tests.labelled_sets import SIZE, sound_set
 
@@ -21,7 +21,7 @@ def test_a_tile_shows_the_person_and_its_labels():
 @pytest.mark.parametrize("box", [None, Box(0, 0, 0, 0), Box(float("nan"), 0, 10, 10)])
 def test_somebody_without_box_and_keypoints_is_shown_as_the_whole_picture(box: Box | None):
     labels = sound_set()
-    person = replace(labels.people[0], keypoints_image=np.zeros((17, 3)), box=box)
+    person = make_drawable(replace(labels.people[0], keypoints_image=np.zeros((17, 3)), box=box))
     # Red on the left, black on the right.
     image = np.zeros((*SIZE, 3), np.uint8)
     image[:, :150] = (200, 0, 0)

@@ -8,14 +8,16 @@ from rich.console import Console
 from rich.progress import track
 
 from mspn.data.checks.pictures import PictureFile, scan_pictures
-from mspn.data.formats import read_labels
+from mspn.data.formats import FORMATS, read_labels
 from mspn.data.labels import LabelledSet
 from mspn.skeleton_file import named_skeleton
 
 LabelsArgument = Annotated[Path, typer.Argument(help="Label file, or folder where the format is one.")]
-FormatOption = Annotated[str | None, typer.Option("--from", help="Format of the labels; by default told from them.")]
+FormatOption = Annotated[
+    str | None, typer.Option("--from", help=f"Format of the labels, else told from them: {', '.join(FORMATS)}.")
+]
 SkeletonOption = Annotated[
-    str | None, typer.Option(help="Name or YAML file of the skeleton, where the labels do not name their keypoints.")
+    str | None, typer.Option(help="Name or YAML file of the skeleton, where the labels do not say it.")
 ]
 WorkersOption = Annotated[int, typer.Option(min=1, max=64, help="Threads that read pictures.")]
 

@@ -2,6 +2,7 @@
 
 import textwrap
 from collections.abc import Sequence
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -18,6 +19,7 @@ TILE = Size(height=200, width=160)
 PEOPLE_PER_SHEET = 100
 _COLUMNS = 10
 _PADDING = (1.25, 1.25)
+_FARTHEST_PX = 1e6
 _LETTERS_PER_LINE = 24
 _LINE_PX = 11
 _FONT_SCALE = 0.75
@@ -27,7 +29,13 @@ _PAPER, _INK = 24, (235, 235, 235)
 def draw_tile(
     image: UInt8[np.ndarray, "H W 3"], skeleton: Skeleton, person: LabelledPerson
 ) -> UInt8[np.ndarray, "h w 3"]:
-    """Cut a person out, with box and keypoints drawn on; the whole picture where there is nothing to cut around."""
+    """Cut a person out, with box and keypoints drawn on; the whole picture where there is nothing to cut around.
+
+    Args:
+        image: RGB.
+        skeleton: of the keypoints.
+        person: as `make_drawable` gives it.
+    """
     frame = frame_from_box(region_around(person, Size(*image.shape[:2])), TILE, _PADDING)
     keypoints = person.keypoints_image.copy()
     keypoints[:, :2] = transform_points(keypoints[:, :2], frame.image_to_crop)
@@ -37,6 +45,16 @@ def draw_tile(
         scale = TILE.width / frame.width_image
         tile = draw_box(tile, Box(left, top, person.box.width * scale, person.box.height * scale))
     return draw_labels(tile, keypoints, skeleton, thickness=1)
+
+
+def make_drawable(person: LabelledPerson) -> LabelledPerson:
+    """The person without a box or keypoints at no finite position, or a million pixels away."""
+    keypoints = person.keypoints_image
+    is_near = np.all(abs(np.nan_to_num(keypoints, nan=np.inf)) < _FARTHEST_PX, axis=1)
+    has_box = person.box is not None and all(abs(value) < _FARTHEST_PX for value in person.box)
+    return replace(
+        person, keypoints_image=np.where(is_near[:, None], keypoints, 0), box=person.box if has_box else None
+    )
 
 
 def make_sheet(tiles: Sequence[UInt8[np.ndarray, "h w 3"]], captions: Sequence[str]) -> UInt8[np.ndarray, "H W 3"]:
@@ -60,7 +78,7 @@ def make_sheet(tiles: Sequence[UInt8[np.ndarray, "h w 3"]], captions: Sequence[s
 def region_around(person: LabelledPerson, image: Size) -> Box:
     """Around box and keypoints, wherever they are; the whole picture where there is neither."""
     around = box_around(person.keypoints_image)
-    boxes = [box for box in (person.box, around) if box is not None and np.isfinite(box).all() and min(box[2:]) > 0]
+    boxes = [box for box in (person.box, around) if box is not None and min(box[2:]) > 0]
     if not boxes:
         return Box(0, 0, image.width, image.height)
     left, top = min(box.left for box in boxes), min(box.top for box in boxes)

@@ -11,7 +11,7 @@ from jaxtyping import UInt8
 
 from mspn.data.checks.findings import Finding
 from mspn.data.labels import LabelledPerson, LabelledSet
-from mspn.data.sheets import PEOPLE_PER_SHEET, draw_tile, make_sheet, region_around
+from mspn.data.sheets import PEOPLE_PER_SHEET, draw_tile, make_drawable, make_sheet, region_around
 from mspn.draw import draw_box, draw_labels, line_thickness
 from mspn.files import replacing
 from mspn.images import PictureError, read_picture
@@ -83,7 +83,7 @@ def draw_set(labels: LabelledSet, images: Path, shown: Sequence[Shown], out: Pat
         # The id keeps pictures of the same name in several folders apart; the folders are not followed.
         _write_picture(out / PICTURES / f"{Path(picture.file_name).stem}-{number}.jpg", drawn)
         for one in here:
-            sheets.add(draw_tile(image, labels.skeleton, one.person), one.caption)
+            sheets.add(draw_tile(image, labels.skeleton, make_drawable(one.person)), one.caption)
         yield None
     sheets.write()
 
@@ -92,7 +92,7 @@ def _draw_everyone(
     image: UInt8[np.ndarray, "H W 3"], skeleton: Skeleton, people: Sequence[LabelledPerson]
 ) -> UInt8[np.ndarray, "H W 3"]:
     size = Size(*image.shape[:2])
-    for person in people:
+    for person in map(make_drawable, people):
         region = region_around(person, size)
         thickness = line_thickness(min(max(region.width, region.height), max(size)))
         if person.box is not None:
