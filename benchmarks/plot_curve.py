@@ -14,7 +14,7 @@ def main(run: Path, destination: Path) -> None:
     epochs = [line.epoch for line in lines]
     figure, axes = plt.subplots(figsize=(7, 3.5), layout="constrained")
     axes.plot(epochs, [line.loss for line in lines], label="all stages and levels")
-    axes.plot(epochs, [line.finest_loss for line in lines], label="last stage, finest level")
+    axes.plot(epochs, [line.losses[-1][0] for line in lines], label="last stage, finest level")
     axes.set(xlabel="epoch", ylabel="loss (peak 255)", yscale="log")
     rates = axes.twinx()
     rates.plot(epochs, [line.learning_rate for line in lines], color="grey", linestyle=":", label="learning rate")

@@ -1,8 +1,8 @@
 import numpy as np
 
-from mspn.draw import draw_poses
+from mspn.draw import draw_box, draw_labels, draw_poses
 from mspn.records import Box, Pose
-from mspn.skeleton import COCO_17
+from mspn.skeleton import COCO_17, Skeleton
 
 
 def _pose(score: float, x: float = 30.0) -> Pose:
@@ -25,6 +25,15 @@ def test_a_limb_is_drawn_between_its_keypoints_in_the_colour_of_its_side():
     assert black.max() == 0
 
 
+def test_sides_are_those_of_the_skeleton_s_pairs_whatever_they_are_called():
+    hand = Skeleton(name="hand", keypoints=("links", "rechts", "left_thumb"), pairs=(("links", "rechts"),))
+    keypoints = np.array([[10, 30, 2], [30, 30, 2], [50, 30, 2]], float)
+
+    drawn = draw_labels(np.zeros((60, 60, 3), np.uint8), keypoints, hand, thickness=2)
+
+    assert [drawn[30, x].tolist() for x in (10, 30, 50)] == [[255, 120, 40], [40, 170, 255], [120, 230, 80]]
+
+
 def test_a_lower_score_is_drawn_fainter_and_a_very_low_one_not_at_all():
     black = np.zeros((60, 60, 3), np.uint8)
 
@@ -38,3 +47,43 @@ def test_keypoints_outside_the_picture_do_no_harm():
     drawn = draw_poses(np.zeros((60, 60, 3), np.uint8), [_pose(1.0, x=-500.0), _pose(1.0, x=1e6)])
 
     assert drawn.max() == 0
+
+
+def _labels(*visibility: int, x: float = 30.0) -> np.ndarray:
+    """Left elbow at (x, 20) and left wrist at (x, 40), as visible as said."""
+    keypoints = np.zeros((17, 3))
+    for name, y, seen in zip(("left_elbow", "left_wrist"), (20.0, 40.0), visibility, strict=True):
+        keypoints[COCO_17.keypoints.index(name)] = (x, y, seen)
+    return keypoints
+
+
+def test_a_visible_label_is_a_disc_and_an_occluded_one_a_ring():
+    black = np.zeros((60, 60, 3), np.uint8)
+
+    drawn = draw_labels(black, _labels(2, 1), COCO_17, thickness=2)
+
+    assert drawn[20, 30].tolist() == [255, 120, 40]
+    assert drawn[40, 35].tolist() == [255, 120, 40]  # the radius is 5
+    # Within the ring there is only the limb, faint since it has an occluded end: 0.45 * 255.
+    assert drawn[40, 30, 0] == drawn[30, 30, 0] == 115
+    assert black.max() == 0
+
+
+def test_unlabelled_keypoints_and_those_far_outside_are_not_drawn():
+    black = np.zeros((60, 60, 3), np.uint8)
+
+    assert draw_labels(black, _labels(0, 0), COCO_17, thickness=2).max() == 0
+    assert draw_labels(black, _labels(1, 1, x=1e12), COCO_17, thickness=2).max() == 0
+    assert draw_labels(black, _labels(1, 2, x=np.nan), COCO_17, thickness=2).max() == 0
+
+
+def test_a_labelled_box_is_drawn_unless_it_is_nowhere():
+    black = np.zeros((60, 60, 3), np.uint8)
+
+    drawn = draw_box(black, Box(10, 20, 30, 25))
+
+    assert drawn[20, 25, 0] > 0
+    assert drawn[45, 25, 0] > 0
+    assert drawn[30, 25, 0] == 0
+    assert draw_box(black, Box(np.nan, 20, 30, 25)).max() == 0
+    assert draw_box(black, Box(10, 20, np.inf, 25)).max() == 0

@@ -1,10 +1,11 @@
 import os
+import shutil
 import stat
 from pathlib import Path
 
 import pytest
 
-from mspn.files import replacing, write_text
+from mspn.files import remove_leftovers, replacing, write_text
 
 
 def test_the_written_file_takes_the_place_of_the_old_one(tmp_path: Path):
@@ -34,10 +35,24 @@ def test_an_error_while_writing_leaves_the_old_file_and_nothing_else(tmp_path: P
     assert [entry.name for entry in tmp_path.iterdir()] == ["report.json"]
 
 
-def test_the_temporary_file_keeps_the_suffix(tmp_path: Path):
+def test_the_temporary_file_keeps_the_name_and_lies_on_the_same_disk(tmp_path: Path):
     with replacing(tmp_path / "drawn.png") as temporary:
-        assert temporary.suffix == ".png"
-        assert temporary.parent == tmp_path
+        temporary.write_bytes(b"")
+        assert temporary.name == "drawn.png"
+        assert temporary.parent.parent == tmp_path
+
+
+def test_what_a_killed_writer_left_can_be_removed(tmp_path: Path):
+    (tmp_path / ".notes").write_text("keep")
+    with replacing(tmp_path / "state.pt") as temporary:
+        temporary.write_text("ha")
+        # What a kill leaves: the folder as it stands here.
+        shutil.copytree(temporary.parent, tmp_path / temporary.parent.name.replace("state", "other"))
+    (tmp_path / "state.pt").unlink()
+
+    remove_leftovers(tmp_path)
+
+    assert [entry.name for entry in tmp_path.iterdir()] == [".notes"]
 
 
 def test_missing_folders_are_made(tmp_path: Path):

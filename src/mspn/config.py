@@ -3,9 +3,10 @@
 Defaults are the released code's where paper and code differ; docs/paper-to-code.md lists the departures.
 """
 
+from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
-from pydantic import Field, PositiveFloat, field_validator, model_validator
+from pydantic import Field, PositiveFloat, ValidationInfo, field_validator, model_validator
 
 from mspn.augmentation_config import AUGMENTATIONS, RELEASED_AUGMENTATION, AugmentationConfig
 from mspn.data_config import DataConfig
@@ -13,7 +14,7 @@ from mspn.model_config import ModelConfig, NetworkConfig
 from mspn.settings import Settings
 from mspn.skeleton import Skeleton, find_skeleton
 from mspn.skeleton_file import parse_skeleton
-from mspn.train_config import TrainConfig
+from mspn.train_config import TRAININGS, TrainConfig
 
 
 class SupervisionConfig(Settings):
@@ -41,6 +42,11 @@ class SupervisionConfig(Settings):
         if len(self.kernel_sizes) != 5 or any(size < 3 or size % 2 == 0 for size in self.kernel_sizes):
             raise ValueError(f"kernel_sizes must be five odd numbers from 3 on, not {list(self.kernel_sizes)}")
         return self
+
+
+RELEASED_SUPERVISION = SupervisionConfig()
+MMPOSE_SUPERVISION = SupervisionConfig(coarse_target="labelled")
+SUPERVISIONS = {"released": RELEASED_SUPERVISION, "mmpose": MMPOSE_SUPERVISION}
 
 
 class TestConfig(Settings):
@@ -79,6 +85,14 @@ SIMPLE_BASELINE_TEST = TestConfig(
 """Of published simple baselines, the authors' and MMPose's."""
 PROTOCOLS = {"faithful": FAITHFUL_TEST, "mmpose": MMPOSE_TEST}
 
+NAMED_SETTINGS: dict[str, Mapping[str, Settings]] = {
+    "supervision": SUPERVISIONS,
+    "augmentation": AUGMENTATIONS,
+    "train": TRAININGS,
+    "test": PROTOCOLS,
+}
+"""Names that whole groups of a recipe's settings may be set to."""
+
 
 class Recipe(Settings):
     """Everything that defines an experiment."""
@@ -102,14 +116,15 @@ class Recipe(Settings):
     def _parse_skeleton(cls, value: Any) -> Any:
         return parse_skeleton(value) if isinstance(value, dict) else value
 
-    @field_validator("augmentation", mode="before")
+    @field_validator(*NAMED_SETTINGS, mode="before")
     @classmethod
-    def _find_augmentation(cls, value: Any) -> Any:
+    def _find_named(cls, value: Any, info: ValidationInfo) -> Any:
         if not isinstance(value, str):
             return value
-        if value not in AUGMENTATIONS:
-            raise ValueError(f"no augmentation {value!r}; there are {', '.join(AUGMENTATIONS)}")
-        return AUGMENTATIONS[value]
+        named = NAMED_SETTINGS[info.field_name or ""]
+        if value not in named:
+            raise ValueError(f"no settings named {value!r}; there are {', '.join(named)}")
+        return named[value]
 
     @model_validator(mode="after")
     def _check_skeleton(self) -> "Recipe":

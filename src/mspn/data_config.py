@@ -32,5 +32,7 @@ class PeopleSetConfig(Settings):
 class DataConfig(Settings):
     root: str = "data"
     train: tuple[PeopleSetConfig, ...] = ()
+    validation: PeopleSetConfig | None = None
+    """Set whose average precision, with its labelled boxes, says which weights are the best; COCO format."""
     workers: int = Field(1, ge=0)
-    """Processes that read and cut pictures; 0: the training process does."""
+    """Processes that read and cut pictures for each training process; 0: it does so itself."""

@@ -1,31 +1,39 @@
 """Writing files so that a reader never sees half of one."""
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+_PARTIAL = ".partial"
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Give a temporary path to write to; on success it takes the place of `path` at once, else it is removed."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    # The suffix stays last: writers such as OpenCV choose the format by it.
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
-    os.close(descriptor)
-    temporary = Path(name)
+    # A folder, since some writers put temporary files of their own beside what they write.
+    folder = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.stem}-", suffix=_PARTIAL))
+    temporary = folder / path.name
     try:
         yield temporary
         with temporary.open("rb") as written:
             os.fsync(written.fileno())
-        # mkstemp makes files that only the owner reads; give what a plain open() would have given.
+        # Some writers make files that only the owner reads; give what a plain open() would have given.
         mask = os.umask(0)
         os.umask(mask)
         temporary.chmod(0o666 & ~mask)
         temporary.replace(path)
     finally:
-        temporary.unlink(missing_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what `replacing` left in a folder where a process was killed; nobody may be writing there now."""
+    for partial in folder.glob(f".*{_PARTIAL}"):
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def prepare_folder(path: Path) -> None:

@@ -15,7 +15,8 @@ PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", 
 """What a folder is searched for; a file that is named outright may have any suffix."""
 _LARGEST_HEADER_BYTES = 2**20
 _ORIENTATION = 274
-_ON_THEIR_SIDE = (5, 6, 7, 8)
+ON_THEIR_SIDE = (5, 6, 7, 8)
+"""EXIF orientations in which width and height trade places."""
 
 
 class PictureError(ValueError):
@@ -173,13 +174,17 @@ def read_size(path: Path) -> Size:
         size = None
     if size is None:
         raise PictureError(f"{path} has no header of a picture that can be read; convert it to JPEG or PNG")
-    return Size(size.width, size.height) if _is_on_its_side(encoded) else size
+    return Size(size.width, size.height) if exif_orientation(encoded) in ON_THEIR_SIDE else size
 
 
-def _is_on_its_side(encoded: bytes) -> bool:
-    """Whether a JPEG's EXIF orientation swaps width and height; OpenCV turns other formats too rarely to matter."""
-    start = encoded.find(b"Exif\0\0", 0, _jpeg_header(encoded)[1]) if _is_jpeg(encoded) else -1
+def exif_orientation(encoded: bytes) -> int:
+    """How a JPEG is stored, 1 (upright) to 8; OpenCV turns other formats too rarely to matter.
+
+    Damaged EXIF is none: decoders see it so, too.
+    """
     try:
-        return start >= 0 and _tiff_tags(encoded[start + 6 :]).get(_ORIENTATION) in _ON_THEIR_SIDE
+        start = encoded.find(b"Exif\0\0", 0, _jpeg_header(encoded)[1]) if _is_jpeg(encoded) else -1
+        orientation = 1 if start < 0 else _tiff_tags(encoded[start + 6 :]).get(_ORIENTATION, 1)
     except struct.error:
-        return False
+        return 1
+    return orientation if 1 <= orientation <= 8 else 1

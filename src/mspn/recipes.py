@@ -7,8 +7,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import ValidationError
 
-from mspn.augmentation_config import AUGMENTATIONS
-from mspn.config import Recipe, SupervisionConfig
+from mspn.config import NAMED_SETTINGS, Recipe, SupervisionConfig
 from mspn.data_config import DataConfig, PeopleSetConfig
 from mspn.model_config import (
     Backbone,
@@ -26,6 +25,7 @@ from mspn.train_config import TrainConfig
 
 _COCO_TRAIN = DataConfig(
     train=(PeopleSetConfig(annotations="coco/annotations/person_keypoints_train2017.json", images="coco/train2017"),),
+    validation=PeopleSetConfig(annotations="coco/annotations/person_keypoints_val2017.json", images="coco/val2017"),
     workers=8,
 )
 
@@ -147,6 +147,7 @@ def small_192x128() -> Recipe:
                 PeopleSetConfig(annotations="studio_train/annotations.json", images="studio_train/images"),
                 PeopleSetConfig(annotations="web_train/annotations.json", images="web_train/images", weight=2.0),
             ),
+            validation=PeopleSetConfig(annotations="lspet_val/annotations.json", images="lspet_val/images"),
         ),
         train=TrainConfig(
             iterations=10_000,
@@ -214,8 +215,8 @@ def override(recipe: Recipe, assignments: Sequence[str]) -> Recipe:
             value = yaml.safe_load(text)
         except yaml.YAMLError as error:
             raise SettingsError(f"--set {assignment}: the value is not YAML ({error})".replace("\n", " ")) from error
-        if path == "augmentation" and value in AUGMENTATIONS:  # so that what follows can change parts of it
-            value = AUGMENTATIONS[value].model_dump()
+        if isinstance(value, str) and value in NAMED_SETTINGS.get(path, ()):
+            value = NAMED_SETTINGS[path][value].model_dump()  # so that what follows can change parts of it
         if path == "skeleton" and isinstance(value, str):
             skeleton = _find_skeleton(value, assignment)
             # A file is kept whole: the recipe must not depend on where it lies.

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from mspn.data.coco import read_coco as read
-from mspn.data.coco import write_coco
+from mspn.data.coco import read_coco_people, write_coco
 from mspn.data.label_files import AnnotationError, read_json
 from mspn.data.labels import LabelledPerson, LabelledPicture, LabelledSet
 from mspn.records import Box
@@ -50,13 +50,22 @@ def test_a_file_without_keypoints_is_refused(tmp_path: Path):
         read(path)
 
 
-def test_an_annotation_of_an_unknown_picture_is_refused(tmp_path: Path):
+def test_an_annotation_of_an_unknown_picture_is_read_for_the_check_but_not_for_evaluation(tmp_path: Path):
     path = write_annotations(tmp_path / "people.json", [person(1, 99, {"nose": (1, 1, 2)})], IMAGES)
 
+    assert read(path).people[0].picture_id == 99
     with pytest.raises(
-        AnnotationError, match=r"people\.json: annotation of image_id 99, which is not among its images"
+        AnnotationError, match=r"people\.json: annotation of image_id 99, which is not among its images; see `mspn data"
     ):
-        read(path)
+        read_coco_people(path, COCO_17)
+
+
+def test_a_keypoint_at_no_finite_position_is_read_for_the_check_but_not_for_evaluation(tmp_path: Path):
+    path = write_annotations(tmp_path / "people.json", [person(1, 7, {"nose": (float("nan"), 1, 2)})], IMAGES)
+
+    assert np.isnan(read(path).people[0].keypoints_image[0, 0])
+    with pytest.raises(AnnotationError, match=r"people\.json has a labelled keypoint whose position is not a finite"):
+        read_coco_people(path, COCO_17)
 
 
 def test_an_annotation_with_too_few_numbers_is_refused(tmp_path: Path):

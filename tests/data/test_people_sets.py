@@ -1,5 +1,6 @@
 import json
 import logging
+import math
 from pathlib import Path
 
 import numpy as np
@@ -160,6 +161,16 @@ def test_a_missing_file_of_faces_is_refused(tmp_path: Path):
 
     with pytest.raises(AnnotationError, match=r"no file at .*faces\.json"):
         read_set(tmp_path, faces="faces.json")
+
+
+def test_people_that_nobody_can_train_with_are_refused(tmp_path: Path):
+    stray = write_annotations(tmp_path / "stray.json", [person(1, 99, {"nose": (1, 1, 2)})], IMAGES)
+    lost = write_annotations(tmp_path / "lost.json", [person(1, 7, {"nose": (math.inf, 1, 2)})], IMAGES)
+
+    with pytest.raises(AnnotationError, match=r"stray\.json: annotation of image_id 99, which is not among its images"):
+        read(stray)
+    with pytest.raises(AnnotationError, match=r"lost\.json has a labelled keypoint whose position is not a finite"):
+        read(lost)
 
 
 def test_whoever_has_no_box_gets_the_one_around_the_keypoints():

@@ -7,8 +7,10 @@ from safetensors.torch import load_file
 
 from mspn.data_config import DataConfig
 from mspn.recipes import override
-from mspn.train.loop import TrainingDivergedError, train
-from mspn.train.state import STATE_FILE
+from mspn.train.learner import TrainingDivergedError
+from mspn.train.loop import train
+from mspn.train.narrator import IterationReport
+from mspn.train.state import find_checkpoints
 from mspn.weights.checkpoint import WeightsError
 from tests.drawn_people import write_drawn_set
 from tests.imagenet_file import imagenet_tensors
@@ -31,8 +33,8 @@ def test_a_resumed_run_ends_with_the_same_weights_to_the_bit(tmp_path: Path):
 
 
 def _interrupt_at(last: int):
-    def report(iteration: int, _loss: float) -> None:
-        if iteration == last:
+    def report(state: IterationReport) -> None:
+        if state.iteration == last:
             raise KeyboardInterrupt
 
     return report
@@ -63,15 +65,15 @@ def test_a_loss_that_is_no_number_stops_and_leaves_the_last_checkpoint(tmp_path:
 
     with pytest.raises(KeyboardInterrupt):
         train(recipe, tmp_path / "run", resume=False, report=_interrupt_at(3))
-    before = (tmp_path / "run" / STATE_FILE).read_bytes()
-    monkeypatch.setattr("mspn.train.loop.normalise", lambda crops: crops.permute(0, 3, 1, 2).float() * float("nan"))
+    before = find_checkpoints(tmp_path / "run")[0].read_bytes()
+    monkeypatch.setattr("mspn.train.learner.normalise", lambda crops: crops.permute(0, 3, 1, 2).float() * float("nan"))
 
     with pytest.raises(
         TrainingDivergedError,
         match=r"the loss is nan at iteration 3; no checkpoint is written, .* keeps that of iteration 2",
     ):
         train(recipe, tmp_path / "run", resume=True)
-    assert (tmp_path / "run" / STATE_FILE).read_bytes() == before
+    assert find_checkpoints(tmp_path / "run")[0].read_bytes() == before
 
 
 def test_changed_settings_take_effect_when_a_run_is_resumed(tmp_path: Path):
@@ -81,7 +83,7 @@ def test_changed_settings_take_effect_when_a_run_is_resumed(tmp_path: Path):
 
     train(override(recipe, ["train.iterations=6", "train.weight_decay=0.5"]), tmp_path / "run", resume=True)
 
-    state = torch.load(tmp_path / "run" / STATE_FILE, weights_only=True)
+    state = torch.load(find_checkpoints(tmp_path / "run")[0], weights_only=True)
     assert state["optimizer"]["param_groups"][0]["weight_decay"] == 0.5
     assert state["iteration"] == 6
     with pytest.raises(ValueError, match=r"already has 6 iterations; set train.iterations to that or more, not 4"):

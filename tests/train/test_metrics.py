@@ -1,18 +1,24 @@
+import time
 from pathlib import Path
 
-from mspn.train.metrics import EpochMetrics, MetricsLog, read_metrics
+import pytest
+import torch
+
+from mspn.train.metrics import EpochMetrics, Meter, MetricsLog, peak_memory_mib, read_metrics
 
 
-def epoch(number: int) -> EpochMetrics:
+def epoch(number: int, validation: dict[str, float] | None = None) -> EpochMetrics:
     return EpochMetrics(
         epoch=number,
         iteration=100 * number,
-        loss=900.5,
-        finest_loss=80.25,
+        loss=10.0,
+        losses=[[1.0, 2.0], [3.0, 4.0]],
         learning_rate=1e-3,
         people_per_second=12.5,
         waiting_share=0.125,
+        memory_mib=512.0,
         seconds=60.0 * number,
+        validation=validation,
     )
 
 
@@ -20,14 +26,14 @@ def test_a_line_is_appended_for_people_and_for_programs(tmp_path: Path):
     log = MetricsLog(tmp_path, iteration=0)
 
     log.append(epoch(1))
-    log.append(epoch(2))
+    log.append(epoch(2, {"AP": 0.5, "AP50": 0.75}))
 
-    assert read_metrics(tmp_path) == [epoch(1), epoch(2)]
-    header = "epoch,iteration,loss,finest_loss,learning_rate,people_per_second,waiting_share,seconds"
+    assert read_metrics(tmp_path) == [epoch(1), epoch(2, {"AP": 0.5, "AP50": 0.75})]
     assert (tmp_path / "metrics.csv").read_text().splitlines() == [
-        header,
-        "1,100,900.5,80.25,0.001,12.5,0.125,60.0",
-        "2,200,900.5,80.25,0.001,12.5,0.125,120.0",
+        "epoch,iteration,loss,learning_rate,people_per_second,waiting_share,memory_mib,seconds,"
+        "loss_stage1_level1,loss_stage1_level2,loss_stage2_level1,loss_stage2_level2,validation_ap",
+        "1,100,10.0,0.001,12.5,0.125,512.0,60.0,1.0,2.0,3.0,4.0,",
+        "2,200,10.0,0.001,12.5,0.125,512.0,120.0,1.0,2.0,3.0,4.0,0.5",
     ]
 
 
@@ -63,3 +69,26 @@ def test_a_line_that_a_crash_cut_short_does_not_count(tmp_path: Path):
     MetricsLog(tmp_path, iteration=200)
 
     assert read_metrics(tmp_path) == [epoch(1)]
+
+
+def test_a_meter_averages_losses_and_measures_speed_and_waiting(monkeypatch: pytest.MonkeyPatch):
+    clock = iter([0.0, 3.0, 4.0, 7.0, 8.0, 8.0, 8.0])
+    monkeypatch.setattr(time, "monotonic", lambda: next(clock))
+    meter = Meter(batch_size=16)  # at 0
+
+    for loss in (1.0, 3.0):  # data at 3 and 7, steps done at 4 and 8
+        meter.data_arrived()
+        meter.step_done(torch.tensor([[loss, 10.0]]))
+
+    assert meter.losses == [[2.0, 10.0]]
+    assert meter.loss == 12.0
+    assert meter.people_per_second == 2 * 16 / 8
+    assert meter.waiting_share == 6 / 8
+
+
+def test_peak_memory_is_what_this_process_has_held():
+    before = peak_memory_mib(torch.device("cpu"))
+    held = torch.ones(40 * 2**18)  # 40 MiB
+
+    assert held.sum() == 40 * 2**18
+    assert 50 < before <= peak_memory_mib(torch.device("cpu")) < 100_000

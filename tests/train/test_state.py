@@ -1,63 +1,77 @@
+import logging
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from torch import nn
 
 from mspn.recipes import SettingsError, find_recipe
-from mspn.train.state import Progress, load_recipe, load_state, save_recipe, save_state
+from mspn.train.state import Progress, find_checkpoints, load_recipe, restore_checkpoint, save_checkpoint, save_recipe
 
 
-def network_and_optimizer(width: int = 3) -> tuple[nn.Module, torch.optim.Optimizer]:
-    torch.manual_seed(31)
-    network = nn.Linear(width, 2)
-    return network, torch.optim.Adam(network.parameters(), lr=0.1)
+def save(run: Path, iteration: int, keep: int = 2) -> None:
+    save_checkpoint(run, {"weight": torch.tensor([float(iteration)])}, Progress(iteration, 1.5, 0.25), keep)
 
 
-def step(network: nn.Module, optimizer: torch.optim.Optimizer, times: int) -> None:
-    for _ in range(times):
-        optimizer.zero_grad()
-        network(torch.ones(1, 3)).square().sum().backward()
-        optimizer.step()
+def restored(run: Path) -> tuple[Progress, dict[str, Any]]:
+    states: list[Mapping[str, Any]] = []
+    progress = restore_checkpoint(run, states.append)
+    return progress, dict(states[-1])
 
 
-def test_training_goes_on_exactly_where_it_stopped(tmp_path: Path):
-    network, optimizer = network_and_optimizer()
-    step(network, optimizer, times=3)
-    save_state(tmp_path / "state.pt", network, optimizer, Progress(iteration=3, seconds=1.5))
-    step(network, optimizer, times=2)
+def test_a_checkpoint_gives_back_state_and_progress(tmp_path: Path):
+    save(tmp_path, 3)
 
-    resumed, resumed_optimizer = network_and_optimizer()
-    progress = load_state(tmp_path / "state.pt", resumed, resumed_optimizer)
-    step(resumed, resumed_optimizer, times=2)
+    progress, state = restored(tmp_path)
 
-    assert progress == Progress(3, 1.5)
-    # Adam's own memory matters: without it the two steps would differ.
-    assert torch.equal(resumed.weight, network.weight)
+    assert progress == Progress(iteration=3, seconds=1.5, best=0.25)
+    assert state["weight"].tolist() == [3.0]
 
 
-def test_a_state_of_another_network_is_refused(tmp_path: Path):
-    save_state(tmp_path / "state.pt", *network_and_optimizer(width=4), Progress(3, 1.5))
+def test_only_the_newest_checkpoints_stay(tmp_path: Path):
+    for iteration in (5, 10, 95, 100):
+        save(tmp_path, iteration, keep=2)
 
-    with pytest.raises(ValueError, match=r"state\.pt does not fit the recipe of its run folder; start a new run"):
-        load_state(tmp_path / "state.pt", *network_and_optimizer(width=3))
-
-
-def test_a_state_without_an_optimizer_is_refused(tmp_path: Path):
-    network, optimizer = network_and_optimizer()
-    torch.save({"model": network.state_dict()}, tmp_path / "state.pt")
-
-    with pytest.raises(ValueError, match="does not fit the recipe of its run folder"):
-        load_state(tmp_path / "state.pt", network, optimizer)
+    assert [path.name for path in find_checkpoints(tmp_path)] == ["iteration-000000100.pt", "iteration-000000095.pt"]
 
 
-def test_a_damaged_state_is_refused(tmp_path: Path):
-    path = tmp_path / "state.pt"
-    save_state(path, *network_and_optimizer(), Progress(3, 1.5))
-    path.write_bytes(path.read_bytes()[:200])
+def test_where_the_newest_is_damaged_the_one_before_serves(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    save(tmp_path, 1)
+    save(tmp_path, 2)
+    newest = find_checkpoints(tmp_path)[0]
+    newest.write_bytes(newest.read_bytes()[:100])
 
-    with pytest.raises(ValueError, match=r"state\.pt"):
-        load_state(path, *network_and_optimizer())
+    progress, _ = restored(tmp_path)
+
+    assert progress.iteration == 1
+    assert "iteration-000000002.pt is damaged" in caplog.text
+
+
+def test_where_all_are_damaged_there_is_nothing_to_go_on_from(tmp_path: Path):
+    save(tmp_path, 1)
+    find_checkpoints(tmp_path)[0].write_bytes(b"no checkpoint")
+
+    with pytest.raises(ValueError, match=r"iteration-000000001\.pt is damaged, and there is no other; start a new"):
+        restored(tmp_path)
+
+
+def test_a_checkpoint_is_read_without_running_what_is_in_it(tmp_path: Path):
+    save(tmp_path, 1)
+    torch.save({"weight": logging.getLogger}, find_checkpoints(tmp_path)[0])
+
+    with pytest.raises(ValueError, match="is damaged"):
+        restored(tmp_path)
+
+
+def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path):
+    save(tmp_path, 1)
+
+    def refuse(state: Mapping[str, Any]) -> None:
+        raise RuntimeError("size mismatch")
+
+    with pytest.raises(ValueError, match=r"001\.pt does not fit the recipe of its run folder; start a new run"):
+        restore_checkpoint(tmp_path, refuse)
 
 
 def test_a_run_folder_keeps_its_recipe(tmp_path: Path):

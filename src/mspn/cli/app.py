@@ -12,6 +12,7 @@ from mspn.cli.data import data_app
 from mspn.cli.evaluate import evaluate_command
 from mspn.cli.models import models_app
 from mspn.cli.predict import predict_command
+from mspn.cli.report import report_command
 from mspn.cli.train import train_command
 
 app = typer.Typer(
@@ -42,6 +43,7 @@ def _set_up(
 app.command("predict")(predict_command)
 app.command("evaluate")(evaluate_command)
 app.command("train")(train_command)
+app.command("report")(report_command)
 app.add_typer(models_app, name="models")
 app.add_typer(data_app, name="data")
 

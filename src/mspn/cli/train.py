@@ -1,20 +1,29 @@
 """mspn train: train a recipe."""
 
-from collections.abc import Callable, Iterator
+import logging
+import sys
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
 from mspn.cli.errors import fail, one_line_errors
 from mspn.config import Recipe
+from mspn.processes import Processes, is_restart, joined_processes
 from mspn.recipes import find_recipe, override
+from mspn.train.interruption import TrainingStoppedError
 from mspn.train.loop import train
+from mspn.train.narrator import IterationReport, ReportIteration
 from mspn.train.state import RECIPE_FILE, load_recipe
+
+_KILLED = 128
+"""What shells add to the number of the signal that ended a command."""
 
 
 def train_command(
@@ -25,12 +34,23 @@ def train_command(
         list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Change a setting, e.g. train.batch_size=8.")
     ] = None,
 ) -> None:
-    """Train a recipe and keep everything in a run folder."""
-    with one_line_errors():
-        resolved = _resolve(recipe, out, resume, settings or [])
-        with _progress(resolved) as report:
-            weights = train(resolved, out, resume=resume, report=report)
-    typer.echo(f"weights: {weights}")
+    """Train a recipe and keep everything in a run folder.
+
+    On several GPUs or machines: torchrun --nproc-per-node 8 -m mspn train RECIPE --out RUN.
+    """
+    with one_line_errors(), joined_processes() as processes:
+        if not processes.is_first:
+            logging.getLogger("mspn").setLevel(logging.WARNING)
+        resumes = resume or is_restart()
+        resolved = _resolve(recipe, out, resumes, settings or [])
+        with _display(resolved, processes) as report:
+            try:
+                weights = train(resolved, out, resume=resumes, processes=processes, report=report)
+            except TrainingStoppedError as stopped:
+                _say_how_to_go_on(stopped, recipe, out, processes)
+                raise typer.Exit(_KILLED + stopped.signal_number) from None
+    if processes.is_first:
+        typer.echo(f"weights: {weights}")
 
 
 def _resolve(name: str, out: Path, resume: bool, settings: list[str]) -> Recipe:
@@ -46,33 +66,59 @@ def _resolve(name: str, out: Path, resume: bool, settings: list[str]) -> Recipe:
     return override(recipe, settings)
 
 
+def _say_how_to_go_on(stopped: TrainingStoppedError, recipe: str, out: Path, processes: Processes) -> None:
+    if processes.is_first:
+        typer.echo(
+            f"{stopped}; the checkpoint is written. Go on with: mspn train {recipe} --out {out} --resume", err=True
+        )
+
+
 @contextmanager
-def _progress(recipe: Recipe) -> Iterator[Callable[[int, float], None]]:
+def _display(recipe: Recipe, processes: Processes) -> Iterator[ReportIteration]:
+    """A bar with what matters below it, redrawn a few times a second; nothing where nobody looks."""
     console = Console(stderr=True)
+    if not (console.is_terminal and processes.is_first):
+        yield lambda _report: None
+        return
     bar = Progress(
         TextColumn("training"),
         BarColumn(),
         MofNCompleteColumn(),
-        _PeoplePerSecond(recipe.train.batch_size),
-        TextColumn("loss {task.fields[loss]:.1f}"),
         TimeRemainingColumn(),
         console=console,
         speed_estimate_period=60,
-        disable=not console.is_terminal,
+        auto_refresh=False,
     )
-    with bar:
-        task = bar.add_task("training", total=recipe.train.iterations, loss=float("nan"))
+    task = bar.add_task("training", total=recipe.train.iterations)
+    details = Text()
+    with Live(Group(bar, details), console=console, refresh_per_second=4), _lines_above():
 
-        def report(iteration: int, loss: float) -> None:
-            bar.update(task, completed=iteration, loss=loss)
+        def report(state: IterationReport) -> None:
+            bar.update(task, completed=state.iteration)
+            details.plain = describe(state)
 
         yield report
 
 
-class _PeoplePerSecond(ProgressColumn):
-    def __init__(self, batch_size: int) -> None:
-        super().__init__()
-        self._batch_size = batch_size
+@contextmanager
+def _lines_above() -> Iterator[None]:
+    """Let log lines appear above what is redrawn, through the standard error that it has put in place."""
+    handlers = [handler for handler in logging.getLogger().handlers if isinstance(handler, logging.StreamHandler)]
+    before = [handler.setStream(sys.stderr) for handler in handlers]
+    try:
+        yield
+    finally:
+        for handler, stream in zip(handlers, before, strict=True):
+            if stream is not None:
+                handler.setStream(stream)
 
-    def render(self, task: Task) -> Text:
-        return Text(f"{task.speed * self._batch_size:.0f} people/s" if task.speed else "")
+
+def describe(state: IterationReport) -> str:
+    """Two lines about an iteration: losses by stage and level; speed, waiting, learning rate, memory, AP."""
+    stages = " | ".join(" ".join(f"{loss:.1f}" for loss in levels) for levels in state.losses)
+    measured = f", AP {state.average_precision:.3f}" if state.average_precision is not None else ""
+    return (
+        f"loss {sum(map(sum, state.losses)):.1f} = {stages} (stages, fine to coarse)\n"
+        f"{state.people_per_second:.0f} people/s, {state.waiting_share:.0%} waiting for data,"
+        f" rate {state.learning_rate:.2e}, {state.memory_mib:.0f} MiB{measured}"
+    )

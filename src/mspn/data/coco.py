@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 from pydantic import BaseModel
 
-from mspn.data.label_files import AnnotationError, check_form, plain_number, read_json, skeleton_of
+from mspn.data.label_files import AnnotationError, check_form, plain_number, read_json, refuse_unusable, skeleton_of
 from mspn.data.labels import LabelledPerson, LabelledPicture, LabelledSet, box_around
 from mspn.files import write_text
 from mspn.records import Box, Size
@@ -86,6 +86,8 @@ def read_coco_people(path: Path, skeleton: Skeleton) -> CocoPeople:
         AnnotationError: naming the first entry that is missing or wrong, or if nobody has keypoints.
     """
     content = _read_content(path, skeleton)
+    known = {image.id for image in content.images}
+    refuse_unusable(path, known, [row.image_id for row in content.annotations], content.keypoints_image)
     source = skeleton_of(path, content.names)
     return CocoPeople(
         images=content.images,
@@ -97,7 +99,7 @@ def read_coco_people(path: Path, skeleton: Skeleton) -> CocoPeople:
 
 
 def read_coco(path: Path, skeleton: Skeleton | None = None) -> LabelledSet:
-    """Read a COCO keypoint file with everything that it says.
+    """Read a COCO keypoint file with everything that it says, people of unknown pictures and lost keypoints too.
 
     Args:
         path: the file.
@@ -105,7 +107,7 @@ def read_coco(path: Path, skeleton: Skeleton | None = None) -> LabelledSet:
             table also completes a category that names just its keypoints.
 
     Raises:
-        AnnotationError: as `read_coco_people`.
+        AnnotationError: naming the first entry that is missing or has another form, or if nobody has keypoints.
     """
     content = _read_content(path, skeleton or COCO_17)
     rows = content.raw["annotations"]
@@ -237,16 +239,11 @@ def _read_content(path: Path, unnamed: Skeleton) -> _Content:
     if not chosen:
         raise AnnotationError(f"{path} has no annotation with keypoints; a keypoint file is needed, not boxes only")
     people = [file.annotations[position] for position in chosen]
-    known = {image.id for image in file.images}
     names = category.keypoints or unnamed.keypoints
     for row in people:
-        if row.image_id not in known:
-            raise AnnotationError(f"{path}: annotation of image_id {row.image_id}, which is not among its images")
         if len(row.keypoints or ()) != 3 * len(names):
             raise AnnotationError(
                 f"{path}: annotation {row.id} has {len(row.keypoints or ())} keypoint numbers, not 3 x {len(names)}"
             )
     keypoints = np.array([row.keypoints for row in people], np.float64).reshape(len(people), len(names), 3)
-    if not np.isfinite(keypoints[keypoints[..., 2] > 0]).all():
-        raise AnnotationError(f"{path} has a labelled keypoint whose position is not a finite number")
     return _Content(raw, file.images, category, chosen, people, keypoints, names)

@@ -19,6 +19,7 @@ from mspn.data.people_sets import read_people_set
 from mspn.geometry import transform_points
 from mspn.images import PictureError, read_picture
 from mspn.loss import KeypointLabels
+from mspn.processes import ALONE, Processes
 from mspn.records import Box
 
 
@@ -77,18 +78,47 @@ class CropDataset(Dataset[Sample]):
 class SeededBatches(Sampler[list[Draw]]):
     """Endless batches; each epoch draws everyone once (or as often as their set's weight says) in a new order.
 
-    The same seed gives the same batches, whatever the number of workers and wherever training resumes.
+    The same seed gives the same batches, whatever the number of workers and wherever training resumes. Several
+    processes share each batch; all of them together see the people whom one process alone would see.
     """
 
     def __init__(
-        self, set_sizes: Sequence[int], weights: Sequence[float], batch_size: int, seed: int, start: int
+        self,
+        set_sizes: Sequence[int],
+        weights: Sequence[float],
+        batch_size: int,
+        seed: int,
+        start: int,
+        *,
+        processes: Processes = ALONE,
+        parts: int = 1,
     ) -> None:
+        """Prepare to draw.
+
+        Args:
+            set_sizes: people of each set.
+            weights: how often each set's people are drawn per epoch.
+            batch_size: people a batch, over all processes.
+            seed: of the order.
+            start: batches to skip: the iteration at which training resumes.
+            processes: who shares each batch.
+            parts: how many small batches this process's share comes in.
+
+        Raises:
+            ValueError: if a batch cannot be split evenly.
+        """
+        if batch_size % (processes.count * parts):
+            raise ValueError(
+                f"a batch of {batch_size} people cannot be shared evenly by {processes.count} processes, each in"
+                f" {parts} parts; set train.batch_size to a multiple of {processes.count * parts}"
+            )
         self.set_sizes = set_sizes
         self.weights = weights
         self.batch_size = batch_size
         self.seed = seed
         self.start = start
-        """Batches to skip: the iteration at which training resumes."""
+        self.processes = processes
+        self.parts = parts
         drawn = sum(_draws(size, weight) for size, weight in zip(set_sizes, weights, strict=True))
         self.batches_per_epoch = max(1, drawn // batch_size)
 
@@ -100,8 +130,15 @@ class SeededBatches(Sampler[list[Draw]]):
             for index in range(batch, self.batches_per_epoch):
                 people = order[index * self.batch_size : (index + 1) * self.batch_size]
                 first = iteration * self.batch_size
-                yield [Draw(first + offset, int(person)) for offset, person in enumerate(people)]
+                draws = [Draw(first + offset, int(person)) for offset, person in enumerate(people)]
+                yield from self._own_parts(draws)
                 iteration += 1
+
+    def _own_parts(self, draws: list[Draw]) -> Iterator[list[Draw]]:
+        size = self.batch_size // (self.processes.count * self.parts)
+        first = self.processes.rank * self.parts
+        for part in range(first, first + self.parts):
+            yield draws[part * size : (part + 1) * size]
 
     def _epoch_order(self, epoch: int) -> Int[np.ndarray, " draws"]:
         rng = np.random.default_rng((self.seed, epoch, len(self.set_sizes)))

@@ -4,11 +4,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from mspn.data.ai_challenger import read_ai_challenger, write_ai_challenger
 from mspn.data.coco import read_coco, write_coco
 from mspn.data.crowdpose import read_crowdpose, write_crowdpose
 from mspn.data.cvat import read_cvat, write_cvat
-from mspn.data.label_files import AnnotationError, paused_collection
+from mspn.data.label_files import AnnotationError, paused_collection, refuse_unusable
 from mspn.data.label_studio import read_label_studio, write_label_studio
 from mspn.data.labels import LabelledSet
 from mspn.data.lsp import read_lsp
@@ -76,12 +78,16 @@ def write_labels(labels: LabelledSet, path: Path, format: str) -> None:  # noqa:
     """Write labels; what the format cannot hold is logged, a line a kind.
 
     Raises:
-        AnnotationError: if the format is unknown, is not written, or cannot hold this skeleton.
+        AnnotationError: if the format is unknown, is not written, or cannot hold this skeleton, or as
+            `refuse_unusable`.
     """
     write = FORMATS[known_format(format)].write
     if write is None:
         writable = ", ".join(name for name, one in FORMATS.items() if one.write)
         raise AnnotationError(f"labels cannot be written as {format}, only read; there are {writable}")
+    known = {picture.id for picture in labels.pictures}
+    keypoints = np.array([person.keypoints_image for person in labels.people])
+    refuse_unusable("the source", known, (person.picture_id for person in labels.people), keypoints.reshape(-1, 3))
     write(labels, path)
 
 

@@ -2,11 +2,13 @@
 
 import gc
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
+import numpy as np
+from jaxtyping import Float
 from pydantic import TypeAdapter, ValidationError
 
 from mspn.settings import first_problem
@@ -74,6 +76,27 @@ def path_inside(folder: Path, name: str) -> Path:
     if not parts or "\\" in name or ":" in name or any(part in ("..", "/") for part in parts):
         raise AnnotationError(f"file name {name!r} leads out of {folder}; nothing is written there")
     return folder.joinpath(*parts)
+
+
+def refuse_unusable(
+    source: object, known_pictures: Set[int], picture_ids: Iterable[int], keypoints_image: Float[np.ndarray, "*N 3"]
+) -> None:
+    """Refuse people of unknown pictures and labelled keypoints at no finite position.
+
+    Readers let them pass, so that `mspn data check` can list them all; who trains, evaluates or writes asks here.
+
+    Raises:
+        AnnotationError: with the first one; `source` is what it calls the labels.
+    """
+    for number in picture_ids:
+        if number not in known_pictures:
+            raise AnnotationError(
+                f"{source}: annotation of image_id {number}, which is not among its images; see `mspn data check`"
+            )
+    if not np.isfinite(keypoints_image[keypoints_image[..., 2] > 0]).all():
+        raise AnnotationError(
+            f"{source} has a labelled keypoint whose position is not a finite number; see `mspn data check`"
+        )
 
 
 def plain_number(value: float) -> int | float:

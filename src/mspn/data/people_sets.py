@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from mspn.data.formats import read_labels
-from mspn.data.label_files import AnnotationError, read_json
+from mspn.data.label_files import AnnotationError, read_json, refuse_unusable
 from mspn.data.labels import LabelledSet, box_around
 from mspn.data.people import People
 from mspn.data_config import PeopleSetConfig
@@ -72,7 +72,7 @@ def select_people(labels: LabelledSet, images: Path, skeleton: Skeleton, source:
         source: what errors call the labels.
 
     Raises:
-        AnnotationError: if nobody has a usable box and a labelled keypoint.
+        AnnotationError: as `refuse_unusable`, or if nobody has a usable box and a labelled keypoint.
     """
     nobody = f"{source} has nobody with a box and a labelled keypoint (visibility 1 or 2)"
     if not labels.people:
@@ -81,6 +81,7 @@ def select_people(labels: LabelledSet, images: Path, skeleton: Skeleton, source:
     position = {picture.id: index for index, picture in enumerate(pictures)}
     rows = labels.people
     keypoints = np.array([row.keypoints_image for row in rows], np.float32)
+    refuse_unusable(source, position.keys(), (row.picture_id for row in rows), keypoints)
     people = People(
         pictures=[images / picture.file_name for picture in pictures],
         picture_index=np.array([position[row.picture_id] for row in rows]),

@@ -12,6 +12,7 @@ from mspn.detect.boxes_file import BoxesFile
 from mspn.predict.estimator import PoseEstimator
 from mspn.predict.pipeline import predict_pictures
 from mspn.predict.writers import coco_result
+from mspn.processes import ALONE, Processes
 from mspn.records import Box, Detection
 
 logger = logging.getLogger(__name__)
@@ -34,8 +35,9 @@ def predict_people(
     images: Path,
     boxes: Path | None,
     report: Callable[[int, int], None] = lambda _done, _total: None,
+    processes: Processes = ALONE,
 ) -> Predictions:
-    """Estimate the pose in every box of a data set.
+    """Estimate the pose in every box of a data set; several processes share the pictures, and each gets all results.
 
     Args:
         estimator: network and test settings; its detector is not asked.
@@ -43,7 +45,8 @@ def predict_people(
             has a labelled keypoint.
         images: folder of the pictures.
         boxes: file of detected boxes; all of them are used, whatever their score.
-        report: told how many pictures are done, and of how many.
+        report: told how many pictures are done, and of how many, in this process.
+        processes: who shares the pictures.
 
     Raises:
         AnnotationError: if the boxes are of other pictures, or not one picture could be used.
@@ -55,9 +58,10 @@ def predict_people(
     if not found:
         source = "the labels have" if boxes is None else f"{boxes} has"
         raise AnnotationError(f"{source} no box for any of the {len(truth.images)} pictures; do names or ids match?")
-    image_ids = {str(images / image.file_name): image.id for image in truth.images if image.id in found}
+    pictures = processes.share([image for image in truth.images if image.id in found])
+    image_ids = {str(images / image.file_name): image.id for image in pictures}
     rows: list[dict[str, Any]] = []
-    failed = unusable = 0
+    failed = usable = 0
     results = predict_pictures(
         estimator, [Path(path) for path in image_ids], find=lambda picture: found[image_ids[picture.source]]
     )
@@ -65,12 +69,14 @@ def predict_people(
         for problem in result.problems:
             logger.warning("skipped: %s", problem)
         failed += len(result.problems)
-        unusable += not result.poses
+        usable += bool(result.poses)
         image_id = image_ids[result.source]
         rows += [coco_result(pose, image_id, truth.category_id) for pose in result.poses]
         report(done, len(image_ids))
-    if unusable == len(image_ids):
-        raise AnnotationError(f"not one of {unusable} pictures in {images} could be used; is it the right folder?")
+    rows = processes.gather(rows)
+    failed, usable = (sum(processes.gather([count])) for count in (failed, usable))
+    if not usable:
+        raise AnnotationError(f"not one of {len(found)} pictures in {images} could be used; is it the right folder?")
     rows.sort(key=lambda row: (row["image_id"], -row["score"]))
     return Predictions(rows, sum(len(detections) for detections in found.values()), failed)
 

@@ -18,6 +18,7 @@ from mspn.heatmaps.decode import average_mirrored, decode
 from mspn.images import read_picture
 from mspn.predict.runner import Precision, Runner, choose_device
 from mspn.records import Detection, Pose, check_box
+from mspn.weights.checkpoint import Checkpoint
 from mspn.weights.models import load_named
 
 
@@ -39,7 +40,7 @@ class PoseEstimator:
 
     def __init__(
         self,
-        model: str | Path = "default",
+        model: str | Path | Checkpoint = "default",
         detector: Detector | None = None,
         *,
         device: str = "auto",
@@ -52,7 +53,7 @@ class PoseEstimator:
         """Load a model.
 
         Args:
-            model: name or weights file.
+            model: name, weights file, or one that is loaded.
             detector: finds the people; None takes the whole picture for one person.
             device: auto, cpu, cuda, cuda:1, ...
             precision: auto, float32 or bfloat16, see `load_runner`.
@@ -67,7 +68,7 @@ class PoseEstimator:
         """
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, not {batch_size}")
-        checkpoint = load_named(model)
+        checkpoint = model if isinstance(model, Checkpoint) else load_named(model)
         self.recipe = checkpoint.header.recipe
         self.test = test or self.recipe.test
         if flip is not None:

@@ -1,51 +1,70 @@
-"""Training a recipe on one device."""
+"""Training a recipe, on one device or many, so that no work is lost."""
 
 import logging
-import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from itertools import chain, islice
 from pathlib import Path
+from typing import Any
 
 import torch
+from safetensors import SafetensorError
+from torch import Tensor
 from torch.utils.data import DataLoader
 
 from mspn.config import Recipe
-from mspn.crop import normalise
 from mspn.data.dataset import CropDataset, Sample, SeededBatches, prepare_worker, read_training_sets
-from mspn.data.people import People, merge
-from mspn.images import PictureError
-from mspn.loss import KeypointLabels, StageLosses, supervise
+from mspn.data.people import merge
+from mspn.files import remove_leftovers
 from mspn.model.build import build_network
-from mspn.model.pose_network import PoseNetwork, place
+from mspn.model.pose_network import PoseNetwork
 from mspn.predict.runner import choose_device
-from mspn.train.metrics import EpochMeter, MetricsLog
+from mspn.processes import ALONE, Processes
+from mspn.train.environment import describe_environment
+from mspn.train.interruption import StopRequest, TrainingStoppedError, stop_requests
+from mspn.train.learner import Learner, TrainingDivergedError
+from mspn.train.metrics import MetricsLog
+from mspn.train.narrator import EpochLog, Narrator, ReportIteration
+from mspn.train.pictures import PictureWatch
+from mspn.train.random_state import capture_random_state, restore_random_state
+from mspn.train.report import write_report
 from mspn.train.schedule import learning_rate
-from mspn.train.state import STATE_FILE, WEIGHTS_FILE, Progress, load_state, save_recipe, save_state
-from mspn.train_config import TrainConfig
+from mspn.train.sheet import SHEET_CROPS, write_sheet
+from mspn.train.state import (
+    BEST_FILE,
+    CHECKPOINT_FOLDER,
+    WEIGHTS_FILE,
+    Progress,
+    find_checkpoints,
+    restore_checkpoint,
+    save_checkpoint,
+    save_recipe,
+)
+from mspn.train.tensorboard import TensorBoardLog
+from mspn.train.validation import Validation
 from mspn.weights.checkpoint import Header, save_weights
-from mspn.weights.imagenet import start_from_imagenet
+from mspn.weights.start import start_from
 
 logger = logging.getLogger(__name__)
 
 
-class TrainingDivergedError(RuntimeError):
-    """The loss is no number any more."""
-
-
-_EPOCH_LINE = "epoch %d: loss %.1f, %.0f people/s, about %d min left"
-
-ReportIteration = Callable[[int, float], None]
-"""Called after each iteration with the number done and the loss."""
-
-
-def train(recipe: Recipe, run: Path, *, resume: bool, report: ReportIteration = lambda _iteration, _loss: None) -> Path:
+def train(
+    recipe: Recipe,
+    run: Path,
+    *,
+    resume: bool,
+    processes: Processes = ALONE,
+    report: ReportIteration = lambda _report: None,
+) -> Path:
     """Train a network and keep everything in the run folder.
 
     Args:
         recipe: what to train, on what, how.
         run: folder for the recipe, checkpoints, metrics and weights.
         resume: go on from the folder's last checkpoint, if it has one.
-        report: told of every iteration, for progress displays.
+        processes: who shares the work; each of them calls this function, and the first one writes the files.
+        report: told of every iteration in the first process, for progress displays.
 
     Returns:
         Path of the weights file.
@@ -53,144 +72,181 @@ def train(recipe: Recipe, run: Path, *, resume: bool, report: ReportIteration = 
     Raises:
         AnnotationError: for a data file that is missing or of no use.
         TrainingDivergedError: if the loss becomes infinite or no number; the last checkpoint is still there.
+        TrainingStoppedError: after Ctrl-C or SIGTERM, when a checkpoint is written.
+        OSError: if a checkpoint cannot be written; the one before is still there.
         PictureError: if more than one picture in ten cannot be read; fewer are reported and do not count.
-        ValueError: if the recipe has no data, or fewer iterations than the run already has.
-        WeightsError: if the ImageNet weights to start from are missing or do not fit.
+        ValueError: if the recipe has no data, fewer iterations than the run already has, or batches that the processes
+            cannot share evenly.
+        WeightsError: if the weights to start from are missing or do not fit.
     """
-    config = recipe.train
     if not recipe.data.train:
         raise ValueError(f"recipe {recipe.name} names no data to train on; set data.train")
-    if config.threads is not None:
-        torch.set_num_threads(config.threads)
-    device = choose_device(config.device)
-    will_resume = resume and (run / STATE_FILE).is_file()
-    model = place(_new_network(recipe, from_imagenet=not will_resume), device)
-    optimizer = torch.optim.Adam(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
-    progress = _restore(run / STATE_FILE, model, optimizer, config) if will_resume else Progress(0, 0.0)
-    sets = read_training_sets(recipe)
-    people = merge(sets)
-    save_recipe(run, recipe)
-    log = MetricsLog(run, progress.iteration)
-    batches = SeededBatches(
-        [len(one) for one in sets],
-        [one.weight for one in recipe.data.train],
-        config.batch_size,
-        config.seed,
-        progress.iteration,
-    )
-    loader = DataLoader(
-        CropDataset(people, recipe),
-        batch_sampler=batches,
-        num_workers=recipe.data.workers,
-        worker_init_fn=prepare_worker,
-        pin_memory=device.type == "cuda",
-    )
-    header = Header(recipe=recipe, data=tuple(people.annotations for people in recipe.data.train))
-
-    model.train()
-    saved = progress.iteration
-    pictures = _PictureWatch(people)
-    meter = EpochMeter(config.batch_size)
-    began = time.monotonic() - progress.seconds
-    for iteration, batch in _numbered(loader, progress.iteration, config.iterations):
-        meter.data_arrived()
-        rate = learning_rate(iteration, config)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        pictures.report_unreadable(batch)
-        losses = _compute_losses(model, batch, recipe, device)
-        total = losses.total.item()
-        if not math.isfinite(total):
-            there = f"{run} keeps that of iteration {saved}" if saved else "there is none yet"
-            raise TrainingDivergedError(
-                f"the loss is {total} at iteration {iteration}; no checkpoint is written, {there}:"
-                " lower train.learning_rate, then start again with --resume"
-            )
-        _step(optimizer, losses)
-        meter.step_done(total, losses)
-        report(iteration, total)
-        epoch_ends = iteration % batches.batches_per_epoch == 0
-        is_last = iteration == config.iterations
-        if epoch_ends or is_last:
-            epoch = -(-iteration // batches.batches_per_epoch)
-            line = meter.finish_epoch(epoch, iteration, rate, time.monotonic() - began)
-            log.append(line)
-            left = (config.iterations - iteration) * config.batch_size / line.people_per_second
-            logger.info(_EPOCH_LINE, epoch, line.loss, line.people_per_second, left / 60)
-        if epoch_ends or is_last or iteration % config.checkpoint_every == 0:
-            # The weights first: writing them refuses numbers that are not finite.
-            save_weights(run / WEIGHTS_FILE, model, header)
-            save_state(run / STATE_FILE, model, optimizer, Progress(iteration, time.monotonic() - began))
-            saved = iteration
+    if recipe.train.threads is not None:
+        torch.set_num_threads(recipe.train.threads)
+    will_resume = resume and bool(find_checkpoints(run))
+    processes.wait()  # until all have looked: the first one is about to write
+    with stop_requests() as stop:
+        session = _Session(recipe, run, processes, is_new=not will_resume)
+        session.run_iterations(stop, report)
     return run / WEIGHTS_FILE
 
 
-def _new_network(recipe: Recipe, *, from_imagenet: bool) -> PoseNetwork:
+class _Session:
+    """A run from where it stands until it ends or is stopped."""
+
+    def __init__(self, recipe: Recipe, run: Path, processes: Processes, *, is_new: bool) -> None:
+        self._recipe = recipe
+        self._run = run
+        self._processes = processes
+        self._device = choose_device(recipe.train.device)
+        self._learner = Learner(_new_network(recipe, is_new=is_new), recipe, self._device, processes)
+        self._progress = Progress() if is_new else self._go_back()
+        self._saved = self._progress.iteration
+        self._sets = read_training_sets(recipe)
+        self._people = merge(self._sets)
+        self._validation = Validation(recipe, self._device, processes)
+        if processes.is_first:
+            for folder in (run, run / CHECKPOINT_FOLDER):
+                remove_leftovers(folder)
+
+    def _go_back(self) -> Progress:
+        progress = restore_checkpoint(self._run, self._restore)
+        last = self._recipe.train.iterations
+        if progress.iteration > last:
+            raise ValueError(
+                f"{self._run} already has {progress.iteration} iterations; set train.iterations to that or more,"
+                f" not {last}"
+            )
+        if self._processes.is_first:
+            logger.info("going on from iteration %d", progress.iteration)
+        return progress
+
+    def _restore(self, state: Mapping[str, Any]) -> None:
+        self._learner.restore(state)
+        if self._processes.rank < len(state["random"]):
+            restore_random_state(state["random"][self._processes.rank], self._device)
+
+    def run_iterations(self, stop: StopRequest, report: ReportIteration) -> None:
+        """Train until the last iteration, or until someone asks to stop."""
+        config = self._recipe.train
+        batches = SeededBatches(
+            [len(one) for one in self._sets],
+            [one.weight for one in self._recipe.data.train],
+            config.batch_size,
+            config.seed,
+            self._progress.iteration,
+            processes=self._processes,
+            parts=config.accumulate,
+        )
+        narrator = Narrator(config, self._device, self._open_logs(batches), report)
+        pictures = PictureWatch(self._people)
+        began = time.monotonic() - self._progress.seconds
+        for iteration, parts in self._numbered(self._loader(batches)):
+            narrator.data_arrived()
+            pictures.report_unreadable(parts)
+            rate = learning_rate(iteration, config)
+            narrator.step_done(iteration, self._step(parts, rate, iteration), rate)
+            self._progress = self._progress._replace(iteration=iteration, seconds=time.monotonic() - began)
+
+            is_last = iteration == config.iterations
+            epoch, into_epoch = divmod(iteration, batches.batches_per_epoch)
+            epoch_ends = into_epoch == 0
+            validates = self._validation.is_possible and (
+                is_last or (epoch_ends and epoch % config.validate_every == 0)
+            )
+            if epoch_ends or is_last:
+                line = narrator.epoch_done(epoch + (into_epoch > 0), iteration, rate, self._progress.seconds)
+                narrator.write(line._replace(validation=self._validate() if validates else None))
+            is_stopped = self._processes.highest(stop.signal_number)
+            if is_last or is_stopped or validates or iteration % config.checkpoint_every == 0:
+                self._save()
+            if is_stopped and not is_last:
+                raise TrainingStoppedError(iteration, is_stopped)
+
+    def _numbered(self, loader: DataLoader[Sample]) -> Iterator[tuple[int, list[Sample]]]:
+        """What is left of the iterations, each with this process's share of the batch."""
+        config = self._recipe.train
+        numbers = range(self._progress.iteration + 1, config.iterations + 1)
+        if not numbers:
+            return
+        batches = iter(loader)
+        for iteration in numbers:
+            yield iteration, list(islice(batches, config.accumulate))
+
+    def _loader(self, batches: SeededBatches) -> DataLoader[Sample]:
+        return DataLoader(
+            CropDataset(self._people, self._recipe),
+            batch_sampler=batches,
+            num_workers=self._recipe.data.workers,
+            worker_init_fn=prepare_worker,
+            pin_memory=self._device.type == "cuda",
+        )
+
+    def _open_logs(self, batches: SeededBatches) -> list[EpochLog]:
+        """Describe this session in the run folder, and open what keeps lines of epochs; in the first process alone."""
+        if not self._processes.is_first:
+            return []
+        done = self._progress.iteration
+        save_recipe(self._run, self._recipe)
+        describe_environment(self._run, self._recipe, self._sets, iteration=done, num_processes=self._processes.count)
+        if not done:
+            draws = list(islice(chain.from_iterable(batches), SHEET_CROPS))
+            write_sheet(self._run, CropDataset(self._people, self._recipe), draws, [len(one) for one in self._sets])
+        logs: list[EpochLog] = [MetricsLog(self._run, done)]
+        if self._recipe.train.tensorboard:
+            logs.append(TensorBoardLog(self._run, done))
+        return logs
+
+    def _step(self, parts: list[Sample], rate: float, iteration: int) -> Tensor:
+        try:
+            return self._learner.step(parts, rate)
+        except TrainingDivergedError as error:
+            raise TrainingDivergedError(
+                f"{error} at iteration {iteration}; no checkpoint is written, {self._what_is_kept()}:"
+                " lower train.learning_rate, then start again with --resume"
+            ) from None
+
+    def _validate(self) -> dict[str, float]:
+        measured = self._validation.measure(self._learner.weights)
+        if measured["AP"] > self._progress.best:
+            self._progress = self._progress._replace(best=measured["AP"])
+            self._save_weights(BEST_FILE)
+        return measured
+
+    def _save(self) -> None:
+        """Write weights and a checkpoint; the weights first, since writing them refuses numbers that are not finite."""
+        random_states = self._processes.gather([capture_random_state(self._device)])
+        self._save_weights(WEIGHTS_FILE)
+        if self._processes.is_first:
+            with self._kept_on_failure():
+                state = {**self._learner.state(), "random": random_states}
+                save_checkpoint(self._run, state, self._progress, self._recipe.train.keep_checkpoints)
+                write_report(self._run)
+        self._saved = self._progress.iteration
+
+    def _save_weights(self, name: str) -> None:
+        if self._processes.is_first:
+            header = Header(recipe=self._recipe, data=tuple(one.annotations for one in self._recipe.data.train))
+            with self._kept_on_failure():
+                save_weights(self._run / name, self._learner.weights, header)
+
+    @contextmanager
+    def _kept_on_failure(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, RuntimeError, SafetensorError) as error:
+            raise OSError(
+                f"iteration {self._progress.iteration} cannot be written ({error}); {self._what_is_kept()}:"
+                " make room, then go on with --resume"
+            ) from error
+
+    def _what_is_kept(self) -> str:
+        return f"{self._run} keeps that of iteration {self._saved}" if self._saved else "there is none yet"
+
+
+def _new_network(recipe: Recipe, *, is_new: bool) -> PoseNetwork:
     torch.manual_seed(recipe.train.seed)
     network = build_network(recipe.model)
-    if from_imagenet and recipe.train.initial_weights is not None:
-        start_from_imagenet(network, Path(recipe.train.initial_weights), recipe.train.initial_scope)
+    if is_new and recipe.train.initial_weights is not None:
+        start_from(network, recipe.train.initial_weights, recipe.train.initial_scope)
     return network
-
-
-def _restore(path: Path, model: PoseNetwork, optimizer: torch.optim.Optimizer, config: TrainConfig) -> Progress:
-    """Go back to a run's last checkpoint; settings that changed since then take effect."""
-    progress = load_state(path, model, optimizer)
-    if progress.iteration > config.iterations:
-        raise ValueError(
-            f"{path.parent} already has {progress.iteration} iterations; set train.iterations to that or more,"
-            f" not {config.iterations}"
-        )
-    for group in optimizer.param_groups:
-        group["weight_decay"] = config.weight_decay
-    logger.info("going on from iteration %d", progress.iteration)
-    return progress
-
-
-def _numbered(loader: DataLoader[Sample], done: int, last: int) -> Iterator[tuple[int, Sample]]:
-    if done < last:
-        for iteration, batch in enumerate(loader, start=done + 1):
-            yield iteration, batch
-            if iteration == last:
-                return
-
-
-def _compute_losses(model: PoseNetwork, batch: Sample, recipe: Recipe, device: torch.device) -> StageLosses:
-    labels = KeypointLabels(*(tensor.to(device, non_blocking=True) for tensor in batch.labels))
-    crops = normalise(batch.crop.to(device, non_blocking=True))
-    with torch.autocast(device.type, torch.bfloat16, enabled=recipe.train.precision == "bfloat16"):
-        outputs = model(crops)
-    return supervise(outputs, labels, recipe.supervision)
-
-
-def _step(optimizer: torch.optim.Optimizer, losses: StageLosses) -> None:
-    optimizer.zero_grad(set_to_none=True)
-    losses.total.backward()  # type: ignore[no-untyped-call]
-    optimizer.step()
-
-
-class _PictureWatch:
-    """Says once of each picture that it cannot be read, and stops when that is no exception any more."""
-
-    _MOST_UNREADABLE = 0.1
-
-    def __init__(self, people: People) -> None:
-        self._people = people
-        self._reported: set[int] = set()
-
-    def report_unreadable(self, batch: Sample) -> None:
-        """Log new unreadable pictures.
-
-        Raises:
-            PictureError: if they are more than one in ten of all pictures.
-        """
-        if batch.is_readable.all():
-            return
-        for person in batch.person[~batch.is_readable].tolist():
-            index = int(self._people.picture_index[person])
-            path = self._people.pictures[index]
-            if index not in self._reported:
-                self._reported.add(index)
-                logger.warning("skipped: %s cannot be read (%d such pictures so far)", path, len(self._reported))
-        if len(self._reported) > max(1, self._MOST_UNREADABLE * len(self._people.pictures)):
-            raise PictureError(f"{len(self._reported)} pictures cannot be read, the last is {path}; check data.root")

@@ -2,13 +2,15 @@
 
 import csv
 import json
+import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
 
 from mspn.files import replacing
-from mspn.loss import StageLosses
 
 
 class EpochMetrics(NamedTuple):
@@ -17,14 +19,19 @@ class EpochMetrics(NamedTuple):
     epoch: int
     iteration: int
     loss: float
-    finest_loss: float
-    """The last stage's part at the finest level."""
+    losses: list[list[float]]
+    """Its parts by stage and level, fine to coarse, weighted."""
     learning_rate: float
     people_per_second: float
+    """Over all processes."""
     waiting_share: float
     """Share of the time spent waiting for data, 0 to 1."""
+    memory_mib: float
+    """Most memory that the first process has held so far: of its GPU, else of the machine."""
     seconds: float
     """Since training began, over all sessions."""
+    validation: dict[str, float] | None = None
+    """COCO's numbers on the validation set, where they were measured after this epoch."""
 
 
 class MetricsLog:
@@ -36,17 +43,29 @@ class MetricsLog:
         self._jsonl = run / "metrics.jsonl"
         kept = [line for line in read_metrics(run) if line.iteration <= iteration] if iteration else []
         with replacing(self._csv) as csv_path, replacing(self._jsonl) as jsonl_path:
-            _append(csv_path, jsonl_path, kept, header=True)
+            csv_path.touch()
+            jsonl_path.touch()
+            for line in kept:
+                _append(csv_path, jsonl_path, line)
 
     def append(self, line: EpochMetrics) -> None:
-        _append(self._csv, self._jsonl, [line], header=False)
+        _append(self._csv, self._jsonl, line)
 
 
-def _append(csv_path: Path, jsonl_path: Path, lines: Sequence[EpochMetrics], *, header: bool) -> None:
+def _append(csv_path: Path, jsonl_path: Path, line: EpochMetrics) -> None:
+    row = _csv_row(line)
     with csv_path.open("a", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([EpochMetrics._fields] * header + list(lines))
+        csv.writer(file).writerows([row.keys()] * (file.tell() == 0) + [row.values()])
     with jsonl_path.open("a", encoding="utf-8") as file:
-        file.writelines(json.dumps(line._asdict()) + "\n" for line in lines)
+        file.write(json.dumps(line._asdict()) + "\n")
+
+
+def _csv_row(line: EpochMetrics) -> dict[str, Any]:
+    row = line._asdict()
+    losses, validation = row.pop("losses"), row.pop("validation")
+    for stage, levels in enumerate(losses, start=1):
+        row |= {f"loss_stage{stage}_level{level}": loss for level, loss in enumerate(levels, start=1)}
+    return row | {"validation_ap": "" if validation is None else validation["AP"]}
 
 
 def read_metrics(run: Path) -> list[EpochMetrics]:
@@ -61,39 +80,55 @@ def read_metrics(run: Path) -> list[EpochMetrics]:
     return [EpochMetrics(**json.loads(line)) for line in whole_lines]
 
 
-class EpochMeter:
-    """Averages since the epoch began (or since training resumed)."""
+class Meter:
+    """Averages since it was last reset."""
 
     def __init__(self, batch_size: int) -> None:
         self._batch_size = batch_size
-        self._restart()
+        self.reset()
 
-    def _restart(self) -> None:
+    def reset(self) -> None:
         self._began = self._ended_last_step = time.monotonic()
-        self._waited = self._loss = self._finest_loss = 0.0
+        self._waited = 0.0
         self._steps = 0
+        self._losses: Tensor | float = 0.0
 
     def data_arrived(self) -> None:
         self._waited += time.monotonic() - self._ended_last_step
 
-    def step_done(self, total: float, losses: StageLosses) -> None:
-        """Count an iteration; `total` is the loss's total, already brought over from the device."""
-        self._loss += total
-        self._finest_loss += losses.by_stage_and_level[-1, 0].item()
+    def step_done(self, losses: Tensor) -> None:
+        """Count an iteration; losses by stage and level, on the CPU."""
+        self._losses = self._losses + losses.double()
         self._steps += 1
         self._ended_last_step = time.monotonic()
 
-    def finish_epoch(self, epoch: int, iteration: int, rate: float, seconds: float) -> EpochMetrics:
-        elapsed = time.monotonic() - self._began
-        line = EpochMetrics(
-            epoch=epoch,
-            iteration=iteration,
-            loss=self._loss / self._steps,
-            finest_loss=self._finest_loss / self._steps,
-            learning_rate=rate,
-            people_per_second=self._steps * self._batch_size / elapsed,
-            waiting_share=self._waited / elapsed,
-            seconds=seconds,
-        )
-        self._restart()
-        return line
+    @property
+    def losses(self) -> list[list[float]]:
+        """Mean by stage and level."""
+        means: list[list[float]] = (torch.as_tensor(self._losses) / self._steps).tolist()
+        return means
+
+    @property
+    def loss(self) -> float:
+        """Mean of the total."""
+        return sum(map(sum, self.losses))
+
+    @property
+    def people_per_second(self) -> float:
+        return self._steps * self._batch_size / (time.monotonic() - self._began)
+
+    @property
+    def waiting_share(self) -> float:
+        return self._waited / (time.monotonic() - self._began)
+
+
+def peak_memory_mib(device: torch.device) -> float:
+    """Most memory that this process has held so far: of its GPU, else of the machine; 0 where the system hides it."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    if sys.platform == "win32":
+        return 0.0
+    import resource  # noqa: PLC0415 (there is none on Windows)
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10

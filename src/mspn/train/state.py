@@ -1,53 +1,80 @@
-"""What training needs to go on where it stopped."""
+"""The files of a run folder that training needs to go on where it stopped."""
 
 import json
+import logging
 import pickle
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
-from torch import nn
 
 from mspn.config import Recipe
 from mspn.files import replacing, write_text
 from mspn.recipes import SettingsError, parse_recipe
 
 RECIPE_FILE = "recipe.json"
-STATE_FILE = "state.pt"
 WEIGHTS_FILE = "weights.safetensors"
+BEST_FILE = "best.safetensors"
+CHECKPOINT_FOLDER = "checkpoints"
+
+logger = logging.getLogger(__name__)
 
 
 class Progress(NamedTuple):
     """How far training is."""
 
-    iteration: int
+    iteration: int = 0
     """Iterations done."""
-    seconds: float
+    seconds: float = 0.0
     """Time spent training, over all sessions."""
+    best: float = 0.0
+    """Highest average precision so far."""
 
 
-def save_state(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress) -> None:
-    """Write network, optimiser and progress, atomically."""
-    with replacing(path) as temporary:
-        torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict(), **progress._asdict()}, temporary)
-
-
-def load_state(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> Progress:
-    """Put network and optimiser back as they were; the file is read without unpickling objects.
+def save_checkpoint(run: Path, state: Mapping[str, Any], progress: Progress, keep: int) -> None:
+    """Write what training needs to go on, atomically; only the newest `keep` checkpoints stay.
 
     Raises:
-        ValueError: if the file is damaged or does not belong to this network.
+        OSError, RuntimeError: if it cannot be written; the checkpoints before it stay then.
     """
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, EOFError, RuntimeError, pickle.UnpicklingError) as error:
-        raise ValueError(f"{path} is damaged ({error}); start a new run, or put a whole copy of it there") from error
-    try:
-        model.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
-        return Progress(state["iteration"], state["seconds"])
-    except (KeyError, RuntimeError, TypeError, ValueError) as error:
-        raise ValueError(f"{path} does not fit the recipe of its run folder; start a new run") from error
+    path = run / CHECKPOINT_FOLDER / f"iteration-{progress.iteration:09d}.pt"
+    with replacing(path) as temporary:
+        torch.save({**progress._asdict(), **state}, temporary)
+    for old in find_checkpoints(run)[keep:]:
+        old.unlink(missing_ok=True)
+
+
+def find_checkpoints(run: Path) -> list[Path]:
+    """Checkpoints of a run folder, newest first."""
+    return sorted((run / CHECKPOINT_FOLDER).glob("iteration-*.pt"), reverse=True)
+
+
+def restore_checkpoint(run: Path, restore: Callable[[Mapping[str, Any]], None]) -> Progress:
+    """Go back to a run's newest checkpoint that can be read; files are read without unpickling objects.
+
+    Args:
+        run: folder of the run.
+        restore: takes the state.
+
+    Raises:
+        ValueError: if all are damaged, or one does not belong to this network.
+    """
+    problem = ""
+    for path in find_checkpoints(run):
+        try:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+        except (OSError, EOFError, RuntimeError, pickle.UnpicklingError):
+            # torch's own words advise to read the file unsafely.
+            problem = f"{path} is damaged"
+            logger.warning("skipped: %s", problem)
+            continue
+        try:
+            restore(state)
+            return Progress(state["iteration"], state["seconds"], state["best"])
+        except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+            raise ValueError(f"{path} does not fit the recipe of its run folder; start a new run") from error
+    raise ValueError(f"{problem}, and there is no other; start a new run, or put a whole copy of it there")
 
 
 def save_recipe(run: Path, recipe: Recipe) -> None:

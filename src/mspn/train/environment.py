@@ -1,0 +1,197 @@
+"""What a run was made with: versions, machine and data of each session, kept in the run folder."""
+
+import logging
+import platform
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Sequence
+from datetime import datetime, timezone
+from importlib.metadata import version
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from mspn.config import Recipe
+from mspn.data.people import People
+from mspn.files import write_text
+from mspn.settings import first_problem
+from mspn.weights.download import sha256_of
+
+logger = logging.getLogger(__name__)
+
+ENVIRONMENT_FILE = "environment.json"
+_GIT_SECONDS = 10
+
+
+class SetFingerprint(BaseModel):
+    """What tells whether a training set is the same as before."""
+
+    model_config = ConfigDict(frozen=True)
+
+    annotations: str
+    """File, as the recipe names it."""
+    sha256: str
+    faces: str | None
+    """File of proposed faces, as the recipe names it."""
+    faces_sha256: str | None
+    pictures: int
+    """Those that show somebody who is trained on."""
+    people: int
+
+
+class Session(BaseModel):
+    """One start of training. The machine's and the user's name are left out, and the home folder is written ~."""
+
+    model_config = ConfigDict(frozen=True)
+
+    started: str
+    """UTC, ISO 8601."""
+    iteration: int
+    """Iterations that were done before."""
+    command: str
+    mspn: str
+    git: str | None
+    """Commit that the package is checked out at, with "-dirty" behind it where its files were changed; None where it
+    is installed without a checkout."""
+    python: str
+    torch: str
+    numpy: str
+    opencv: str
+    system: str
+    processor: str
+    gpus: tuple[str, ...]
+    threads: int
+    """Of the network, in each process."""
+    processes: int
+    """That train together."""
+    data: tuple[SetFingerprint, ...]
+
+
+class _EnvironmentFile(BaseModel):
+    sessions: tuple[Session, ...]
+
+
+def describe_environment(
+    run: Path, recipe: Recipe, sets: Sequence[People], *, iteration: int, num_processes: int
+) -> None:
+    """Add this session to the run folder's environment.json; a run that starts anew starts the file anew.
+
+    Files of labels that differ from the first session's are named in a warning.
+
+    Args:
+        run: the run folder.
+        recipe: what is trained; names the files of labels.
+        sets: the people of its sets, in the same order.
+        iteration: iterations that are done already.
+        num_processes: that train together.
+
+    Raises:
+        ValueError: if the file that is there is damaged.
+    """
+    earlier = read_sessions(run) if iteration else ()
+    session = _describe_session(recipe, sets, iteration, num_processes)
+    if earlier:
+        for name in changed_files(earlier[0].data, session.data):
+            logger.warning(
+                "%s is not what it was when the run %s began; numbers before and after do not compare",
+                Path(recipe.data.root) / name,
+                run,
+            )
+    file = _EnvironmentFile(sessions=(*earlier, session))
+    write_text(run / ENVIRONMENT_FILE, file.model_dump_json(indent=2) + "\n")
+
+
+def read_sessions(run: Path) -> tuple[Session, ...]:
+    """The sessions of a run folder so far; none where there is no environment.json.
+
+    Raises:
+        ValueError: if the file is damaged.
+    """
+    path = run / ENVIRONMENT_FILE
+    if not path.is_file():
+        return ()
+    try:
+        return _EnvironmentFile.model_validate_json(path.read_bytes()).sessions
+    except ValidationError as error:
+        raise ValueError(f"{path} is damaged ({first_problem(error, 'the file')}); move it away to go on") from error
+
+
+def _describe_session(recipe: Recipe, sets: Sequence[People], iteration: int, num_processes: int) -> Session:
+    return Session(
+        started=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        iteration=iteration,
+        command=_command(),
+        mspn=version("mspn"),
+        git=git_commit(Path(__file__).parent),
+        python=platform.python_version(),
+        torch=torch.__version__,
+        numpy=np.__version__,
+        opencv=cv2.__version__,
+        system=platform.platform(),
+        processor=processor_name(Path("/proc/cpuinfo")),
+        gpus=tuple(torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())),
+        threads=torch.get_num_threads(),
+        processes=num_processes,
+        data=_fingerprints(recipe, sets),
+    )
+
+
+def _fingerprints(recipe: Recipe, sets: Sequence[People]) -> tuple[SetFingerprint, ...]:
+    root = Path(recipe.data.root)
+    return tuple(
+        SetFingerprint(
+            annotations=config.annotations,
+            sha256=sha256_of(root / config.annotations),
+            faces=config.faces,
+            faces_sha256=None if config.faces is None else sha256_of(root / config.faces),
+            pictures=len(np.unique(people.picture_index)),
+            people=len(people),
+        )
+        for config, people in zip(recipe.data.train, sets, strict=True)
+    )
+
+
+def changed_files(before: Sequence[SetFingerprint], now: Sequence[SetFingerprint]) -> list[str]:
+    """Files that both have under the same name, with other content."""
+    digests = {one.annotations: one.sha256 for one in before} | {one.faces: one.faces_sha256 for one in before}
+    files = [pair for one in now for pair in ((one.annotations, one.sha256), (one.faces, one.faces_sha256))]
+    return [name for name, digest in files if name is not None and digests.get(name, digest) != digest]
+
+
+def _command() -> str:
+    """How the process was started, without the path of the program and that of the home folder."""
+    program, *arguments = sys.argv
+    written = shlex.join([Path(program).name, *arguments])
+    home = Path.home()
+    return written if home == Path(home.anchor) else re.sub(re.escape(str(home)) + r"(?![\w.-])", "~", written)
+
+
+def git_commit(folder: Path) -> str | None:
+    """Commit of the checkout that a folder belongs to, see `Session.git`."""
+    git = ["git", "--no-optional-locks", "-C", str(folder)]
+    try:
+        # An installed package may lie within somebody else's checkout, which does not track it.
+        _ask([*git, "ls-files", "--error-unmatch", "."])
+        return _ask([*git, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"])
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _ask(command: Sequence[str]) -> str:
+    answer = subprocess.run(command, capture_output=True, check=True, text=True, timeout=_GIT_SECONDS)
+    return answer.stdout.strip()
+
+
+def processor_name(cpuinfo: Path) -> str:
+    """The processor's name from Linux's list, elsewhere what Python knows."""
+    if cpuinfo.is_file():
+        for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():
+            name, _, value = line.partition(":")
+            if name.strip() == "model name":
+                return value.strip()
+    return platform.processor() or platform.machine()

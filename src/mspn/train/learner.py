@@ -1,0 +1,164 @@
+"""A network in training: batches in, changed weights out, on whatever device and in however many processes."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from mspn.config import Recipe
+from mspn.crop import normalise
+from mspn.data.dataset import Sample
+from mspn.loss import KeypointLabels, supervise
+from mspn.model.pose_network import PoseNetwork, place
+from mspn.processes import ALONE, Processes
+from mspn.train.recompute import recompute_activations
+from mspn.train_config import TrainConfig
+
+
+class TrainingDivergedError(RuntimeError):
+    """The loss is no number any more."""
+
+
+class Learner:
+    """Network, optimiser, loss scaler and averaged weights."""
+
+    def __init__(
+        self, network: PoseNetwork, recipe: Recipe, device: torch.device, processes: Processes = ALONE
+    ) -> None:
+        """Make a network ready to learn; it is moved to the device, and its norms are changed as the recipe says.
+
+        Raises:
+            ValueError: if batch norms cannot be synchronised here.
+        """
+        config = recipe.train
+        self._recipe = recipe
+        self._device = device
+        self._processes = processes
+        self._dtype: torch.dtype = getattr(torch, config.precision)
+        self._network = place(_with_norms(network, config, device, processes), device)
+        self._average = _moving_average(self._network, config)
+        if config.recompute_activations:
+            recompute_activations(self._network)
+        if config.compile:
+            self._network.compile()
+        self._forward: nn.Module = self._network
+        if processes.count > 1:
+            ids = [torch.cuda.current_device()] if device.type == "cuda" else None
+            self._forward = DistributedDataParallel(self._network, ids, gradient_as_bucket_view=True)
+        self._optimizer = torch.optim.Adam(
+            self._network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+        )
+        # Losses are in units of a peak of 255, which is nearly the usual first scale of 2**16 already.
+        self._scaler = torch.amp.GradScaler(device.type, init_scale=1.0, enabled=config.precision == "float16")
+        self._set_modes()
+
+    @property
+    def weights(self) -> PoseNetwork:
+        """The network to keep and to measure: the averaged one where weights are averaged."""
+        if self._average is not None and int(self._average.n_averaged) > 0:
+            return cast("PoseNetwork", self._average.module)
+        return self._network
+
+    def step(self, parts: Sequence[Sample], learning_rate: float) -> Tensor:
+        """Learn from a batch.
+
+        Args:
+            parts: this process's share of the batch, all of the same size.
+            learning_rate: of this step.
+
+        Returns:
+            The weighted losses by stage and level, fine to coarse, averaged over all processes; on the CPU.
+
+        Raises:
+            TrainingDivergedError: if their sum is not finite, before any weight has changed; in all processes.
+        """
+        for group in self._optimizer.param_groups:
+            group["lr"] = learning_rate
+        self._optimizer.zero_grad(set_to_none=True)
+        parts_losses = [self._backward(part, is_last=part is parts[-1], share=1 / len(parts)) for part in parts]
+        losses = self._processes.average(torch.stack(parts_losses).mean(0)).cpu()
+        if not math.isfinite(losses.sum().item()):
+            raise TrainingDivergedError(f"the loss is {losses.sum().item()}")
+        self._scaler.step(self._optimizer)
+        self._scaler.update()
+        if self._average is not None:
+            self._average.update_parameters(self._network)
+        return losses
+
+    def _backward(self, part: Sample, *, is_last: bool, share: float) -> Tensor:
+        labels = KeypointLabels(*(tensor.to(self._device, non_blocking=True) for tensor in part.labels))
+        crops = normalise(part.crop.to(self._device, non_blocking=True))
+        with nullcontext() if is_last else self._without_exchange():
+            with torch.autocast(self._device.type, self._dtype, enabled=self._dtype != torch.float32):
+                outputs = self._forward(crops)
+            losses = supervise(outputs, labels, self._recipe.supervision)
+            self._scaler.scale(losses.total * share).backward()  # type: ignore[no-untyped-call]
+        return losses.by_stage_and_level
+
+    def _without_exchange(self) -> AbstractContextManager[None]:
+        """Gradients of all but the last part stay in their process."""
+        return self._forward.no_sync() if isinstance(self._forward, DistributedDataParallel) else nullcontext()
+
+    def state(self) -> dict[str, Any]:
+        """All that a learner needs to go on as if it had never stopped; tensors and plain values."""
+        return {
+            "model": self._network.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+            "scaler": self._scaler.state_dict(),
+            "average": self._average.state_dict() if self._average is not None else None,
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go back to a state; settings that changed since then take effect.
+
+        Raises:
+            KeyError, RuntimeError, TypeError, ValueError: if it is of another network or of no learner at all.
+        """
+        self._network.load_state_dict(state["model"])
+        self._optimizer.load_state_dict(state["optimizer"])
+        for group in self._optimizer.param_groups:
+            group["weight_decay"] = self._recipe.train.weight_decay
+        if self._scaler.is_enabled() and state["scaler"]:
+            self._scaler.load_state_dict(state["scaler"])
+        if self._average is not None and state["average"] is not None:
+            self._average.load_state_dict(state["average"])
+
+    def _set_modes(self) -> None:
+        self._forward.train()
+        if self._recipe.train.norm == "frozen":
+            for module in self._network.modules():
+                if isinstance(module, _BatchNorm):
+                    module.eval()
+
+
+def _with_norms(network: PoseNetwork, config: TrainConfig, device: torch.device, processes: Processes) -> PoseNetwork:
+    if config.norm != "synchronised" or processes.count == 1:
+        return network
+    if device.type != "cuda":
+        raise ValueError("train.norm=synchronised needs GPUs: torch cannot synchronise batch norms between CPUs")
+    return cast("PoseNetwork", nn.SyncBatchNorm.convert_sync_batchnorm(network))  # type: ignore[no-untyped-call]
+
+
+def _moving_average(network: PoseNetwork, config: TrainConfig) -> AveragedModel | None:
+    if config.ema_decay is None:
+        return None
+    return AveragedModel(network, multi_avg_fn=_averaging(config.ema_decay), use_buffers=True)
+
+
+_Tensors = tuple[Tensor, ...] | list[Tensor]
+
+
+def _averaging(most: float) -> Callable[[_Tensors, _Tensors, Tensor | int], None]:
+    """Keep (1 + n) / (10 + n) of the average after n steps, `most` at most: the first weights are soon forgotten."""
+
+    def average(averaged: _Tensors, current: _Tensors, num_averaged: Tensor | int) -> None:
+        decay = min(most, (1 + float(num_averaged)) / (10 + float(num_averaged)))
+        get_ema_multi_avg_fn(decay)(averaged, current, num_averaged)  # type: ignore[no-untyped-call]
+
+    return average

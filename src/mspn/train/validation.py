@@ -1,0 +1,61 @@
+"""Average precision on a validation set while training goes on."""
+
+import copy
+import logging
+from pathlib import Path
+
+import torch
+
+from mspn.config import Recipe
+from mspn.evaluate.average_precision import average_precision, read_truth
+from mspn.evaluate.evaluator import predict_people
+from mspn.model.pose_network import PoseNetwork
+from mspn.predict.estimator import PoseEstimator
+from mspn.predict.runner import Precision
+from mspn.processes import Processes
+from mspn.weights.checkpoint import Checkpoint, Header
+
+logger = logging.getLogger(__name__)
+
+
+class Validation:
+    """A labelled set to measure networks on, with its labelled boxes and the recipe's test settings."""
+
+    def __init__(self, recipe: Recipe, device: torch.device, processes: Processes) -> None:
+        """Read the recipe's validation set; where its files are missing, nothing is measured, and a warning says so.
+
+        Raises:
+            AnnotationError: if the labels are of no use.
+        """
+        self._recipe = recipe
+        self._device = device
+        self._processes = processes
+        self._truth = None
+        config = recipe.data.validation
+        if config is None:
+            return
+        root = Path(recipe.data.root)
+        self._images = root / config.images
+        missing = next((path for path in (root / config.annotations, self._images) if not path.exists()), None)
+        if missing is None:
+            self._truth = read_truth(root / config.annotations, recipe.keypoint_table)
+        elif processes.is_first:
+            logger.warning("no validation: there is no %s; data.validation names it", missing)
+
+    @property
+    def is_possible(self) -> bool:
+        """False where there is no set."""
+        return self._truth is not None
+
+    def measure(self, network: PoseNetwork) -> dict[str, float]:
+        """COCO's ten numbers of a network, which stays as it is; the processes share the pictures."""
+        assert self._truth is not None
+        network = copy.deepcopy(network)
+        for buffer in network.buffers():
+            self._processes.copy_from_first(buffer)
+        precision: Precision = "bfloat16" if self._recipe.train.precision == "bfloat16" else "float32"
+        estimator = PoseEstimator(
+            Checkpoint(Header(recipe=self._recipe), network), device=str(self._device), precision=precision
+        )
+        predictions = predict_people(estimator, self._truth, self._images, None, processes=self._processes)
+        return average_precision(self._truth, predictions.rows, self._recipe.keypoint_table)

@@ -1,0 +1,134 @@
+import os
+import random
+import resource
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from mspn.config import Recipe
+from mspn.recipes import override
+from mspn.train.interruption import TrainingStoppedError, stop_requests
+from mspn.train.loop import train
+from mspn.train.narrator import IterationReport
+from mspn.train.state import find_checkpoints
+from tests.drawn_people import write_drawn_set
+from tests.train.several import clean_processes
+from tests.trained import small_and_fast, tiny_recipe
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Recipe:
+    write_drawn_set(tmp_path, num_pictures=3)
+    return small_and_fast(tiny_recipe(tmp_path, iterations=30), ["train.threads=1", "train.ema_decay=0.9"])
+
+
+def have_the_same_weights(one: Path, other: Path) -> bool:
+    first, second = (load_file(run / "weights.safetensors") for run in (one, other))
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+def train_and_tell(recipe: Recipe, run: Path, counter) -> None:
+    def note(report: IterationReport) -> None:
+        counter.value = report.iteration
+
+    train(recipe, run, resume=True, report=note)
+
+
+def test_killed_ten_times_and_resumed_a_run_ends_with_the_same_weights_to_the_bit(tmp_path: Path, recipe: Recipe):
+    chance = random.Random(4)
+    train(recipe, tmp_path / "whole", resume=False)
+    processes = clean_processes()
+    counter = processes.Value("i", 0)
+
+    kills = 0
+    while kills < 10:
+        # Two to four iterations on, then at any moment: in a step, or while a checkpoint is being written.
+        target = counter.value + chance.randint(2, 4) if counter.value < 26 else 26
+        process = processes.Process(target=train_and_tell, args=(recipe, tmp_path / "killed", counter))
+        process.start()
+        while counter.value < target and process.is_alive():
+            time.sleep(0.001)
+        time.sleep(chance.uniform(0, 0.03))
+        process.kill()
+        process.join(30)
+        assert process.exitcode == -signal.SIGKILL
+        kills += 1
+        found = find_checkpoints(tmp_path / "killed")
+        counter.value = int(found[0].stem.removeprefix("iteration-")) if found else 0
+    train(recipe, tmp_path / "killed", resume=True)
+
+    assert have_the_same_weights(tmp_path / "whole", tmp_path / "killed")
+    assert not list(tmp_path.glob("killed/.*"))
+    assert not list(tmp_path.glob("killed/checkpoints/.*"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_run_that_is_asked_to_stop_writes_a_checkpoint_and_goes_on_from_it(
+    tmp_path: Path, recipe: Recipe, number: signal.Signals
+):
+    recipe = override(recipe, ["train.iterations=7", "train.checkpoint_every=100"])
+
+    def ask(report: IterationReport) -> None:
+        if report.iteration == 3:
+            os.kill(os.getpid(), number)
+
+    with pytest.raises(TrainingStoppedError, match=f"stopped by {number.name} after iteration 3") as stopped:
+        train(recipe, tmp_path / "stopped", resume=False, report=ask)
+    assert [path.stem for path in find_checkpoints(tmp_path / "stopped")] == ["iteration-000000003"]
+    assert stopped.value.signal_number == number
+    train(recipe, tmp_path / "stopped", resume=True)
+
+    train(recipe, tmp_path / "whole", resume=False)
+    assert have_the_same_weights(tmp_path / "whole", tmp_path / "stopped")
+
+
+def test_signals_mean_what_they_meant_before_once_training_has_ended():
+    before = signal.getsignal(signal.SIGTERM)
+
+    with stop_requests() as request:
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert request.signal_number == signal.SIGTERM
+
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_in_another_thread_signals_are_left_alone():
+    heard = []
+
+    def listen() -> None:
+        with stop_requests() as request:
+            heard.append(request.signal_number)
+
+    thread = threading.Thread(target=listen)
+    thread.start()
+    thread.join()
+
+    assert heard == [0]
+
+
+def test_a_full_disk_stops_with_the_step_and_leaves_the_last_checkpoint(tmp_path: Path, recipe: Recipe):
+    recipe = override(recipe, ["train.iterations=8"])
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def fill_the_disk(report: IterationReport) -> None:
+        if report.iteration == 3:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
+
+    try:
+        with pytest.raises(
+            OSError,
+            match=r"iteration 4 cannot be written \(.*\); .*run keeps that of iteration 2: make room",
+        ):
+            train(recipe, tmp_path / "run", resume=False, report=fill_the_disk)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    assert [path.stem for path in find_checkpoints(tmp_path / "run")] == ["iteration-000000002"]
+    train(recipe, tmp_path / "run", resume=True)
+    train(recipe, tmp_path / "whole", resume=False)
+    assert have_the_same_weights(tmp_path / "whole", tmp_path / "run")
