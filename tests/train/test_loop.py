@@ -1,10 +1,12 @@
 import json
+import multiprocessing
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from mspn.config import Recipe
 from mspn.data_config import DataConfig
 from mspn.recipes import override
 from mspn.train.learner import TrainingDivergedError
@@ -14,7 +16,8 @@ from mspn.train.state import find_checkpoints
 from mspn.weights.checkpoint import WeightsError
 from tests.drawn_people import write_drawn_set
 from tests.imagenet_file import imagenet_tensors
-from tests.trained import tiny_recipe
+from tests.train.several import clean_processes
+from tests.trained import small_and_fast, tiny_recipe
 
 _FASTER = ["model.stem_channels=8", "model.up_channels=8", "train.batch_size=2", "train.checkpoint_every=2"]
 
@@ -135,3 +138,39 @@ def test_training_starts_from_imagenet_weights_and_needs_them_no_more_when_it_re
 
     torch.testing.assert_close(weights["stem.conv.conv.weight"], tensors["conv1.weight"])
     torch.testing.assert_close(weights["stages.1.down.layers.3.1.conv2.conv.weight"], tensors["layer4.1.conv2.weight"])
+
+
+def test_a_folder_that_holds_a_run_is_not_written_over(tmp_path: Path):
+    write_drawn_set(tmp_path, num_pictures=2)
+    recipe = small_and_fast(tiny_recipe(tmp_path, iterations=2))
+    train(recipe, tmp_path / "run", resume=False)
+
+    with pytest.raises(ValueError, match="run already holds a run; resume it, or choose another folder"):
+        train(recipe, tmp_path / "run", resume=False)
+
+
+def train_until_a_reader_is_killed(recipe: Recipe, run: Path, message: Path) -> None:
+    def kill_readers(report: IterationReport) -> None:
+        if report.iteration == 3:
+            for child in multiprocessing.active_children():
+                child.kill()
+
+    try:
+        train(recipe, run, resume=False, report=kill_readers)
+    except OSError as error:
+        message.write_text(str(error))
+
+
+def test_a_killed_reading_process_stops_training_and_leaves_the_last_checkpoint(tmp_path: Path):
+    write_drawn_set(tmp_path, num_pictures=2)
+    recipe = small_and_fast(tiny_recipe(tmp_path, iterations=400), ["data.workers=1", "train.threads=1"])
+    run, message = tmp_path / "run", tmp_path / "message"
+
+    # In a process of its own: torch goes on raising as long as anything remembers the reader.
+    process = clean_processes().Process(target=train_until_a_reader_is_killed, args=(recipe, run, message))
+    process.start()
+    process.join(60)
+
+    assert "a process that reads pictures was killed, perhaps for want of memory" in message.read_text()
+    assert f"{run} keeps that of iteration" in message.read_text()
+    assert find_checkpoints(run)

@@ -73,21 +73,35 @@ def train(
         AnnotationError: for a data file that is missing or of no use.
         TrainingDivergedError: if the loss becomes infinite or no number; the last checkpoint is still there.
         TrainingStoppedError: after Ctrl-C or SIGTERM, when a checkpoint is written.
-        OSError: if a checkpoint cannot be written; the one before is still there.
+        OSError: if a checkpoint cannot be written, or a process that reads pictures is killed; the last checkpoint is
+            still there.
         PictureError: if more than one picture in ten cannot be read; fewer are reported and do not count.
         ValueError: if the recipe has no data, fewer iterations than the run already has, or batches that the processes
-            cannot share evenly.
+            cannot share evenly; or the folder holds a run that is not to be resumed.
         WeightsError: if the weights to start from are missing or do not fit.
     """
     if not recipe.data.train:
         raise ValueError(f"recipe {recipe.name} names no data to train on; set data.train")
     if recipe.train.threads is not None:
         torch.set_num_threads(recipe.train.threads)
-    will_resume = resume and bool(find_checkpoints(run))
-    processes.wait()  # until all have looked: the first one is about to write
+    has_checkpoint = bool(find_checkpoints(run))
+    # This also waits until all processes have looked: the first one is about to write.
+    if processes.highest(has_checkpoint) != has_checkpoint:
+        raise ValueError(f"another process finds a checkpoint in {run}; all machines must see the same run folder")
+    if has_checkpoint and not resume:
+        raise ValueError(f"{run} already holds a run; resume it, or choose another folder")
     with stop_requests() as stop:
-        session = _Session(recipe, run, processes, is_new=not will_resume)
-        session.run_iterations(stop, report)
+        session = _Session(recipe, run, processes, is_new=not has_checkpoint)
+        try:
+            session.run_iterations(stop, report)
+        except (RuntimeError, ConnectionError, EOFError) as error:
+            # torch has no error of its own for this, and raises what it has wherever the process happens to be.
+            if isinstance(error, RuntimeError) and "DataLoader worker" not in str(error):
+                raise
+            raise OSError(
+                "a process that reads pictures was killed, perhaps for want of memory;"
+                f" {session.what_is_kept()}: lower data.workers, then go on with --resume"
+            ) from error
     return run / WEIGHTS_FILE
 
 
@@ -202,7 +216,7 @@ class _Session:
             return self._learner.step(parts, rate)
         except TrainingDivergedError as error:
             raise TrainingDivergedError(
-                f"{error} at iteration {iteration}; no checkpoint is written, {self._what_is_kept()}:"
+                f"{error} at iteration {iteration}; no checkpoint is written, {self.what_is_kept()}:"
                 " lower train.learning_rate, then start again with --resume"
             ) from None
 
@@ -236,11 +250,12 @@ class _Session:
             yield
         except (OSError, RuntimeError, SafetensorError) as error:
             raise OSError(
-                f"iteration {self._progress.iteration} cannot be written ({error}); {self._what_is_kept()}:"
+                f"iteration {self._progress.iteration} cannot be written ({error}); {self.what_is_kept()}:"
                 " make room, then go on with --resume"
             ) from error
 
-    def _what_is_kept(self) -> str:
+    def what_is_kept(self) -> str:
+        """The last checkpoint, in words."""
         return f"{self._run} keeps that of iteration {self._saved}" if self._saved else "there is none yet"
 
 
