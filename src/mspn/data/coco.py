@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 from pydantic import BaseModel, ValidationError
 
-from mspn.data.people import People
+from mspn.data.people import People, PicturePaths
 from mspn.data_config import PeopleSetConfig
 from mspn.settings import first_problem
 from mspn.skeleton import FACE, Skeleton, convert_keypoints
@@ -134,7 +134,7 @@ def read_coco(annotations: Path, images: Path, skeleton: Skeleton) -> People:
     pictures = sorted(content.images, key=lambda image: image.id)
     position = {image.id: index for index, image in enumerate(pictures)}
     people = People(
-        pictures=[images / image.file_name for image in pictures],
+        pictures=PicturePaths.of(images / image.file_name for image in pictures),
         picture_index=np.array([position[row.image_id] for row in rows]),
         image_ids=np.array([row.image_id for row in rows]),
         annotation_ids=np.array([row.id for row in rows]),
