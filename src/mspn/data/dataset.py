@@ -1,5 +1,9 @@
 """Training crops: which person is drawn when, and what is cut out of the picture."""
 
+import multiprocessing
+import os
+import signal
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -135,6 +139,20 @@ def read_training_sets(recipe: Recipe) -> list[People]:
 
 
 def prepare_worker(_worker: int) -> None:
-    """One thread each: workers that share cores with the network must not start thread pools of their own."""
+    """Make a loader's worker process a good companion of the main process.
+
+    It has one thread: workers that share cores with the network must not start thread pools of their own. Ctrl-C
+    reaches all processes, and the main one decides what it means. When that is killed, the worker ends too.
+    """
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_main_process, daemon=True).start()
+
+
+def _end_with_main_process() -> None:
+    main = multiprocessing.parent_process()
+    assert main is not None
+    main.join()
+    # A plain exit would wait for somebody to take what is in the queue.
+    os._exit(1)
