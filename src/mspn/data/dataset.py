@@ -16,12 +16,12 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from mspn.config import Recipe
-from mspn.crop import cut_crop
+from mspn.crop import read_crop
 from mspn.data.augment import augment_frame
 from mspn.data.coco import read_people_set
 from mspn.data.people import People
 from mspn.geometry import transform_points
-from mspn.images import PictureError, read_picture
+from mspn.images import PictureError
 from mspn.loss import KeypointLabels
 from mspn.records import Box
 
@@ -62,7 +62,7 @@ class CropDataset(Dataset[Sample]):
         box = Box(*people.boxes[person].tolist())
         frame = augment_frame(box, keypoints_image, size, recipe.augmentation, skeleton, rng)
         try:
-            crop = cut_crop(read_picture(people.pictures[people.picture_index[person]]), frame)
+            crop = read_crop(people.pictures[people.picture_index[person]], frame)
             is_readable = True
         except (PictureError, OSError):
             crop = np.zeros((*size, 3), np.uint8)
