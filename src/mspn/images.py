@@ -68,11 +68,16 @@ def decode_picture(encoded: bytes, name: str, max_pixels: int = MAX_PIXELS) -> U
 
 def _decode_picture(encoded: bytes, name: str, largest_reduction: float, max_pixels: int) -> ReducedPicture:
     # Sizes are checked before decoding, since a few bytes can declare gigabytes of pixels.
-    size = _declared_size(encoded)
-    _refuse_large(size, name, max_pixels)
-    if _is_jpeg(encoded) and not _has_end_of_image(encoded):
-        raise PictureError(f"{name} is cut short (a JPEG without its end); copy or download it again")
-    reduction = _jpeg_reduction(encoded, size, largest_reduction) if _is_jpeg(encoded) and size is not None else 1
+    reduction = 1
+    if _is_jpeg(encoded):
+        size, scan_start = _jpeg_header(encoded)
+        _refuse_large(size, name, max_pixels)
+        if not _has_end_of_image(encoded, scan_start):
+            raise PictureError(f"{name} is cut short (a JPEG without its end); copy or download it again")
+        if size is not None:
+            reduction = _jpeg_reduction(encoded[:scan_start], size, largest_reduction)
+    else:
+        _refuse_large(_declared_size(encoded), name, max_pixels)
     pixels = _decode(encoded, _REDUCTION_FLAGS[reduction])
     if pixels is None:
         raise PictureError(f"{name} is not a picture that can be read, or it is damaged; convert it to JPEG or PNG")
@@ -92,10 +97,10 @@ _REDUCTION_FLAGS = {
 }
 
 
-def _jpeg_reduction(encoded: bytes, size: Size, largest: float) -> int:
+def _jpeg_reduction(header: bytes, size: Size, largest: float) -> int:
     """The largest reduction up to `largest` that leaves pixels where `ReducedPicture` says."""
     # Turned upright, a picture may have its last, incomplete pixels in front.
-    may_turn = b"Exif\0\0" in encoded[: _jpeg_header(encoded)[1]]
+    may_turn = b"Exif\0\0" in header
     for reduction in _REDUCTION_FLAGS:
         is_exact = not may_turn or all(side % reduction == 0 for side in size)
         if reduction <= largest and is_exact:
@@ -137,10 +142,8 @@ def _may_be_transparent(encoded: bytes) -> bool:
 
 
 def _declared_size(encoded: bytes) -> Size | None:
-    """Size that a JPEG, PNG, WebP, BMP or TIFF header declares; None for what is no such header."""
+    """Size that a PNG, WebP, BMP or TIFF header declares; None for what is no such header."""
     try:
-        if _is_jpeg(encoded):
-            return _jpeg_header(encoded)[0]
         if encoded.startswith(b"\x89PNG\r\n\x1a\n"):
             width, height = struct.unpack(">II", encoded[16:24])
         elif encoded[8:16] == b"WEBPVP8 ":
@@ -175,9 +178,8 @@ def _tiff_size(encoded: bytes) -> tuple[int, int]:
     return sizes[256], sizes[257]
 
 
-def _has_end_of_image(encoded: bytes) -> bool:
+def _has_end_of_image(encoded: bytes, scan_start: int) -> bool:
     # Searched from the scan on: an embedded thumbnail has an end marker of its own.
-    scan_start = _jpeg_header(encoded)[1]
     return encoded.find(b"\xff\xd9", scan_start) != -1
 
 
