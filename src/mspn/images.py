@@ -179,8 +179,8 @@ def _tiff_size(encoded: bytes) -> tuple[int, int]:
 
 
 def _has_end_of_image(encoded: bytes, scan_start: int) -> bool:
-    # Searched from the scan on: an embedded thumbnail has an end marker of its own.
-    return encoded.find(b"\xff\xd9", scan_start) != -1
+    # Searched from the scan on, since a thumbnail has an end marker of its own, and backwards, since it is the last.
+    return encoded.rfind(b"\xff\xd9", scan_start) != -1
 
 
 def _jpeg_header(encoded: bytes) -> tuple[Size | None, int]:
