@@ -47,7 +47,8 @@ def main() -> None:
         )
         loaded = iter(loader)
         print("epoch  RSS MB  PSS MB  USS MB  (mean of the workers)")
-        first = last = {}
+        first: dict[str, float] = {}
+        last: dict[str, float] = {}
         for epoch in range(1, options.epochs + 1):
             for _ in islice(loaded, batches.batches_per_epoch):
                 pass
