@@ -1,5 +1,6 @@
 """Training crops: which person is drawn when, and what is cut out of the picture."""
 
+import gc
 import multiprocessing
 import os
 import signal
@@ -146,6 +147,8 @@ def prepare_worker(_worker: int) -> None:
     """
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
+    # What a forked worker inherited lives as long as it does, and collecting garbage would copy it all.
+    gc.freeze()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_main_process, daemon=True).start()
 
