@@ -1,5 +1,6 @@
 """What a training loop does that follows the released code step by step: our yardstick for speed."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import cv2
@@ -8,12 +9,13 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from mspn.config import Recipe
+from mspn.config import Recipe, SupervisionConfig
 from mspn.crop import CHANNEL_DEVIATION, CHANNEL_MEAN, cut_crop
 from mspn.data.augment import augment_frame
 from mspn.data.dataset import Draw
 from mspn.data.people import People
 from mspn.geometry import HEATMAP_STRIDE, CropFrame, transform_points
+from mspn.loss import RELEASED_PEAK
 from mspn.records import Box, Size
 
 
@@ -85,3 +87,33 @@ def draw_label_maps(
             blurred = cv2.GaussianBlur(maps[level, keypoint], (kernel_size, kernel_size), 0)
             maps[level, keypoint] = blurred / (blurred.max() / 255)
     return maps
+
+
+def loss_per_person(
+    outputs: Sequence[Sequence[Tensor]], maps: Tensor, visibility: Tensor, config: SupervisionConfig
+) -> Tensor:
+    """The released code's loss (all of its settings but mining are fixed), a stage and a person at a time.
+
+    Args:
+        outputs: stages, each a list of levels from fine to coarse, each (B, K, h, w) with peak 1.
+        maps: (B, kernels, K, h, w) with peak 255.
+        visibility: (B, K).
+        config: how many keypoints are hard.
+    """
+    assert config.num_hard_keypoints is not None
+    total = torch.zeros(())
+    for stage, levels in enumerate(outputs):
+        first = len(levels) if stage == len(outputs) - 1 else len(levels) - 1
+        for level, predicted in enumerate(levels):
+            target = maps[:, first - level]
+            if level:
+                seen = (visibility > 1)[..., None, None]
+                total = total + config.coarse_weight * (RELEASED_PEAK * predicted - target * seen).square().mean()
+            else:
+                worst = torch.zeros(())
+                for person in range(len(predicted)):
+                    errors = (RELEASED_PEAK * predicted[person] - target[person]).square().mean((1, 2))
+                    hardest = (errors * (visibility[person] > 0)).topk(config.num_hard_keypoints).values
+                    worst = worst + hardest.mean()
+                total = total + worst / len(predicted)
+    return total
