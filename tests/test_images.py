@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from mspn.images import PictureError, decode_picture, read_picture
+from mspn.images import PictureError, decode_picture, read_picture, read_size
+from mspn.records import Size
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 LETTERS = {"R": RED, "G": GREEN, "B": BLUE, "W": WHITE}
@@ -329,3 +330,32 @@ def test_a_tiff_is_read():
     np.testing.assert_array_equal(decode_picture(encoded, "a.tiff"), drawn[..., ::-1])
     with pytest.raises(PictureError, match="has 30x20 pixels"):
         decode_picture(encoded, "a.tiff", max_pixels=100)
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".bmp", ".webp", ".tif"])
+def test_the_size_is_read_from_the_header(suffix: str, tmp_path: Path):
+    path = tmp_path / f"a{suffix}"
+    path.write_bytes(encode(noise(33, 65), suffix))
+
+    assert read_size(path) == Size(height=33, width=65)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_the_size_is_that_of_the_upright_picture(orientation: int, tmp_path: Path):
+    path = tmp_path / "a.jpg"
+    path.write_bytes(with_exif(encode(noise(32, 64), ".jpg"), orientation))
+
+    assert read_size(path) == read_picture(path).shape[:2]
+
+
+@pytest.mark.parametrize("content", [b"", b"no picture", b"\xff\xd8\xff\xe0\x00", b"\x89PNG\r\n\x1a\n"])
+def test_what_has_no_header_of_a_picture_has_no_size(content: bytes, tmp_path: Path):
+    (tmp_path / "a.jpg").write_bytes(content)
+
+    with pytest.raises(PictureError, match=r"a\.jpg has no header of a picture that can be read"):
+        read_size(tmp_path / "a.jpg")
+
+
+def test_a_missing_picture_has_no_size(tmp_path: Path):
+    with pytest.raises(PictureError, match=r"no picture at .*a\.jpg; check the path"):
+        read_size(tmp_path / "a.jpg")

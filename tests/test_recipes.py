@@ -23,6 +23,14 @@ def test_the_papers_larger_crops_have_a_recipe():
     assert recipe.model.input_size == Size(384, 288)
 
 
+def test_external_data_join_coco_in_a_recipe_of_their_own():
+    recipe = find_recipe("mspn-4-384x288-external")
+
+    assert recipe.model == find_recipe("mspn-4-384x288").model
+    assert recipe.data.train[0] == find_recipe("mspn-4-384x288").data.train[0]
+    assert [people.format for people in recipe.data.train] == [None, "ai-challenger"]
+
+
 def test_every_network_of_the_papers_tables_has_a_recipe():
     shapes = {
         "resnet101": "1 stage of resnet101",
@@ -102,6 +110,6 @@ def test_a_misspelt_recipe_names_the_close_ones():
 def test_an_unknown_recipe_names_all():
     with pytest.raises(
         ValueError,
-        match=r"no recipe 'xyzzy'; there are mspn-1, mspn-2, mspn-3, mspn-4, mspn-4-384x288, mspn-small, .*cpn-50",
+        match=r"no recipe 'xyzzy'; there are mspn-1, mspn-2, mspn-3, mspn-4, mspn-4-384x288, .*, cpn-50",
     ):
         find_recipe("xyzzy")

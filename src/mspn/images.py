@@ -13,6 +13,10 @@ MAX_FILE_BYTES = 512 * 2**20
 MAX_PIXELS = 100_000_000
 PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
 """What a folder is searched for; a file that is named outright may have any suffix."""
+_LARGEST_HEADER_BYTES = 2**20
+_ORIENTATION = 274
+ON_THEIR_SIDE = (5, 6, 7, 8)
+"""EXIF orientations in which width and height trade places."""
 
 
 class PictureError(ValueError):
@@ -113,15 +117,20 @@ def _declared_size(encoded: bytes) -> Size | None:
 
 def _tiff_size(encoded: bytes) -> tuple[int, int]:
     """Width and height of the first directory of tags; 0 where they do not stand there."""
+    tags = _tiff_tags(encoded)
+    return tags.get(256, 0), tags.get(257, 0)
+
+
+def _tiff_tags(encoded: bytes) -> dict[int, int]:
+    """The first value of each tag of the first directory, those that are 16 or 32 bits wide."""
     order = "<" if encoded.startswith(b"II") else ">"
     (directory,) = struct.unpack_from(order + "I", encoded, 4)
     (num_tags,) = struct.unpack_from(order + "H", encoded, directory)
-    sizes = {256: 0, 257: 0}
+    tags = {}
     for position in range(directory + 2, directory + 2 + 12 * num_tags, 12):
         tag, kind = struct.unpack_from(order + "HH", encoded, position)
-        if tag in sizes:
-            (sizes[tag],) = struct.unpack_from(order + ("H" if kind == 3 else "I"), encoded, position + 8)
-    return sizes[256], sizes[257]
+        (tags[tag],) = struct.unpack_from(order + ("H" if kind == 3 else "I"), encoded, position + 8)
+    return tags
 
 
 def _has_end_of_image(encoded: bytes) -> bool:
@@ -147,3 +156,35 @@ def _jpeg_header(encoded: bytes) -> tuple[Size | None, int]:
         if marker == 0xDA:
             break
     return size, position
+
+
+def read_size(path: Path) -> Size:
+    """Height and width of a picture, upright as its EXIF orientation says, from its header alone.
+
+    Raises:
+        PictureError: if there is no file, or it is no JPEG, PNG, WebP, BMP or TIFF.
+    """
+    if not path.is_file():
+        raise PictureError(f"no picture at {path}; check the path")
+    with path.open("rb") as file:
+        encoded = file.read(_LARGEST_HEADER_BYTES)
+    try:
+        size = _jpeg_header(encoded)[0] if _is_jpeg(encoded) else _declared_size(encoded)
+    except struct.error:
+        size = None
+    if size is None:
+        raise PictureError(f"{path} has no header of a picture that can be read; convert it to JPEG or PNG")
+    return Size(size.width, size.height) if exif_orientation(encoded) in ON_THEIR_SIDE else size
+
+
+def exif_orientation(encoded: bytes) -> int:
+    """How a JPEG is stored, 1 (upright) to 8; OpenCV turns other formats too rarely to matter.
+
+    Damaged EXIF is none: decoders see it so, too.
+    """
+    try:
+        start = encoded.find(b"Exif\0\0", 0, _jpeg_header(encoded)[1]) if _is_jpeg(encoded) else -1
+        orientation = 1 if start < 0 else _tiff_tags(encoded[start + 6 :]).get(_ORIENTATION, 1)
+    except struct.error:
+        return 1
+    return orientation if 1 <= orientation <= 8 else 1

@@ -10,8 +10,8 @@ from torch.utils.data import DataLoader
 
 from mspn.augmentation_config import NO_AUGMENTATION, RELEASED_AUGMENTATION, AugmentationConfig
 from mspn.config import Recipe
-from mspn.data.coco import AnnotationError
 from mspn.data.dataset import CropDataset, Draw, Sample, SeededBatches, prepare_worker, read_training_sets
+from mspn.data.label_files import AnnotationError
 from mspn.data.people import merge
 from mspn.data_config import DataConfig, PeopleSetConfig
 from mspn.model_config import ModelConfig

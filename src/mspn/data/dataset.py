@@ -14,8 +14,8 @@ from torch.utils.data import Dataset, Sampler
 from mspn.config import Recipe
 from mspn.crop import cut_crop
 from mspn.data.augment import augment_frame
-from mspn.data.coco import read_people_set
 from mspn.data.people import People
+from mspn.data.people_sets import read_people_set
 from mspn.geometry import transform_points
 from mspn.images import PictureError, read_picture
 from mspn.loss import KeypointLabels
