@@ -27,10 +27,10 @@ from benchmarks.photographs import write_photographs
 from benchmarks.straightforward import MapDataset, draw_frame, draw_label_maps, normalise_crop, read_whole
 from mspn.config import Recipe
 from mspn.crop import cut_crop, normalise
-from mspn.data.coco import read_coco
 from mspn.data.dataset import CropDataset, SeededBatches, prepare_worker
 from mspn.data.people import People
-from mspn.data.people_sets import select_people
+from mspn.data.people_sets import read_people_set
+from mspn.data_config import PeopleSetConfig
 from mspn.geometry import HEATMAP_STRIDE, crop_to_heatmap, transform_points
 from mspn.heatmaps.targets import draw_targets
 from mspn.images import read_reduced_picture
@@ -56,7 +56,8 @@ def main() -> None:
             annotations, images = options.annotations, options.images
         else:
             annotations, images = write_photographs(Path(folder), options.photographs)
-        people = select_people(read_coco(annotations), images, RECIPE.keypoint_table, str(annotations))
+        config = PeopleSetConfig(annotations=str(annotations), images=str(images))
+        people = read_people_set(config, Path(), RECIPE.keypoint_table)
         datasets = {"ours": CropDataset(people, RECIPE), "straightforward": MapDataset(people, RECIPE)}
         print_steps(people, options.batch, options.batches)
         rates: dict[str, list[float]] = defaultdict(list)

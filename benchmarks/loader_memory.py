@@ -16,9 +16,9 @@ import torch
 from torch.utils.data import DataLoader
 
 from mspn.config import Recipe
-from mspn.data.coco import read_coco
 from mspn.data.dataset import CropDataset, SeededBatches, prepare_worker
-from mspn.data.people_sets import select_people
+from mspn.data.people_sets import read_people_set
+from mspn.data_config import PeopleSetConfig
 from mspn.skeleton import COCO_17
 from tests.coco_files import person, write_annotations
 
@@ -37,7 +37,8 @@ def main() -> None:
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         annotations, images = write_small_set(Path(folder), options.people)
-        people = select_people(read_coco(annotations), images, COCO_17, str(annotations))
+        config = PeopleSetConfig(annotations=str(annotations), images=str(images))
+        people = read_people_set(config, Path(), COCO_17)
         batches = SeededBatches([len(people)], [1.0], batch_size=50, seed=0, start=0)
         loader = DataLoader(
             CropDataset(people, Recipe(name="benchmark")),
