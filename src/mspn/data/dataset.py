@@ -171,7 +171,7 @@ def read_training_sets(recipe: Recipe) -> list[People]:
     """
     root = Path(recipe.data.root)
     for config in recipe.data.train:
-        if (root / config.annotations).is_file() and not (root / config.images).is_dir():
+        if (root / config.annotations).exists() and not (root / config.images).is_dir():
             raise FileNotFoundError(f"no folder of pictures at {root / config.images}; set data.train or data.root")
     return [read_people_set(config, root, recipe.keypoint_table) for config in recipe.data.train]
 
