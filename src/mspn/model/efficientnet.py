@@ -3,8 +3,8 @@
 The Lite variants have no squeeze-and-excitation, and ReLU6 in place of swish. The network's own stem, a 3x3 convolution
 and the blocks down to 1/4, takes the place of MSPN's, so that ImageNet weights fit; the down-sampling unit has the
 blocks from 1/4 on, in every stage. Convolutions are padded on both sides, as everywhere here. TensorFlow, which the
-published weights come from, pads those of stride 2 on the right and below alone: that sees the picture moved by a
-pixel, and differs at the borders.
+published weights come from, pads those of stride 2 more on the right and below. That is the same network on a picture
+that is moved by less than a cell, and differs at the borders.
 """
 
 from collections import OrderedDict
