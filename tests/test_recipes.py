@@ -2,6 +2,7 @@ import pytest
 
 from mspn.config import Recipe
 from mspn.loss import kernel_size_at
+from mspn.model.cost import count_cost
 from mspn.recipes import RECIPES, find_recipe
 from mspn.records import Size
 from mspn.skeleton import FACE
@@ -113,3 +114,15 @@ def test_an_unknown_recipe_names_all():
         match=r"no recipe 'xyzzy'; there are mspn-1, mspn-2, mspn-3, mspn-4, mspn-4-384x288, .*, cpn-50",
     ):
         find_recipe("xyzzy")
+
+
+@pytest.mark.parametrize(("num_stages", "gmacs"), [(1, 0.505), (2, 0.991)])
+def test_the_light_networks_fit_into_the_package_and_learn_from_what_the_small_one_does(num_stages: int, gmacs: float):
+    light, small = find_recipe(f"mspn-lite-{num_stages}"), find_recipe("mspn-small")
+    cost = count_cost(light.model).total
+
+    assert light.model.input_size == Size(256, 192)
+    assert cost.gmacs == pytest.approx(gmacs, abs=5e-4)
+    assert 2 * cost.params < 16e6  # bytes of float16
+    assert (light.data, light.supervision) == (small.data, small.supervision)
+    assert light.train == small.train.model_copy(update={"ema_decay": 0.999})

@@ -160,11 +160,27 @@ def small_192x128() -> Recipe:
     )
 
 
+def lite_256x192(num_stages: int) -> Recipe:
+    """EfficientNet-Lite0 stages at the paper's crop, on the data and with the settings of `small_192x128`.
+
+    Meant to start from ImageNet weights (`train.initial_weights`). The weights are averaged over the iterations.
+    """
+    small = small_192x128()
+    return Recipe(
+        name=f"mspn-lite-{num_stages}",
+        model=ModelConfig(backbone="efficientnet-lite0", num_stages=num_stages, up_channels=96),
+        supervision=small.supervision,
+        data=small.data,
+        train=small.train.model_copy(update={"ema_decay": 0.999}),
+    )
+
+
 _ALL = [
     *(coco_256x192(stages) for stages in (1, 2, 3, 4)),
     coco_384x288(4),
     external_384x288(),
     small_192x128(),
+    *(lite_256x192(stages) for stages in (1, 2)),
     other_backbone("resnet101", "resnet101"),
     other_backbone("resnet152", "resnet152"),
     other_backbone("resnet254", "resnet254"),
