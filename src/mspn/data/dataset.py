@@ -179,13 +179,16 @@ def read_training_sets(recipe: Recipe) -> list[People]:
 def prepare_worker(_worker: int) -> None:
     """Make a loader's worker process a good companion of the main process.
 
-    It has one thread: workers that share cores with the network must not start thread pools of their own. Ctrl-C
-    reaches all processes, and the main one decides what it means. When that is killed, the worker ends too.
+    It has one thread: workers that share cores with the network must not start thread pools of their own. Ctrl-C and
+    schedulers signal whole groups of processes: the main one decides what it means, workers are none of its group.
+    When it is killed, the worker ends too.
     """
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
     # What a forked worker inherited lives as long as it does, and collecting garbage would copy it all.
     gc.freeze()
+    if hasattr(os, "setpgid"):
+        os.setpgid(0, 0)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_main_process, daemon=True).start()
 
