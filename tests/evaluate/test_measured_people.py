@@ -94,7 +94,7 @@ def test_keypoints_are_matched_by_name_and_missing_ones_are_said(caplog: pytest.
     assert measured.keypoints == LSP_14.keypoints[:12]
     assert measured.correct.stats["PCK@0.2"] == 1
     assert measured.correct.table["Head"] == -1
-    assert "not comparable with published numbers: no neck, head_top in the results" in caplog.text
+    assert "so not comparable with published numbers: the results have no neck, head_top" in caplog.text
 
 
 def test_sets_that_cannot_be_measured_are_refused():

@@ -12,6 +12,7 @@ from mspn.data.formats import recognise_format
 from mspn.data.label_files import AnnotationError
 from mspn.data.labels import LabelledSet
 from mspn.evaluate.percentage_correct import (
+    NOTHING_TO_FIND,
     PCK_BOX,
     PCK_TORSO,
     PCKH,
@@ -39,7 +40,7 @@ class MeasuredPeople:
 
     correct: PercentageCorrect
     keypoints: tuple[str, ...]
-    """Those that both the labels and what was found have; the others are not measured."""
+    """Those that are labelled in somebody, and that what was found has; the others are not measured."""
     num_people: int
     """People of unknown size are not among them; those for whom nothing was found are, with everything missed."""
 
@@ -111,8 +112,9 @@ def measure_people(labels: LabelledSet, found: PersonKeypoints, measure: Measure
         logger.warning("%d of %d people have no result; all their keypoints count as missed", missing, len(people))
     if len(shared) < len(names):
         lacking = ", ".join(name for name in names if name not in shared)
-        logger.warning("not measured, and not comparable with published numbers: no %s in the results", lacking)
-    return MeasuredPeople(correct, shared, len(people))
+        logger.warning("not measured, so not comparable with published numbers: the results have no %s", lacking)
+    labelled = tuple(name for name, share in correct.by_keypoint.items() if share != NOTHING_TO_FIND)
+    return MeasuredPeople(correct, labelled, len(people))
 
 
 def _in_order(found: PersonKeypoints, skeleton: Skeleton, person_ids: list[int]) -> Float[np.ndarray, "N K 2"]:
