@@ -10,13 +10,14 @@ from mspn.settings import Settings
 
 DEFAULT_SIGMA = 0.079
 """Of a keypoint about which nothing is known: a COCO shoulder's."""
+_MOST_KEYPOINTS = 1000
 
 
 class Skeleton(Settings):
     """The keypoints of a labelling scheme, in the order in which its files write them."""
 
     name: str = Field(min_length=1)
-    keypoints: tuple[str, ...] = Field(min_length=1, max_length=1000)
+    keypoints: tuple[str, ...] = Field(min_length=1, max_length=_MOST_KEYPOINTS)
     pairs: tuple[tuple[str, str], ...] | None = None
     """(left, right) names that trade places in a mirror; null: those that begin with left_ and right_."""
     limbs: tuple[tuple[str, str], ...] = ()
@@ -220,11 +221,11 @@ def find_skeleton(name: str) -> Skeleton:
         ValueError: naming those that there are.
     """
     count = name.removeprefix(_UNNAMED_PREFIX)
-    if name.startswith(_UNNAMED_PREFIX) and count.isdecimal():
+    if name.startswith(_UNNAMED_PREFIX) and count.isdecimal() and 1 <= int(count) <= _MOST_KEYPOINTS:
         return unnamed_skeleton(int(count))
     if name not in SKELETONS:
         raise ValueError(
-            f"no skeleton {name!r}; there are {', '.join(SKELETONS)} and {_UNNAMED_PREFIX}N for any N keypoints"
+            f"no skeleton {name!r}; there are {', '.join(SKELETONS)} and {_UNNAMED_PREFIX}N for N keypoints of any kind"
         )
     return SKELETONS[name]
 

@@ -3,14 +3,13 @@
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
 from mspn.settings import first_problem
 from mspn.skeleton import Skeleton, find_skeleton
+from mspn.yaml_files import YamlError, read_yaml
 
 SKELETON_SUFFIXES = (".yaml", ".yml")
-_LARGEST_BYTES = 2**20
 
 
 class SkeletonError(ValueError):
@@ -42,8 +41,12 @@ def read_skeleton(path: Path) -> Skeleton:
         SkeletonError: if there is no such file, or with the first thing in it that is wrong.
     """
     try:
-        return parse_skeleton(_read_yaml(path))
-    except ValueError as error:
+        values = read_yaml(path)
+    except YamlError as error:
+        raise SkeletonError(str(error)) from error
+    try:
+        return parse_skeleton(values)
+    except SkeletonError as error:
         raise SkeletonError(f"{path}: {error}") from error
 
 
@@ -57,14 +60,3 @@ def parse_skeleton(values: Any) -> Skeleton:
         return Skeleton.model_validate(values)
     except ValidationError as error:
         raise SkeletonError(first_problem(error)) from error
-
-
-def _read_yaml(path: Path) -> Any:
-    if not path.is_file():
-        raise SkeletonError("there is no such skeleton file; check the path")
-    if path.stat().st_size > _LARGEST_BYTES:
-        raise SkeletonError("larger than a megabyte; a skeleton file has a few dozen lines")
-    try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise SkeletonError(f"not YAML ({' '.join(str(error).split())})") from error

@@ -75,7 +75,9 @@ def test_a_skeleton_of_one_s_own_names_keypoints_that_the_labels_do_not_name(tmp
 
     assert result.exit_code == 0, result.output
     assert "vein_16" in result.stdout
-    assert "there is no such skeleton file" in error_line(run("data", "stats", labels, "--skeleton", "nowhere.yaml"))
+    assert "no file at nowhere.yaml; check the path" in error_line(
+        run("data", "stats", labels, "--skeleton", "nowhere.yaml")
+    )
 
 
 def test_check_refuses_bad_input_with_one_line(tmp_path: Path):

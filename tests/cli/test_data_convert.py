@@ -58,6 +58,6 @@ def test_bad_use_ends_with_one_line(tmp_path: Path):
     for arguments, message in (
         ((source, tmp_path / "a", "--to", "voc"), "no format 'voc'; there are"),
         ((tmp_path / "gone.json", tmp_path / "a", "--to", "coco"), "no file at"),
-        ((source, tmp_path / "a", "--to", "coco", "--skeleton", "gone.yaml"), "gone.yaml: there is no such skeleton"),
+        ((source, tmp_path / "a", "--to", "coco", "--skeleton", "gone.yaml"), "no file at gone.yaml; check the path"),
     ):
         assert message in error_line(run("data", "convert", *arguments))

@@ -195,13 +195,10 @@ def test_a_picture_without_a_header_is_named(tmp_path: Path):
         read_yolo(path)
 
 
-@pytest.mark.parametrize(
-    ("content", "message"), [("a: [", "is not YAML"), ("#" * (2**20 + 1), "is larger than a megabyte")]
-)
-def test_settings_that_cannot_be_parsed_are_refused(content: str, message: str, tmp_path: Path):
-    (tmp_path / "data.yaml").write_text(content)
+def test_settings_that_cannot_be_parsed_are_refused(tmp_path: Path):
+    (tmp_path / "data.yaml").write_text("a: [")
 
-    with pytest.raises(AnnotationError, match=rf"data\.yaml {message}"):
+    with pytest.raises(AnnotationError, match=r"data\.yaml is not YAML"):
         read_yolo(tmp_path)
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import yaml
@@ -15,9 +14,9 @@ from mspn.files import write_text
 from mspn.images import PICTURE_SUFFIXES, PictureError, read_size
 from mspn.records import Box, Size
 from mspn.skeleton import COCO_17, Skeleton
+from mspn.yaml_files import YamlError, read_yaml
 
 _SPLITS = ("train", "val", "test")
-_LARGEST_BYTES = 2**20
 _DIGITS = 8
 """After the point: a thousandth of a pixel in any picture."""
 
@@ -48,7 +47,7 @@ def read_yolo(path: Path, skeleton: Skeleton | None = None) -> LabelledSet:
         AnnotationError: naming the file and line of the first thing that is missing or wrong.
     """
     settings_path = _find_settings(path)
-    settings = check_form(settings_path, _read_settings(settings_path), _DataYaml, "a YOLO-pose data.yaml")
+    settings = _read_settings(settings_path)
     table = _skeleton(settings, settings_path, skeleton)
     root = settings_path.parent if settings.path is None else settings_path.parent / settings.path
     root = root if root.is_dir() else settings_path.parent
@@ -120,13 +119,12 @@ def _find_settings(path: Path) -> Path:
     return found.absolute()
 
 
-def _read_settings(path: Path) -> Any:
-    if path.stat().st_size > _LARGEST_BYTES:
-        raise AnnotationError(f"{path} is larger than a megabyte; is it a data.yaml?")
+def _read_settings(path: Path) -> _DataYaml:
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise AnnotationError(f"{path} is not YAML ({' '.join(str(error).split())})") from error
+        values = read_yaml(path)
+    except YamlError as error:
+        raise AnnotationError(str(error)) from error
+    return check_form(path, values, _DataYaml, "a YOLO-pose data.yaml")
 
 
 def _skeleton(settings: _DataYaml, path: Path, given: Skeleton | None) -> Skeleton:
