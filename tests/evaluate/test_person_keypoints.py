@@ -1,4 +1,5 @@
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from mspn.data.label_files import AnnotationError
 from mspn.data.labels import LabelledPicture, LabelledSet
 from mspn.data.mpii import read_mpii
 from mspn.evaluate.person_keypoints import predict_labelled, read_person_keypoints
+from mspn.processes import Processes
 from mspn.skeleton import COCO_17, LSP_14, MPII_16
 from tests.data.label_sets import two_people
 from tests.data.mpii_files import joints, write_json
@@ -145,3 +147,24 @@ def test_a_folder_without_the_pictures_is_refused(tmp_path: Path):
         predict_labelled(estimator, labels, tmp_path)
     with pytest.raises(FileNotFoundError, match=r"no folder of pictures at .*elsewhere; --images must name it"):
         predict_labelled(estimator, labels, tmp_path / "elsewhere")
+
+
+def test_processes_share_the_pictures():
+    folder, weights = overfitted()
+    labels = read_coco(folder / "annotations.json")
+    estimator = PoseEstimator(weights, precision="float32")
+
+    parts = [
+        predict_labelled(estimator, labels, folder / "images", processes=_Apart(rank, 2))[0].keypoints_image
+        for rank in range(2)
+    ]
+
+    # Of four pictures of two people, each takes every second one.
+    assert [sorted(part) for part in parts] == [[1, 2, 5, 6], [3, 4, 7, 8]]
+
+
+class _Apart(Processes):
+    """One of several processes that does not wait for what the others found."""
+
+    def gather(self, items: Sequence[Any]) -> list[Any]:
+        return list(items)
