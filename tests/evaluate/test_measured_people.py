@@ -18,6 +18,7 @@ from tests.coco_files import write_annotations
 from tests.data.label_sets import two_people
 from tests.data.mpii_files import joints, write_json, write_release, write_truth
 
+PATH = Path("labels.json")
 HEAD_TOP, LEFT_ANKLE, PELVIS = 9, 5, 6
 
 
@@ -47,7 +48,8 @@ def test_pckh_of_hrnets_files_worked_by_hand(tmp_path: Path):
     }
     labels = _mpii(tmp_path)
 
-    measured = measure_people(labels, read_person_keypoints(_results(tmp_path / "pred.mat", moved), labels), PCKH)
+    found = read_person_keypoints(_results(tmp_path / "pred.mat", moved), labels)
+    measured = measure_people(people_to_measure(labels, PATH, "pckh"), found)
 
     # In the mean are 14 keypoints of three people, less two ankles; one head top and one ankle are missed.
     assert measured.num_people == 3
@@ -64,7 +66,7 @@ def test_who_was_not_found_has_missed_everything(tmp_path: Path, caplog: pytest.
     found = PersonKeypoints(LSP_14, {1: labels.people[0].keypoints_image[:, :2]})
     labels.people[1].keypoints_image[2] = (60, 80, 2)  # the right hip, so that there is a torso
 
-    measured = measure_people(labels, found, PCK_TORSO)
+    measured = measure_people(people_to_measure(labels, PATH, "pck"), found)
 
     # 14 keypoints of the first; of the second's, two ankle and knee are not labelled.
     assert measured.correct.stats["PCK@0.2"] == pytest.approx(14 / (14 + 12))
@@ -75,7 +77,7 @@ def test_people_of_unknown_size_are_left_out(caplog: pytest.LogCaptureFixture):
     labels = two_people(LSP_14)  # the second one's right hip is not labelled
     found = PersonKeypoints(LSP_14, {1: labels.people[0].keypoints_image[:, :2]})
 
-    measured = measure_people(labels, found, PCK_TORSO)
+    measured = measure_people(people_to_measure(labels, PATH, "pck"), found)
 
     assert measured.num_people == 1
     assert measured.correct.stats["PCK@0.2"] == 1
@@ -89,7 +91,8 @@ def test_keypoints_are_matched_by_name_and_missing_ones_are_said(caplog: pytest.
         if name in LSP_14.keypoints:
             positions[index] = labels.people[0].keypoints_image[LSP_14.keypoints.index(name), :2]
 
-    measured = measure_people(labels, PersonKeypoints(COCO_17, {1: positions}), PCK_TORSO)
+    found = PersonKeypoints(COCO_17, {1: positions})
+    measured = measure_people(people_to_measure(labels, PATH, "pck"), found)
 
     assert measured.keypoints == LSP_14.keypoints[:12]
     assert measured.correct.stats["PCK@0.2"] == 1
@@ -99,14 +102,16 @@ def test_keypoints_are_matched_by_name_and_missing_ones_are_said(caplog: pytest.
 
 def test_sets_that_cannot_be_measured_are_refused():
     labels = two_people(LSP_14)
-    for person in labels.people:
-        person.keypoints_image[2] = 0
     hand = Skeleton(name="hand", keypoints=("thumb",))
 
-    with pytest.raises(AnnotationError, match="no torso to measure by; choose another --metric"):
-        measure_people(labels, PersonKeypoints(LSP_14, {}), PCK_TORSO)
-    with pytest.raises(AnnotationError, match="no keypoint that hand has too; choose another --metric"):
-        measure_people(labels, PersonKeypoints(hand, {}), PCK_BOX)
+    with pytest.raises(AnnotationError, match="the labels have no keypoint of hand; their names must be the same"):
+        measure_people(people_to_measure(labels, PATH, "pck"), PersonKeypoints(hand, {}))
+    with pytest.raises(AnnotationError, match="2 of 2 people have no head box"):
+        people_to_measure(labels, PATH, "pckh")
+    for person in labels.people:
+        person.keypoints_image[2] = 0
+    with pytest.raises(AnnotationError, match=r"labels\.json does not tell anybody's torso; choose another --metric"):
+        people_to_measure(labels, PATH, "pck")
 
 
 def test_the_labels_decide_the_metric_and_its_unit(tmp_path: Path):
@@ -122,16 +127,17 @@ def test_the_labels_decide_the_metric_and_its_unit(tmp_path: Path):
     assert measure_of("pck", Skeleton(name="hand", keypoints=("thumb",))) == PCK_BOX
 
 
-def test_crowds_and_people_without_labels_are_not_measured(tmp_path: Path):
+def test_crowds_and_people_without_labels_are_not_measured():
     labels = two_people(LSP_14)
-    nobody = replace(labels.people[0], keypoints_image=np.zeros((14, 3)))
-    crowd = replace(labels.people[0], is_crowd=True)
+    somebody = labels.people[0]
+    nobody = replace(somebody, keypoints_image=np.zeros((14, 3)))
+    crowd = replace(somebody, is_crowd=True)
 
-    kept = people_to_measure(replace(labels, people=[nobody, labels.people[1], crowd]), Path("labels.json"))
+    kept = people_to_measure(replace(labels, people=[nobody, somebody, crowd]), PATH, "pck")
 
-    assert kept.people == [labels.people[1]]
+    assert kept.labels.people == [somebody]
     with pytest.raises(AnnotationError, match=r"nobody in labels\.json has a labelled keypoint"):
-        people_to_measure(replace(labels, people=[nobody]), Path("labels.json"))
+        people_to_measure(replace(labels, people=[nobody]), PATH, "pck")
 
 
 def test_of_all_of_lsp_the_second_half_is_measured(caplog: pytest.LogCaptureFixture):
@@ -139,7 +145,7 @@ def test_of_all_of_lsp_the_second_half_is_measured(caplog: pytest.LogCaptureFixt
     everyone = [replace(labels.people[0], id=number) for number in range(1, 2001)]
 
     with caplog.at_level(logging.INFO):
-        kept = people_to_measure(replace(labels, people=everyone), Path("joints.mat"))
+        kept = people_to_measure(replace(labels, people=everyone), PATH, "pck")
 
-    assert [person.id for person in kept.people] == list(range(1001, 2001))
-    assert "joints.mat is all of LSP: its second half, the test set, is measured" in caplog.text
+    assert [person.id for person in kept.labels.people] == list(range(1001, 2001))
+    assert "labels.json is all of LSP: its second half, the test set, is measured" in caplog.text

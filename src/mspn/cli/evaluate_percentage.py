@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
 
 import typer
 from rich.box import SIMPLE
@@ -12,23 +11,22 @@ from rich.table import Column, Table
 from mspn.data.formats import read_labels
 from mspn.data.head_boxes import with_head_boxes
 from mspn.data.labels import LabelledSet
-from mspn.evaluate.measured_people import measure_of, measure_people, people_to_measure
+from mspn.evaluate.measured_people import KeypointMetric, PeopleToMeasure, measure_people, people_to_measure
 from mspn.evaluate.percentage_correct import NOTHING_TO_FIND
 from mspn.evaluate.person_keypoints import PersonKeypoints, predict_labelled, read_person_keypoints
 from mspn.evaluate.report import Protocol, Report, write_results
 from mspn.predict.estimator import PoseEstimator
 
-KeypointMetric = Literal["pckh", "pck"]
-
 
 def percentage_of_results(metric: KeypointMetric, results: Path, annotations: Path, head_boxes: Path | None) -> Report:
     """Measure a results file of any system."""
     labels = _read(annotations, head_boxes)
+    whom = people_to_measure(labels, annotations, metric)
     found = read_person_keypoints(results, labels)
     protocol = Protocol(
         annotations=str(annotations), boxes=f"results file {results}", num_boxes=len(found.keypoints_image)
     )
-    return _report(metric, people_to_measure(labels, annotations), found, str(results), protocol)
+    return _report(whom, found, str(results), protocol)
 
 
 def percentage_of_model(
@@ -42,8 +40,8 @@ def percentage_of_model(
     report: Callable[[int, int], None],
 ) -> Report:
     """Measure a network on the labelled boxes; its results go to `out`."""
-    labels = people_to_measure(_read(annotations, head_boxes), annotations)
-    found, rows = predict_labelled(estimator, labels, images, report)
+    whom = people_to_measure(_read(annotations, head_boxes), annotations, metric)
+    found, rows = predict_labelled(estimator, whom.labels, images, report)
     if out is not None:  # before scoring, which may fail
         write_results(out / "results.json", rows)
     protocol = Protocol(
@@ -55,7 +53,7 @@ def percentage_of_model(
         input_size=estimator.recipe.model.input_size,
         precision=estimator.precision,
     )
-    return _report(metric, labels, found, model, protocol)
+    return _report(whom, found, model, protocol)
 
 
 def show_percentage(report: Report, table: dict[str, float]) -> None:
@@ -73,13 +71,10 @@ def _read(annotations: Path, head_boxes: Path | None) -> LabelledSet:
     return labels if head_boxes is None else with_head_boxes(labels, head_boxes)
 
 
-def _report(
-    metric: KeypointMetric, labels: LabelledSet, found: PersonKeypoints, model: str, protocol: Protocol
-) -> Report:
-    measure = measure_of(metric, labels.skeleton)
-    measured = measure_people(labels, found, measure)
+def _report(whom: PeopleToMeasure, found: PersonKeypoints, model: str, protocol: Protocol) -> Report:
+    measured = measure_people(whom, found)
     changes = {
-        "metric": f"{measure.name} by the {measure.reference}",
+        "metric": f"{whom.measure.name} by the {whom.measure.reference}",
         "keypoints": measured.keypoints,
         "num_people": measured.num_people,
         "engine": None,

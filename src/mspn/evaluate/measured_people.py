@@ -26,12 +26,23 @@ from mspn.skeleton import LSP_14, Skeleton
 
 logger = logging.getLogger(__name__)
 
-Metric = Literal["oks", "pckh", "pck"]
+KeypointMetric = Literal["pckh", "pck"]
+Metric = Literal["oks"] | KeypointMetric
 _METRICS_OF_FORMATS: dict[str, Metric] = {"mpii": "pckh", "mpii-mat": "pckh", "lsp": "pck"}
 
 _LSP_PEOPLE = 2000
 _LSP_TRAINED = 1000
 """LSP lists its training half first."""
+
+
+@dataclass(frozen=True, eq=False)
+class PeopleToMeasure:
+    """Those of a labelled set whose keypoints can be measured, and by what."""
+
+    labels: LabelledSet
+    measure: Measure
+    lengths_px: Float[np.ndarray, " N"]
+    """Reference length of each person, above 0."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +53,7 @@ class MeasuredPeople:
     keypoints: tuple[str, ...]
     """Those that are labelled in somebody, and that what was found has; the others are not measured."""
     num_people: int
-    """People of unknown size are not among them; those for whom nothing was found are, with everything missed."""
+    """Also those for whom nothing was found, and who therefore have missed everything."""
 
 
 def default_metric(labels: Path) -> Metric:
@@ -53,18 +64,18 @@ def default_metric(labels: Path) -> Metric:
         return "oks"
 
 
-def measure_of(metric: Literal["pckh", "pck"], skeleton: Skeleton) -> Measure:
+def measure_of(metric: KeypointMetric, skeleton: Skeleton) -> Measure:
     """PCK takes the torso for its unit where the labels have one, else the box."""
     if metric == "pckh":
         return PCKH
     return PCK_TORSO if has_torso(skeleton) else PCK_BOX
 
 
-def people_to_measure(labels: LabelledSet, path: Path) -> LabelledSet:
-    """The labels with just the people who have a labelled keypoint and are no crowd, and of LSP its test half.
+def people_to_measure(labels: LabelledSet, path: Path, metric: KeypointMetric) -> PeopleToMeasure:
+    """Everyone of known size who has a labelled keypoint and is no crowd; of LSP its test half.
 
     Raises:
-        AnnotationError: if there is nobody.
+        AnnotationError: if there is nobody, or if PCKh is asked for and somebody has no head box.
     """
     people = labels.people
     if labels.skeleton == LSP_14 and len(people) == _LSP_PEOPLE:
@@ -75,44 +86,44 @@ def people_to_measure(labels: LabelledSet, path: Path) -> LabelledSet:
         raise AnnotationError(
             f"nobody in {path} has a labelled keypoint; labels of a test set are kept back, take others"
         )
-    return replace(labels, people=people)
+    measure = measure_of(metric, labels.skeleton)
+    lengths = reference_lengths(people, labels.skeleton, measure.reference)
+    is_known = lengths > 0
+    if not is_known.any():
+        raise AnnotationError(f"{path} does not tell anybody's {measure.reference}; choose another --metric")
+    if not is_known.all():
+        unknown = int((~is_known).sum())
+        logger.warning("%d people are left out: the labels do not tell their %s", unknown, measure.reference)
+    people = [person for person, known in zip(people, is_known, strict=True) if known]
+    return PeopleToMeasure(replace(labels, people=people), measure, lengths[is_known])
 
 
-def measure_people(labels: LabelledSet, found: PersonKeypoints, measure: Measure) -> MeasuredPeople:
+def measure_people(whom: PeopleToMeasure, found: PersonKeypoints) -> MeasuredPeople:
     """Compare what was found with the labels; keypoints are matched by name.
 
     Raises:
-        AnnotationError: if nobody's size is known, or no keypoint is in both.
+        AnnotationError: if no keypoint is in both.
     """
-    names = labels.skeleton.keypoints
-    shared = tuple(name for name in names if name in found.skeleton.keypoints)
-    lengths = reference_lengths(labels.people, labels.skeleton, measure.reference)
-    has_length = lengths > 0
-    if not shared or not has_length.any():
-        lacking = f"keypoint that {found.skeleton.name} has too" if not shared else f"{measure.reference} to measure by"
-        raise AnnotationError(f"the labels have no {lacking}; choose another --metric or other labels")
-    people = [person for person, has in zip(labels.people, has_length, strict=True) if has]
-    truth = np.stack([person.keypoints_image for person in people])
-    is_shared = np.array([name in shared for name in names])
-    errors = np.linalg.norm(
-        _in_order(found, labels.skeleton, [person.id for person in people]) - truth[..., :2], axis=2
-    )
-    correct = percentage_correct(
-        errors_px=np.where(np.isnan(errors), np.inf, errors),
-        lengths_px=lengths[has_length],
-        labelled=(truth[..., 2] > 0) & is_shared,
-        skeleton=labels.skeleton,
-        measure=measure,
-    )
-    unknown = len(labels.people) - len(people)
+    people, skeleton = whom.labels.people, whom.labels.skeleton
+    is_shared = np.array([name in found.skeleton.keypoints for name in skeleton.keypoints])
+    if not is_shared.any():
+        raise AnnotationError(f"the labels have no keypoint of {found.skeleton.name}; their names must be the same")
     missing = sum(person.id not in found.keypoints_image for person in people)
-    if unknown:
-        logger.warning("%d people are left out: the labels do not tell their %s", unknown, measure.reference)
     if missing:
         logger.warning("%d of %d people have no result; all their keypoints count as missed", missing, len(people))
-    if len(shared) < len(names):
-        lacking = ", ".join(name for name in names if name not in shared)
+    if not is_shared.all():
+        lacking = ", ".join(name for name, shared in zip(skeleton.keypoints, is_shared, strict=True) if not shared)
         logger.warning("not measured, so not comparable with published numbers: the results have no %s", lacking)
+    truth = np.stack([person.keypoints_image for person in people])
+    positions = _in_order(found, skeleton, [person.id for person in people])
+    errors = np.linalg.norm(positions - truth[..., :2], axis=2)
+    correct = percentage_correct(
+        errors_px=np.where(np.isnan(errors), np.inf, errors),
+        lengths_px=whom.lengths_px,
+        labelled=(truth[..., 2] > 0) & is_shared,
+        skeleton=skeleton,
+        measure=whom.measure,
+    )
     labelled = tuple(name for name, share in correct.by_keypoint.items() if share != NOTHING_TO_FIND)
     return MeasuredPeople(correct, labelled, len(people))
 
