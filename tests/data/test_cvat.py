@@ -76,7 +76,7 @@ def test_other_shapes_are_counted(tmp_path: Path, caplog):
     with caplog.at_level(logging.WARNING):
         read_cvat(write(tmp_path, SKELETON + '<polygon label="tree" points="1,2;3,4;5,6"/>'))
 
-    assert "image 'a/b.jpg': 1 shapes are neither skeleton, points nor box, and are not read" in caplog.text
+    assert "annotations.xml: shapes of other types are not read: polygon (1)" in caplog.text
 
 
 def test_labels_come_back_whole(tmp_path: Path):

@@ -83,7 +83,7 @@ def test_a_keypoint_outside_all_rectangles_is_counted_and_belongs_to_nobody(tmp_
         (somebody,) = read_label_studio(write(tmp_path, *regions)).people
 
     assert somebody.keypoints_image[:, 2].tolist() == [0, 2]
-    assert "export.json: task 12: 1 keypoints lie in no rectangle and belong to nobody" in caplog.text
+    assert "export.json: keypoints in no rectangle, which belong to nobody, are not read (1)" in caplog.text
 
 
 def test_of_several_annotations_the_first_that_was_not_cancelled_is_read(tmp_path: Path, caplog):
@@ -97,7 +97,7 @@ def test_of_several_annotations_the_first_that_was_not_cancelled_is_read(tmp_pat
         labels = read_label_studio(path)
 
     assert labels.people[0].keypoints_image.tolist() == [[100, 200, 2]]
-    assert "task 12 has 2 annotations, the first is read" in caplog.text
+    assert "export.json: further annotations of a task are not read (1)" in caplog.text
 
 
 def test_regions_of_other_types_are_counted(tmp_path: Path, caplog):
@@ -106,7 +106,7 @@ def test_regions_of_other_types_are_counted(tmp_path: Path, caplog):
     with caplog.at_level(logging.WARNING):
         read_label_studio(write(tmp_path, point("top", 50, 50), brush))
 
-    assert "task 12 has 1 regions of other types, not read" in caplog.text
+    assert "export.json: regions of other types are not read (1)" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -160,15 +160,19 @@ def test_labels_pass_from_coco_and_back(tmp_path: Path):
         ),
         (
             [rectangle("a", 1, 1, 9, 9, rotation=30)],
-            "task 12 has a rectangle turned by 30 degrees; set its rotation to 0",
+            "the picture or the rectangle is turned in Label Studio; set the rotation to 0",
         ),
         (
             [point("top", "left", 1)],
             r"0\.annotations\.0\.result\.1\.value\.x: .*; it must be Label Studio's JSON export",
         ),
+        (
+            [{"type": "keypointlabels", "value": {"x": 1, "y": 2, "keypointlabels": ["top"]}}],
+            "the region lacks original_width and original_height",
+        ),
         ([], "has no labelled keypoint, nor a list of their labels; label some first"),
     ],
-    ids=["twice", "turned", "no number", "nothing"],
+    ids=["twice", "turned", "no number", "no size", "nothing"],
 )
 def test_what_cannot_be_read_is_named(regions: list, message: str, tmp_path: Path):
     with pytest.raises(AnnotationError, match=rf"export\.json.*{message}"):

@@ -113,6 +113,7 @@ def read_coco(path: Path, skeleton: Skeleton | None = None) -> LabelledSet:
     rows = content.raw["annotations"]
     category = next(row for row in content.raw["categories"] if row["id"] == content.category.id)
     chosen = set(content.people)
+    counts = (content.keypoints_image[..., 2] > 0).sum(1).tolist()
     others = [row for position, row in enumerate(rows) if position not in chosen]
     return LabelledSet(
         skeleton=skeleton_of(path, content.names, known=skeleton, limbs=_limbs(category, content.names)),
@@ -128,10 +129,10 @@ def read_coco(path: Path, skeleton: Skeleton | None = None) -> LabelledSet:
                 box=Box(*row.bbox),
                 area=row.area,
                 is_crowd=bool(row.iscrowd),
-                extra=_others(rows[position], _PERSON_FIELDS) | _own_count(row, keypoints),
+                extra=_others(rows[position], _PERSON_FIELDS) | _own_count(row, num_labelled),
             )
-            for row, keypoints, position in zip(
-                content.annotations, content.keypoints_image, content.people, strict=True
+            for row, keypoints, num_labelled, position in zip(
+                content.annotations, content.keypoints_image, counts, content.people, strict=True
             )
         ],
         extra=_others(content.raw, ("images", "annotations")) | ({"other_annotations": others} if others else {}),
@@ -179,7 +180,7 @@ def _annotation(person: LabelledPerson, category_id: int) -> dict[str, Any]:
         "area": plain_number(area),
         "iscrowd": int(person.is_crowd),
         "keypoints": [plain_number(value) for value in person.keypoints_image.ravel().tolist()],
-        "num_keypoints": _num_labelled(person.keypoints_image),
+        "num_keypoints": int((person.keypoints_image[:, 2] > 0).sum()),
         **person.extra,
     }
 
@@ -209,14 +210,9 @@ def _size_fields(picture: LabelledPicture) -> dict[str, int]:
     return {} if picture.size is None else {"width": picture.size.width, "height": picture.size.height}
 
 
-def _own_count(row: CocoAnnotation, keypoints: Float[np.ndarray, "K 3"]) -> dict[str, int]:
+def _own_count(row: CocoAnnotation, num_labelled: int) -> dict[str, int]:
     """The file's number of labelled keypoints where it is not what counting gives."""
-    count = row.num_keypoints
-    return {} if count is None or count == _num_labelled(keypoints) else {"num_keypoints": count}
-
-
-def _num_labelled(keypoints: Float[np.ndarray, "K 3"]) -> int:
-    return int((keypoints[:, 2] > 0).sum())
+    return {} if row.num_keypoints in (None, num_labelled) else {"num_keypoints": row.num_keypoints}
 
 
 def _others(row: Mapping[str, Any], known: Iterable[str]) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """CVAT for images 1.1: an XML file of pictures with skeletons, boxes and points."""
 
-import logging
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,12 +11,10 @@ import numpy as np
 
 from mspn.data.label_files import AnnotationError, skeleton_of_labels
 from mspn.data.labels import LabelledPerson, LabelledPicture, LabelledSet
-from mspn.data.lost import report_fields, without_crowds
+from mspn.data.lost import report_fields, report_lost, without_crowds
 from mspn.files import write_text
 from mspn.records import Box, Size
 from mspn.skeleton import Skeleton
-
-logger = logging.getLogger(__name__)
 
 _LARGEST_BYTES = 512 * 2**20
 
@@ -47,12 +45,14 @@ def read_cvat(path: Path, skeleton: Skeleton | None = None) -> LabelledSet:
         raise AnnotationError(f'{path} has no pictures; export it from CVAT as "CVAT for images 1.1"')
     pictures: list[LabelledPicture] = []
     found: list[tuple[int, Box | None, list[_Point]]] = []
+    unread: Counter[str] = Counter()
     for image in root.iter("image"):
         where = f"{path}: image {image.get('name')!r}"
         size = Size(int(_number(image, "height", where)), int(_number(image, "width", where)))
         number = int(_number(image, "id", where))
         pictures.append(LabelledPicture(number, image.get("name", ""), size))
-        found += [(number, box, points) for box, points in _people(image, where)]
+        found += [(number, box, points) for box, points in _people(image, where, unread)]
+    report_lost(path, unread.total(), f"shapes of other types are not read: {', '.join(sorted(unread))}")
     used = [point.label for _, _, points in found for point in points]
     table = skeleton_of_labels(path, _labels(root, used), skeleton)
     people = [
@@ -109,13 +109,12 @@ def _parse(path: Path) -> Element:
         raise AnnotationError(f"{path} is not XML in UTF-8 ({error}); is the file whole?") from error
 
 
-def _people(image: Element, where: str) -> Iterator[tuple[Box | None, list[_Point]]]:
+def _people(image: Element, where: str, unread: Counter[str]) -> Iterator[tuple[Box | None, list[_Point]]]:
     """Box and points of everyone in a picture: skeletons, then grouped points, then boxes that are left."""
     boxes: dict[str, Box] = {}
     lone: list[Box] = []
     grouped: dict[str, list[_Point]] = {}
     skeletons: list[tuple[str | None, list[_Point]]] = []
-    others = 0
     for element in image:
         group = element.get("group_id")
         if element.tag == "skeleton":
@@ -130,9 +129,7 @@ def _people(image: Element, where: str) -> Iterator[tuple[Box | None, list[_Poin
             else:
                 boxes[group] = box
         else:
-            others += 1
-    if others:
-        logger.warning("%s: %d shapes are neither skeleton, points nor box, and are not read", where, others)
+            unread[element.tag] += 1
     for group, points in (*skeletons, *grouped.items()):
         yield (boxes.pop(group) if group in boxes else None), points
     for box in (*boxes.values(), *lone):

@@ -1,24 +1,25 @@
 """Label Studio's JSON export: keypoint and rectangle regions, positions in percent of the picture."""
 
 import json
-import logging
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import numpy as np
-from pydantic import BaseModel, FiniteFloat, PositiveInt
+from pydantic import BaseModel, FiniteFloat, PositiveInt, model_validator
 
 from mspn.data.label_files import AnnotationError, check_form, read_json, skeleton_of_labels
 from mspn.data.labels import LabelledPerson, LabelledPicture, LabelledSet
-from mspn.data.lost import report_fields, report_occluded, without_crowds
+from mspn.data.lost import report_fields, report_lost, report_occluded, without_crowds
 from mspn.files import write_text
 from mspn.images import PICTURE_SUFFIXES
 from mspn.records import Box, Size
 from mspn.skeleton import Skeleton
 
-logger = logging.getLogger(__name__)
+_ONLY_PERSON = ""
+"""Owner of all keypoints in a picture without rectangles."""
 
 
 class _Value(BaseModel):
@@ -37,7 +38,20 @@ class _Region(BaseModel):
     value: _Value = _Value()
     original_width: PositiveInt = 1
     original_height: PositiveInt = 1
+    image_rotation: FiniteFloat = 0
     parentID: str | None = None  # noqa: N815 (theirs)
+
+    @property
+    def is_ours(self) -> bool:
+        return bool(self.value.keypointlabels or self.value.rectanglelabels)
+
+    @model_validator(mode="after")
+    def _check_picture(self) -> "_Region":
+        if self.is_ours and not {"original_width", "original_height"} <= self.model_fields_set:
+            raise ValueError("the region lacks original_width and original_height")
+        if self.is_ours and (self.image_rotation or self.value.rotation):
+            raise ValueError("the picture or the rectangle is turned in Label Studio; set the rotation to 0")
+        return self
 
 
 class _Annotation(BaseModel):
@@ -67,7 +81,8 @@ def read_label_studio(path: Path, skeleton: Skeleton | None = None) -> LabelledS
         AnnotationError: naming the first entry that is missing or wrong.
     """
     tasks = check_form(path, read_json(path), list[_Task], "Label Studio's JSON export")
-    found = [(task, _annotation(task, number, path)) for number, task in enumerate(tasks, start=1)]
+    unread: Counter[str] = Counter()
+    found = [(task, _annotation(task, unread)) for task in tasks]
     names = [label for _, regions in found for region in regions for label in region.value.keypointlabels]
     table = skeleton_of_labels(path, names, skeleton)
     pictures: list[LabelledPicture] = []
@@ -75,8 +90,10 @@ def read_label_studio(path: Path, skeleton: Skeleton | None = None) -> LabelledS
     for number, (task, regions) in enumerate(found, start=1):
         size = Size(regions[0].original_height, regions[0].original_width) if regions else None
         pictures.append(LabelledPicture(number, _file_name(task, path), size))
-        for box, keypoints in _people(regions, table, f"{path}: task {task.id or number}"):
+        for box, keypoints in _people(regions, table, f"{path}: task {task.id or number}", unread):
             people.append(LabelledPerson(len(people) + 1, number, keypoints, box))
+    for what, count in unread.items():
+        report_lost(path, count, what)
     return LabelledSet(table, pictures, people)
 
 
@@ -110,15 +127,12 @@ def write_label_studio(labels: LabelledSet, path: Path) -> None:
     write_text(path, json.dumps(tasks) + "\n")
 
 
-def _annotation(task: _Task, number: int, path: Path) -> list[_Region]:
+def _annotation(task: _Task, unread: Counter[str]) -> list[_Region]:
     usable = [annotation for annotation in task.annotations if not annotation.was_cancelled]
-    if len(usable) > 1:
-        logger.warning("%s: task %d has %d annotations, the first is read", path, task.id or number, len(usable))
+    unread["further annotations of a task are not read"] += max(0, len(usable) - 1)
     regions = usable[0].result if usable else []
-    others = sum(not (region.value.keypointlabels or region.value.rectanglelabels) for region in regions)
-    if others:
-        logger.warning("%s: task %d has %d regions of other types, not read", path, task.id or number, others)
-    return [region for region in regions if region.value.keypointlabels or region.value.rectanglelabels]
+    unread["regions of other types are not read"] += sum(not region.is_ours for region in regions)
+    return [region for region in regions if region.is_ours]
 
 
 def _file_name(task: _Task, path: Path) -> str:
@@ -133,18 +147,19 @@ def _file_name(task: _Task, path: Path) -> str:
     raise AnnotationError(f"{path}: task {task.id} names no picture in its data")
 
 
-def _people(regions: Sequence[_Region], table: Skeleton, where: str) -> Iterator[tuple[Box | None, np.ndarray]]:
+def _people(
+    regions: Sequence[_Region], table: Skeleton, where: str, unread: Counter[str]
+) -> Iterator[tuple[Box | None, np.ndarray]]:
     """Box and keypoints of everyone in a picture."""
-    boxes = {region.id: _box(region, where) for region in regions if region.value.rectanglelabels}
-    rows = {owner: np.zeros((len(table.keypoints), 3)) for owner in boxes} or {"": np.zeros((len(table.keypoints), 3))}
-    outside = 0
+    boxes = {region.id: _box(region) for region in regions if region.value.rectanglelabels}
+    rows = {owner: np.zeros((len(table.keypoints), 3)) for owner in boxes or [_ONLY_PERSON]}
     for region in regions:
         for label in region.value.keypointlabels:
             x = region.value.x / 100 * region.original_width
             y = region.value.y / 100 * region.original_height
-            owner = region.parentID if region.parentID in boxes else _smallest_around(x, y, boxes) if boxes else ""
+            owner = _owner(region, x, y, boxes)
             if owner is None:
-                outside += 1
+                unread["keypoints in no rectangle, which belong to nobody, are not read"] += 1
                 continue
             row = rows[owner][table.keypoints.index(label)]
             if row[2]:
@@ -152,28 +167,28 @@ def _people(regions: Sequence[_Region], table: Skeleton, where: str) -> Iterator
                     f"{where} has two {label!r} for one person; draw a rectangle around each person, as their parent"
                 )
             row[:] = x, y, 2
-    if outside:
-        logger.warning("%s: %d keypoints lie in no rectangle and belong to nobody", where, outside)
     for owner, keypoints in rows.items():
         if owner in boxes or keypoints.any():
             yield boxes.get(owner), keypoints
 
 
-def _box(region: _Region, where: str) -> Box:
-    value = region.value
-    if value.rotation:
-        raise AnnotationError(f"{where} has a rectangle turned by {value.rotation:g} degrees; set its rotation to 0")
-    width, height = region.original_width / 100, region.original_height / 100
-    return Box(value.x * width, value.y * height, value.width * width, value.height * height)
-
-
-def _smallest_around(x: float, y: float, boxes: dict[str, Box]) -> str | None:
+def _owner(region: _Region, x: float, y: float, boxes: dict[str, Box]) -> str | None:
+    if not boxes:
+        return _ONLY_PERSON
+    if region.parentID in boxes:
+        return region.parentID
     around = [
         (box.width * box.height, owner)
         for owner, box in boxes.items()
         if box.left <= x <= box.left + box.width and box.top <= y <= box.top + box.height
     ]
     return min(around)[1] if around else None
+
+
+def _box(region: _Region) -> Box:
+    value = region.value
+    width, height = region.original_width / 100, region.original_height / 100
+    return Box(value.x * width, value.y * height, value.width * width, value.height * height)
 
 
 def _regions(person: LabelledPerson, names: Sequence[str], size: Size, owner: str) -> Iterator[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""What a format has no place for is counted and said, one line a kind, before it is left out."""
+"""What is not read, or has no place in a format, is counted and said, one line a kind, before it is left out."""
 
 import logging
 from collections.abc import Collection, Iterable, Mapping

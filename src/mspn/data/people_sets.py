@@ -10,7 +10,7 @@ import numpy as np
 from mspn.data.formats import read_labels
 from mspn.data.label_files import AnnotationError, read_json, refuse_unusable
 from mspn.data.labels import LabelledSet, box_around
-from mspn.data.people import People
+from mspn.data.people import People, PicturePaths
 from mspn.data_config import PeopleSetConfig
 from mspn.skeleton import FACE, Skeleton, convert_keypoints
 from mspn.skeleton_file import named_skeleton
@@ -83,7 +83,7 @@ def select_people(labels: LabelledSet, images: Path, skeleton: Skeleton, source:
     keypoints = np.array([row.keypoints_image for row in rows], np.float32)
     refuse_unusable(source, position.keys(), (row.picture_id for row in rows), keypoints)
     people = People(
-        pictures=[images / picture.file_name for picture in pictures],
+        pictures=PicturePaths.of(images / picture.file_name for picture in pictures),
         picture_index=np.array([position[row.picture_id] for row in rows]),
         image_ids=np.array([row.picture_id for row in rows]),
         annotation_ids=np.array([row.id for row in rows]),

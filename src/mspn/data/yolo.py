@@ -97,7 +97,6 @@ def write_yolo(labels: LabelledSet, path: Path) -> None:
     skeleton = labels.skeleton
     classes = labels.extra.get("names", {0: "person"})
     settings = {
-        "path": ".",
         "train": "images",
         "val": "images",
         "kpt_shape": [len(skeleton.keypoints), 3],
