@@ -1,5 +1,4 @@
 import json
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,8 @@ from mspn.data.label_files import AnnotationError
 from mspn.data.labels import LabelledPicture, LabelledSet
 from mspn.data.mpii import read_mpii
 from mspn.evaluate.person_keypoints import predict_labelled, read_person_keypoints
-from mspn.processes import Processes
 from mspn.skeleton import COCO_17, LSP_14, MPII_16
+from tests.apart import ProcessApart
 from tests.data.label_sets import two_people
 from tests.data.mpii_files import joints, write_json
 from tests.trained import overfitted
@@ -155,16 +154,9 @@ def test_processes_share_the_pictures():
     estimator = PoseEstimator(weights, precision="float32")
 
     parts = [
-        predict_labelled(estimator, labels, folder / "images", processes=_Apart(rank, 2))[0].keypoints_image
+        predict_labelled(estimator, labels, folder / "images", processes=ProcessApart(rank, 2))[0].keypoints_image
         for rank in range(2)
     ]
 
     # Of four pictures of two people, each takes every second one.
     assert [sorted(part) for part in parts] == [[1, 2, 5, 6], [3, 4, 7, 8]]
-
-
-class _Apart(Processes):
-    """One of several processes that does not wait for what the others found."""
-
-    def gather(self, items: Sequence[Any]) -> list[Any]:
-        return list(items)

@@ -13,13 +13,14 @@ from rich.progress import Progress
 from rich.table import Table
 
 from mspn.cli.errors import SOME_FAILED, fail, one_line_errors
-from mspn.cli.evaluate_percentage import percentage_of_model, percentage_of_results, show_percentage
+from mspn.cli.evaluate_percentage import show_percentage
 from mspn.cli.options import BatchOption, DeviceOption, FlipOption, PrecisionName, PrecisionOption
 from mspn.cli.pull import find_with_bar
 from mspn.config import PROTOCOLS
 from mspn.data.coco import CocoPeople
 from mspn.evaluate.average_precision import average_precision, read_results, read_truth
 from mspn.evaluate.evaluator import Predictions, predict_people
+from mspn.evaluate.measure_percentage import percentage_of_model, percentage_of_results
 from mspn.evaluate.measured_people import Metric, default_metric
 from mspn.evaluate.report import Protocol, Report, write_report, write_results
 from mspn.files import prepare_folder
@@ -105,7 +106,7 @@ def _check_options(metric: Metric, head_boxes: Path | None, boxes: Path | None) 
 
 def _score_file(results: Path, annotations: Path, metric: Metric, head_boxes: Path | None, out: Path | None) -> Report:
     if metric != "oks":
-        return percentage_of_results(metric, results, annotations, head_boxes)
+        return percentage_of_results(results, annotations, metric=metric, head_boxes=head_boxes)
     truth = read_truth(annotations, COCO_17)
     rows = read_results(results, COCO_17)
     if out is not None:
@@ -129,7 +130,11 @@ def _test_model(
 ) -> Report:
     if metric != "oks":
         with _shown_progress() as show:
-            return percentage_of_model(metric, estimator, model, annotations, images, head_boxes, out, report=show)
+            report = percentage_of_model(
+                estimator, model, annotations, images, metric=metric, head_boxes=head_boxes, out=out, report=show
+            )
+        assert report is not None, "a process on its own is the first"
+        return report
     skeleton = estimator.recipe.keypoint_table
     truth = read_truth(annotations, skeleton)
     predictions = _predict(estimator, truth, images, boxes)
