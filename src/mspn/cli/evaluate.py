@@ -1,5 +1,7 @@
-"""mspn evaluate: COCO's average precision of a network, or of any system's results file."""
+"""mspn evaluate: COCO's average precision, PCKh or PCK of a network, or of any system's results file."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
 from typing import Annotated
@@ -11,12 +13,15 @@ from rich.progress import Progress
 from rich.table import Table
 
 from mspn.cli.errors import SOME_FAILED, fail, one_line_errors
+from mspn.cli.evaluate_percentage import show_percentage
 from mspn.cli.options import BatchOption, DeviceOption, FlipOption, PrecisionName, PrecisionOption
 from mspn.cli.pull import find_with_bar
 from mspn.config import PROTOCOLS
 from mspn.data.coco import CocoPeople
 from mspn.evaluate.average_precision import average_precision, read_results, read_truth
 from mspn.evaluate.evaluator import Predictions, predict_people
+from mspn.evaluate.measure_percentage import percentage_of_model, percentage_of_results
+from mspn.evaluate.measured_people import Metric, default_metric
 from mspn.evaluate.report import Protocol, Report, write_report, write_results
 from mspn.files import prepare_folder
 from mspn.predict.estimator import PoseEstimator
@@ -30,16 +35,33 @@ class ProtocolName(str, Enum):
     MMPOSE = "mmpose"
 
 
+class MetricName(str, Enum):
+    """What is measured."""
+
+    OKS = "oks"
+    PCKH = "pckh"
+    PCK = "pck"
+
+
 def evaluate_command(
-    annotations: Annotated[Path, typer.Option(help="COCO keypoint file with the truth.")],
+    annotations: Annotated[Path, typer.Option(help="COCO keypoint file with the truth; for PCKh and PCK any labels.")],
     model: Annotated[str | None, typer.Option(help="Name of a model, or a weights file.")] = None,
     images: Annotated[Path | None, typer.Option(help="Folder of the pictures.")] = None,
-    results: Annotated[Path | None, typer.Option(help="Score this COCO results file instead of a model.")] = None,
+    results: Annotated[Path | None, typer.Option(help="Score this results file instead of a model.")] = None,
     boxes: Annotated[
         Path | None, typer.Option(help="Detected boxes; without it the labelled ones, with score 1.")
     ] = None,
     protocol: Annotated[
         ProtocolName | None, typer.Option(help="Padding, filter and decoder; without it those of the weights.")
+    ] = None,
+    metric: Annotated[
+        MetricName | None,
+        typer.Option(
+            help="Average precision (oks), PCKh or PCK; without it what is usual for the format of the labels."
+        ),
+    ] = None,
+    head_boxes: Annotated[
+        Path | None, typer.Option(help="MPII's head boxes for PCKh: HRNet's gt_valid.mat, or MPII's own .mat.")
     ] = None,
     flip: FlipOption = None,
     out: Annotated[Path | None, typer.Option(help="Folder for report.json and results.json.")] = None,
@@ -47,14 +69,16 @@ def evaluate_command(
     precision: PrecisionOption = PrecisionName.FLOAT32,
     batch: BatchOption = 32,
 ) -> None:
-    """Measure average precision on labelled people."""
+    """Measure average precision, or the share of correct keypoints, on labelled people."""
     with one_line_errors():
+        measured = metric.value if metric else default_metric(annotations)
+        _check_options(measured, head_boxes, boxes)
         if out is not None:
             prepare_folder(out)
         if results is not None:
             if model is not None:
                 fail("give --model to test a network or --results to score a file, not both")
-            report = _score_file(results, annotations, out)
+            report = _score_file(results, annotations, measured, head_boxes, out)
         elif model is None or images is None:
             fail("give --model and --images, or --results to score a results file")
         else:
@@ -62,7 +86,7 @@ def evaluate_command(
             estimator = PoseEstimator(
                 find_with_bar(model), device=device, precision=precision.value, batch_size=batch, flip=flip, test=test
             )
-            report = _test_model(estimator, model, annotations, images, boxes, out)
+            report = _test_model(estimator, model, annotations, images, boxes, measured, head_boxes, out)
         if out is not None:
             write_report(out / "report.json", report)
     _show(report)
@@ -73,7 +97,16 @@ def evaluate_command(
         raise typer.Exit(SOME_FAILED)
 
 
-def _score_file(results: Path, annotations: Path, out: Path | None) -> Report:
+def _check_options(metric: Metric, head_boxes: Path | None, boxes: Path | None) -> None:
+    if metric != "pckh" and head_boxes is not None:
+        fail("--head-boxes is for --metric pckh")
+    if metric != "oks" and boxes is not None:
+        fail(f"{metric} is measured in the labelled boxes; leave --boxes out, or take --metric oks")
+
+
+def _score_file(results: Path, annotations: Path, metric: Metric, head_boxes: Path | None, out: Path | None) -> Report:
+    if metric != "oks":
+        return percentage_of_results(results, annotations, metric=metric, head_boxes=head_boxes)
     truth = read_truth(annotations, COCO_17)
     rows = read_results(results, COCO_17)
     if out is not None:
@@ -86,8 +119,22 @@ def _score_file(results: Path, annotations: Path, out: Path | None) -> Report:
 
 
 def _test_model(
-    estimator: PoseEstimator, model: str, annotations: Path, images: Path, boxes: Path | None, out: Path | None
+    estimator: PoseEstimator,
+    model: str,
+    annotations: Path,
+    images: Path,
+    boxes: Path | None,
+    metric: Metric,
+    head_boxes: Path | None,
+    out: Path | None,
 ) -> Report:
+    if metric != "oks":
+        with _shown_progress() as show:
+            report = percentage_of_model(
+                estimator, model, annotations, images, metric=metric, head_boxes=head_boxes, out=out, report=show
+            )
+        assert report is not None, "a process on its own is the first"
+        return report
     skeleton = estimator.recipe.keypoint_table
     truth = read_truth(annotations, skeleton)
     predictions = _predict(estimator, truth, images, boxes)
@@ -109,19 +156,30 @@ def _test_model(
 
 
 def _predict(estimator: PoseEstimator, truth: CocoPeople, images: Path, boxes: Path | None) -> Predictions:
+    with _shown_progress() as report:
+        return predict_people(estimator, truth, images, boxes, report)
+
+
+@contextmanager
+def _shown_progress() -> Iterator[Callable[[int, int], None]]:
     console = Console(stderr=True)
     with Progress(console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task("estimating", total=None)
-        return predict_people(
-            estimator, truth, images, boxes, lambda done, total: bar.update(task, completed=done, total=total)
-        )
+        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def _show(report: Report) -> None:
-    table = Table(*report.stats, box=SIMPLE, padding=0, collapse_padding=True)
-    table.add_row(*(f"{value:.3f}" for value in report.stats.values()))
-    Console().print(table)
+    if report.table is not None:
+        show_percentage(report, report.table)
+    else:
+        _show_stats(report.stats)
     protocol = report.protocol
     typer.echo(f"boxes: {protocol.boxes} ({protocol.num_boxes})")
     if protocol.test is not None:
         typer.echo("protocol: " + ", ".join(f"{name} {value}" for name, value in protocol.test.model_dump().items()))
+
+
+def _show_stats(stats: dict[str, float]) -> None:
+    table = Table(*stats, box=SIMPLE, padding=0, collapse_padding=True)
+    table.add_row(*(f"{value:.3f}" for value in stats.values()))
+    Console().print(table)
