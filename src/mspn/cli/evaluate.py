@@ -15,6 +15,7 @@ from mspn.cli.options import BatchOption, DeviceOption, FlipOption, PrecisionNam
 from mspn.cli.pull import find_with_bar
 from mspn.config import PROTOCOLS
 from mspn.data.coco import CocoPeople
+from mspn.detect.boxes_file import BoxesFile
 from mspn.evaluate.average_precision import average_precision, read_results, read_truth
 from mspn.evaluate.evaluator import Predictions, predict_people
 from mspn.evaluate.report import Protocol, Report, write_report, write_results
@@ -113,7 +114,11 @@ def _predict(estimator: PoseEstimator, truth: CocoPeople, images: Path, boxes: P
     with Progress(console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task("estimating", total=None)
         return predict_people(
-            estimator, truth, images, boxes, lambda done, total: bar.update(task, completed=done, total=total)
+            estimator,
+            truth,
+            images,
+            BoxesFile(boxes) if boxes else None,
+            lambda done, total: bar.update(task, completed=done, total=total),
         )
 
 
