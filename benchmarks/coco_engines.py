@@ -20,7 +20,7 @@ from pycocotools.cocoeval import COCOeval
 
 from mspn.data.coco import CocoPeople
 from mspn.evaluate.average_precision import STATS, average_precision, read_truth
-from mspn.evaluate.engines import Engine, check_hotcoco
+from mspn.evaluate.engines import Engine, check_engine
 from mspn.skeleton import COCO_17
 
 
@@ -60,7 +60,7 @@ def main() -> None:
     options = parser.parse_args()
     truth = read_truth(options.annotations, COCO_17)
     rows = perturbed_poses(truth, options.poses, seed=0)
-    check_hotcoco()  # its time is no engine's
+    check_engine("hotcoco")  # its time is no engine's
     seconds: dict[Engine, list[float]] = {engine: [] for engine in get_args(Engine)}
     expected = by_bare_pycocotools(options.annotations, rows)
     for _ in range(options.rounds):

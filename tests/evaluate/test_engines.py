@@ -14,7 +14,7 @@ from pycocotools.cocoeval import COCOeval
 
 from mspn.evaluate import engines
 from mspn.evaluate.average_precision import STATS, average_precision, read_truth
-from mspn.evaluate.engines import Engine, EngineError, check_hotcoco, compute_stats
+from mspn.evaluate.engines import Engine, EngineError, check_engine, compute_stats
 from mspn.skeleton import COCO_17
 from tests.coco_files import person, write_annotations
 
@@ -22,9 +22,9 @@ from tests.coco_files import person, write_annotations
 @pytest.fixture(autouse=True)
 def _unchecked() -> Iterator[None]:
     """Each test sees the check run anew, and leaves nothing of it."""
-    check_hotcoco.cache_clear()
+    check_engine.cache_clear()
     yield
-    check_hotcoco.cache_clear()
+    check_engine.cache_clear()
 
 
 @pytest.fixture(params=["pycocotools", "hotcoco"])

@@ -9,8 +9,8 @@ from mspn.evaluate.measure_precision import precision_of_model, precision_of_res
 from mspn.evaluate.report import write_report
 from mspn.processes import ALONE, Processes
 from tests.drawn_people import write_drawn_set
-from tests.evaluate.untrained import untrained_estimator
 from tests.train.several import run_together
+from tests.untrained import untrained_estimator
 
 
 def measure(processes: Processes, folder: Path, out: Path) -> None:

@@ -10,7 +10,7 @@ from mspn.detect.boxes_file import BoxesFile
 from mspn.evaluate.submission import check_submission_name, read_unlabelled, submit_people, write_submission
 from mspn.skeleton import COCO_17
 from tests.drawn_people import write_drawn_set
-from tests.evaluate.untrained import untrained_estimator
+from tests.untrained import untrained_estimator
 
 NAME = "person_keypoints_test-dev2017_mspn-4_results"
 

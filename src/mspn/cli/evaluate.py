@@ -83,18 +83,22 @@ def evaluate_command(
     """
     with one_line_errors(), joined_processes() as processes:
         if not processes.is_first:
-            logging.getLogger("mspn").setLevel(logging.ERROR)
+            logging.getLogger("mspn").setLevel(logging.WARNING)
         if out is not None:
             prepare_folder(out)
         report: Report | None
         if results is not None:
             if model is not None:
                 fail("give --model to test a network or --results to score a file, not both")
-            report = precision_of_results(results, annotations, engine=engine.value, out=out)
+            if submission is not None:
+                fail("--submission is of a network: give --model, --images and --boxes")
+            report = None
+            if processes.is_first:
+                report = precision_of_results(results, annotations, engine=engine.value, out=out)
         elif model is None or images is None:
             fail("give --model and --images, or --results to score a results file")
         else:
-            detected = BoxesFile(boxes, boxes_rule.value) if boxes else None
+            detected = _open_boxes(boxes, boxes_rule)
             test = PROTOCOLS[protocol.value] if protocol else None
             estimator = PoseEstimator(
                 find_with_bar(model), device=device, precision=precision.value, batch_size=batch, flip=flip, test=test
@@ -104,13 +108,17 @@ def evaluate_command(
                 return
             with _shown_progress(processes) as show:
                 report = precision_of_model(
-                    *(estimator, model, annotations, images, detected),
+                    estimator,
+                    model,
+                    annotations,
+                    images,
+                    detected,
                     engine=engine.value,
                     out=out,
                     processes=processes,
                     report=show,
                 )
-        if report is None:  # the first process's
+        if report is None:  # it is the first process's
             return
         if out is not None:
             write_report(out / "report.json", report)
@@ -118,6 +126,12 @@ def evaluate_command(
     if out is not None:
         typer.echo(f"report: {out / 'report.json'}")
     _end(report.protocol.failed)
+
+
+def _open_boxes(path: Path | None, rule: BoxesRuleName) -> BoxesFile | None:
+    if path is None and rule is not BoxesRuleName.PEOPLE:
+        fail(f"--boxes-rule {rule.value} is about --boxes, which is not given")
+    return BoxesFile(path, rule.value) if path else None
 
 
 def _submit(

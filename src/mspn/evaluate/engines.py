@@ -36,19 +36,20 @@ def compute_stats(
     Raises:
         EngineError: if hotcoco is not installed, or differs from pycocotools.
     """
-    if engine == "hotcoco":
-        check_hotcoco()
-        return _by_hotcoco(dataset, results, measure, sigmas)
-    return _by_pycocotools(dataset, results, measure, sigmas)
+    check_engine(engine)
+    compute = _by_hotcoco if engine == "hotcoco" else _by_pycocotools
+    return compute(dataset, results, measure, sigmas)
 
 
 @cache
-def check_hotcoco() -> None:
-    """See once in a process that hotcoco gives pycocotools' numbers, to the last digit, on a small case.
+def check_engine(engine: Engine) -> None:
+    """See, once in a process, that an engine gives pycocotools' numbers on a small case, to the last digit.
 
     Raises:
         EngineError: if it is not installed or differs.
     """
+    if engine == "pycocotools":
+        return
     dataset, keypoint_rows, box_rows, sigmas = _small_case()
     measures: tuple[tuple[Measure, Rows], ...] = (("keypoints", keypoint_rows), ("bbox", box_rows))
     for measure, rows in measures:

@@ -6,7 +6,7 @@ from pathlib import Path
 from mspn.detect.boxes_file import BoxesFile
 from mspn.evaluate.average_precision import average_precision, box_average_precision, read_results, read_truth
 from mspn.evaluate.diagnosis import explain_low
-from mspn.evaluate.engines import Engine
+from mspn.evaluate.engines import Engine, check_engine
 from mspn.evaluate.evaluator import predict_people
 from mspn.evaluate.report import Protocol, Report, write_results
 from mspn.evaluate.splits import confirm_split
@@ -80,6 +80,7 @@ def precision_of_model(
         FileNotFoundError: if the folder of pictures is missing.
         EngineError: as `compute_stats`.
     """
+    check_engine(engine)  # before the work of hours
     skeleton = estimator.recipe.keypoint_table
     truth = read_truth(annotations, skeleton)
     predictions = predict_people(estimator, truth, images, boxes, report, processes)

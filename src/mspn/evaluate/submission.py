@@ -89,7 +89,8 @@ def submit_people(
             f" {estimator.recipe.skeleton}"
         )
     nobody = read_unlabelled(pictures, estimator.recipe.keypoint_table)
-    confirm_split(submission, [image.id for image in nobody.images])
+    if processes.is_first:
+        confirm_split(submission, [image.id for image in nobody.images])
     predictions = predict_people(estimator, nobody, images, boxes, report, processes)
     if processes.is_first:
         write_submission(submission, predictions.rows)
