@@ -142,6 +142,7 @@ def test_boxes_have_an_average_precision_of_their_own(tmp_path: Path):
     assert box_average_precision(truth, exact) == pytest.approx(1.0)
     assert box_average_precision(truth, narrow) == pytest.approx(0.9)
     assert box_average_precision(truth, {}) == 0.0
+    assert box_average_precision(truth, {1: [Detection(boxes[1], float("nan"))]}) == 0.0
 
 
 def test_a_results_file_keeps_its_boxes_where_each_row_has_one(tmp_path: Path):

@@ -1,5 +1,6 @@
 """COCO's ten numbers."""
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -72,13 +73,14 @@ def box_average_precision(
 
     Args:
         truth: the labelled people; crowds and people without keypoints are people here.
-        found: detected boxes by image id; the 100 best of each picture count.
+        found: detected boxes by image id; the 100 best of each picture count, those whose score is no number do not.
         engine: as in `average_precision`.
     """
     rows = [
         {"image_id": image_id, "category_id": truth.category_id, "bbox": [*detection.box], "score": detection.score}
         for image_id, detections in found.items()
         for detection in detections
+        if math.isfinite(detection.score)
     ]
     return compute_stats(engine, _dataset(truth), rows, "bbox")[0]
 

@@ -30,7 +30,7 @@ class Pair(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """Some pictures that show people to find."""
+    """Some pictures that show people to find and have results."""
 
     truth: CocoPeople
     rows: Sequence[dict[str, Any]]
@@ -80,8 +80,8 @@ class Sample:
 
 
 def take_sample(truth: CocoPeople, rows: Sequence[dict[str, Any]], skeleton: Skeleton) -> Sample:
-    """The first 100 pictures that show somebody to find."""
-    shown = {person.image_id for person, _ in findable(truth)}
+    """The first 100 pictures that show somebody to find and have results."""
+    shown = {person.image_id for person, _ in findable(truth)} & {row["image_id"] for row in rows}
     images = [image for image in truth.images if image.id in shown][:_MOST_PICTURES]
     chosen = {image.id for image in images}
     places = [place for place, person in enumerate(truth.annotations) if person.image_id in chosen]
