@@ -56,7 +56,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--annotations", type=Path, required=True, help="COCO keypoint file.")
     parser.add_argument("--poses", type=int, default=25_000)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
     truth = read_truth(options.annotations, COCO_17)
     rows = perturbed_poses(truth, options.poses, seed=0)

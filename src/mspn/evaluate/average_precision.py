@@ -119,21 +119,26 @@ def _dataset(truth: CocoPeople) -> dict[str, Any]:
     Given numbers would not do: it takes number 0 for nobody, and loses people who share one.
     """
     is_complete = bool(truth.named.all())
-    annotations = []
-    for number, (row, keypoints) in enumerate(zip(truth.annotations, truth.keypoints_image, strict=True), start=1):
-        labelled = int((keypoints[:, 2] > 0).sum())
-        # COCO's own count, where it stands, decides who is ignored; it must not count what the skeleton lacks.
-        count = row.num_keypoints if is_complete and row.num_keypoints is not None else labelled
-        annotations.append(
-            row.model_dump()
-            | {
-                "id": number,
-                "category_id": truth.category_id,
-                "bbox": [*row.bbox],  # a tuple is no box to pycocotools
-                "keypoints": keypoints.ravel().tolist(),
-                "num_keypoints": count,
-            }
-        )
+    labelled = (truth.keypoints_image[..., 2] > 0).sum(1).tolist()
+    # COCO's own count, where it stands, decides who is ignored; it must not count what the skeleton lacks.
+    counts = [
+        row.num_keypoints if is_complete and row.num_keypoints is not None else own
+        for row, own in zip(truth.annotations, labelled, strict=True)
+    ]
+    keypoints = truth.keypoints_image.reshape(len(truth.annotations), -1).tolist()
+    annotations = [
+        {
+            "id": number,
+            "image_id": row.image_id,
+            "category_id": truth.category_id,
+            "bbox": [*row.bbox],  # a tuple is no box to pycocotools
+            "area": row.area,
+            "iscrowd": row.iscrowd,
+            "keypoints": keypoints[number - 1],
+            "num_keypoints": counts[number - 1],
+        }
+        for number, row in enumerate(truth.annotations, start=1)
+    ]
     return {
         "info": {},
         "images": [image.model_dump() for image in truth.images],

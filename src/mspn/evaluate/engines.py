@@ -14,7 +14,7 @@ from pycocotools.cocoeval import COCOeval
 
 Engine = Literal["pycocotools", "hotcoco"]
 Measure = Literal["keypoints", "bbox"]
-Rows = Sequence[Mapping[str, Any]]
+Rows = Sequence[dict[str, Any]]
 
 
 class EngineError(ValueError):
@@ -65,23 +65,9 @@ def check_engine(engine: Engine) -> None:
 def _by_pycocotools(
     dataset: Mapping[str, Any], results: Rows, measure: Measure, sigmas: Sequence[float]
 ) -> list[float]:
-    with contextlib.redirect_stdout(io.StringIO()):
-        truth = COCO()
-        truth.dataset = {**dataset, "annotations": [dict(row) for row in dataset["annotations"]]}  # it writes into them
-        truth.createIndex()
-        found = COCO()
-        if results:
-            found = truth.loadRes([dict(row) for row in results])
-        else:  # which loadRes does not take
-            found.dataset = {**dataset, "annotations": []}
-            found.createIndex()
-        evaluation = COCOeval(truth, found, measure)
-        if measure == "keypoints":
-            evaluation.params.kpt_oks_sigmas = np.array(sigmas)
-        evaluation.evaluate()
-        evaluation.accumulate()
-        evaluation.summarize()
-    return [float(value) for value in evaluation.stats]
+    # It writes into what it is given.
+    dataset = {**dataset, "annotations": [dict(row) for row in dataset["annotations"]]}
+    return _summarise(COCO, COCOeval, dataset, [dict(row) for row in results], measure, sigmas)
 
 
 def _by_hotcoco(dataset: Mapping[str, Any], results: Rows, measure: Measure, sigmas: Sequence[float]) -> list[float]:
@@ -91,24 +77,38 @@ def _by_hotcoco(dataset: Mapping[str, Any], results: Rows, measure: Measure, sig
         raise EngineError(
             "--engine hotcoco needs the package hotcoco; pip install 'mspn[fast-eval]', or use --engine pycocotools"
         ) from error
-    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+    with warnings.catch_warnings():
         # Sigmas of other skeletons than COCO's are what we ask for; it warns of them.
         warnings.filterwarnings("ignore", message="hotcoco: kpt_oks_sigmas", category=UserWarning)
-        truth, found = hotcoco.COCO(), hotcoco.COCO()
+        return _summarise(hotcoco.COCO, hotcoco.COCOeval, dataset, list(results), measure, sigmas)
+
+
+def _summarise(
+    files: Any,
+    evaluation: Any,
+    dataset: Mapping[str, Any],
+    results: list[dict[str, Any]],
+    measure: Measure,
+    sigmas: Sequence[float],
+) -> list[float]:
+    """The summary by an engine's two classes, which are called alike in both."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        truth = files()
         truth.dataset = dict(dataset)
         truth.createIndex()
         if results:
-            found = truth.loadRes([dict(row) for row in results])
-        else:
+            found = truth.loadRes(results)
+        else:  # which loadRes does not take
+            found = files()
             found.dataset = {**dataset, "annotations": []}
             found.createIndex()
-        evaluation = hotcoco.COCOeval(truth, found, measure)
+        run = evaluation(truth, found, measure)
         if measure == "keypoints":
-            evaluation.params.kpt_oks_sigmas = list(sigmas)
-        evaluation.evaluate()
-        evaluation.accumulate()
-        evaluation.summarize()
-    return [float(value) for value in evaluation.stats]
+            run.params.kpt_oks_sigmas = np.array(sigmas)
+        run.evaluate()
+        run.accumulate()
+        run.summarize()
+    return [float(value) for value in run.stats]
 
 
 def _small_case() -> tuple[dict[str, Any], list[dict[str, Any]], list[dict[str, Any]], list[float]]:
