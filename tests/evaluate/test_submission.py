@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from mspn.data.coco import AnnotationError
+from mspn.data.label_files import AnnotationError
 from mspn.detect.boxes_file import BoxesFile
 from mspn.evaluate.submission import check_submission_name, read_unlabelled, submit_people, write_submission
 from mspn.skeleton import COCO_17

@@ -7,7 +7,8 @@ from typing import Any
 
 from pydantic import BaseModel, FiniteFloat, TypeAdapter, ValidationError
 
-from mspn.data.coco import AnnotationError, CocoPeople, read_coco_people, read_json
+from mspn.data.coco import CocoPeople, read_coco_people
+from mspn.data.label_files import AnnotationError, read_json
 from mspn.evaluate.engines import Engine, compute_stats
 from mspn.records import Detection
 from mspn.settings import first_problem
@@ -141,7 +142,7 @@ def _dataset(truth: CocoPeople) -> dict[str, Any]:
     ]
     return {
         "info": {},
-        "images": [image.model_dump() for image in truth.images],
+        "images": [{"id": image.id} for image in truth.images],
         "annotations": annotations,
         "categories": [{"id": truth.category_id, "name": "person"}],
     }

@@ -10,7 +10,8 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, TypeAdapter, ValidationError
 
-from mspn.data.coco import AnnotationError, CocoImage, CocoPeople, read_json
+from mspn.data.coco import CocoImage, CocoPeople
+from mspn.data.label_files import AnnotationError, read_json
 from mspn.detect.boxes_file import BoxesFile
 from mspn.evaluate.evaluator import Predictions, predict_people
 from mspn.evaluate.splits import confirm_split
