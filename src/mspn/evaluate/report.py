@@ -8,6 +8,8 @@ from typing import Any
 import torch
 
 from mspn.config import TestConfig
+from mspn.detect.boxes_file import BoxesRule
+from mspn.evaluate.engines import Engine
 from mspn.files import write_text
 from mspn.settings import Settings
 
@@ -16,8 +18,12 @@ class Protocol(Settings):
     """Everything that must agree before two numbers are compared."""
 
     annotations: str
+    split: str | None = None
+    """COCO's split, where the pictures are its pictures."""
     boxes: str
     """"ground truth", or the file that they came from."""
+    boxes_rule: BoxesRule | None = None
+    """Which boxes of that file were used."""
     num_boxes: int | None = None
     failed: int = 0
     """Pictures and boxes that could not be used."""
@@ -32,7 +38,7 @@ class Protocol(Settings):
     """The keypoints that such a measure is of."""
     num_people: int | None = None
     """The people that it is of."""
-    engine: str | None = "pycocotools"
+    engine: Engine | None = "pycocotools"
     """None where no keypoint similarity is computed."""
 
 
@@ -46,12 +52,18 @@ class Report(Settings):
     """Shares of correct keypoints by part of the body, and their mean."""
     by_keypoint: dict[str, float] | None = None
     """Shares of correct keypoints, each on its own."""
+    boxes_average_precision: float | None = None
+    """The detected boxes' own, measured on the labelled boxes of people."""
+    reasons: tuple[str, ...] = ()
+    """Where AP is about 0, or nothing can be found: what may be wrong."""
     protocol: Protocol
 
 
 def write_report(path: Path, report: Report) -> None:
     """Write a report as JSON, with the versions of what computed it."""
     versions = {"mspn": version("mspn"), "torch": torch.__version__, "pycocotools": version("pycocotools")}
+    if report.protocol.engine == "hotcoco":
+        versions["hotcoco"] = version("hotcoco")
     content = report.model_dump() | {"versions": versions}
     write_text(path, json.dumps(content, indent=2) + "\n")
 
