@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import cv2
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -45,7 +47,7 @@ def average_mirrored(
 
 
 def decode(heatmaps: Float[Tensor, "B K H W"], config: TestConfig) -> Decoded:
-    """Find each map's keypoint, finer than a cell.
+    """Find each map's keypoint, finer than a cell; the work is done on the CPU.
 
     Args:
         heatmaps: peak 1, already averaged with the mirrored ones.
@@ -54,6 +56,7 @@ def decode(heatmaps: Float[Tensor, "B K H W"], config: TestConfig) -> Decoded:
     Source: the released code ("released"), MMPose's Megvii heat-map codec ("mmpose"), the simple baseline's code
     ("rounded").
     """
+    heatmaps = heatmaps.cpu().contiguous()
     filtered = gaussian_filter(heatmaps, config.blur_kernel)
     if config.decoder == "released":
         return _decode_released(heatmaps, filtered)
@@ -61,27 +64,20 @@ def decode(heatmaps: Float[Tensor, "B K H W"], config: TestConfig) -> Decoded:
 
 
 def gaussian_filter(heatmaps: Float[Tensor, "B K H W"], kernel_size: int) -> Float[Tensor, "B K H W"]:
-    """Blur with a Gaussian of odd width in cells, zeros outside the map; width 1 changes nothing."""
+    """Blur maps on the CPU with a Gaussian of odd width in cells, zeros outside the map; width 1 changes nothing."""
     if kernel_size == 1:
         return heatmaps
-    profile = gaussian_profile(kernel_size).tolist()
-    total = profile[0] + 2 * sum(profile[1:])
-    weights = [height / total for height in profile]
-    # In float64, rounded at the end: neighbours of a symmetric peak stay exactly equal, and the tie between them goes
-    # to the first in raster order, as in the released code.
-    rows = _filter_along_width(heatmaps.double(), weights)
-    return _filter_along_width(rows.transpose(-1, -2), weights).transpose(-1, -2).float()
-
-
-def _filter_along_width(maps: Tensor, weights: Sequence[float]) -> Tensor:
-    width, radius = maps.shape[-1], len(weights) - 1
-    padded = functional.pad(maps, (radius, radius))
-    filtered = maps * weights[0]
-    for distance, weight in enumerate(weights[1:], start=1):
-        left = padded[..., radius - distance : radius - distance + width]
-        right = padded[..., radius + distance : radius + distance + width]
-        filtered = filtered + (left + right) * weight
-    return filtered
+    half = gaussian_profile(kernel_size).tolist()
+    profile = np.array([*half[:0:-1], *half])
+    profile /= profile.sum()
+    height, width = heatmaps.shape[-2:]
+    reach = kernel_size // 2
+    # All maps as one tall picture, with as many rows of zeros after each as the filter reaches: one call, at a tenth
+    # of the time that torch takes. In float64, rounded at the end: neighbours of a symmetric peak stay exactly equal,
+    # and the tie between them goes to the first in raster order, as in the released code.
+    picture = functional.pad(heatmaps, (0, 0, 0, reach)).reshape(-1, width).numpy()
+    filtered = cv2.sepFilter2D(picture, cv2.CV_64F, profile, profile, borderType=cv2.BORDER_CONSTANT)
+    return torch.from_numpy(filtered).reshape(*heatmaps.shape[:-2], height + reach, width)[..., :height, :].float()
 
 
 def _decode_released(heatmaps: Tensor, filtered: Tensor) -> Decoded:
@@ -121,10 +117,9 @@ def _decode_along_axes(heatmaps: Tensor, filtered: Tensor, *, inner_cell_at: flo
 
 
 def _first_maximum(flat: Float[Tensor, "B K N"]) -> Int[Tensor, "B K"]:
-    """Index of the maximum, the first in raster order where several are equal, on every device."""
-    positions = torch.arange(flat.shape[-1], device=flat.device)
-    is_maximum = flat == flat.amax(-1, keepdim=True)
-    return torch.where(is_maximum, positions, flat.shape[-1] - 1).amin(-1)
+    """Index of the maximum, the first in raster order where several are equal."""
+    # NumPy's, because torch's takes ten times as long.
+    return torch.from_numpy(flat.numpy().argmax(-1))
 
 
 def _cell_coordinates(index: Int[Tensor, "B K"], width: int) -> Float[Tensor, "B K 2"]:
