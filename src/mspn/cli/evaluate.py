@@ -11,13 +11,12 @@ from rich.progress import Progress
 from rich.table import Table
 
 from mspn.cli.errors import SOME_FAILED, fail, one_line_errors
-from mspn.cli.options import BatchOption, DeviceOption, FlipOption, PrecisionName, PrecisionOption
-from mspn.cli.pull import find_with_bar
-from mspn.config import PROTOCOLS
+from mspn.cli.networks import load_with_test_settings
+from mspn.cli.options import BatchOption, DeviceOption, FlipOption, PrecisionName, PrecisionOption, WeightsOption
 from mspn.data.coco import CocoPeople
 from mspn.evaluate.average_precision import average_precision, read_results, read_truth
 from mspn.evaluate.evaluator import Predictions, predict_people
-from mspn.evaluate.report import Protocol, Report, write_report, write_results
+from mspn.evaluate.report import Protocol, Report, describe_ensemble, write_report, write_results
 from mspn.files import prepare_folder
 from mspn.predict.estimator import PoseEstimator
 from mspn.skeleton import COCO_17
@@ -32,7 +31,11 @@ class ProtocolName(str, Enum):
 
 def evaluate_command(
     annotations: Annotated[Path, typer.Option(help="COCO keypoint file with the truth.")],
-    model: Annotated[str | None, typer.Option(help="Name of a model, or a weights file.")] = None,
+    models: Annotated[
+        list[str] | None,
+        typer.Option("--model", help="Name of a model, or a weights file. Given several times, they are averaged."),
+    ] = None,
+    weights: WeightsOption = None,
     images: Annotated[Path | None, typer.Option(help="Folder of the pictures.")] = None,
     results: Annotated[Path | None, typer.Option(help="Score this COCO results file instead of a model.")] = None,
     boxes: Annotated[
@@ -40,6 +43,10 @@ def evaluate_command(
     ] = None,
     protocol: Annotated[
         ProtocolName | None, typer.Option(help="Padding, filter and decoder; without it those of the weights.")
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="Change a switch of the protocol, e.g. test.blur_kernel=1."),
     ] = None,
     flip: FlipOption = None,
     out: Annotated[Path | None, typer.Option(help="Folder for report.json and results.json.")] = None,
@@ -52,17 +59,21 @@ def evaluate_command(
         if out is not None:
             prepare_folder(out)
         if results is not None:
-            if model is not None:
+            if models:
                 fail("give --model to test a network or --results to score a file, not both")
             report = _score_file(results, annotations, out)
-        elif model is None or images is None:
+        elif not models or images is None:
             fail("give --model and --images, or --results to score a results file")
         else:
-            test = PROTOCOLS[protocol.value] if protocol else None
             estimator = PoseEstimator(
-                find_with_bar(model), device=device, precision=precision.value, batch_size=batch, flip=flip, test=test
+                load_with_test_settings(models, protocol.value if protocol else None, settings or []),
+                device=device,
+                precision=precision.value,
+                batch_size=batch,
+                flip=flip,
+                ensemble_weights=weights,
             )
-            report = _test_model(estimator, model, annotations, images, boxes, out)
+            report = _test_model(estimator, models, annotations, images, boxes, out)
         if out is not None:
             write_report(out / "report.json", report)
     _show(report)
@@ -86,7 +97,7 @@ def _score_file(results: Path, annotations: Path, out: Path | None) -> Report:
 
 
 def _test_model(
-    estimator: PoseEstimator, model: str, annotations: Path, images: Path, boxes: Path | None, out: Path | None
+    estimator: PoseEstimator, models: list[str], annotations: Path, images: Path, boxes: Path | None, out: Path | None
 ) -> Report:
     skeleton = estimator.recipe.keypoint_table
     truth = read_truth(annotations, skeleton)
@@ -94,7 +105,8 @@ def _test_model(
     if out is not None:  # before scoring, which may fail
         write_results(out / "results.json", predictions.rows)
     return Report(
-        model=model,
+        model=" + ".join(models),
+        ensemble=describe_ensemble(estimator.ensemble, models),
         stats=average_precision(truth, predictions.rows, skeleton),
         protocol=Protocol(
             annotations=str(annotations),
@@ -121,6 +133,9 @@ def _show(report: Report) -> None:
     table = Table(*report.stats, box=SIMPLE, padding=0, collapse_padding=True)
     table.add_row(*(f"{value:.3f}" for value in report.stats.values()))
     Console().print(table)
+    for member in report.ensemble:
+        height, width = member.input_size
+        typer.echo(f"averaged: {member.model}, {height}x{width}, weight {member.weight:g}")
     protocol = report.protocol
     typer.echo(f"boxes: {protocol.boxes} ({protocol.num_boxes})")
     if protocol.test is not None:
