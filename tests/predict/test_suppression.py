@@ -36,11 +36,11 @@ def test_a_pose_that_is_left_out_leaves_out_nobody():
 
 @pytest.mark.parametrize(("threshold", "kept"), [(0.64, 1), (0.65, 2)])
 def test_similarity_is_cocos_for_the_mean_area(threshold: float, kept: int):
-    # 10 pixels apart, areas of 0 and 2 x 100 x 100 pixels: exp(-100 / (2 (2 sigma)^2 10000)) averaged over keypoints.
+    # 10 pixels apart, areas of 2500 and 17500 pixels: exp(-100 / (2 (2 sigma)^2 10000)) averaged over keypoints.
     similarity = sum(math.exp(-100 / (2 * (2 * sigma) ** 2 * 10_000)) for sigma in COCO_17.sigmas) / 17
     assert 0.64 < similarity < 0.65
 
-    pair = [_pose(0, 0.9, side=0.0), _pose(10, 0.8, side=100 * math.sqrt(2))]
+    pair = [_pose(0, 0.9, side=50.0), _pose(10, 0.8, side=math.sqrt(17_500))]
 
     assert len(without_duplicates(pair, threshold)) == kept
 
