@@ -15,9 +15,8 @@ from rich.table import Table
 
 from mspn.cli.errors import SOME_FAILED, fail, one_line_errors
 from mspn.cli.evaluate_percentage import show_percentage
-from mspn.cli.options import BatchOption, DeviceOption, FlipOption, PrecisionName, PrecisionOption
-from mspn.cli.pull import find_with_bar
-from mspn.config import PROTOCOLS
+from mspn.cli.networks import load_with_test_settings
+from mspn.cli.options import BatchOption, DeviceOption, FlipOption, PrecisionName, PrecisionOption, WeightsOption
 from mspn.detect.boxes_file import BoxesFile
 from mspn.evaluate.engines import Engine
 from mspn.evaluate.measure_percentage import percentage_of_model, percentage_of_results
@@ -61,7 +60,11 @@ class EngineName(str, Enum):
 
 def evaluate_command(
     annotations: Annotated[Path, typer.Option(help="COCO keypoint file with the truth; for PCKh and PCK any labels.")],
-    model: Annotated[str | None, typer.Option(help="Name of a model, or a weights file.")] = None,
+    models: Annotated[
+        list[str] | None,
+        typer.Option("--model", help="Name of a model, or a weights file. Given several times, they are averaged."),
+    ] = None,
+    weights: WeightsOption = None,
     images: Annotated[Path | None, typer.Option(help="Folder of the pictures.")] = None,
     results: Annotated[Path | None, typer.Option(help="Score this results file instead of a model.")] = None,
     boxes: Annotated[
@@ -73,6 +76,10 @@ def evaluate_command(
     ] = BoxesRuleName.PEOPLE,
     protocol: Annotated[
         ProtocolName | None, typer.Option(help="Padding, filter and decoder; without it those of the weights.")
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="Change a switch of the protocol, e.g. test.blur_kernel=1."),
     ] = None,
     metric: Annotated[
         MetricName | None,
@@ -107,19 +114,23 @@ def evaluate_command(
             logging.getLogger("mspn").setLevel(logging.WARNING)
         if out is not None:
             prepare_folder(out)
-        _refuse_contradictions(model, images, results, submission)
+        _refuse_contradictions(models, images, results, submission)
         if results is not None:
             measured = _choose_metric(metric, annotations, head_boxes, boxes)
             report = None
             if processes.is_first:
                 report = _score_file(results, annotations, measured, head_boxes, engine.value, out)
         else:
-            assert model is not None
+            assert models
             assert images is not None
             detected = _open_boxes(boxes, boxes_rule)
-            test = PROTOCOLS[protocol.value] if protocol else None
             estimator = PoseEstimator(
-                find_with_bar(model), device=device, precision=precision.value, batch_size=batch, flip=flip, test=test
+                load_with_test_settings(models, protocol.value if protocol else None, settings or []),
+                device=device,
+                precision=precision.value,
+                batch_size=batch,
+                flip=flip,
+                ensemble_weights=weights,
             )
             if submission is not None:
                 _submit(estimator, annotations, images, detected, submission, processes)
@@ -129,7 +140,7 @@ def evaluate_command(
                 if measured == "oks":
                     report = precision_of_model(
                         estimator,
-                        model,
+                        models,
                         annotations,
                         images,
                         detected,
@@ -141,7 +152,7 @@ def evaluate_command(
                 else:
                     report = percentage_of_model(
                         estimator,
-                        model,
+                        models,
                         annotations,
                         images,
                         metric=measured,
@@ -161,13 +172,13 @@ def evaluate_command(
 
 
 def _refuse_contradictions(
-    model: str | None, images: Path | None, results: Path | None, submission: Path | None
+    models: list[str] | None, images: Path | None, results: Path | None, submission: Path | None
 ) -> None:
-    if results is not None and model is not None:
+    if results is not None and models:
         fail("give --model to test a network or --results to score a file, not both")
     if results is not None and submission is not None:
         fail("--submission is of a network: give --model, --images and --boxes")
-    if results is None and (model is None or images is None):
+    if results is None and (not models or images is None):
         fail("give --model and --images, or --results to score a results file")
 
 
@@ -231,6 +242,9 @@ def _show(report: Report) -> None:
         show_percentage(report, report.table)
     else:
         _show_stats(report.stats)
+    for member in report.ensemble:
+        height, width = member.input_size
+        typer.echo(f"averaged: {member.model}, {height}x{width}, weight {member.weight:g}")
     for reason in report.reasons:
         typer.echo(f"why: {reason}")
     protocol = report.protocol
