@@ -9,6 +9,8 @@ from typing import Any
 import torch
 
 from mspn.config import TestConfig
+from mspn.detect.boxes_file import BoxesRule
+from mspn.evaluate.engines import Engine
 from mspn.files import write_text
 from mspn.predict.ensemble import Ensemble
 from mspn.settings import Settings
@@ -18,8 +20,12 @@ class Protocol(Settings):
     """Everything that must agree before two numbers are compared."""
 
     annotations: str
+    split: str | None = None
+    """COCO's split, where the pictures are its pictures."""
     boxes: str
     """"ground truth", or the file that they came from."""
+    boxes_rule: BoxesRule | None = None
+    """Which boxes of that file were used."""
     num_boxes: int | None = None
     failed: int = 0
     """Pictures and boxes that could not be used."""
@@ -28,7 +34,14 @@ class Protocol(Settings):
     input_size: tuple[int, int] | None = None
     """Crop height and width in pixels."""
     precision: str | None = None
-    engine: str = "pycocotools"
+    metric: str = "oks"
+    """Or the measure of single keypoints: "PCKh by the head", "PCK by the torso", "PCK by the box"."""
+    keypoints: tuple[str, ...] | None = None
+    """The keypoints that such a measure is of."""
+    num_people: int | None = None
+    """The people that it is of."""
+    engine: Engine | None = "pycocotools"
+    """None where no keypoint similarity is computed."""
 
 
 class MemberReport(Settings):
@@ -48,7 +61,15 @@ class Report(Settings):
     ensemble: tuple[MemberReport, ...] = ()
     """Empty for a single network; the first one's settings are also the protocol's."""
     stats: dict[str, float]
-    """COCO's ten numbers, 0 to 1."""
+    """COCO's ten numbers, or the shares of correct keypoints, 0 to 1."""
+    table: dict[str, float] | None = None
+    """Shares of correct keypoints by part of the body, and their mean."""
+    by_keypoint: dict[str, float] | None = None
+    """Shares of correct keypoints, each on its own."""
+    boxes_average_precision: float | None = None
+    """The detected boxes' own, measured on the labelled boxes of people."""
+    reasons: tuple[str, ...] = ()
+    """Where AP is about 0, or nothing can be found: what may be wrong."""
     protocol: Protocol
 
 
@@ -65,6 +86,8 @@ def describe_ensemble(ensemble: Ensemble, models: Sequence[str]) -> tuple[Member
 def write_report(path: Path, report: Report) -> None:
     """Write a report as JSON, with the versions of what computed it."""
     versions = {"mspn": version("mspn"), "torch": torch.__version__, "pycocotools": version("pycocotools")}
+    if report.protocol.engine == "hotcoco":
+        versions["hotcoco"] = version("hotcoco")
     content = report.model_dump() | {"versions": versions}
     write_text(path, json.dumps(content, indent=2) + "\n")
 

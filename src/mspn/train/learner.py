@@ -17,6 +17,7 @@ from mspn.data.dataset import Sample
 from mspn.loss import KeypointLabels, supervise
 from mspn.model.pose_network import PoseNetwork, place
 from mspn.processes import ALONE, Processes
+from mspn.train.depthwise import keep_depthwise_in_float32
 from mspn.train.recompute import recompute_activations
 from mspn.train_config import TrainConfig
 
@@ -43,6 +44,8 @@ class Learner:
         self._dtype: torch.dtype = getattr(torch, config.precision)
         self._network = place(_with_norms(network, config, device, processes), device)
         self._average = _moving_average(self._network, config)
+        if device.type == "cpu" and self._dtype == torch.bfloat16:
+            keep_depthwise_in_float32(self._network)
         if config.recompute_activations:
             recompute_activations(self._network)
         if config.compile:
@@ -52,7 +55,7 @@ class Learner:
             ids = [torch.cuda.current_device()] if device.type == "cuda" else None
             self._forward = DistributedDataParallel(self._network, ids, gradient_as_bucket_view=True)
         self._optimizer = torch.optim.Adam(
-            self._network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+            self._network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
         )
         # Losses are in units of a peak of 255, which is nearly the usual first scale of 2**16 already.
         self._scaler = torch.amp.GradScaler(device.type, init_scale=1.0, enabled=config.precision == "float16")

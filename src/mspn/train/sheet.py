@@ -12,7 +12,7 @@ from torch import Tensor
 
 from mspn.config import Recipe, SupervisionConfig
 from mspn.data.dataset import CropDataset, Draw, Sample
-from mspn.draw import Colour, draw_labels, side_colour
+from mspn.draw import Colour, draw_labels, side_colours
 from mspn.files import replacing
 from mspn.geometry import HEATMAP_STRIDE, crop_to_heatmap
 from mspn.heatmaps.targets import draw_targets
@@ -137,7 +137,7 @@ def _overlay(sample: Sample, heatmaps: Float[Tensor, "K h w"], skeleton: Skeleto
     panel, _ = _enlarge(sample.crop.numpy())
     grey = cv2.cvtColor(panel, cv2.COLOR_RGB2GRAY).astype(np.float32) * _DIMMED
     canvas = np.repeat(grey[..., None], 3, axis=-1)
-    colours = [side_colour(name) for name in skeleton.keypoints]
+    colours = side_colours(skeleton)
     for colour in dict.fromkeys(colours):
         merged = heatmaps[[index for index, one in enumerate(colours) if one == colour]].amax(0).numpy()
         opacity = cv2.resize(merged, panel.shape[1::-1], interpolation=cv2.INTER_NEAREST)[..., None]
