@@ -109,6 +109,23 @@ def test_a_filter_of_width_one_changes_nothing():
     assert gaussian_filter(maps, 1) is maps
 
 
+@pytest.mark.parametrize("decoder", ["released", "mmpose", "rounded", "dark"])
+def test_people_decode_in_a_large_batch_as_they_do_alone(decoder: str):
+    random = torch.Generator().manual_seed(5)
+    maps, mirrored = torch.rand(9, 17, 8, 6, generator=random), torch.rand(9, 17, 8, 6, generator=random)
+    config = FAITHFUL_TEST.model_copy(update={"decoder": decoder})
+
+    averaged = average_mirrored(maps, mirrored, COCO_17.mirror_order)
+    together = decode(averaged, config)
+
+    for person in range(9):
+        one = slice(person, person + 1)
+        assert torch.equal(averaged[one], average_mirrored(maps[one], mirrored[one], COCO_17.mirror_order))
+        alone = decode(averaged[one], config)
+        assert torch.equal(together.keypoints_heatmap[one], alone.keypoints_heatmap)
+        assert torch.equal(together.scores[one], alone.scores)
+
+
 def test_the_point_moves_a_quarter_cell_along_the_line_to_the_second_highest_cell():
     # From (1, 1) to (4, 5) the unit vector is (3, 4) / 5; a quarter of it is (0.15, 0.2).
     unfiltered = FAITHFUL_TEST.model_copy(update={"blur_kernel": 1})

@@ -15,8 +15,7 @@ from mspn.heatmaps.targets import gaussian_profile
 
 _QUARTER = 0.25
 _SAME_CELL = 1e-3
-_PEOPLE_IN_CACHE = 8
-"""As many people's maps as the processor's cache holds are decoded at once."""
+_PEOPLE_IN_CACHE = 4
 _SMALLEST_LOGGED = 1e-10
 _CORNER = -0.5
 """Of a cell, from its centre."""
@@ -43,14 +42,14 @@ def average_mirrored(
     Mirroring a crop maps its cells exactly onto each other, so no shift is needed, unless the network was trained on
     keypoints rounded to the nearest cell: then the maps that are turned back belong `shift` = 1 cell to the right.
     """
+    order = torch.tensor(mirror_order, device=heatmaps.device)
     averaged = torch.empty_like(heatmaps)
-    # Keypoint by keypoint, because memory for whole batches in between would cost more time than the sums.
-    for keypoint, mirror in enumerate(mirror_order):
-        turned = of_mirrored_crops[:, mirror].flip(-1)
+    for people in _few_at_a_time(heatmaps):
+        turned = of_mirrored_crops[people].flip(-1).index_select(1, order)
         if shift:
             turned = torch.cat([turned[..., :shift], turned[..., :-shift]], dim=-1)
-        torch.add(heatmaps[:, keypoint], turned, out=averaged[:, keypoint])
-    return averaged.div_(2)
+        torch.add(heatmaps[people], turned, out=averaged[people]).div_(2)
+    return averaged
 
 
 def decode(heatmaps: Float[Tensor, "B K H W"], config: TestConfig) -> Decoded:
@@ -64,17 +63,10 @@ def decode(heatmaps: Float[Tensor, "B K H W"], config: TestConfig) -> Decoded:
     ("rounded"), Zhang et al., Distribution-Aware Coordinate Representation for Human Pose Estimation, CVPR 2020
     ("dark").
     """
-    maps = heatmaps.cpu().contiguous()
-    starts = range(0, len(maps), _PEOPLE_IN_CACHE)
-    parts = [_decode_some(maps[start : start + _PEOPLE_IN_CACHE], config) for start in starts]
-    points, scores = zip(*parts, strict=True)
-    return Decoded(torch.cat(points), torch.cat(scores))
-
-
-def _decode_some(heatmaps: Tensor, config: TestConfig) -> Decoded:
-    filtered = gaussian_filter(heatmaps, config.blur_kernel)
+    heatmaps = heatmaps.cpu().contiguous()
     if config.decoder == "released":
-        return _decode_released(heatmaps, filtered)
+        return _decode_released(heatmaps, config.blur_kernel)
+    filtered = gaussian_filter(heatmaps, config.blur_kernel)
     if config.decoder == "dark":
         return _decode_distribution(heatmaps, filtered)
     return _decode_along_axes(heatmaps, filtered, inner_cell_at=0.0 if config.decoder == "mmpose" else _CORNER)
@@ -97,12 +89,11 @@ def gaussian_filter(heatmaps: Float[Tensor, "B K H W"], kernel_size: int) -> Flo
     return torch.from_numpy(filtered).reshape(*heatmaps.shape[:-2], height + reach, width)[..., :height, :].float()
 
 
-def _decode_released(heatmaps: Tensor, filtered: Tensor) -> Decoded:
-    """A quarter cell from the highest cell toward the second highest, wherever that is."""
+def _decode_released(heatmaps: Tensor, blur_kernel: int) -> Decoded:
+    """A quarter cell from the filtered map's highest cell toward the second highest, wherever that is."""
     height, width = heatmaps.shape[-2:]
-    flat = filtered.flatten(2)
-    highest = _first_maximum(flat)
-    second = _first_maximum(flat.scatter(2, highest.unsqueeze(-1), 0.0))
+    pairs = [_two_highest(gaussian_filter(heatmaps[people], blur_kernel)) for people in _few_at_a_time(heatmaps)]
+    highest, second = torch.cat(pairs, dim=1)
     cells = _cell_coordinates(highest, width)
     toward = _cell_coordinates(second, width) - cells
     distance = toward.norm(dim=-1, keepdim=True)
@@ -160,6 +151,19 @@ def _decode_distribution(heatmaps: Tensor, filtered: Tensor) -> Decoded:
     step = step / torch.where(has_top, determinant, 1.0).unsqueeze(-1)
     offset = torch.where(has_top.unsqueeze(-1), step.clamp(-1, 1), 0.0).float()
     return Decoded(_cell_coordinates(highest, width) + offset, heatmaps.flatten(2).amax(-1))
+
+
+def _two_highest(filtered: Float[Tensor, "B K H W"]) -> Int[Tensor, "2 B K"]:
+    """Indices of the highest cell, and of the highest one once that is set to zero."""
+    flat = filtered.flatten(2)
+    highest = _first_maximum(flat)
+    return torch.stack([highest, _first_maximum(flat.scatter(2, highest.unsqueeze(-1), 0.0))])
+
+
+def _few_at_a_time(heatmaps: Tensor) -> list[slice]:
+    """Slices of a batch: on a CPU, memory for the maps of many people at once costs more time than the sums."""
+    people = _PEOPLE_IN_CACHE if heatmaps.device.type == "cpu" else len(heatmaps)
+    return [slice(start, start + people) for start in range(0, len(heatmaps), people)]
 
 
 def _first_maximum(flat: Float[Tensor, "B K N"]) -> Int[Tensor, "B K"]:
