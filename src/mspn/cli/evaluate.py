@@ -1,4 +1,4 @@
-"""mspn evaluate: COCO's average precision of a network, or of any system's results file."""
+"""mspn evaluate: COCO's average precision, PCKh or PCK of a network, or of any system's results file."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -14,11 +14,15 @@ from rich.progress import Progress
 from rich.table import Table
 
 from mspn.cli.errors import SOME_FAILED, fail, one_line_errors
+from mspn.cli.evaluate_percentage import show_percentage
 from mspn.cli.options import BatchOption, DeviceOption, FlipOption, PrecisionName, PrecisionOption
 from mspn.cli.pull import find_with_bar
 from mspn.config import PROTOCOLS
 from mspn.detect.boxes_file import BoxesFile
+from mspn.evaluate.engines import Engine
+from mspn.evaluate.measure_percentage import percentage_of_model, percentage_of_results
 from mspn.evaluate.measure_precision import precision_of_model, precision_of_results
+from mspn.evaluate.measured_people import Metric, default_metric
 from mspn.evaluate.report import Report, write_report
 from mspn.evaluate.submission import check_submission_name, submit_people
 from mspn.files import prepare_folder
@@ -47,11 +51,19 @@ class EngineName(str, Enum):
     HOTCOCO = "hotcoco"
 
 
+class MetricName(str, Enum):
+    """What is measured."""
+
+    OKS = "oks"
+    PCKH = "pckh"
+    PCK = "pck"
+
+
 def evaluate_command(
-    annotations: Annotated[Path, typer.Option(help="COCO keypoint file with the truth.")],
+    annotations: Annotated[Path, typer.Option(help="COCO keypoint file with the truth; for PCKh and PCK any labels.")],
     model: Annotated[str | None, typer.Option(help="Name of a model, or a weights file.")] = None,
     images: Annotated[Path | None, typer.Option(help="Folder of the pictures.")] = None,
-    results: Annotated[Path | None, typer.Option(help="Score this COCO results file instead of a model.")] = None,
+    results: Annotated[Path | None, typer.Option(help="Score this results file instead of a model.")] = None,
     boxes: Annotated[
         Path | None, typer.Option(help="Detected boxes; without it the labelled ones, with score 1.")
     ] = None,
@@ -61,6 +73,15 @@ def evaluate_command(
     ] = BoxesRuleName.PEOPLE,
     protocol: Annotated[
         ProtocolName | None, typer.Option(help="Padding, filter and decoder; without it those of the weights.")
+    ] = None,
+    metric: Annotated[
+        MetricName | None,
+        typer.Option(
+            help="Average precision (oks), PCKh or PCK; without it what is usual for the format of the labels."
+        ),
+    ] = None,
+    head_boxes: Annotated[
+        Path | None, typer.Option(help="MPII's head boxes for PCKh: HRNet's gt_valid.mat, or MPII's own .mat.")
     ] = None,
     flip: FlipOption = None,
     engine: Annotated[
@@ -77,7 +98,7 @@ def evaluate_command(
     precision: PrecisionOption = PrecisionName.FLOAT32,
     batch: BatchOption = 32,
 ) -> None:
-    """Measure average precision on labelled people.
+    """Measure average precision, or the share of correct keypoints, on labelled people.
 
     On several GPUs or machines: torchrun --nproc-per-node 8 -m mspn evaluate ...
     """
@@ -86,18 +107,20 @@ def evaluate_command(
             logging.getLogger("mspn").setLevel(logging.WARNING)
         if out is not None:
             prepare_folder(out)
-        report: Report | None
+        report: Report | None = None
         if results is not None:
             if model is not None:
                 fail("give --model to test a network or --results to score a file, not both")
             if submission is not None:
                 fail("--submission is of a network: give --model, --images and --boxes")
-            report = None
             if processes.is_first:
-                report = precision_of_results(results, annotations, engine=engine.value, out=out)
+                measured = _choose_metric(metric, annotations, head_boxes, boxes)
+                report = _score_file(results, annotations, measured, head_boxes, engine.value, out)
         elif model is None or images is None:
             fail("give --model and --images, or --results to score a results file")
         else:
+            # The pictures of a submission may have no labels to choose by.
+            measured = "oks" if submission else _choose_metric(metric, annotations, head_boxes, boxes)
             detected = _open_boxes(boxes, boxes_rule)
             test = PROTOCOLS[protocol.value] if protocol else None
             estimator = PoseEstimator(
@@ -106,18 +129,9 @@ def evaluate_command(
             if submission is not None:
                 _submit(estimator, annotations, images, detected, submission, processes)
                 return
-            with _shown_progress(processes) as show:
-                report = precision_of_model(
-                    estimator,
-                    model,
-                    annotations,
-                    images,
-                    detected,
-                    engine=engine.value,
-                    out=out,
-                    processes=processes,
-                    report=show,
-                )
+            report = _test_model(
+                estimator, model, annotations, images, detected, measured, head_boxes, engine.value, out, processes
+            )
         if report is None:  # it is the first process's
             return
         if out is not None:
@@ -128,10 +142,54 @@ def evaluate_command(
     _end(report.protocol.failed)
 
 
+def _choose_metric(chosen: MetricName | None, annotations: Path, head_boxes: Path | None, boxes: Path | None) -> Metric:
+    metric = chosen.value if chosen else default_metric(annotations)
+    if metric != "pckh" and head_boxes is not None:
+        fail("--head-boxes is for --metric pckh")
+    if metric != "oks" and boxes is not None:
+        fail(f"{metric} is measured in the labelled boxes; leave --boxes out, or take --metric oks")
+    return metric
+
+
 def _open_boxes(path: Path | None, rule: BoxesRuleName) -> BoxesFile | None:
     if path is None and rule is not BoxesRuleName.PEOPLE:
         fail(f"--boxes-rule {rule.value} is about --boxes, which is not given")
     return BoxesFile(path, rule.value) if path else None
+
+
+def _score_file(
+    results: Path, annotations: Path, metric: Metric, head_boxes: Path | None, engine: Engine, out: Path | None
+) -> Report:
+    if metric != "oks":
+        return percentage_of_results(results, annotations, metric=metric, head_boxes=head_boxes)
+    return precision_of_results(results, annotations, engine=engine, out=out)
+
+
+def _test_model(
+    estimator: PoseEstimator,
+    model: str,
+    annotations: Path,
+    images: Path,
+    boxes: BoxesFile | None,
+    metric: Metric,
+    head_boxes: Path | None,
+    engine: Engine,
+    out: Path | None,
+    processes: Processes,
+) -> Report | None:
+    with _shown_progress(processes) as show:
+        if metric != "oks":
+            return percentage_of_model(
+                *(estimator, model, annotations, images),
+                metric=metric,
+                head_boxes=head_boxes,
+                out=out,
+                report=show,
+                processes=processes,
+            )
+        return precision_of_model(
+            *(estimator, model, annotations, images, boxes), engine=engine, out=out, report=show, processes=processes
+        )
 
 
 def _submit(
@@ -167,9 +225,10 @@ def _shown_progress(processes: Processes) -> Iterator[Callable[[int, int], None]
 
 
 def _show(report: Report) -> None:
-    table = Table(*report.stats, box=SIMPLE, padding=0, collapse_padding=True)
-    table.add_row(*(f"{value:.3f}" for value in report.stats.values()))
-    Console().print(table)
+    if report.table is not None:
+        show_percentage(report, report.table)
+    else:
+        _show_stats(report.stats)
     for reason in report.reasons:
         typer.echo(f"why: {reason}")
     protocol = report.protocol
@@ -181,3 +240,9 @@ def _show(report: Report) -> None:
         typer.echo(f"the boxes' own AP: {report.boxes_average_precision:.3f}")
     if protocol.test is not None:
         typer.echo("protocol: " + ", ".join(f"{name} {value}" for name, value in protocol.test.model_dump().items()))
+
+
+def _show_stats(stats: dict[str, float]) -> None:
+    table = Table(*stats, box=SIMPLE, padding=0, collapse_padding=True)
+    table.add_row(*(f"{value:.3f}" for value in stats.values()))
+    Console().print(table)

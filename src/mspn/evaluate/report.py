@@ -32,7 +32,14 @@ class Protocol(Settings):
     input_size: tuple[int, int] | None = None
     """Crop height and width in pixels."""
     precision: str | None = None
-    engine: Engine = "pycocotools"
+    metric: str = "oks"
+    """Or the measure of single keypoints: "PCKh by the head", "PCK by the torso", "PCK by the box"."""
+    keypoints: tuple[str, ...] | None = None
+    """The keypoints that such a measure is of."""
+    num_people: int | None = None
+    """The people that it is of."""
+    engine: Engine | None = "pycocotools"
+    """None where no keypoint similarity is computed."""
 
 
 class Report(Settings):
@@ -40,11 +47,15 @@ class Report(Settings):
 
     model: str
     stats: dict[str, float]
-    """COCO's ten numbers, 0 to 1."""
+    """COCO's ten numbers, or the shares of correct keypoints, 0 to 1."""
     boxes_average_precision: float | None = None
     """The detected boxes' own, measured on the labelled boxes of people."""
     reasons: tuple[str, ...] = ()
     """Where AP is about 0, or nothing can be found: what may be wrong."""
+    table: dict[str, float] | None = None
+    """Shares of correct keypoints by part of the body, and their mean."""
+    by_keypoint: dict[str, float] | None = None
+    """Shares of correct keypoints, each on its own."""
     protocol: Protocol
 
 
