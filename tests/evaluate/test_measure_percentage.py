@@ -15,7 +15,7 @@ def test_only_the_first_process_reports_and_writes(tmp_path: Path):
         (tmp_path / str(rank)).mkdir()
         report = percentage_of_model(
             estimator,
-            "tiny",
+            ["tiny"],
             folder / "annotations.json",
             folder / "images",
             metric="pck",

@@ -18,7 +18,7 @@ def measure(processes: Processes, folder: Path, out: Path) -> None:
     torch.set_num_threads(1)
     report = precision_of_model(
         untrained_estimator(folder),
-        "untrained",
+        ["untrained"],
         folder / "annotations.json",
         folder / "images",
         BoxesFile(folder / "boxes.json"),
@@ -60,7 +60,7 @@ def test_the_report_says_whose_boxes_by_which_rule_and_how_good(tmp_path: Path, 
 
     report = precision_of_model(
         untrained_estimator(drawn),
-        "untrained",
+        ["untrained"],
         drawn / "annotations.json",
         drawn / "images",
         BoxesFile(drawn / "boxes.json", "best-100"),
@@ -78,7 +78,7 @@ def test_the_report_says_whose_boxes_by_which_rule_and_how_good(tmp_path: Path, 
 def test_an_untrained_network_is_told_why_it_scores_nothing(tmp_path: Path, drawn: Path):
     report = precision_of_model(
         untrained_estimator(drawn),
-        *("untrained", drawn / "annotations.json", drawn / "images", None),
+        *(["untrained"], drawn / "annotations.json", drawn / "images", None),
         engine="pycocotools",
         out=None,
     )

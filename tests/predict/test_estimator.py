@@ -95,10 +95,10 @@ def test_flip_averages_with_the_mirrored_crop():
     plain = PoseEstimator(weights, precision="float32", test=FAITHFUL_TEST.model_copy(update={"flip": False}))
     flipped = PoseEstimator(weights, precision="float32", test=FAITHFUL_TEST)
 
-    of_crop, of_mirror = plain.heatmaps(crop), plain.heatmaps(crop.flip(2))
+    of_crop, of_mirror = (plain.ensemble.leader.heatmaps(one) for one in (crop, crop.flip(2)))
 
     expected = (of_crop + of_mirror.flip(-1)[:, COCO_17.mirror_order]) / 2
-    torch.testing.assert_close(flipped.heatmaps(crop), expected)
+    torch.testing.assert_close(flipped.ensemble.leader.heatmaps(crop), expected)
 
 
 @pytest.mark.parametrize("image", [np.zeros((8, 8), np.uint8), np.zeros((8, 8, 3), np.float32)])

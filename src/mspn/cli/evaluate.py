@@ -15,9 +15,8 @@ from rich.table import Table
 
 from mspn.cli.errors import SOME_FAILED, fail, one_line_errors
 from mspn.cli.evaluate_percentage import show_percentage
-from mspn.cli.options import BatchOption, DeviceOption, FlipOption, PrecisionName, PrecisionOption
-from mspn.cli.pull import find_with_bar
-from mspn.config import PROTOCOLS
+from mspn.cli.networks import load_with_test_settings
+from mspn.cli.options import BatchOption, DeviceOption, FlipOption, PrecisionName, PrecisionOption, WeightsOption
 from mspn.detect.boxes_file import BoxesFile
 from mspn.evaluate.engines import Engine
 from mspn.evaluate.measure_percentage import percentage_of_model, percentage_of_results
@@ -37,6 +36,14 @@ class ProtocolName(str, Enum):
     MMPOSE = "mmpose"
 
 
+class MetricName(str, Enum):
+    """What is measured."""
+
+    OKS = "oks"
+    PCKH = "pckh"
+    PCK = "pck"
+
+
 class BoxesRuleName(str, Enum):
     """Which boxes of a file are used."""
 
@@ -51,17 +58,13 @@ class EngineName(str, Enum):
     HOTCOCO = "hotcoco"
 
 
-class MetricName(str, Enum):
-    """What is measured."""
-
-    OKS = "oks"
-    PCKH = "pckh"
-    PCK = "pck"
-
-
 def evaluate_command(
     annotations: Annotated[Path, typer.Option(help="COCO keypoint file with the truth; for PCKh and PCK any labels.")],
-    model: Annotated[str | None, typer.Option(help="Name of a model, or a weights file.")] = None,
+    models: Annotated[
+        list[str] | None,
+        typer.Option("--model", help="Name of a model, or a weights file. Given several times, they are averaged."),
+    ] = None,
+    weights: WeightsOption = None,
     images: Annotated[Path | None, typer.Option(help="Folder of the pictures.")] = None,
     results: Annotated[Path | None, typer.Option(help="Score this results file instead of a model.")] = None,
     boxes: Annotated[
@@ -73,6 +76,10 @@ def evaluate_command(
     ] = BoxesRuleName.PEOPLE,
     protocol: Annotated[
         ProtocolName | None, typer.Option(help="Padding, filter and decoder; without it those of the weights.")
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="Change a switch of the protocol, e.g. test.blur_kernel=1."),
     ] = None,
     metric: Annotated[
         MetricName | None,
@@ -107,31 +114,53 @@ def evaluate_command(
             logging.getLogger("mspn").setLevel(logging.WARNING)
         if out is not None:
             prepare_folder(out)
-        report: Report | None = None
+        _refuse_contradictions(models, images, results, submission)
         if results is not None:
-            if model is not None:
-                fail("give --model to test a network or --results to score a file, not both")
-            if submission is not None:
-                fail("--submission is of a network: give --model, --images and --boxes")
+            measured = _choose_metric(metric, annotations, head_boxes, boxes)
+            report = None
             if processes.is_first:
-                measured = _choose_metric(metric, annotations, head_boxes, boxes)
                 report = _score_file(results, annotations, measured, head_boxes, engine.value, out)
-        elif model is None or images is None:
-            fail("give --model and --images, or --results to score a results file")
         else:
-            # The pictures of a submission may have no labels to choose by.
-            measured = "oks" if submission else _choose_metric(metric, annotations, head_boxes, boxes)
+            assert models
+            assert images is not None
             detected = _open_boxes(boxes, boxes_rule)
-            test = PROTOCOLS[protocol.value] if protocol else None
             estimator = PoseEstimator(
-                find_with_bar(model), device=device, precision=precision.value, batch_size=batch, flip=flip, test=test
+                load_with_test_settings(models, protocol.value if protocol else None, settings or []),
+                device=device,
+                precision=precision.value,
+                batch_size=batch,
+                flip=flip,
+                ensemble_weights=weights,
             )
             if submission is not None:
                 _submit(estimator, annotations, images, detected, submission, processes)
                 return
-            report = _test_model(
-                estimator, model, annotations, images, detected, measured, head_boxes, engine.value, out, processes
-            )
+            measured = _choose_metric(metric, annotations, head_boxes, boxes)
+            with _shown_progress(processes) as show:
+                if measured == "oks":
+                    report = precision_of_model(
+                        estimator,
+                        models,
+                        annotations,
+                        images,
+                        detected,
+                        engine=engine.value,
+                        out=out,
+                        processes=processes,
+                        report=show,
+                    )
+                else:
+                    report = percentage_of_model(
+                        estimator,
+                        models,
+                        annotations,
+                        images,
+                        metric=measured,
+                        head_boxes=head_boxes,
+                        out=out,
+                        processes=processes,
+                        report=show,
+                    )
         if report is None:  # it is the first process's
             return
         if out is not None:
@@ -142,54 +171,38 @@ def evaluate_command(
     _end(report.protocol.failed)
 
 
-def _choose_metric(chosen: MetricName | None, annotations: Path, head_boxes: Path | None, boxes: Path | None) -> Metric:
-    metric = chosen.value if chosen else default_metric(annotations)
-    if metric != "pckh" and head_boxes is not None:
+def _refuse_contradictions(
+    models: list[str] | None, images: Path | None, results: Path | None, submission: Path | None
+) -> None:
+    if results is not None and models:
+        fail("give --model to test a network or --results to score a file, not both")
+    if results is not None and submission is not None:
+        fail("--submission is of a network: give --model, --images and --boxes")
+    if results is None and (not models or images is None):
+        fail("give --model and --images, or --results to score a results file")
+
+
+def _choose_metric(metric: MetricName | None, annotations: Path, head_boxes: Path | None, boxes: Path | None) -> Metric:
+    measured = metric.value if metric else default_metric(annotations)
+    if measured != "pckh" and head_boxes is not None:
         fail("--head-boxes is for --metric pckh")
-    if metric != "oks" and boxes is not None:
-        fail(f"{metric} is measured in the labelled boxes; leave --boxes out, or take --metric oks")
-    return metric
+    if measured != "oks" and boxes is not None:
+        fail(f"{measured} is measured in the labelled boxes; leave --boxes out, or take --metric oks")
+    return measured
+
+
+def _score_file(
+    results: Path, annotations: Path, metric: Metric, head_boxes: Path | None, engine: Engine, out: Path | None
+) -> Report:
+    if metric == "oks":
+        return precision_of_results(results, annotations, engine=engine, out=out)
+    return percentage_of_results(results, annotations, metric=metric, head_boxes=head_boxes)
 
 
 def _open_boxes(path: Path | None, rule: BoxesRuleName) -> BoxesFile | None:
     if path is None and rule is not BoxesRuleName.PEOPLE:
         fail(f"--boxes-rule {rule.value} is about --boxes, which is not given")
     return BoxesFile(path, rule.value) if path else None
-
-
-def _score_file(
-    results: Path, annotations: Path, metric: Metric, head_boxes: Path | None, engine: Engine, out: Path | None
-) -> Report:
-    if metric != "oks":
-        return percentage_of_results(results, annotations, metric=metric, head_boxes=head_boxes)
-    return precision_of_results(results, annotations, engine=engine, out=out)
-
-
-def _test_model(
-    estimator: PoseEstimator,
-    model: str,
-    annotations: Path,
-    images: Path,
-    boxes: BoxesFile | None,
-    metric: Metric,
-    head_boxes: Path | None,
-    engine: Engine,
-    out: Path | None,
-    processes: Processes,
-) -> Report | None:
-    with _shown_progress(processes) as show:
-        if metric != "oks":
-            return percentage_of_model(
-                *(estimator, model, annotations, images),
-                metric=metric,
-                head_boxes=head_boxes,
-                out=out,
-                report=show,
-                processes=processes,
-            )
-        return precision_of_model(
-            *(estimator, model, annotations, images, boxes), engine=engine, out=out, report=show, processes=processes
-        )
 
 
 def _submit(
@@ -229,6 +242,9 @@ def _show(report: Report) -> None:
         show_percentage(report, report.table)
     else:
         _show_stats(report.stats)
+    for member in report.ensemble:
+        height, width = member.input_size
+        typer.echo(f"averaged: {member.model}, {height}x{width}, weight {member.weight:g}")
     for reason in report.reasons:
         typer.echo(f"why: {reason}")
     protocol = report.protocol

@@ -1,6 +1,6 @@
 """PCKh or PCK of a network, or of a results file, with the protocol it was measured under."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from mspn.data.formats import read_labels
@@ -8,7 +8,7 @@ from mspn.data.head_boxes import with_head_boxes
 from mspn.data.labels import LabelledSet
 from mspn.evaluate.measured_people import KeypointMetric, PeopleToMeasure, measure_people, people_to_measure
 from mspn.evaluate.person_keypoints import PersonKeypoints, predict_labelled, read_person_keypoints
-from mspn.evaluate.report import Protocol, Report, write_results
+from mspn.evaluate.report import Protocol, Report, describe_ensemble, write_results
 from mspn.predict.estimator import PoseEstimator
 from mspn.processes import ALONE, Processes
 
@@ -38,7 +38,7 @@ def percentage_of_results(
 
 def percentage_of_model(
     estimator: PoseEstimator,
-    model: str,
+    models: Sequence[str],
     annotations: Path,
     images: Path,
     *,
@@ -52,7 +52,7 @@ def percentage_of_model(
 
     Args:
         estimator: network and test settings.
-        model: what the report calls it.
+        models: what the report calls its networks.
         annotations: labels of any format; their boxes are used.
         images: folder of the pictures.
         metric: what is measured.
@@ -83,7 +83,8 @@ def percentage_of_model(
         input_size=estimator.recipe.model.input_size,
         precision=estimator.precision,
     )
-    return _report(whom, found, model, protocol)
+    measured = _report(whom, found, " + ".join(models), protocol)
+    return measured.model_copy(update={"ensemble": describe_ensemble(estimator.ensemble, models)})
 
 
 def _read(annotations: Path, head_boxes: Path | None) -> LabelledSet:

@@ -1,6 +1,6 @@
 """Average precision of a network, or of a results file, with the protocol it was measured under."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from mspn.detect.boxes_file import BoxesFile
@@ -8,7 +8,7 @@ from mspn.evaluate.average_precision import average_precision, box_average_preci
 from mspn.evaluate.diagnosis import explain_low
 from mspn.evaluate.engines import Engine, check_engine
 from mspn.evaluate.evaluator import predict_people
-from mspn.evaluate.report import Protocol, Report, write_results
+from mspn.evaluate.report import Protocol, Report, describe_ensemble, write_results
 from mspn.evaluate.splits import confirm_split
 from mspn.predict.estimator import PoseEstimator
 from mspn.processes import ALONE, Processes
@@ -49,7 +49,7 @@ def precision_of_results(results: Path, annotations: Path, *, engine: Engine, ou
 
 def precision_of_model(
     estimator: PoseEstimator,
-    model: str,
+    models: Sequence[str],
     annotations: Path,
     images: Path,
     boxes: BoxesFile | None,
@@ -63,7 +63,7 @@ def precision_of_model(
 
     Args:
         estimator: network and test settings.
-        model: what the report calls it.
+        models: what the report calls its networks.
         annotations: COCO keypoint file with the truth.
         images: folder of the pictures.
         boxes: detected boxes; None takes the labelled ones, with score 1.
@@ -91,7 +91,8 @@ def precision_of_model(
     stats = average_precision(truth, predictions.rows, skeleton, engine)
     detected = predictions.boxes if boxes else None
     return Report(
-        model=model,
+        model=" + ".join(models),
+        ensemble=describe_ensemble(estimator.ensemble, models),
         stats=stats,
         boxes_average_precision=box_average_precision(truth, detected, engine) if detected else None,
         reasons=tuple(explain_low(truth, predictions.rows, skeleton, stats, detected)),

@@ -1,6 +1,7 @@
 """What an evaluation found, and under which protocol."""
 
 import json
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from mspn.config import TestConfig
 from mspn.detect.boxes_file import BoxesRule
 from mspn.evaluate.engines import Engine
 from mspn.files import write_text
+from mspn.predict.ensemble import Ensemble
 from mspn.settings import Settings
 
 
@@ -42,21 +44,43 @@ class Protocol(Settings):
     """None where no keypoint similarity is computed."""
 
 
+class MemberReport(Settings):
+    """One of several networks whose heat maps were averaged."""
+
+    model: str
+    weight: float
+    input_size: tuple[int, int]
+    test: TestConfig
+
+
 class Report(Settings):
     """An evaluation's outcome."""
 
     model: str
+    """Several networks are joined by " + "."""
+    ensemble: tuple[MemberReport, ...] = ()
+    """Empty for a single network; the first one's settings are also the protocol's."""
     stats: dict[str, float]
     """COCO's ten numbers, or the shares of correct keypoints, 0 to 1."""
-    boxes_average_precision: float | None = None
-    """The detected boxes' own, measured on the labelled boxes of people."""
-    reasons: tuple[str, ...] = ()
-    """Where AP is about 0, or nothing can be found: what may be wrong."""
     table: dict[str, float] | None = None
     """Shares of correct keypoints by part of the body, and their mean."""
     by_keypoint: dict[str, float] | None = None
     """Shares of correct keypoints, each on its own."""
+    boxes_average_precision: float | None = None
+    """The detected boxes' own, measured on the labelled boxes of people."""
+    reasons: tuple[str, ...] = ()
+    """Where AP is about 0, or nothing can be found: what may be wrong."""
     protocol: Protocol
+
+
+def describe_ensemble(ensemble: Ensemble, models: Sequence[str]) -> tuple[MemberReport, ...]:
+    """The networks of an ensemble with the names that they were asked for by; empty if there is only one."""
+    if len(models) == 1:
+        return ()
+    return tuple(
+        MemberReport(model=model, weight=weight, input_size=member.recipe.model.input_size, test=member.test)
+        for model, weight, member in zip(models, ensemble.weights, ensemble.members, strict=True)
+    )
 
 
 def write_report(path: Path, report: Report) -> None:
