@@ -60,9 +60,10 @@ class Ensemble:
         """
         if not members:
             raise ValueError("no model is given; name at least one")
-        skeletons = [member.recipe.skeleton for member in members]
-        if len(set(skeletons)) > 1:
-            raise ValueError(f"networks of different skeletons cannot be averaged: {', '.join(skeletons)}")
+        skeletons = [member.recipe.keypoint_table for member in members]
+        if any(skeleton != skeletons[0] for skeleton in skeletons):
+            names = ", ".join(skeleton.name for skeleton in skeletons)
+            raise ValueError(f"networks of different skeletons cannot be averaged: {names}")
         weights = [1.0] * len(members) if weights is None else list(weights)
         if len(weights) != len(members):
             raise ValueError(f"{len(weights)} weights for {len(members)} models; give one for each, or none")
