@@ -44,7 +44,8 @@ def test_train_evaluate_predict_convert_one_after_another(tmp_path: Path):
     for name, weights in (("ours", run / "weights.safetensors"), ("back", tmp_path / "back.safetensors")):
         out = tmp_path / name
         _run("evaluate", "--model", weights, "--annotations", annotations, "--images", images, "--out", out)
-    _run("predict", images, "--model", run / "weights.safetensors", "--boxes", annotations, "--out", tmp_path / "found")
+    found = ("--out", tmp_path / "found", "--precision", "float32")
+    _run("predict", images, "--model", run / "weights.safetensors", "--boxes", annotations, *found)
 
     # A file of another system does not say which crop size it wants: 256x192 is assumed, 192x128 was trained.
     assert json.loads((tmp_path / "back" / "report.json").read_text())["protocol"]["input_size"] == [256, 192]
