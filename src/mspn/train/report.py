@@ -7,13 +7,10 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Literal
 
+from mspn.chart import Chart, Series, draw_chart, format_number
 from mspn.config import Recipe
 from mspn.files import write_text
-from mspn.recipes import RECIPES
-from mspn.train.chart import Chart, Series, draw_chart, format_number
-from mspn.train.environment import Session, changed_files, read_sessions
-from mspn.train.metrics import EpochMetrics, read_metrics
-from mspn.train.page import (
+from mspn.page import (
     render_charts,
     render_details,
     render_figure,
@@ -25,6 +22,9 @@ from mspn.train.page import (
     render_tiles,
     render_title,
 )
+from mspn.recipes import RECIPES
+from mspn.train.environment import Session, changed_files, read_sessions
+from mspn.train.metrics import EpochMetrics, read_metrics
 from mspn.train.sheet import SHEET_FILE
 from mspn.train.state import RECIPE_FILE, load_recipe
 
