@@ -17,10 +17,14 @@ from mspn.config import PROTOCOLS
 from mspn.data.coco import CocoPeople
 from mspn.evaluate.average_precision import average_precision, read_results, read_truth
 from mspn.evaluate.evaluator import Predictions, predict_people
-from mspn.evaluate.report import Protocol, Report, write_report, write_results
+from mspn.evaluate.explain import WORST_FILE, explain
+from mspn.evaluate.page import PAGE_FILE, write_page
+from mspn.evaluate.report import REPORT_FILE, RESULTS_FILE, Protocol, Report, write_report, write_results
 from mspn.files import prepare_folder
+from mspn.model.cost import count_cost
 from mspn.predict.estimator import PoseEstimator
 from mspn.skeleton import COCO_17
+from mspn.weights.download import sha256_of
 
 
 class ProtocolName(str, Enum):
@@ -42,7 +46,7 @@ def evaluate_command(
         ProtocolName | None, typer.Option(help="Padding, filter and decoder; without it those of the weights.")
     ] = None,
     flip: FlipOption = None,
-    out: Annotated[Path | None, typer.Option(help="Folder for report.json and results.json.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for report.html, report.json and results.json.")] = None,
     device: DeviceOption = "auto",
     precision: PrecisionOption = PrecisionName.FLOAT32,
     batch: BatchOption = 32,
@@ -54,7 +58,7 @@ def evaluate_command(
         if results is not None:
             if model is not None:
                 fail("give --model to test a network or --results to score a file, not both")
-            report = _score_file(results, annotations, out)
+            report = _score_file(results, annotations, images, out)
         elif model is None or images is None:
             fail("give --model and --images, or --results to score a results file")
         else:
@@ -64,25 +68,32 @@ def evaluate_command(
             )
             report = _test_model(estimator, model, annotations, images, boxes, out)
         if out is not None:
-            write_report(out / "report.json", report)
+            write_report(out / REPORT_FILE, report)
+            write_page(out / PAGE_FILE, report, out / WORST_FILE)
     _show(report)
     if out is not None:
-        typer.echo(f"report: {out / 'report.json'}")
+        typer.echo(f"report: {out / REPORT_FILE}, {out / PAGE_FILE}")
     if report.protocol.failed:
         typer.echo(f"{report.protocol.failed} pictures or boxes could not be used, see above", err=True)
         raise typer.Exit(SOME_FAILED)
 
 
-def _score_file(results: Path, annotations: Path, out: Path | None) -> Report:
+def _score_file(results: Path, annotations: Path, images: Path | None, out: Path | None) -> Report:
     truth = read_truth(annotations, COCO_17)
     rows = read_results(results, COCO_17)
     if out is not None:
-        write_results(out / "results.json", rows)
-    return Report(
+        write_results(out / RESULTS_FILE, rows)
+    report = Report(
         model=str(results),
         stats=average_precision(truth, rows, COCO_17),
-        protocol=Protocol(annotations=str(annotations), boxes=f"results file {results}", num_boxes=len(rows)),
+        protocol=Protocol(
+            annotations=str(annotations),
+            annotations_sha256=sha256_of(annotations),
+            boxes=f"results file {results}",
+            num_boxes=len(rows),
+        ),
     )
+    return explain(report, truth, rows, COCO_17, images=images, out=out) if out is not None else report
 
 
 def _test_model(
@@ -92,13 +103,17 @@ def _test_model(
     truth = read_truth(annotations, skeleton)
     predictions = _predict(estimator, truth, images, boxes)
     if out is not None:  # before scoring, which may fail
-        write_results(out / "results.json", predictions.rows)
-    return Report(
+        write_results(out / RESULTS_FILE, predictions.rows)
+    report = Report(
         model=model,
         stats=average_precision(truth, predictions.rows, skeleton),
+        gmacs=count_cost(estimator.recipe.model).total.gmacs_inference,
         protocol=Protocol(
             annotations=str(annotations),
+            annotations_sha256=sha256_of(annotations),
+            skeleton=skeleton.name,
             boxes=str(boxes) if boxes else "ground truth",
+            boxes_sha256=sha256_of(boxes) if boxes else None,
             num_boxes=predictions.num_boxes,
             failed=predictions.failed,
             test=estimator.test,
@@ -106,6 +121,7 @@ def _test_model(
             precision=estimator.precision,
         ),
     )
+    return explain(report, truth, predictions.rows, skeleton, images=images, out=out) if out is not None else report
 
 
 def _predict(estimator: PoseEstimator, truth: CocoPeople, images: Path, boxes: Path | None) -> Predictions:

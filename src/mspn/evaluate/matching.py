@@ -23,6 +23,8 @@ class Matching:
 
     keypoints_image: Float[np.ndarray, "R K 3"]
     """The predictions: x, y and score."""
+    image_ids: Int[np.ndarray, " R"]
+    """The picture of each."""
     person_of: Int[np.ndarray, " R"]
     """Position of the person, or NOBODY."""
     similarity: Float[np.ndarray, " R"]
@@ -82,7 +84,8 @@ def match_people(truth: CocoPeople, results: Sequence[dict[str, Any]], skeleton:
             free[place] = is_crowd[people[place]]
             if is_counted[people[place]]:
                 person_of[row], similarity[row] = people[place], values[place]
-    return Matching(predicted, person_of, similarity, is_background, is_counted)
+    image_ids = np.array([row["image_id"] for row in results], int)
+    return Matching(predicted, image_ids, person_of, similarity, is_background, is_counted)
 
 
 def pose_similarities(
