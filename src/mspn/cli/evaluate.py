@@ -11,6 +11,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from mspn.cli.errors import SOME_FAILED, fail, one_line_errors
+from mspn.cli.evaluate_compare import show_comparison
 from mspn.cli.options import BatchOption, DeviceOption, FlipOption, PrecisionName, PrecisionOption
 from mspn.cli.pull import find_with_bar
 from mspn.config import PROTOCOLS
@@ -35,7 +36,8 @@ class ProtocolName(str, Enum):
 
 
 def evaluate_command(
-    annotations: Annotated[Path, typer.Option(help="COCO keypoint file with the truth.")],
+    reports: Annotated[list[Path] | None, typer.Argument(help="With --compare: report.json files.")] = None,
+    annotations: Annotated[Path | None, typer.Option(help="COCO keypoint file with the truth.")] = None,
     model: Annotated[str | None, typer.Option(help="Name of a model, or a weights file.")] = None,
     images: Annotated[Path | None, typer.Option(help="Folder of the pictures.")] = None,
     results: Annotated[Path | None, typer.Option(help="Score this COCO results file instead of a model.")] = None,
@@ -47,12 +49,25 @@ def evaluate_command(
     ] = None,
     flip: FlipOption = None,
     out: Annotated[Path | None, typer.Option(help="Folder for report.html, report.json and results.json.")] = None,
+    compare: Annotated[
+        bool, typer.Option("--compare", help="Rank reports of the same protocol instead; see docs/evaluation.md.")
+    ] = False,
+    across_protocols: Annotated[
+        bool, typer.Option("--across-protocols", help="With --compare: show what cannot be ranked side by side.")
+    ] = False,
     device: DeviceOption = "auto",
     precision: PrecisionOption = PrecisionName.FLOAT32,
     batch: BatchOption = 32,
 ) -> None:
-    """Measure average precision on labelled people."""
+    """Measure average precision on labelled people, or compare reports."""
+    if compare:
+        show_comparison(reports or [], annotations, across_protocols=across_protocols)
+        return
     with one_line_errors():
+        if reports or across_protocols:
+            fail("reports and --across-protocols go with --compare")
+        if annotations is None:
+            fail("give --annotations, the labels to measure against, or --compare reports")
         if out is not None:
             prepare_folder(out)
         if results is not None:
