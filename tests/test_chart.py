@@ -30,6 +30,13 @@ def test_a_linear_axis_goes_from_zero_to_the_round_number_above_the_highest_valu
     assert _polylines(svg) == ["300.0,210.0 540.0,38.0"]
 
 
+def test_a_linear_axis_begins_at_the_round_number_below_its_lower_limit():
+    svg = _draw([0.68, 0.76], limits=(0.68, 0.76))
+
+    assert _ticks(svg) == ["0.68", "0.7", "0.72", "0.74", "0.76"]
+    assert _polylines(svg) == ["300.0,210.0 540.0,10.0"]
+
+
 def test_a_logarithmic_axis_gives_each_decade_the_same_room():
     svg = _draw([10.0, 100.0, 1000.0], x=(100, 200, 400), scale="log")
 
