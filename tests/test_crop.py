@@ -1,10 +1,15 @@
+from pathlib import Path
+
+import cv2
 import numpy as np
 import pytest
 import torch
 
-from mspn.crop import cut_crop, normalise
+from mspn.crop import cut_crop, normalise, read_crop
 from mspn.geometry import CropFrame, transform_points
+from mspn.images import read_reduced_picture
 from mspn.records import Size
+from tests.test_images import with_exif
 
 
 def noise(height: int, width: int) -> np.ndarray:
@@ -61,6 +66,65 @@ def test_a_dot_appears_where_the_frame_says(rotation_degrees: float, mirrored: b
     rows, columns = np.nonzero(crop[..., 0] > 127)
     expected = transform_points(np.array([80.0, 120.0]), frame.image_to_crop)
     np.testing.assert_allclose([columns.mean(), rows.mean()], expected, atol=0.5)
+
+
+def test_a_reduced_image_gives_a_crop_of_its_own_pixels():
+    reduced = noise(30, 30)
+
+    # Reduced pixels 10 to 17 stand for pixels 40 to 71, which is 32 around 56, at a quarter of their size. A frame's
+    # crop pixel 0 is at 56 - 16 = 40, reduced pixel 10 is in the middle of pixels 40 to 43, at 41.5: 1.5 / 4 later.
+    shifted = cut_crop(reduced, CropFrame((56 + 1.5, 56 + 1.5), 32, Size(8, 8)), reduction=4)
+
+    np.testing.assert_array_equal(shifted, reduced[10:18, 10:18])
+
+
+@pytest.mark.parametrize("reduction", [2, 4, 8])
+@pytest.mark.parametrize(("rotation_degrees", "mirrored"), [(0, False), (0, True), (40, False)])
+def test_a_crop_of_a_reduced_ramp_is_the_crop_of_the_ramp(reduction: int, rotation_degrees: float, mirrored: bool):
+    # Averaging pixels of a ramp changes nothing: whole and reduced picture must agree to the rounding.
+    rows, columns = np.mgrid[:400, :320]
+    ramp = np.stack([columns * 0.7, rows * 0.6, (rows + columns) * 0.3], axis=-1)
+    reduced = ramp.reshape(400 // reduction, reduction, 320 // reduction, reduction, 3).mean((1, 3))
+    frame = CropFrame((165.3, 201.8), 256, Size(32, 24), rotation_degrees, mirrored)
+
+    whole = cut_crop(np.rint(ramp).astype(np.uint8), frame)
+
+    inside = (slice(4, -4), slice(6, -6)) if rotation_degrees else (slice(2, -2), slice(2, -2))
+    crop = cut_crop(np.rint(reduced).astype(np.uint8), frame, reduction)
+    np.testing.assert_allclose(crop[inside].astype(int), whole[inside].astype(int), atol=2)
+
+
+@pytest.mark.parametrize(("width_image", "reduction"), [(95, 1), (96, 2), (191, 2), (192, 4), (2000, 8)])
+def test_a_crop_is_never_enlarged_from_a_reduced_picture(width_image: float, reduction: int, tmp_path: Path):
+    path = tmp_path / "noise.jpg"
+    path.write_bytes(cv2.imencode(".jpg", noise(160, 120))[1].tobytes())
+    frame = CropFrame((60, 80), width_image, Size(64, 48))
+
+    crop = read_crop(path, frame)
+
+    # 96 pixels shown in 48 allow half the size, 192 a quarter.
+    picture = read_reduced_picture(path, reduction)
+    assert picture.reduction == reduction
+    np.testing.assert_array_equal(crop, cut_crop(picture.pixels, frame, reduction))
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6])
+def test_a_dot_is_at_the_same_place_in_a_crop_of_a_reduced_picture(orientation: int, tmp_path: Path):
+    # Odd sizes: 333 x 251 stored.
+    drawn = cv2.circle(np.zeros((333, 251, 3), np.uint8), (60, 200), 12, (255, 255, 255), -1)
+    drawn = cv2.GaussianBlur(drawn, (0, 0), 6)
+    path = tmp_path / "dot.jpg"
+    path.write_bytes(with_exif(cv2.imencode(".jpg", drawn)[1].tobytes(), orientation))
+    # Turned by half, (x, y) becomes (250 - x, 332 - y); by a quarter clockwise, (332 - y, x).
+    dot = {1: (60, 200), 3: (190, 132), 6: (132, 60)}[orientation]
+    frame = CropFrame((130, 150), 240, Size(60, 45))
+
+    crop = read_crop(path, frame)
+
+    weights = crop[..., 0].astype(float)
+    rows, columns = np.mgrid[:60, :45]
+    found = [(weights * columns).sum() / weights.sum(), (weights * rows).sum() / weights.sum()]
+    np.testing.assert_allclose(found, transform_points(np.array(dot, float), frame.image_to_crop), atol=0.05)
 
 
 def test_normalised_channels_are_rgb_with_the_imagenet_mean_and_deviation():

@@ -1,8 +1,8 @@
 import numpy as np
 
-from mspn.draw import draw_labels, draw_poses
+from mspn.draw import draw_box, draw_labels, draw_poses
 from mspn.records import Box, Pose
-from mspn.skeleton import COCO_17
+from mspn.skeleton import COCO_17, Skeleton
 
 
 def _pose(score: float, x: float = 30.0) -> Pose:
@@ -23,6 +23,15 @@ def test_a_limb_is_drawn_between_its_keypoints_in_the_colour_of_its_side():
     assert drawn[30, 30].tolist() == [255, 120, 40]
     assert drawn[30, 45].tolist() == [0, 0, 0]
     assert black.max() == 0
+
+
+def test_sides_are_those_of_the_skeleton_s_pairs_whatever_they_are_called():
+    hand = Skeleton(name="hand", keypoints=("links", "rechts", "left_thumb"), pairs=(("links", "rechts"),))
+    keypoints = np.array([[10, 30, 2], [30, 30, 2], [50, 30, 2]], float)
+
+    drawn = draw_labels(np.zeros((60, 60, 3), np.uint8), keypoints, hand, thickness=2)
+
+    assert [drawn[30, x].tolist() for x in (10, 30, 50)] == [[255, 120, 40], [40, 170, 255], [120, 230, 80]]
 
 
 def test_a_lower_score_is_drawn_fainter_and_a_very_low_one_not_at_all():
@@ -65,3 +74,16 @@ def test_unlabelled_keypoints_and_those_far_outside_are_not_drawn():
 
     assert draw_labels(black, _labels(0, 0), COCO_17, thickness=2).max() == 0
     assert draw_labels(black, _labels(1, 1, x=1e12), COCO_17, thickness=2).max() == 0
+    assert draw_labels(black, _labels(1, 2, x=np.nan), COCO_17, thickness=2).max() == 0
+
+
+def test_a_labelled_box_is_drawn_unless_it_is_nowhere():
+    black = np.zeros((60, 60, 3), np.uint8)
+
+    drawn = draw_box(black, Box(10, 20, 30, 25))
+
+    assert drawn[20, 25, 0] > 0
+    assert drawn[45, 25, 0] > 0
+    assert drawn[30, 25, 0] == 0
+    assert draw_box(black, Box(np.nan, 20, 30, 25)).max() == 0
+    assert draw_box(black, Box(10, 20, np.inf, 25)).max() == 0

@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from mspn.images import PictureError, decode_picture, read_picture
+from mspn.images import PictureError, decode_picture, read_picture, read_reduced_picture, read_size
+from mspn.records import Size
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 LETTERS = {"R": RED, "G": GREEN, "B": BLUE, "W": WHITE}
@@ -329,3 +330,111 @@ def test_a_tiff_is_read():
     np.testing.assert_array_equal(decode_picture(encoded, "a.tiff"), drawn[..., ::-1])
     with pytest.raises(PictureError, match="has 30x20 pixels"):
         decode_picture(encoded, "a.tiff", max_pixels=100)
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".bmp", ".webp", ".tif"])
+def test_the_size_is_read_from_the_header(suffix: str, tmp_path: Path):
+    path = tmp_path / f"a{suffix}"
+    path.write_bytes(encode(noise(33, 65), suffix))
+
+    assert read_size(path) == Size(height=33, width=65)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_the_size_is_that_of_the_upright_picture(orientation: int, tmp_path: Path):
+    path = tmp_path / "a.jpg"
+    path.write_bytes(with_exif(encode(noise(32, 64), ".jpg"), orientation))
+
+    assert read_size(path) == read_picture(path).shape[:2]
+
+
+@pytest.mark.parametrize("content", [b"", b"no picture", b"\xff\xd8\xff\xe0\x00", b"\x89PNG\r\n\x1a\n"])
+def test_what_has_no_header_of_a_picture_has_no_size(content: bytes, tmp_path: Path):
+    (tmp_path / "a.jpg").write_bytes(content)
+
+    with pytest.raises(PictureError, match=r"a\.jpg has no header of a picture that can be read"):
+        read_size(tmp_path / "a.jpg")
+
+
+def test_a_missing_picture_has_no_size(tmp_path: Path):
+    with pytest.raises(PictureError, match=r"no picture at .*a\.jpg; check the path"):
+        read_size(tmp_path / "a.jpg")
+
+
+def grey_steps(height: int, width: int) -> np.ndarray:
+    """Every 8 pixels along both sides it gets brighter by 10."""
+    rows, columns = np.mgrid[:height, :width] // 8
+    return np.repeat((10 * (rows + columns))[..., None], 3, axis=2).astype(np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("largest_reduction", "reduction", "shape"),
+    [
+        (0.7, 1, (64, 96, 3)),
+        (1.99, 1, (64, 96, 3)),
+        (2, 2, (32, 48, 3)),
+        (3.9, 2, (32, 48, 3)),
+        (4, 4, (16, 24, 3)),
+        (8, 8, (8, 12, 3)),
+        (500, 8, (8, 12, 3)),
+    ],
+)
+def test_a_jpeg_is_read_at_the_smallest_size_that_serves(
+    largest_reduction: float, reduction: int, shape: tuple[int, ...], tmp_path: Path
+):
+    path = tmp_path / "steps.jpg"
+    path.write_bytes(encode(grey_steps(64, 96), ".jpg"))
+
+    picture = read_reduced_picture(path, largest_reduction)
+
+    # Steps of 8 pixels are steps of 8 / reduction.
+    assert picture.reduction == reduction
+    assert picture.pixels.shape == shape
+    np.testing.assert_allclose(picture.pixels, grey_steps(64, 96)[::reduction, ::reduction], atol=2)
+
+
+def test_the_last_reduced_pixel_reaches_beyond_a_picture_of_odd_size(tmp_path: Path):
+    path = tmp_path / "odd.jpg"
+    path.write_bytes(encode(grey_steps(61, 93), ".jpg"))
+
+    # 61 / 8 and 93 / 8 are 7.6 and 11.6.
+    assert read_reduced_picture(path, 8).pixels.shape == (8, 12, 3)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".webp", ".bmp", ".tiff"])
+def test_other_formats_are_read_whole(suffix: str, tmp_path: Path):
+    path = tmp_path / f"picture{suffix}"
+    path.write_bytes(encode(four_quarters(), suffix))
+
+    picture = read_reduced_picture(path, 8)
+
+    assert picture.reduction == 1
+    np.testing.assert_array_equal(picture.pixels, read_picture(path))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_turned_jpeg_is_reduced_only_where_no_pixel_is_incomplete(orientation: int, tmp_path: Path):
+    path = tmp_path / "turned.jpg"
+    # 32 x 64 has complete pixels at any reduction, 30 x 64 at 1/2.
+    path.write_bytes(with_exif(encode(four_quarters(), ".jpg"), orientation))
+    whole = read_reduced_picture(path, 8)
+    path.write_bytes(with_exif(encode(four_quarters()[:30], ".jpg"), orientation))
+    cut = read_reduced_picture(path, 8)
+
+    assert (whole.reduction, cut.reduction) == (8, 2)
+    assert letters_of(whole.pixels) == letters_of(read_picture(path)) == letters_of(cut.pixels)
+
+
+def test_reading_reduced_refuses_what_reading_refuses(tmp_path: Path):
+    path = tmp_path / "picture.jpg"
+    with pytest.raises(PictureError, match=r"no picture at .*picture\.jpg; check the path"):
+        read_reduced_picture(path, 8)
+
+    jpeg = encode(noise(64, 64), ".jpg")
+    path.write_bytes(jpeg)
+    with pytest.raises(PictureError, match="has 64x64 pixels, above the limit of 4,095"):
+        read_reduced_picture(path, 8, max_pixels=4095)
+
+    path.write_bytes(jpeg[: len(jpeg) // 2])
+    with pytest.raises(PictureError, match="is cut short"):
+        read_reduced_picture(path, 8)

@@ -2,6 +2,7 @@ import pytest
 
 from mspn.config import Recipe
 from mspn.loss import kernel_size_at
+from mspn.model.cost import count_cost
 from mspn.recipes import RECIPES, find_recipe
 from mspn.records import Size
 from mspn.skeleton import FACE
@@ -21,6 +22,14 @@ def test_the_papers_larger_crops_have_a_recipe():
 
     assert recipe.model.num_stages == 4
     assert recipe.model.input_size == Size(384, 288)
+
+
+def test_external_data_join_coco_in_a_recipe_of_their_own():
+    recipe = find_recipe("mspn-4-384x288-external")
+
+    assert recipe.model == find_recipe("mspn-4-384x288").model
+    assert recipe.data.train[0] == find_recipe("mspn-4-384x288").data.train[0]
+    assert [people.format for people in recipe.data.train] == [None, "ai-challenger"]
 
 
 def test_every_network_of_the_papers_tables_has_a_recipe():
@@ -102,6 +111,18 @@ def test_a_misspelt_recipe_names_the_close_ones():
 def test_an_unknown_recipe_names_all():
     with pytest.raises(
         ValueError,
-        match=r"no recipe 'xyzzy'; there are mspn-1, mspn-2, mspn-3, mspn-4, mspn-4-384x288, mspn-small, .*cpn-50",
+        match=r"no recipe 'xyzzy'; there are mspn-1, mspn-2, mspn-3, mspn-4, mspn-4-384x288, .*, cpn-50",
     ):
         find_recipe("xyzzy")
+
+
+@pytest.mark.parametrize(("num_stages", "gmacs"), [(1, 0.505), (2, 0.991)])
+def test_the_light_networks_fit_into_the_package_and_learn_from_what_the_small_one_does(num_stages: int, gmacs: float):
+    light, small = find_recipe(f"mspn-lite-{num_stages}"), find_recipe("mspn-small")
+    cost = count_cost(light.model).total
+
+    assert light.model.input_size == Size(256, 192)
+    assert cost.gmacs == pytest.approx(gmacs, abs=5e-4)
+    assert 2 * cost.params < 16e6  # bytes of float16
+    assert (light.data, light.supervision) == (small.data, small.supervision)
+    assert light.train == small.train.model_copy(update={"ema_decay": 0.999})

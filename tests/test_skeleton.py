@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from pycocotools.cocoeval import Params
 
-from mspn.skeleton import COCO_17, LSP_14, MPII_16, SKELETONS, Skeleton, convert_keypoints, find_skeleton
+from mspn.skeleton import COCO_17, CROWDPOSE_14, LSP_14, MPII_16, SKELETONS, Skeleton, convert_keypoints, find_skeleton
 
 ALL = list(SKELETONS.values())
 
@@ -57,7 +57,7 @@ def test_coco_sigmas_are_those_of_pycocotools():
     np.testing.assert_allclose(COCO_17.sigmas, Params("keypoints").kpt_oks_sigmas)
 
 
-@pytest.mark.parametrize("skeleton", [LSP_14, MPII_16], ids=lambda skeleton: skeleton.name)
+@pytest.mark.parametrize("skeleton", [LSP_14, MPII_16, CROWDPOSE_14], ids=lambda skeleton: skeleton.name)
 def test_a_keypoint_that_coco_has_keeps_its_coco_sigma(skeleton: Skeleton):
     shared = [name for name in skeleton.keypoints if name in COCO_17.keypoints]
 
@@ -86,11 +86,9 @@ def test_an_unnamed_skeleton_has_any_number_of_keypoints_and_no_pairs():
     assert skeleton.limb_indices == []
 
 
-@pytest.mark.parametrize("name", ["coco-18", "unnamed-", "unnamed-five", ""])
+@pytest.mark.parametrize("name", ["coco-18", "unnamed-", "unnamed-five", "unnamed-0", "unnamed-1001", ""])
 def test_an_unknown_skeleton_is_refused_with_the_known_ones(name: str):
-    with pytest.raises(
-        ValueError, match=rf"no skeleton '{name}'; there are coco-17, lsp-14, mpii-16 and unnamed-N for any N"
-    ):
+    with pytest.raises(ValueError, match=rf"no skeleton '{name}'; there are coco-17, .* and unnamed-N for N"):
         find_skeleton(name)
 
 

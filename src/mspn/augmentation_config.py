@@ -1,5 +1,7 @@
 """Settings of augmentation, and those that papers and codes used."""
 
+from typing import Literal
+
 from pydantic import Field, NonNegativeFloat, PositiveFloat, field_validator
 
 from mspn.settings import Settings
@@ -16,10 +18,23 @@ class AugmentationConfig(Settings):
     """Only people with more labelled keypoints than this are cut to half a body."""
     half_body_needs: int = Field(3, ge=0)
     """A half is chosen only when it has more labelled keypoints than this."""
+    half_body_upper_probability: float = Field(0.5, ge=0, le=1)
+    """Of preferring the upper half."""
+    half_body_hips: Literal["skeleton", "lower"] = "skeleton"
+    """skeleton: they belong to the half that the skeleton says; lower: always to that one (MMPose)."""
+    half_body_center: Literal["box", "mean"] = "box"
+    """Of the crop: the middle of the half's box, or the mean of its keypoints."""
+    half_body_padding: float = Field(1.0, gt=0)
+    """In place of base_padding."""
+    distribution: Literal["uniform", "normal"] = "uniform"
+    """Of scale, rotation and shift between their limits; normal: one deviation from the middle is the limit."""
     scale: tuple[PositiveFloat, PositiveFloat] = (0.6, 1.0)
     """Lowest and highest factor."""
     rotation_probability: float = Field(0.5, ge=0, le=1)
     max_rotation_degrees: float = Field(45.0, ge=0, le=180)
+    shift_probability: float = Field(0.0, ge=0, le=1)
+    max_shift: float = Field(0.0, ge=0)
+    """Along each side, as a share of the padded box's width and height."""
     mirror_probability: float = Field(0.5, ge=0, le=1)
 
     @field_validator("scale")
@@ -44,6 +59,24 @@ PAPER_AUGMENTATION = AugmentationConfig(
 )
 """As the paper words it: more than eight keypoints are cut to the upper or lower body with equal chance."""
 
+MMPOSE_AUGMENTATION = AugmentationConfig(
+    base_padding=1.25,
+    random_padding=(0.0, 0.0),
+    half_body_above=8,
+    half_body_needs=2,
+    half_body_upper_probability=0.7,
+    half_body_hips="lower",
+    half_body_center="mean",
+    half_body_padding=1.5,
+    distribution="normal",
+    scale=(0.5, 1.5),
+    rotation_probability=0.6,
+    max_rotation_degrees=80.0,
+    shift_probability=0.3,
+    max_shift=0.16,
+)
+"""MMPose 1.x. Two keypoints are enough for its upper half, but nine labelled ones of COCO always have three in it."""
+
 NO_AUGMENTATION = AugmentationConfig(
     base_padding=1.0,
     random_padding=(0.0, 0.0),
@@ -53,5 +86,10 @@ NO_AUGMENTATION = AugmentationConfig(
     mirror_probability=0.0,
 )
 
-AUGMENTATIONS = {"released": RELEASED_AUGMENTATION, "paper": PAPER_AUGMENTATION, "none": NO_AUGMENTATION}
+AUGMENTATIONS = {
+    "released": RELEASED_AUGMENTATION,
+    "paper": PAPER_AUGMENTATION,
+    "mmpose": MMPOSE_AUGMENTATION,
+    "none": NO_AUGMENTATION,
+}
 """Names that `augmentation` may be set to."""

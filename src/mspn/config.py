@@ -13,6 +13,7 @@ from mspn.data_config import DataConfig
 from mspn.model_config import ModelConfig, NetworkConfig
 from mspn.settings import Settings
 from mspn.skeleton import Skeleton, find_skeleton
+from mspn.skeleton_file import parse_skeleton
 from mspn.train_config import TRAININGS, TrainConfig
 
 
@@ -97,7 +98,8 @@ class Recipe(Settings):
     """Everything that defines an experiment."""
 
     name: str
-    skeleton: str = "coco-17"
+    skeleton: str | Skeleton = "coco-17"
+    """One of ours by its name, or all of one's own."""
     model: NetworkConfig = ModelConfig()
     supervision: SupervisionConfig = SupervisionConfig()
     augmentation: AugmentationConfig = RELEASED_AUGMENTATION
@@ -107,7 +109,12 @@ class Recipe(Settings):
 
     @property
     def keypoint_table(self) -> Skeleton:
-        return find_skeleton(self.skeleton)
+        return find_skeleton(self.skeleton) if isinstance(self.skeleton, str) else self.skeleton
+
+    @field_validator("skeleton", mode="before")
+    @classmethod
+    def _parse_skeleton(cls, value: Any) -> Any:
+        return parse_skeleton(value) if isinstance(value, dict) else value
 
     @field_validator(*NAMED_SETTINGS, mode="before")
     @classmethod
@@ -123,7 +130,7 @@ class Recipe(Settings):
     def _check_skeleton(self) -> "Recipe":
         if self.model.num_keypoints != len(self.keypoint_table.keypoints):
             raise ValueError(
-                f"model.num_keypoints is {self.model.num_keypoints}, but skeleton {self.skeleton} has"
+                f"model.num_keypoints is {self.model.num_keypoints}, but skeleton {self.keypoint_table.name} has"
                 f" {len(self.keypoint_table.keypoints)}; make them agree"
             )
         return self

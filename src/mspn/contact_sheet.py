@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from mspn.draw import Colour, side_colour
+from mspn.draw import Colour, side_colours
 from mspn.files import replacing
 from mspn.skeleton import Skeleton
 
@@ -50,7 +50,7 @@ def overlay_heatmaps(
     """
     grey = cv2.cvtColor(panel, cv2.COLOR_RGB2GRAY).astype(np.float32) * _DIMMED
     canvas = np.repeat(grey[..., None], 3, axis=-1)
-    colours = [side_colour(name) for name in skeleton.keypoints]
+    colours = side_colours(skeleton)
     for colour in dict.fromkeys(colours):
         merged = heatmaps[[index for index, one in enumerate(colours) if one == colour]].amax(0).numpy()
         opacity = cv2.resize(merged, panel.shape[1::-1], interpolation=cv2.INTER_NEAREST)[..., None]

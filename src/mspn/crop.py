@@ -1,5 +1,7 @@
 """The one warp: cutting a framed region out of an image, and making it the network's input."""
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 import torch
@@ -7,21 +9,42 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from mspn.geometry import CropFrame
+from mspn.images import read_reduced_picture
 
 
-def cut_crop(image: UInt8[np.ndarray, "H W 3"], frame: CropFrame) -> UInt8[np.ndarray, "h w 3"]:
+def cut_crop(image: UInt8[np.ndarray, "H W 3"], frame: CropFrame, reduction: int = 1) -> UInt8[np.ndarray, "h w 3"]:
     """Cut the frame's region out of an RGB image, bilinear, black outside the image.
+
+    Args:
+        image: the picture, or a reduced one.
+        frame: in pixels of the whole picture.
+        reduction: of the image, see `ReducedPicture`.
 
     Source: the released code, which warps with a constant border of 0.
     """
+    linear, offset = np.split(frame.image_to_crop, [2], axis=1)
+    # The middle of reduced pixel 0 is the middle of the picture's pixels 0 to reduction - 1.
+    middle = np.full((2, 1), (reduction - 1) / 2)
     return cv2.warpAffine(
         image,
-        frame.image_to_crop,
+        np.hstack([linear * reduction, linear @ middle + offset]),
         (frame.size.width, frame.size.height),
         flags=cv2.INTER_LINEAR,
         borderMode=cv2.BORDER_CONSTANT,
         borderValue=(0, 0, 0),
     )
+
+
+def read_crop(path: Path, frame: CropFrame) -> UInt8[np.ndarray, "h w 3"]:
+    """Cut the frame's region out of a picture file, decoded with no more pixels than the crop shows.
+
+    The crop is never enlarged from a reduced picture, and shows less aliasing than one of the whole picture.
+
+    Raises:
+        PictureError: as `read_picture`.
+    """
+    picture = read_reduced_picture(path, largest_reduction=frame.width_image / frame.size.width)
+    return cut_crop(picture.pixels, frame, picture.reduction)
 
 
 CHANNEL_MEAN = (0.485, 0.456, 0.406)

@@ -6,12 +6,19 @@ from mspn.settings import Settings
 
 
 class PeopleSetConfig(Settings):
-    """One labelled data set, COCO keypoint JSON."""
+    """One labelled data set, of any format that `mspn data convert` lists."""
 
     annotations: str
-    """File, relative to the data root."""
+    """File, or folder where the format is one, relative to the data root."""
     images: str
     """Folder, relative to the data root."""
+    format: str | None = None
+    """Of the annotations; null: told from them."""
+    skeleton: str | None = None
+    """Name or YAML file (relative to the data root) of the set's skeleton; only where the format does not say, and
+    null where it is the recipe's."""
+    keypoint_names: dict[str, str] = Field(default_factory=dict)
+    """What the recipe calls the set's keypoints, where it calls them otherwise: {the set's name: the recipe's}."""
     faces: str | None = None
     """File of proposed face keypoints by annotation id, relative to the data root."""
     faces_from: float = Field(0.3, ge=0, le=1)

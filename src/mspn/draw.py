@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from mspn.records import Pose
+from mspn.records import Box, Pose
 from mspn.skeleton import Skeleton
 
 Colour = tuple[int, int, int]
@@ -14,11 +14,13 @@ Colour = tuple[int, int, int]
 _LEFT: Colour = (255, 120, 40)
 _RIGHT: Colour = (40, 170, 255)
 _MIDDLE: Colour = (120, 230, 80)
+_BOX: Colour = (255, 255, 255)
 _FAINTEST = 0.1
 """Keypoints with a lower score are not drawn."""
 _PERSON_TO_LINE = 120
 """A limb is this many times thinner than its person is large."""
 _OCCLUDED_OPACITY = 0.45
+_BOX_OPACITY = 0.6
 
 
 def draw_poses(image: UInt8[np.ndarray, "H W 3"], poses: Sequence[Pose]) -> UInt8[np.ndarray, "H W 3"]:
@@ -42,7 +44,7 @@ def draw_labels(
     """Draw one person's labels on a copy of an RGB image, in the colours of `draw_poses`.
 
     A visible keypoint is a disc, an occluded one a ring; limbs with an occluded end are fainter. What is unlabelled
-    is left out.
+    or at no finite position is left out.
 
     Args:
         image: to draw on.
@@ -51,32 +53,49 @@ def draw_labels(
         thickness: of the limbs, in pixels.
     """
     canvas = image.copy()
-    points, visibility = keypoints_image[:, :2], keypoints_image[:, 2]
-    names = skeleton.keypoints
+    points = keypoints_image[:, :2]
+    visibility = np.where(np.isfinite(points).all(1), keypoints_image[:, 2], 0)
+    sides = side_colours(skeleton)
     for start, end in skeleton.limb_indices:
         if min(visibility[start], visibility[end]) > 0:
             opacity = 1.0 if min(visibility[start], visibility[end]) == 2 else _OCCLUDED_OPACITY
-            _draw_line(canvas, points[start], points[end], _limb_colour(names[start], names[end]), thickness, opacity)
-    for name, point, seen in zip(names, points, visibility, strict=True):
+            _draw_line(canvas, points[start], points[end], _limb_colour(sides[start], sides[end]), thickness, opacity)
+    for colour, point, seen in zip(sides, points, visibility, strict=True):
         if seen == 2:
-            _draw_line(canvas, point, point, side_colour(name), 3 * thickness, 1.0)
+            _draw_line(canvas, point, point, colour, 3 * thickness, 1.0)
         elif seen == 1:
-            _draw_ring(canvas, point, side_colour(name), 2 * thickness + 1, thickness)
+            _draw_ring(canvas, point, colour, 2 * thickness + 1, thickness)
     return canvas
 
 
+def draw_box(image: UInt8[np.ndarray, "H W 3"], box: Box) -> UInt8[np.ndarray, "H W 3"]:
+    """Draw a labelled box on a copy of an RGB image, thin and white; one that is not finite is left out."""
+    canvas = image.copy()
+    left, top, right, bottom = box.left, box.top, box.left + box.width, box.top + box.height
+    if np.isfinite([left, top, right, bottom]).all():
+        corners = np.array([[left, top], [right, top], [right, bottom], [left, bottom]])
+        for start, end in zip(corners, np.roll(corners, -1, axis=0), strict=True):
+            _draw_line(canvas, start, end, _BOX, 1, _BOX_OPACITY)
+    return canvas
+
+
+def line_thickness(person_size_px: float) -> int:
+    """Of the limbs of a person of this size, in pixels."""
+    return max(1, round(person_size_px / _PERSON_TO_LINE))
+
+
 def _draw_pose(canvas: UInt8[np.ndarray, "H W 3"], pose: Pose) -> None:
-    thickness = max(1, round(max(pose.box.width, pose.box.height) / _PERSON_TO_LINE))
-    names = pose.skeleton.keypoints
+    thickness = line_thickness(max(pose.box.width, pose.box.height))
+    sides = side_colours(pose.skeleton)
     points = pose.keypoints_image
     scores = pose.keypoint_scores
     for start, end in pose.skeleton.limb_indices:
         opacity = float(min(scores[start], scores[end]))
         if opacity >= _FAINTEST:
-            _draw_line(canvas, points[start], points[end], _limb_colour(names[start], names[end]), thickness, opacity)
-    for name, point, score in zip(names, points, scores, strict=True):
+            _draw_line(canvas, points[start], points[end], _limb_colour(sides[start], sides[end]), thickness, opacity)
+    for colour, point, score in zip(sides, points, scores, strict=True):
         if score >= _FAINTEST:
-            _draw_line(canvas, point, point, side_colour(name), 2 * thickness + 1, float(score))
+            _draw_line(canvas, point, point, colour, 2 * thickness + 1, float(score))
 
 
 def _draw_line(
@@ -111,13 +130,12 @@ def _draw_ring(
         cv2.circle(canvas, (x, y), radius, colour, thickness, cv2.LINE_AA)
 
 
-def _limb_colour(start: str, end: str) -> Colour:
-    sides = {side_colour(start), side_colour(end)} - {_MIDDLE}
+def _limb_colour(start: Colour, end: Colour) -> Colour:
+    sides = {start, end} - {_MIDDLE}
     return sides.pop() if len(sides) == 1 else _MIDDLE
 
 
-def side_colour(name: str) -> Colour:
-    """What a keypoint is drawn in: orange on the person's left, blue on the right, green between."""
-    if name.startswith("left_"):
-        return _LEFT
-    return _RIGHT if name.startswith("right_") else _MIDDLE
+def side_colours(skeleton: Skeleton) -> list[Colour]:
+    """What each keypoint is drawn in: orange on the person's left, blue on the right, green between."""
+    lefts, rights = zip(*skeleton.mirrored_pairs, strict=True) if skeleton.mirrored_pairs else ((), ())
+    return [_LEFT if name in lefts else _RIGHT if name in rights else _MIDDLE for name in skeleton.keypoints]

@@ -8,7 +8,15 @@ from mspn.records import Size
 from mspn.settings import Settings
 
 Backbone = Literal[
-    "resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "resnet254", "xception-small", "xception-large"
+    "resnet18",
+    "resnet34",
+    "resnet50",
+    "resnet101",
+    "resnet152",
+    "resnet254",
+    "xception-small",
+    "xception-large",
+    "efficientnet-lite0",
 ]
 
 
@@ -33,7 +41,8 @@ class BackboneConfig(AnyNetworkConfig):
     backbone: Backbone = "resnet50"
     """Down-sampling unit (of every stage)."""
     stem_channels: int = Field(64, ge=1)
-    """Channels of the stem. All widths of the backbone grow in proportion; 64 is what its name stands for."""
+    """Width. All channels of stem and backbone grow in proportion; 64 is what the backbone's name stands for, and the
+    stem's own channels except where the backbone brings a stem of its own (EfficientNets)."""
     bottleneck_stride: Literal["3x3", "1x1"] = "3x3"
     """Convolution of a bottleneck that halves the size: 3x3 in the released code, 1x1 where the paper counted costs."""
 

@@ -19,7 +19,8 @@ from mspn.model_config import (
 )
 from mspn.records import Size
 from mspn.settings import first_problem
-from mspn.skeleton import FACE
+from mspn.skeleton import FACE, SKELETONS, Skeleton
+from mspn.skeleton_file import SkeletonError, named_skeleton
 from mspn.train_config import TrainConfig
 
 _COCO_TRAIN = DataConfig(
@@ -42,6 +43,22 @@ def coco_256x192(num_stages: int) -> Recipe:
 def coco_384x288(num_stages: int) -> Recipe:
     """The same at the paper's larger crop size (Sec. 4.4)."""
     return coco(f"mspn-{num_stages}-384x288", ModelConfig(num_stages=num_stages, input_size=Size(384, 288)))
+
+
+def external_384x288() -> Recipe:
+    """With people of AI Challenger beside COCO's, as the rows with external data (Tables 5 and 8).
+
+    The paper does not say which data it took. Keypoints are matched by name; COCO's face, which AI Challenger does not
+    label, and AI Challenger's neck and head top, which COCO does not have, do not count where they are missing.
+    """
+    recipe = coco_384x288(4)
+    people = PeopleSetConfig(
+        annotations="ai_challenger/keypoint_train_annotations_20170909.json",
+        images="ai_challenger/keypoint_train_images_20170902",
+        format="ai-challenger",
+    )
+    data = recipe.data.model_copy(update={"train": (*recipe.data.train, people)})
+    return recipe.model_copy(update={"name": f"{recipe.name}-external", "data": data})
 
 
 def other_backbone(name: str, backbone: Backbone, num_stages: int = 1) -> Recipe:
@@ -143,10 +160,27 @@ def small_192x128() -> Recipe:
     )
 
 
+def lite_256x192(num_stages: int) -> Recipe:
+    """EfficientNet-Lite0 stages at the paper's crop, on the data and with the settings of `small_192x128`.
+
+    Meant to start from ImageNet weights (`train.initial_weights`). The weights are averaged over the iterations.
+    """
+    small = small_192x128()
+    return Recipe(
+        name=f"mspn-lite-{num_stages}",
+        model=ModelConfig(backbone="efficientnet-lite0", num_stages=num_stages, up_channels=96),
+        supervision=small.supervision,
+        data=small.data,
+        train=small.train.model_copy(update={"ema_decay": 0.999}),
+    )
+
+
 _ALL = [
     *(coco_256x192(stages) for stages in (1, 2, 3, 4)),
     coco_384x288(4),
+    external_384x288(),
     small_192x128(),
+    *(lite_256x192(stages) for stages in (1, 2)),
     other_backbone("resnet101", "resnet101"),
     other_backbone("resnet152", "resnet152"),
     other_backbone("resnet254", "resnet254"),
@@ -182,6 +216,8 @@ class SettingsError(ValueError):
 def override(recipe: Recipe, assignments: Sequence[str]) -> Recipe:
     """Change settings of a recipe by "path.to.setting=value", the value in YAML.
 
+    "skeleton=hand.yaml" takes over the whole skeleton of that file, and the network's number of keypoints with it.
+
     Raises:
         SettingsError: for an unknown setting, naming close ones, or a value that it cannot have.
     """
@@ -197,11 +233,23 @@ def override(recipe: Recipe, assignments: Sequence[str]) -> Recipe:
             raise SettingsError(f"--set {assignment}: the value is not YAML ({error})".replace("\n", " ")) from error
         if isinstance(value, str) and value in NAMED_SETTINGS.get(path, ()):
             value = NAMED_SETTINGS[path][value].model_dump()  # so that what follows can change parts of it
+        if path == "skeleton" and isinstance(value, str):
+            skeleton = _find_skeleton(value, assignment)
+            # A file is kept whole: the recipe must not depend on where it lies.
+            value = value if value in SKELETONS else skeleton.model_dump(mode="json")
+            values["model"]["num_keypoints"] = len(skeleton.keypoints)
         try:
             _find_group(values, parents, assignment)[_position(key)] = value
         except (IndexError, TypeError) as error:
             raise SettingsError(f"--set {assignment}: {'.'.join(parents)} is a list and has no item {key!r}") from error
     return parse_recipe(values, where="--set " + " ".join(assignments) if assignments else "recipe")
+
+
+def _find_skeleton(name_or_file: str, assignment: str) -> Skeleton:
+    try:
+        return named_skeleton(name_or_file)
+    except SkeletonError as error:
+        raise SettingsError(f"--set {assignment}: {error}") from error
 
 
 def parse_recipe(values: Any, where: str) -> Recipe:

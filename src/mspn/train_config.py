@@ -54,11 +54,12 @@ class TrainConfig(Settings):
     """Write TensorBoard events into the run folder (needs the extra `log`)."""
     initial_weights: str | None = None
     """What to start from: one of our weights files or names (what has the same name and shape is taken over), or a
-    file of an ImageNet ResNet in torchvision's layout; null: random weights."""
+    file of an ImageNet network (a ResNet in torchvision's layout, an EfficientNet-Lite in that of
+    efficientnet-lite-pytorch); null: random weights."""
     initial_scope: Literal["all-stages", "first-stage", "stem"] = "all-stages"
-    """What an ImageNet ResNet fills. all-stages: the stem and every stage's down-sampling layers (MMPose);
-    first-stage: the stem and the first stage's; stem: its first convolution and norm alone (all that reached the
-    released code's networks)."""
+    """What an ImageNet network fills. all-stages: the stem and every stage's down-sampling layers (MMPose);
+    first-stage: the stem and the first stage's; stem: the stem alone (a ResNet's first convolution and norm, all that
+    reached the released code's networks)."""
 
     @model_validator(mode="after")
     def _check(self) -> "TrainConfig":

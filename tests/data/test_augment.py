@@ -1,7 +1,13 @@
 import numpy as np
 import pytest
 
-from mspn.augmentation_config import NO_AUGMENTATION, PAPER_AUGMENTATION, RELEASED_AUGMENTATION, AugmentationConfig
+from mspn.augmentation_config import (
+    MMPOSE_AUGMENTATION,
+    NO_AUGMENTATION,
+    PAPER_AUGMENTATION,
+    RELEASED_AUGMENTATION,
+    AugmentationConfig,
+)
 from mspn.data.augment import augment_frame, half_body_box
 from mspn.geometry import CropFrame
 from mspn.records import Box, Size
@@ -170,3 +176,89 @@ def test_keypoints_on_one_line_make_no_half():
     keypoints[:6] = [(5, y, 2) for y in range(6)]
 
     assert half_body_box(keypoints, ALWAYS_HALF, COCO_17, np.random.default_rng(1)) is None
+
+
+@pytest.mark.parametrize(
+    ("config", "frames"),
+    [
+        (
+            RELEASED_AUGMENTATION,
+            [
+                CropFrame((145.0, 110.0), 114.84186562139199, SIZE, 0.0, mirrored=True),
+                CropFrame((145.0, 110.0), 144.88580090035603, SIZE, 31.847381866128003, mirrored=False),
+                CropFrame((6.0, 12.0), 17.78496000263721, SIZE, 0.0, mirrored=True),
+                CropFrame((6.0, 12.0), 20.63916107807306, SIZE, 25.61899931646809, mirrored=True),
+            ],
+        ),
+        (
+            PAPER_AUGMENTATION,
+            [
+                CropFrame((43.5, 114.5), 9.98967933286234, SIZE, -6.893534487621956, mirrored=True),
+                CropFrame((43.5, 114.5), 12.10753852225907, SIZE, 31.847381866128003, mirrored=False),
+                CropFrame((6.0, 12.0), 17.764315638527606, SIZE, -5.372828666861011, mirrored=True),
+                CropFrame((6.0, 12.0), 17.633281842515547, SIZE, 25.61899931646809, mirrored=True),
+            ],
+        ),
+    ],
+    ids=["released", "paper"],
+)
+def test_a_seed_gives_the_frames_that_it_always_gave(config: AugmentationConfig, frames: list[CropFrame]):
+    assert draw_frames(config, body(13, 4), count=4) == frames
+
+
+def test_mmpose_scales_turns_and_shifts_as_a_normal_distribution_cut_at_one_deviation():
+    frames = draw_frames(MMPOSE_AUGMENTATION, count=8000)
+
+    # 90 x 120 padded by 1.25 is 112.5 x 150; scales are 0.5 to 1.5, turns up to 80 degrees, shifts up to 16 %.
+    scales = np.array([frame.width_image for frame in frames]) / 112.5
+    degrees = np.array([frame.rotation_degrees for frame in frames])
+    shifts = (np.array([frame.center_image for frame in frames]) - (145, 110)) / (112.5, 150)
+    turned, shifted = degrees[degrees != 0], shifts[(shifts != 0).any(1)]
+    for values, limit, share in ((scales - 1, 0.5, 1.0), (turned, 80, 0.6), (shifted, 0.16, 0.3)):
+        assert 0.97 * limit < np.abs(values).max() <= limit
+        # 0.561 of what lies within one deviation lies within half of one; of a uniform distribution it would be 0.5.
+        assert np.mean(np.abs(values) < limit / 2) == pytest.approx(0.561, abs=0.03)
+        assert len(values) / 8000 == pytest.approx(share, abs=0.03)
+        assert values.mean() == pytest.approx(0, abs=0.03 * limit)
+
+
+def test_mmpose_pads_a_half_by_1_5_around_the_mean_of_its_keypoints():
+    config = MMPOSE_AUGMENTATION.model_copy(
+        update={"half_body_probability": 1.0, "scale": (1.0, 1.0), "max_shift": 0.0, "rotation_probability": 0.0}
+    )
+    keypoints = body(11, 0)
+    keypoints[10, :2] = (21, 42)
+
+    frames = draw_frames(config, keypoints, count=20)
+
+    # Nine of x = 0 to 9 and one of 21: (45 + 21) / 11 = 6; y is twice x. 21 wide and 42 high by 1.5 is 31.5 x 63, which
+    # fits into 47.25 x 63.
+    assert {frame.center_image for frame in frames} == {(6, 12)}
+    assert {frame.width_image for frame in frames} == {47.25}
+
+
+def test_mmpose_counts_hips_as_lower_and_prefers_the_upper_half():
+    # Keypoints 0 to 10 are above y = 22, the hips, 11 and 12, have y = 22 and 24.
+    config = MMPOSE_AUGMENTATION.model_copy(update={"half_body_probability": 1.0})
+    rng = np.random.default_rng(22)
+
+    boxes = [half_body_box(body(13, 4), config, COCO_17, rng) for _ in range(4000)]
+
+    # Upper: (0, 0) to (10, 20). Lower: the hips at (11, 22) and (12, 24), and (39, 113) to (48, 116).
+    assert {(box.width, box.height) for box in boxes} == {(10, 20), (37, 94)}
+    assert np.mean([box.height == 20 for box in boxes]) == pytest.approx(0.7, abs=0.03)
+
+
+@pytest.mark.parametrize(
+    ("upper", "lower", "expected"),
+    [
+        (8, 0, {"whole"}),  # nine labelled keypoints are needed
+        (9, 0, {"upper"}),
+        (11, 2, {"upper"}),  # two keypoints are too few for the lower half
+        (11, 3, {"upper", "lower"}),
+    ],
+)
+def test_mmpose_halves_people_with_nine_keypoints_or_more(upper: int, lower: int, expected: set[str]):
+    config = MMPOSE_AUGMENTATION.model_copy(update={"half_body_probability": 1.0})
+
+    assert set(draw_halves(config, body(upper, lower), count=50)) == expected

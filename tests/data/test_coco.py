@@ -1,96 +1,18 @@
 import json
-import logging
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from mspn.data.coco import AnnotationError, read_coco, read_json, read_people_set
-from mspn.data_config import PeopleSetConfig
-from mspn.skeleton import COCO_17, FACE
+from mspn.data.coco import read_coco as read
+from mspn.data.coco import read_coco_people, write_coco
+from mspn.data.label_files import AnnotationError, read_json
+from mspn.data.labels import LabelledPerson, LabelledPicture, LabelledSet
+from mspn.records import Box
+from mspn.skeleton import COCO_17
 from tests.coco_files import person, write_annotations
 
-NOSE, LEFT_EYE, RIGHT_WRIST, LEFT_HIP = 0, 1, 10, 11
 IMAGES = {7: "seven.jpg", 3: "three.jpg"}
-
-
-def read(path: Path):
-    return read_coco(path, Path("pictures"), COCO_17)
-
-
-def test_people_come_with_their_pictures_boxes_and_keypoints(tmp_path: Path):
-    path = write_annotations(
-        tmp_path / "people.json",
-        [person(1, 7, {"nose": (11, 22, 2)}), person(2, 3, {"left_hip": (5, 6, 1)}, bbox=[0.5, 1.5, 2.5, 3.5])],
-        IMAGES,
-    )
-
-    people = read(path)
-
-    assert len(people) == 2
-    assert [str(people.pictures[index]) for index in people.picture_index] == [
-        "pictures/seven.jpg",
-        "pictures/three.jpg",
-    ]
-    assert people.image_ids.tolist() == [7, 3]
-    assert people.annotation_ids.tolist() == [1, 2]
-    assert people.boxes.tolist() == [[10, 20, 30, 60], [0.5, 1.5, 2.5, 3.5]]
-    assert people.keypoints_image[0, NOSE].tolist() == [11, 22, 2]
-    assert people.keypoints_image[1, LEFT_HIP].tolist() == [5, 6, 1]
-    assert (people.keypoints_image[:, :, 2] > 0).sum() == 2
-    assert people.counted.all()
-
-
-def test_crowds_and_people_without_a_labelled_keypoint_are_left_out(tmp_path: Path):
-    nose = {"nose": (1, 1, 2)}
-    path = write_annotations(
-        tmp_path / "people.json", [person(1, 7, nose, iscrowd=1), person(2, 7, {}), person(3, 7, nose)], IMAGES
-    )
-
-    assert read(path).annotation_ids.tolist() == [3]
-
-
-@pytest.mark.parametrize(
-    "box", [[10, 20, 0, 60], [10, 20, 30, -1], [float("nan"), 20, 30, 60], [10, 20, float("inf"), 60]]
-)
-def test_people_whose_box_is_empty_or_not_finite_are_left_out_and_counted(box: list[float], tmp_path: Path, caplog):
-    nose = {"nose": (1, 1, 2)}
-    path = write_annotations(tmp_path / "people.json", [person(1, 7, nose, bbox=box), person(2, 7, nose)], IMAGES)
-
-    with caplog.at_level(logging.WARNING):
-        people = read(path)
-
-    assert people.annotation_ids.tolist() == [2]
-    assert "people.json: 1 people left out, their boxes are empty or not finite" in caplog.text
-
-
-def test_the_category_decides_the_order_of_the_keypoints(tmp_path: Path):
-    annotation = person(1, 7, {}, keypoints=[1, 2, 2, 3, 4, 1, 5, 6, 2])
-    path = write_annotations(tmp_path / "people.json", [annotation], IMAGES, ["right_wrist", "tail", "nose"])
-
-    people = read(path)
-
-    assert people.keypoints_image[0, RIGHT_WRIST].tolist() == [1, 2, 2]
-    assert people.keypoints_image[0, NOSE].tolist() == [5, 6, 2]
-    # What the category does not name is neither labelled nor counted.
-    assert np.flatnonzero(people.counted[0]).tolist() == [NOSE, RIGHT_WRIST]
-    assert np.flatnonzero(people.keypoints_image[0, :, 2]).tolist() == [NOSE, RIGHT_WRIST]
-
-
-def test_a_category_without_names_is_in_the_skeletons_order(tmp_path: Path):
-    path = write_annotations(tmp_path / "people.json", [person(1, 7, {"nose": (1, 2, 2)})], IMAGES, [])
-
-    people = read(path)
-
-    assert people.keypoints_image[0, NOSE].tolist() == [1, 2, 2]
-    assert people.counted.all()
-
-
-def test_annotations_of_boxes_only_are_left_out(tmp_path: Path):
-    boxes_only = {"id": 9, "image_id": 7, "category_id": 2, "bbox": [0, 0, 5, 5]}
-    path = write_annotations(tmp_path / "people.json", [boxes_only, person(1, 7, {"nose": (1, 2, 2)})], IMAGES)
-
-    assert read(path).annotation_ids.tolist() == [1]
 
 
 def test_a_missing_file_is_refused(tmp_path: Path):
@@ -128,22 +50,22 @@ def test_a_file_without_keypoints_is_refused(tmp_path: Path):
         read(path)
 
 
-def test_a_file_in_which_nobody_is_labelled_is_refused(tmp_path: Path):
-    path = write_annotations(tmp_path / "people.json", [person(1, 7, {})], IMAGES)
-
-    with pytest.raises(
-        AnnotationError, match=r"people\.json has nobody with a box and a labelled keypoint \(visibility 1 or 2\)"
-    ):
-        read(path)
-
-
-def test_an_annotation_of_an_unknown_picture_is_refused(tmp_path: Path):
+def test_an_annotation_of_an_unknown_picture_is_read_for_the_check_but_not_for_evaluation(tmp_path: Path):
     path = write_annotations(tmp_path / "people.json", [person(1, 99, {"nose": (1, 1, 2)})], IMAGES)
 
+    assert read(path).people[0].picture_id == 99
     with pytest.raises(
-        AnnotationError, match=r"people\.json: annotation of image_id 99, which is not among its images"
+        AnnotationError, match=r"people\.json: annotation of image_id 99, which is not among its images; see `mspn data"
     ):
-        read(path)
+        read_coco_people(path, COCO_17)
+
+
+def test_a_keypoint_at_no_finite_position_is_read_for_the_check_but_not_for_evaluation(tmp_path: Path):
+    path = write_annotations(tmp_path / "people.json", [person(1, 7, {"nose": (float("nan"), 1, 2)})], IMAGES)
+
+    assert np.isnan(read(path).people[0].keypoints_image[0, 0])
+    with pytest.raises(AnnotationError, match=r"people\.json has a labelled keypoint whose position is not a finite"):
+        read_coco_people(path, COCO_17)
 
 
 def test_an_annotation_with_too_few_numbers_is_refused(tmp_path: Path):
@@ -163,55 +85,77 @@ def test_an_annotation_without_what_coco_requires_is_named(change: dict, tmp_pat
         read(path)
 
 
-def read_set(root: Path, **settings) -> "tuple[np.ndarray, np.ndarray]":
-    config = PeopleSetConfig(annotations="people.json", images="images", **settings)
-    people = read_people_set(config, root, COCO_17)
-    return people.keypoints_image, people.counted
+def test_reading_and_writing_loses_nothing(tmp_path: Path):
+    content = {
+        "info": {"year": 2026},
+        "licenses": [{"id": 4}],
+        "images": [{"id": 7, "file_name": "a.jpg", "width": 200, "height": 100, "license": 4}],
+        "annotations": [
+            person(1, 7, {"nose": (11, 22.5, 2)}, area=30.25, segmentation=[[1, 2, 3, 4]]),
+            person(2, 7, {"nose": (1, 2, 1)}, area=5, iscrowd=1, num_keypoints=9),
+            {"id": 9, "image_id": 7, "category_id": 2, "bbox": [0, 0, 5, 5]},
+        ],
+        "categories": [
+            {"id": 1, "name": "person", "keypoints": list(COCO_17.keypoints), "skeleton": [[16, 14]]},
+            {"id": 2, "name": "dog"},
+        ],
+    }
+    path = tmp_path / "people.json"
+    path.write_text(json.dumps(content))
+
+    write_coco(read(path), tmp_path / "written.json")
+
+    assert json.loads((tmp_path / "written.json").read_text()) == content
 
 
-def test_keypoints_that_a_set_never_labels_are_not_counted(tmp_path: Path):
-    write_annotations(tmp_path / "people.json", [person(1, 7, {"left_hip": (1, 1, 2)})], IMAGES)
+def test_labels_say_everything_that_the_file_says(tmp_path: Path):
+    row = person(4, 7, {"nose": (11, 22, 2), "left_eye": (12, 23, 1)}, area=30.5, pose_id=8)
 
-    _, counted = read_set(tmp_path, never_labelled=("nose", "right_wrist"))
+    labels = read(write_annotations(tmp_path / "people.json", [row], IMAGES))
 
-    assert np.flatnonzero(~counted[0]).tolist() == [NOSE, RIGHT_WRIST]
-
-
-def test_never_labelled_keypoints_that_do_not_exist_are_refused(tmp_path: Path):
-    write_annotations(tmp_path / "people.json", [person(1, 7, {"left_hip": (1, 1, 2)})], IMAGES)
-
-    with pytest.raises(AnnotationError, match="never_labelled: coco-17 has no keypoint 'tail'"):
-        read_set(tmp_path, never_labelled=("tail",))
-
-
-def test_proposed_faces_count_where_their_score_is_high_enough(tmp_path: Path):
-    hip = {"left_hip": (1, 1, 2)}
-    write_annotations(tmp_path / "people.json", [person(1, 7, hip), person(2, 7, hip)], IMAGES)
-    faces = {"1": [[10, 20, 0.9], [11, 21, 0.3], [12, 22, 0.29], [0, 0, 0], [14, 24, 1.0]]}
-    (tmp_path / "faces.json").write_text(json.dumps(faces))
-
-    keypoints, counted = read_set(tmp_path, faces="faces.json", never_labelled=FACE)
-
-    # Nose, left eye and right ear reach 0.3, and are visible. The others and the second person's face are unknown.
-    assert keypoints[0, :5].tolist() == [[10, 20, 2], [11, 21, 2], [0, 0, 0], [0, 0, 0], [14, 24, 2]]
-    assert counted[0, :5].tolist() == [True, True, False, False, True]
-    assert not keypoints[1, :5].any()
-    assert not counted[1, :5].any()
-    assert keypoints[:, LEFT_HIP].tolist() == [[1, 1, 2]] * 2
-    assert counted[:, 5:].all()
+    assert labels.skeleton is COCO_17
+    assert [(picture.id, picture.file_name, picture.size) for picture in labels.pictures] == [
+        (7, "seven.jpg", None),
+        (3, "three.jpg", None),
+    ]
+    (somebody,) = labels.people
+    assert (somebody.id, somebody.picture_id, somebody.box, somebody.area) == (4, 7, Box(10, 20, 30, 60), 30.5)
+    assert somebody.keypoints_image[:3].tolist() == [[11, 22, 2], [12, 23, 1], [0, 0, 0]]
+    assert dict(somebody.extra) == {"pose_id": 8}
 
 
-@pytest.mark.parametrize("faces", [[], {"1": [[10, 20, 0.9]]}], ids=["no table", "too few rows"])
-def test_faces_of_another_form_are_refused(faces: object, tmp_path: Path):
-    write_annotations(tmp_path / "people.json", [person(1, 7, {"left_hip": (1, 1, 2)})], IMAGES)
-    (tmp_path / "faces.json").write_text(json.dumps(faces))
+def test_keypoints_of_ones_own_keep_their_names_and_limbs(tmp_path: Path):
+    row = person(1, 7, {}, keypoints=[1, 2, 2, 3, 4, 1])
+    path = write_annotations(tmp_path / "kites.json", [row], IMAGES, ["top", "left_wrist"])
+    content = json.loads(path.read_text())
+    content["categories"][0]["skeleton"] = [[1, 2], [2, 3]]
+    path.write_text(json.dumps(content))
 
-    with pytest.raises(AnnotationError, match=r"faces\.json"):
-        read_set(tmp_path, faces="faces.json")
+    skeleton = read(path).skeleton
+
+    # There is no third keypoint. COCO's sigma stays with COCO's keypoint, others have the default.
+    assert (skeleton.name, skeleton.keypoints) == ("kites", ("top", "left_wrist"))
+    assert skeleton.limbs == (("top", "left_wrist"),)
+    assert skeleton.sigmas == (0.079, 0.062)
 
 
-def test_a_missing_file_of_faces_is_refused(tmp_path: Path):
-    write_annotations(tmp_path / "people.json", [person(1, 7, {"left_hip": (1, 1, 2)})], IMAGES)
+def test_a_keypoint_that_is_named_twice_is_refused(tmp_path: Path):
+    row = person(1, 7, {}, keypoints=[1, 2, 2, 3, 4, 1])
+    path = write_annotations(tmp_path / "kites.json", [row], IMAGES, ["top", "top"])
 
-    with pytest.raises(AnnotationError, match=r"no file at .*faces\.json"):
-        read_set(tmp_path, faces="faces.json")
+    with pytest.raises(AnnotationError, match=r"kites\.json: keypoints names 'top' twice; mend the names"):
+        read(path)
+
+
+def test_who_has_no_box_and_no_area_gets_them_from_the_keypoints(tmp_path: Path):
+    keypoints = np.zeros((17, 3))
+    keypoints[0], keypoints[1] = (10, 20, 2), (30, 60, 1)
+    person_without = LabelledPerson(1, 1, keypoints, box=None)
+
+    write_coco(LabelledSet(COCO_17, [LabelledPicture(1, "a.jpg")], [person_without]), tmp_path / "a.json")
+
+    # 20 x 40 pixels, and a tenth of 40 on each side: 28 x 48.
+    (row,) = json.loads((tmp_path / "a.json").read_text())["annotations"]
+    assert row["bbox"] == [6, 16, 28, 48]
+    assert row["area"] == pytest.approx(0.53 * 28 * 48)
+    assert (row["num_keypoints"], row["category_id"], row["iscrowd"]) == (2, 1, 0)

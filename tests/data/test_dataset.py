@@ -1,5 +1,10 @@
+import multiprocessing
+import os
+import signal
+import time
 from collections import Counter
 from itertools import islice
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import cv2
@@ -10,8 +15,8 @@ from torch.utils.data import DataLoader
 
 from mspn.augmentation_config import NO_AUGMENTATION, RELEASED_AUGMENTATION, AugmentationConfig
 from mspn.config import Recipe
-from mspn.data.coco import AnnotationError
 from mspn.data.dataset import CropDataset, Draw, Sample, SeededBatches, prepare_worker, read_training_sets
+from mspn.data.label_files import AnnotationError
 from mspn.data.people import merge
 from mspn.data_config import DataConfig, PeopleSetConfig
 from mspn.model_config import ModelConfig
@@ -179,13 +184,20 @@ def test_a_missing_set_is_named(tmp_path: Path):
         read_training_sets(recipe)
 
 
-def load_batches(recipe: Recipe, workers: int, start: int, count: int) -> list[Sample]:
+def loader_of(recipe: Recipe, workers: int, start: int = 0, method: str | None = None) -> DataLoader[Sample]:
+    """A loader; `method` is how its workers are started."""
     dataset = dataset_of(recipe)
-    batches = SeededBatches([len(dataset.people)], [1.0], recipe.train.batch_size, recipe.train.seed, start)
-    loader = DataLoader(
-        dataset, batch_sampler=batches, num_workers=workers, worker_init_fn=prepare_worker if workers else None
+    return DataLoader(
+        dataset,
+        batch_sampler=SeededBatches([len(dataset.people)], [1.0], recipe.train.batch_size, recipe.train.seed, start),
+        num_workers=workers,
+        worker_init_fn=prepare_worker if workers else None,
+        multiprocessing_context=method,
     )
-    return list(islice(loader, count))
+
+
+def load_batches(recipe: Recipe, workers: int, start: int, count: int, method: str | None = None) -> list[Sample]:
+    return list(islice(loader_of(recipe, workers, start, method), count))
 
 
 def assert_same_batches(one: list[Sample], other: list[Sample]) -> None:
@@ -203,6 +215,65 @@ def test_the_same_seed_gives_the_same_batches_with_any_number_of_workers(tmp_pat
     assert alone[0].crop.shape == (2, 128, 96, 3)
     assert alone[0].labels.keypoints_crop.shape == (2, 17, 2)
     assert_same_batches(load_batches(recipe, workers=2, start=0, count=4), alone)
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+@pytest.mark.parametrize("method", multiprocessing.get_all_start_methods())
+def test_workers_give_the_same_batches_however_they_are_started(method: str, tmp_path: Path):
+    recipe = recipe_of(tmp_path, RELEASED_AUGMENTATION)
+
+    started = load_batches(recipe, workers=1, start=0, count=3, method=method)
+
+    assert_same_batches(started, load_batches(recipe, workers=0, start=0, count=3))
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+@pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
+def test_workers_leave_ctrl_c_to_the_main_process(tmp_path: Path):
+    batches = iter(loader_of(recipe_of(tmp_path, NO_AUGMENTATION), workers=1))
+    next(batches)
+
+    for worker in multiprocessing.active_children():
+        os.kill(worker.pid, signal.SIGINT)
+
+    assert len(list(islice(batches, 8))) == 8
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+@pytest.mark.skipif(not Path("/proc/self/stat").is_file(), reason="processes are looked up in /proc")
+def test_workers_end_when_the_main_process_is_killed(tmp_path: Path):
+    recipe = recipe_of(tmp_path, NO_AUGMENTATION)
+    fork = multiprocessing.get_context("fork")
+    receiver, sender = fork.Pipe(duplex=False)
+    main = fork.Process(target=load_and_wait, args=(recipe, sender))
+    main.start()
+    pids = receiver.recv()
+
+    main.kill()
+    main.join()
+
+    deadline = time.monotonic() + 3  # torch's own watch takes five seconds
+    while any(map(is_running, pids)) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert len(pids) == 2
+    assert not any(map(is_running, pids))
+
+
+def load_and_wait(recipe: Recipe, sender: Connection) -> None:
+    """A training process that stops taking batches, so that its workers wait for room in the queue."""
+    batches = iter(loader_of(recipe, workers=2))
+    next(batches)
+    sender.send([worker.pid for worker in multiprocessing.active_children()])
+    time.sleep(60)
+
+
+def is_running(pid: int) -> bool:
+    """Neither gone nor a zombie that waits for its parent."""
+    stat = Path(f"/proc/{pid}/stat")
+    try:
+        return stat.read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def test_resumed_training_sees_the_batches_it_would_have_seen(tmp_path: Path):

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mspn.data.coco import AnnotationError
+from mspn.data.label_files import AnnotationError
 from mspn.detect.boxes_file import BoxesFile
 from mspn.detect.protocol import Picture
 from mspn.detect.whole_picture import WholePicture

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from mspn.data.coco import AnnotationError
+from mspn.data.label_files import AnnotationError
 from mspn.evaluate.average_precision import STATS, average_precision, read_results, read_truth
 from mspn.skeleton import COCO_17
 from tests.drawn_people import write_drawn_set

@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 
 from mspn import PoseEstimator
-from mspn.data.coco import AnnotationError, CocoPeople
+from mspn.data.coco import CocoPeople
+from mspn.data.label_files import AnnotationError
 from mspn.evaluate.average_precision import average_precision, read_truth
 from mspn.evaluate.evaluator import predict_people
 from mspn.skeleton import COCO_17

@@ -8,6 +8,7 @@ import torch
 from mspn import PoseEstimator
 from mspn.config import FAITHFUL_TEST
 from mspn.data.coco import read_coco
+from mspn.data.people_sets import select_people
 from mspn.detect.protocol import Picture
 from mspn.images import read_picture
 from mspn.records import Box, Detection
@@ -20,7 +21,7 @@ class _TrueBoxes:
 
     def __init__(self, score: float = 0.8) -> None:
         folder, _ = overfitted()
-        people = read_coco(folder / "annotations.json", folder / "images", COCO_17)
+        people = select_people(read_coco(folder / "annotations.json"), folder / "images", COCO_17, "drawn")
         self.picture = people.pictures[0]
         self.truth = people.keypoints_image[people.picture_index == 0, :, :2]
         self._boxes = [Box(*box) for box in people.boxes[people.picture_index == 0].tolist()]

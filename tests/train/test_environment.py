@@ -11,7 +11,8 @@ import pytest
 
 from mspn.config import Recipe
 from mspn.data.dataset import read_training_sets
-from mspn.train.environment import describe_environment, git_commit, processor_name, read_sessions
+from mspn.data.formats import read_labels, write_labels
+from mspn.train.environment import changed_files, describe_environment, git_commit, processor_name, read_sessions
 from tests.drawn_people import write_drawn_set
 from tests.trained import tiny_recipe
 
@@ -128,3 +129,25 @@ def test_the_processor_is_called_what_linux_calls_it(tmp_path: Path):
 
     assert processor_name(tmp_path / "cpuinfo") == "Quick 9000"
     assert processor_name(tmp_path / "nothing") == (platform.processor() or platform.machine())
+
+
+def test_a_folder_of_labels_has_a_fingerprint_of_its_text_files(tmp_path: Path):
+    recipe = _recipe(tmp_path)
+    labels = write_labels_as_yolo(tmp_path)
+    one = recipe.data.train[0].model_copy(update={"annotations": "yolo", "faces": None, "format": "yolo"})
+    recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"train": (one,)})})
+
+    _describe(tmp_path / "run", recipe, iteration=0)
+    (labels / "000000000001.txt").write_text("")
+    _describe(tmp_path / "run", recipe, iteration=4)
+
+    first, second = (session.data[0] for session in read_sessions(tmp_path / "run"))
+    assert (first.pictures, first.people) == (2, 3)
+    assert len(first.sha256) == 64
+    assert changed_files([first], [second]) == ["yolo"]
+
+
+def write_labels_as_yolo(folder: Path) -> Path:
+    write_labels(read_labels(folder / "annotations.json"), folder / "yolo", "yolo")
+    (folder / "yolo" / "images").symlink_to(folder / "images")
+    return folder / "yolo" / "labels"

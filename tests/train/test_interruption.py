@@ -87,6 +87,35 @@ def test_a_run_that_is_asked_to_stop_writes_a_checkpoint_and_goes_on_from_it(
     assert have_the_same_weights(tmp_path / "whole", tmp_path / "stopped")
 
 
+def train_until_the_group_is_asked_to_stop(recipe: Recipe, run: Path, message: Path) -> None:
+    os.setpgid(0, 0)
+
+    def ask_the_group(report: IterationReport) -> None:
+        if report.iteration == 3:
+            os.killpg(0, signal.SIGTERM)
+
+    try:
+        train(recipe, run, resume=False, report=ask_the_group)
+    except TrainingStoppedError as stopped:
+        message.write_text(str(stopped))
+
+
+def test_a_signal_to_the_whole_group_of_processes_stops_as_one_to_the_main_process(tmp_path: Path, recipe: Recipe):
+    # `timeout` sends such signals, and schedulers.
+    recipe = override(recipe, ["data.workers=1", "train.iterations=400", "train.checkpoint_every=1000"])
+    run, message = tmp_path / "run", tmp_path / "message"
+
+    process = clean_processes().Process(
+        target=train_until_the_group_is_asked_to_stop, args=(recipe, run, message), daemon=False
+    )
+    process.start()
+    process.join(60)
+
+    assert message.read_text() == "stopped by SIGTERM after iteration 3"
+    assert [path.stem for path in find_checkpoints(run)] == ["iteration-000000003"]
+    assert process.exitcode == 0
+
+
 def test_signals_mean_what_they_meant_before_once_training_has_ended():
     before = signal.getsignal(signal.SIGTERM)
 

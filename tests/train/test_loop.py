@@ -133,7 +133,7 @@ def test_training_starts_from_imagenet_weights_and_needs_them_no_more_when_it_re
     weights = load_file(train(recipe, tmp_path / "run", resume=False))
     (tmp_path / "resnet.pth").unlink()
     train(override(recipe, ["train.iterations=3"]), tmp_path / "run", resume=True)
-    with pytest.raises(WeightsError, match=r"no ResNet weights at .*resnet\.pth; check train\.initial_weights"):
+    with pytest.raises(WeightsError, match=r"no ImageNet weights at .*resnet\.pth; check train\.initial_weights"):
         train(recipe, tmp_path / "another", resume=False)
 
     torch.testing.assert_close(weights["stem.conv.conv.weight"], tensors["conv1.weight"])

@@ -76,8 +76,8 @@ def test_the_other_networks_on_a_resnet_are_filled_too(config: NetworkConfig, tm
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        (HourglassConfig(num_stages=1, channels=8), "1 stage of hourglass has no ResNet in it"),
-        (ModelConfig(backbone="xception-small", stem_channels=CHANNELS), "xception-small is no ResNet"),
+        (HourglassConfig(num_stages=1, channels=8), "1 stage of hourglass has no ResNet or EfficientNet in it"),
+        (ModelConfig(backbone="xception-small", stem_channels=CHANNELS), "2 stages of xception-small has no ResNet"),
     ],
 )
 def test_a_network_without_a_resnet_cannot_be_filled(config: NetworkConfig, message: str, tmp_path: Path):
@@ -143,8 +143,8 @@ def test_a_file_without_a_classifier_or_counts_of_batches_is_whole(tmp_path: Pat
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda tensors: tensors.pop("layer3.4.bn2.weight"), "has no tensor 'layer3.4.bn2.weight'; is it the ResNet"),
-        (lambda tensors: tensors.update(extra=torch.zeros(1)), "has the unknown tensor 'extra'; is it the ResNet"),
+        (lambda tensors: tensors.pop("layer3.4.bn2.weight"), "has no tensor 'layer3.4.bn2.weight'; is it of resnet50"),
+        (lambda tensors: tensors.update(extra=torch.zeros(1)), "has the unknown tensor 'extra'; is it of resnet50"),
         (
             lambda tensors: tensors.update({"layer1.0.conv1.weight": torch.zeros(8, 4, 1, 1)}),
             r"tensor 'layer1.0.conv1.weight' is \(8, 4, 1, 1\), the network asks for \(4, 4, 1, 1\) \(resnet50, stem_",
@@ -185,7 +185,7 @@ def test_a_file_that_cannot_be_read_is_refused(name: str, content: bytes, messag
 
 
 def test_a_missing_file_and_one_that_holds_no_tensors_are_refused(tmp_path: Path):
-    with pytest.raises(WeightsError, match=r"no ResNet weights at .*gone\.pth; check train\.initial_weights"):
+    with pytest.raises(WeightsError, match=r"no ImageNet weights at .*gone\.pth; check train\.initial_weights"):
         start_from_imagenet(network(), tmp_path / "gone.pth", "all-stages")
     torch.save({"state_dict": {}, "epoch": 3}, tmp_path / "run.pth")
     with pytest.raises(WeightsError, match=r"run\.pth holds no plain table of tensors"):

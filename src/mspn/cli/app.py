@@ -8,6 +8,7 @@ from typing import Annotated
 import cv2
 import typer
 
+from mspn.cli.data import data_app
 from mspn.cli.evaluate import evaluate_command
 from mspn.cli.models import models_app
 from mspn.cli.predict import predict_command
@@ -44,6 +45,7 @@ app.command("evaluate")(evaluate_command)
 app.command("train")(train_command)
 app.command("report")(report_command)
 app.add_typer(models_app, name="models")
+app.add_typer(data_app, name="data")
 
 
 def main() -> None:

@@ -1,25 +1,20 @@
-"""Reading COCO keypoint JSON."""
+"""COCO keypoint JSON: reading it, and writing it back without loss."""
 
 import json
-import logging
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
-from mspn.data.people import People
-from mspn.data_config import PeopleSetConfig
-from mspn.settings import first_problem
-from mspn.skeleton import FACE, Skeleton, convert_keypoints
-
-logger = logging.getLogger(__name__)
-
-
-class AnnotationError(ValueError):
-    """An annotation file that cannot be used as it is."""
+from mspn.data.label_files import AnnotationError, check_form, plain_number, read_json, refuse_unusable, skeleton_of
+from mspn.data.labels import LabelledPerson, LabelledPicture, LabelledSet, box_around
+from mspn.files import write_text
+from mspn.records import Box, Size
+from mspn.skeleton import COCO_17, Skeleton, convert_keypoints
 
 
 class CocoImage(BaseModel):
@@ -27,6 +22,8 @@ class CocoImage(BaseModel):
 
     id: int
     file_name: str
+    width: int | None = None
+    height: int | None = None
 
 
 class CocoAnnotation(BaseModel):
@@ -55,9 +52,22 @@ class _CocoFile(BaseModel):
     categories: list[CocoCategory]
 
 
+class _Content(NamedTuple):
+    raw: dict[str, Any]
+    images: list[CocoImage]
+    category: CocoCategory
+    people: list[int]
+    """Positions of the people among the annotations."""
+    annotations: list[CocoAnnotation]
+    """One for each of N people."""
+    keypoints_image: Float[np.ndarray, "N Ks 3"]
+    """In the order of `names`."""
+    names: tuple[str, ...]
+
+
 @dataclass(frozen=True, eq=False)
 class CocoPeople:
-    """The people of a COCO keypoint file, crowds too."""
+    """The people of a COCO keypoint file, crowds too, as evaluation wants them."""
 
     images: list[CocoImage]
     category_id: int
@@ -69,116 +79,167 @@ class CocoPeople:
     """False for keypoints that the file's category does not have."""
 
 
-def read_json(path: Path) -> Any:
-    """Parse a JSON file.
-
-    Raises:
-        AnnotationError: if there is none or it is no JSON.
-    """
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise AnnotationError(f"no file at {path}; check the path") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise AnnotationError(f"{path} is not JSON ({error}); is the file whole?") from error
-
-
 def read_coco_people(path: Path, skeleton: Skeleton) -> CocoPeople:
     """Read and check a COCO keypoint file; the category's keypoint names, if it has any, decide the order.
 
     Raises:
         AnnotationError: naming the first entry that is missing or wrong, or if nobody has keypoints.
     """
-    try:
-        file = _CocoFile.model_validate(read_json(path))
-    except ValidationError as error:
-        raise AnnotationError(f"{path}: {first_problem(error, 'the file')}; it must be a COCO keypoint file") from error
+    content = _read_content(path, skeleton)
+    known = {image.id for image in content.images}
+    refuse_unusable(path, known, [row.image_id for row in content.annotations], content.keypoints_image)
+    source = skeleton_of(path, content.names)
+    return CocoPeople(
+        images=content.images,
+        category_id=content.category.id,
+        annotations=content.annotations,
+        keypoints_image=convert_keypoints(content.keypoints_image, source, skeleton),
+        named=np.array([name in content.names for name in skeleton.keypoints]),
+    )
+
+
+def read_coco(path: Path, skeleton: Skeleton | None = None) -> LabelledSet:
+    """Read a COCO keypoint file with everything that it says, people of unknown pictures and lost keypoints too.
+
+    Args:
+        path: the file.
+        skeleton: what the keypoints are if the file's category does not name them; COCO's if that is None too. Its
+            table also completes a category that names just its keypoints.
+
+    Raises:
+        AnnotationError: naming the first entry that is missing or has another form, or if nobody has keypoints.
+    """
+    content = _read_content(path, skeleton or COCO_17)
+    rows = content.raw["annotations"]
+    category = next(row for row in content.raw["categories"] if row["id"] == content.category.id)
+    chosen = set(content.people)
+    counts = (content.keypoints_image[..., 2] > 0).sum(1).tolist()
+    others = [row for position, row in enumerate(rows) if position not in chosen]
+    return LabelledSet(
+        skeleton=skeleton_of(path, content.names, known=skeleton, limbs=_limbs(category, content.names)),
+        pictures=[
+            LabelledPicture(image.id, image.file_name, _size(image), _others(row, CocoImage.model_fields))
+            for image, row in zip(content.images, content.raw["images"], strict=True)
+        ],
+        people=[
+            LabelledPerson(
+                id=row.id,
+                picture_id=row.image_id,
+                keypoints_image=keypoints,
+                box=Box(*row.bbox),
+                area=row.area,
+                is_crowd=bool(row.iscrowd),
+                extra=_others(rows[position], _PERSON_FIELDS) | _own_count(row, num_labelled),
+            )
+            for row, keypoints, num_labelled, position in zip(
+                content.annotations, content.keypoints_image, counts, content.people, strict=True
+            )
+        ],
+        extra=_others(content.raw, ("images", "annotations")) | ({"other_annotations": others} if others else {}),
+    )
+
+
+def write_coco(labels: LabelledSet, path: Path) -> None:
+    """Write a COCO keypoint file; what other formats say beyond COCO's fields becomes fields of the same names.
+
+    Whoever has no box gets the one around their keypoints, and whoever has no area 0.53 times the box's, as
+    CrowdPose's evaluation takes it: COCO's similarity needs one.
+    """
+    extra = dict(labels.extra)
+    others = extra.pop("other_annotations", [])
+    categories = extra.pop("categories", [])
+    names = list(labels.skeleton.keypoints)
+    category = next((row for row in categories if row.get("keypoints") == names), None)
+    if category is None:
+        category = _category(labels.skeleton)
+        categories = [category]
+    content = {
+        **extra,
+        "images": [
+            {"id": picture.id, "file_name": picture.file_name, **_size_fields(picture), **picture.extra}
+            for picture in labels.pictures
+        ],
+        "annotations": [*(_annotation(person, category["id"]) for person in labels.people), *others],
+        "categories": categories,
+    }
+    write_text(path, json.dumps(content) + "\n")
+
+
+_PERSON_FIELDS = ("id", "image_id", "category_id", "bbox", "keypoints", "num_keypoints", "area", "iscrowd")
+_AREA_OF_BOX = 0.53
+
+
+def _annotation(person: LabelledPerson, category_id: int) -> dict[str, Any]:
+    box = person.box or box_around(person.keypoints_image) or Box(0, 0, 0, 0)
+    area = _AREA_OF_BOX * box.width * box.height if person.area is None else person.area
+    return {
+        "id": person.id,
+        "image_id": person.picture_id,
+        "category_id": category_id,
+        "bbox": [plain_number(value) for value in box],
+        "area": plain_number(area),
+        "iscrowd": int(person.is_crowd),
+        "keypoints": [plain_number(value) for value in person.keypoints_image.ravel().tolist()],
+        "num_keypoints": int((person.keypoints_image[:, 2] > 0).sum()),
+        **person.extra,
+    }
+
+
+def _category(skeleton: Skeleton) -> dict[str, Any]:
+    return {
+        "id": 1,
+        "name": "person",
+        "supercategory": "person",
+        "keypoints": list(skeleton.keypoints),
+        "skeleton": [[start + 1, end + 1] for start, end in skeleton.limb_indices],
+    }
+
+
+def _limbs(category: Mapping[str, Any], names: Sequence[str]) -> list[tuple[str, str]]:
+    """The pairs of numbers, from 1 on, that a category lists as its skeleton."""
+    numbers = range(1, len(names) + 1)
+    pairs = category.get("skeleton") or ()
+    return [(names[start - 1], names[end - 1]) for start, end in pairs if start in numbers and end in numbers]
+
+
+def _size(image: CocoImage) -> Size | None:
+    return None if image.height is None or image.width is None else Size(image.height, image.width)
+
+
+def _size_fields(picture: LabelledPicture) -> dict[str, int]:
+    return {} if picture.size is None else {"width": picture.size.width, "height": picture.size.height}
+
+
+def _own_count(row: CocoAnnotation, num_labelled: int) -> dict[str, int]:
+    """The file's number of labelled keypoints where it is not what counting gives."""
+    return {} if row.num_keypoints in (None, num_labelled) else {"num_keypoints": row.num_keypoints}
+
+
+def _others(row: Mapping[str, Any], known: Iterable[str]) -> dict[str, Any]:
+    """The fields that we have no name for."""
+    return {key: value for key, value in row.items() if key not in known}
+
+
+def _read_content(path: Path, unnamed: Skeleton) -> _Content:
+    """Parse and check a file; `unnamed` is the skeleton of a category without names."""
+    raw = read_json(path)
+    file = check_form(path, raw, _CocoFile, "a COCO keypoint file")
     if not file.categories:
         raise AnnotationError(f"{path} has no category; it must be a COCO keypoint file")
     category = next((category for category in file.categories if category.keypoints), file.categories[0])
-    people = [row for row in file.annotations if row.category_id in (None, category.id) and row.keypoints is not None]
-    if not people:
+    chosen = [
+        position
+        for position, row in enumerate(file.annotations)
+        if row.category_id in (None, category.id) and row.keypoints is not None
+    ]
+    if not chosen:
         raise AnnotationError(f"{path} has no annotation with keypoints; a keypoint file is needed, not boxes only")
-    known = {image.id for image in file.images}
-    names = category.keypoints or skeleton.keypoints
+    people = [file.annotations[position] for position in chosen]
+    names = category.keypoints or unnamed.keypoints
     for row in people:
-        if row.image_id not in known:
-            raise AnnotationError(f"{path}: annotation of image_id {row.image_id}, which is not among its images")
         if len(row.keypoints or ()) != 3 * len(names):
             raise AnnotationError(
                 f"{path}: annotation {row.id} has {len(row.keypoints or ())} keypoint numbers, not 3 x {len(names)}"
             )
-    rows = np.array([row.keypoints for row in people], np.float64).reshape(len(people), len(names), 3)
-    if not np.isfinite(rows[rows[..., 2] > 0]).all():
-        raise AnnotationError(f"{path} has a labelled keypoint whose position is not a finite number")
-    source = Skeleton("category", names, (0.0,) * len(names), (), ())
-    return CocoPeople(
-        images=file.images,
-        category_id=category.id,
-        annotations=people,
-        keypoints_image=convert_keypoints(rows, source, skeleton),
-        named=np.array([name in names for name in skeleton.keypoints]),
-    )
-
-
-def read_coco(annotations: Path, images: Path, skeleton: Skeleton) -> People:
-    """Read everyone who has at least one labelled keypoint and is no crowd (the released code's rule).
-
-    Keypoints that the file's category does not name are not counted.
-
-    Raises:
-        AnnotationError: as `read_coco_people`, or if nobody has a usable box and a labelled keypoint.
-    """
-    content = read_coco_people(annotations, skeleton)
-    rows = content.annotations
-    pictures = sorted(content.images, key=lambda image: image.id)
-    position = {image.id: index for index, image in enumerate(pictures)}
-    people = People(
-        pictures=[images / image.file_name for image in pictures],
-        picture_index=np.array([position[row.image_id] for row in rows]),
-        image_ids=np.array([row.image_id for row in rows]),
-        annotation_ids=np.array([row.id for row in rows]),
-        boxes=np.array([row.bbox for row in rows], np.float64),
-        keypoints_image=content.keypoints_image.astype(np.float32),
-        counted=np.tile(content.named, (len(rows), 1)),
-    )
-    is_person = ~np.array([bool(row.iscrowd) for row in rows])
-    has_box = np.isfinite(people.boxes).all(1) & (people.boxes[:, 2:] > 0).all(1)
-    if not has_box.all():
-        logger.warning("%s: %d people left out, their boxes are empty or not finite", annotations, (~has_box).sum())
-    chosen = is_person & has_box & (people.keypoints_image[:, :, 2] > 0).any(1)
-    if not chosen.any():
-        raise AnnotationError(f"{annotations} has nobody with a box and a labelled keypoint (visibility 1 or 2)")
-    return people.take(chosen)
-
-
-def read_people_set(config: PeopleSetConfig, root: Path, skeleton: Skeleton) -> People:
-    """Read one set of a recipe, its proposed faces merged in.
-
-    Raises:
-        AnnotationError: as `read_coco`, if a file of faces has another form, or if never_labelled or the faces
-            name a keypoint that the skeleton does not have.
-    """
-    people = read_coco(root / config.annotations, root / config.images, skeleton)
-    for name in (*config.never_labelled, *(FACE if config.faces else ())):
-        if name not in skeleton.keypoints:
-            setting = "never_labelled" if name in config.never_labelled else "faces"
-            raise AnnotationError(f"{setting}: {skeleton.name} has no keypoint {name!r}")
-    people.counted[:, [skeleton.keypoints.index(name) for name in config.never_labelled]] = False
-    if config.faces is not None:
-        _add_faces(people, root / config.faces, config.faces_from, skeleton)
-    return people
-
-
-def _add_faces(people: People, path: Path, lowest_score: float, skeleton: Skeleton) -> None:
-    """Take proposed face keypoints, [x, y, score] by annotation id, as visible ones where the score is high enough."""
-    faces = read_json(path)
-    if not isinstance(faces, dict) or any(np.shape(rows) != (len(FACE), 3) for rows in faces.values()):
-        raise AnnotationError(f"{path} must hold {len(FACE)} rows of [x, y, score] for each annotation id")
-    columns = [skeleton.keypoints.index(name) for name in FACE]
-    nothing = [[0.0, 0.0, 0.0]] * len(FACE)
-    proposed = np.array([faces.get(str(number), nothing) for number in people.annotation_ids], np.float32)
-    trusted = proposed[..., 2] >= lowest_score
-    visible = np.concatenate([proposed[..., :2], np.full_like(proposed[..., :1], 2)], axis=-1)
-    people.keypoints_image[:, columns] = np.where(trusted[..., None], visible, 0)
-    people.counted[:, columns] = trusted
+    keypoints = np.array([row.keypoints for row in people], np.float64).reshape(len(people), len(names), 3)
+    return _Content(raw, file.images, category, chosen, people, keypoints, names)

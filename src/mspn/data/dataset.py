@@ -1,5 +1,10 @@
 """Training crops: which person is drawn when, and what is cut out of the picture."""
 
+import gc
+import multiprocessing
+import os
+import signal
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -12,12 +17,12 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from mspn.config import Recipe
-from mspn.crop import cut_crop
+from mspn.crop import read_crop
 from mspn.data.augment import augment_frame
-from mspn.data.coco import read_people_set
 from mspn.data.people import People
+from mspn.data.people_sets import read_people_set
 from mspn.geometry import transform_points
-from mspn.images import PictureError, read_picture
+from mspn.images import PictureError
 from mspn.loss import KeypointLabels
 from mspn.processes import ALONE, Processes
 from mspn.records import Box
@@ -59,7 +64,7 @@ class CropDataset(Dataset[Sample]):
         box = Box(*people.boxes[person].tolist())
         frame = augment_frame(box, keypoints_image, size, recipe.augmentation, skeleton, rng)
         try:
-            crop = cut_crop(read_picture(people.pictures[people.picture_index[person]]), frame)
+            crop = read_crop(people.pictures[people.picture_index[person]], frame)
             is_readable = True
         except (PictureError, OSError):
             crop = np.zeros((*size, 3), np.uint8)
@@ -166,12 +171,31 @@ def read_training_sets(recipe: Recipe) -> list[People]:
     """
     root = Path(recipe.data.root)
     for config in recipe.data.train:
-        if (root / config.annotations).is_file() and not (root / config.images).is_dir():
+        if (root / config.annotations).exists() and not (root / config.images).is_dir():
             raise FileNotFoundError(f"no folder of pictures at {root / config.images}; set data.train or data.root")
     return [read_people_set(config, root, recipe.keypoint_table) for config in recipe.data.train]
 
 
 def prepare_worker(_worker: int) -> None:
-    """One thread each: workers that share cores with the network must not start thread pools of their own."""
+    """Make a loader's worker process a good companion of the main process.
+
+    It has one thread: workers that share cores with the network must not start thread pools of their own. Ctrl-C and
+    schedulers signal whole groups of processes: the main one decides what it means, workers are none of its group.
+    When it is killed, the worker ends too.
+    """
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
+    # What a forked worker inherited lives as long as it does, and collecting garbage would copy it all.
+    gc.freeze()
+    if hasattr(os, "setpgid"):
+        os.setpgid(0, 0)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_main_process, daemon=True).start()
+
+
+def _end_with_main_process() -> None:
+    main = multiprocessing.parent_process()
+    assert main is not None
+    main.join()
+    # A plain exit would wait for somebody to take what is in the queue.
+    os._exit(1)

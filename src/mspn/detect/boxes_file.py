@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from mspn.data.coco import AnnotationError, read_json
+from mspn.data.label_files import AnnotationError, read_json
 from mspn.detect.protocol import Picture
 from mspn.records import Box, Detection
 

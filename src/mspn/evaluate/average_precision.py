@@ -11,7 +11,8 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from pydantic import BaseModel, FiniteFloat, TypeAdapter, ValidationError
 
-from mspn.data.coco import AnnotationError, CocoPeople, read_coco_people, read_json
+from mspn.data.coco import CocoPeople, read_coco_people
+from mspn.data.label_files import AnnotationError, read_json
 from mspn.settings import first_problem
 from mspn.skeleton import Skeleton
 

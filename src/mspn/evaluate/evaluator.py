@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mspn.data.coco import AnnotationError, CocoPeople
+from mspn.data.coco import CocoPeople
+from mspn.data.label_files import AnnotationError
 from mspn.detect.boxes_file import BoxesFile
 from mspn.predict.estimator import PoseEstimator
 from mspn.predict.pipeline import predict_pictures

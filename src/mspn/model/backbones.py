@@ -1,19 +1,43 @@
-"""Down-sampling units by name."""
+"""Stems and down-sampling units by the backbone's name."""
 
 from collections.abc import Callable
+from typing import NamedTuple
 
+from torch import nn
+
+from mspn.model.blocks import Stem
 from mspn.model.down_unit import DownUnit
+from mspn.model.efficientnet import EFFICIENTNETS, EfficientNetDown, build_efficientnet_stem
 from mspn.model.resnet import RESNETS, ResNetDown
 from mspn.model.xception import XCEPTIONS, XceptionDown
 from mspn.model_config import Backbone, BackboneConfig
 
-BACKBONES: dict[Backbone, Callable[[BackboneConfig], DownUnit]] = {
-    **dict.fromkeys(RESNETS, ResNetDown),
-    **dict.fromkeys(XCEPTIONS, XceptionDown),
+
+class BackboneFamily(NamedTuple):
+    """What builds the parts of a backbone from the settings."""
+
+    down_unit: Callable[[BackboneConfig], DownUnit]
+    stem: Callable[[BackboneConfig], nn.Module]
+    """Crops to the down-sampling unit's input at 1/4."""
+
+
+def _common_stem(config: BackboneConfig) -> Stem:
+    return Stem(config.stem_channels)
+
+
+BACKBONES: dict[Backbone, BackboneFamily] = {
+    **dict.fromkeys(RESNETS, BackboneFamily(ResNetDown, _common_stem)),
+    **dict.fromkeys(XCEPTIONS, BackboneFamily(XceptionDown, _common_stem)),
+    **dict.fromkeys(EFFICIENTNETS, BackboneFamily(EfficientNetDown, build_efficientnet_stem)),
 }
 """What builds each `backbone` of the settings."""
 
 
+def build_stem(config: BackboneConfig) -> nn.Module:
+    """What brings crops to the down-sampling unit that the settings ask for."""
+    return BACKBONES[config.backbone].stem(config)
+
+
 def build_down_unit(config: BackboneConfig) -> DownUnit:
     """The down-sampling unit that the settings ask for."""
-    return BACKBONES[config.backbone](config)
+    return BACKBONES[config.backbone].down_unit(config)

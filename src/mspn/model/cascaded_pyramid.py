@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from mspn.model.blocks import HeatmapConvNorm, Stem, resize
+from mspn.model.backbones import build_stem
+from mspn.model.blocks import HeatmapConvNorm, resize
 from mspn.model.pose_network import PoseNetwork, check_crops, initialise
 from mspn.model.resnet import Bottleneck
 from mspn.model.single_stage import SingleStage, StageFeatures
@@ -43,7 +44,7 @@ class CascadedPyramid(PoseNetwork):
     def __init__(self, config: CPNConfig) -> None:
         super().__init__()
         self.config = config
-        self.stem = Stem(config.stem_channels)
+        self.stem = build_stem(config)
         self.global_net = SingleStage(config, coarse_heads=True)
         self.refine_net = RefineNet(config.up_channels, len(self.global_net.up), config.num_keypoints)
         initialise(self)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from mspn.model.blocks import ConvNormReLU
+from mspn.model.down_unit import DownUnit
 from mspn.model.single_stage import StageFeatures
 from mspn.model_config import ModelConfig
 
@@ -31,12 +32,16 @@ class Aggregation(nn.Module):
 
 
 class StageLink(Aggregation):
-    """Between two stages: the next stage's input, and features for each of its levels."""
+    """Between two stages: the next stage's input, and features for each of its levels.
 
-    def __init__(self, config: ModelConfig, down_channels: Sequence[int]) -> None:
-        super().__init__(down_channels if config.aggregation else (), config.up_channels)
-        self.next_input = ConvNormReLU(config.up_channels, config.stem_channels, 1)
+    Args:
+        down: of the next stage; that of the stage before has the same shape.
+    """
+
+    def __init__(self, config: ModelConfig, down: DownUnit) -> None:
+        super().__init__(down.out_channels if config.aggregation else (), config.up_channels)
+        self.next_input = ConvNormReLU(config.up_channels, down.in_channels, 1)
 
     def forward(self, features: StageFeatures) -> tuple[Tensor, list[Tensor]]:
-        """The next stage's (B, stem_channels, H/4, W/4), and what it adds at each level."""
+        """The next stage's (B, in_channels, H/4, W/4), and what it adds at each level."""
         return self.next_input(features.up[0]), self.aggregate(features)

@@ -5,7 +5,7 @@ from typing import cast
 
 from torch import Tensor, nn
 
-from mspn.model.blocks import Stem
+from mspn.model.backbones import build_stem
 from mspn.model.cross_stage import StageLink
 from mspn.model.pose_network import PoseNetwork, check_crops, initialise
 from mspn.model.single_stage import SingleStage, StageFeatures
@@ -20,11 +20,10 @@ class MSPN(PoseNetwork):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        self.stem = Stem(config.stem_channels)
+        self.stem = build_stem(config)
         stages = [SingleStage(config, coarse_heads=config.coarse_heads) for _ in range(config.num_stages)]
         self.stages = cast("Sequence[SingleStage]", nn.ModuleList(stages))
-        down_channels = stages[0].down.out_channels
-        self.links = nn.ModuleList(StageLink(config, down_channels) for _ in range(config.num_stages - 1))
+        self.links = nn.ModuleList(StageLink(config, stage.down) for stage in stages[1:])
         initialise(self)
 
     def forward(self, crops: Tensor) -> list[list[Tensor]]:

@@ -73,9 +73,9 @@ class ResNetDown(DownUnit):
     """The layers of a ResNet; `stem_channels` is the width of the first one's inner convolutions."""
 
     def __init__(self, config: BackboneConfig) -> None:
-        super().__init__()
-        block, depths = RESNETS[config.backbone]
         in_channels = config.stem_channels
+        super().__init__(in_channels)
+        block, depths = RESNETS[config.backbone]
         for level, depth in enumerate(depths):
             channels = config.stem_channels * 2**level
             blocks = nn.Sequential()

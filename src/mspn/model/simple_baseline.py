@@ -4,8 +4,8 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from mspn.model.backbones import build_down_unit
-from mspn.model.blocks import HeatmapConv, Stem
+from mspn.model.backbones import build_down_unit, build_stem
+from mspn.model.blocks import HeatmapConv
 from mspn.model.pose_network import PoseNetwork, check_crops, initialise
 from mspn.model_config import SimpleBaselineConfig
 
@@ -28,7 +28,7 @@ class SimpleBaseline(PoseNetwork):
     def __init__(self, config: SimpleBaselineConfig) -> None:
         super().__init__()
         self.config = config
-        self.stem = Stem(config.stem_channels)
+        self.stem = build_stem(config)
         self.down = build_down_unit(config)
         widths = [self.down.out_channels[-1], *[config.up_channels] * 3]
         self.up = nn.Sequential(*(DeconvNormReLU(*pair) for pair in pairwise(widths)))

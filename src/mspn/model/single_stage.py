@@ -57,7 +57,7 @@ class SingleStage(nn.Module):
         self.heads = nn.ModuleList(Head(config.up_channels, config.num_keypoints) for _ in range(num_heads))
 
     def forward(self, x: Tensor, injected: Sequence[Tensor]) -> StageFeatures:
-        """Features of (B, stem_channels, H/4, W/4); `injected` as in `DownUnit`."""
+        """Features of (B, in_channels, H/4, W/4); `injected` as in `DownUnit`."""
         down = self.down(x, injected)
         up: list[Tensor] = []
         coarser = None

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 from mspn.model.blocks import ConvNorm
-from mspn.model.down_unit import DownUnit
+from mspn.model.down_unit import DownUnit, scale_width
 from mspn.model_config import Backbone, BackboneConfig
 
 
@@ -64,11 +64,11 @@ class XceptionDown(DownUnit):
     """Entry, middle and exit flow. Each level ends in a ReLU, as a ResNet's does: what is injected is added to that."""
 
     def __init__(self, config: BackboneConfig) -> None:
-        super().__init__()
-        shape = XCEPTIONS[config.backbone]
         stem = config.stem_channels
-        fine, half, quarter = (_scaled(width, stem) for width in shape.entry)
-        pooled, wide, widest = (_scaled(width, stem) for width in shape.exit)
+        super().__init__(in_channels=stem)
+        shape = XCEPTIONS[config.backbone]
+        fine, half, quarter = (scale_width(width, config) for width in shape.entry)
+        pooled, wide, widest = (scale_width(width, config) for width in shape.exit)
         middle = (XceptionBlock(quarter, (quarter, quarter, quarter)) for _ in range(shape.middle_blocks))
         self.layers.extend(
             [
@@ -85,7 +85,3 @@ class XceptionDown(DownUnit):
             ]
         )
         self.out_channels += [fine, half, quarter, widest]
-
-
-def _scaled(width: int, stem_channels: int) -> int:
-    return max(1, width * stem_channels // 64)

@@ -1,5 +1,6 @@
 """What a run was made with: versions, machine and data of each session, kept in the run folder."""
 
+import hashlib
 import logging
 import platform
 import re
@@ -26,6 +27,8 @@ logger = logging.getLogger(__name__)
 
 ENVIRONMENT_FILE = "environment.json"
 _GIT_SECONDS = 10
+_LABEL_SUFFIXES = (".txt", ".yaml", ".yml")
+"""Of the files in a folder of labels."""
 
 
 class SetFingerprint(BaseModel):
@@ -146,7 +149,7 @@ def _fingerprints(recipe: Recipe, sets: Sequence[People]) -> tuple[SetFingerprin
     return tuple(
         SetFingerprint(
             annotations=config.annotations,
-            sha256=sha256_of(root / config.annotations),
+            sha256=_digest_of(root / config.annotations),
             faces=config.faces,
             faces_sha256=None if config.faces is None else sha256_of(root / config.faces),
             pictures=len(np.unique(people.picture_index)),
@@ -154,6 +157,15 @@ def _fingerprints(recipe: Recipe, sets: Sequence[People]) -> tuple[SetFingerprin
         )
         for config, people in zip(recipe.data.train, sets, strict=True)
     )
+
+
+def _digest_of(labels: Path) -> str:
+    """SHA-256 of a file of labels; of a folder's names and digests, pictures left out."""
+    if labels.is_file():
+        return sha256_of(labels)
+    files = sorted(path for path in labels.rglob("*") if path.suffix.lower() in _LABEL_SUFFIXES and path.is_file())
+    lines = [f"{path.relative_to(labels).as_posix()} {sha256_of(path)}\n" for path in files]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def changed_files(before: Sequence[SetFingerprint], now: Sequence[SetFingerprint]) -> list[str]:

@@ -17,6 +17,7 @@ from mspn.data.dataset import Sample
 from mspn.loss import KeypointLabels, supervise
 from mspn.model.pose_network import PoseNetwork, place
 from mspn.processes import ALONE, Processes
+from mspn.train.depthwise import keep_depthwise_in_float32
 from mspn.train.recompute import recompute_activations
 from mspn.train_config import TrainConfig
 
@@ -43,6 +44,8 @@ class Learner:
         self._dtype: torch.dtype = getattr(torch, config.precision)
         self._network = place(_with_norms(network, config, device, processes), device)
         self._average = _moving_average(self._network, config)
+        if device.type == "cpu" and self._dtype == torch.bfloat16:
+            keep_depthwise_in_float32(self._network)
         if config.recompute_activations:
             recompute_activations(self._network)
         if config.compile:

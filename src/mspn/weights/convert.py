@@ -35,7 +35,8 @@ def read_foreign(path: Path) -> Checkpoint:
     config = converted.config
     model = build_network(config)
     model.load_state_dict(converted.tensors)
-    known = {len(skeleton.keypoints): name for name, skeleton in SKELETONS.items()}
+    # Of several with as many keypoints, the first.
+    known = {len(skeleton.keypoints): name for name, skeleton in reversed(SKELETONS.items())}
     skeleton = known.get(config.num_keypoints, unnamed_skeleton(config.num_keypoints).name)
     recipe = Recipe(name=path.stem, skeleton=skeleton, model=config, test=converted.test)
     return Checkpoint(Header(recipe=recipe, notes=f"converted from {path.name} ({converted.layout})"), model.eval())

@@ -93,3 +93,18 @@ def read_backbone(tensors: Mapping[str, Tensor], layers: str, third: str, path: 
         kind = "bottlenecks" if block is Bottleneck else "basic blocks"
         raise WeightsError(f"{path} has layers of {depths} {kind}; there are {', '.join(RESNETS)}")
     return name
+
+
+def rescale_stem_input(tensors: dict[str, Tensor], scale: Tensor, shift: Tensor) -> None:
+    """Let a stem's first convolution and norm see our crops where they saw ours * scale + shift, in place.
+
+    Args:
+        tensors: with our names.
+        scale: of each of the three channels.
+        shift: of each of the three channels.
+    """
+    weight = tensors["stem.conv.conv.weight"]
+    tensors["stem.conv.conv.weight"] = weight * scale[:, None, None]
+    constant = (weight.sum((2, 3)) * shift).sum(1)
+    # norm(conv + constant) with the mean lowered by the constant is the same without it.
+    tensors["stem.conv.norm.running_mean"] = tensors["stem.conv.norm.running_mean"] - constant

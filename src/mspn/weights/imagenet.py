@@ -1,4 +1,4 @@
-"""Starting from a ResNet that was trained on ImageNet."""
+"""Starting from a network that was trained on ImageNet."""
 
 import re
 from collections.abc import Mapping
@@ -14,20 +14,19 @@ from mspn.model.pose_network import PoseNetwork
 from mspn.model_config import BackboneConfig
 from mspn.weights.checkpoint import WeightsError
 from mspn.weights.foreign_file import read_foreign_file
+from mspn.weights.imagenet_layouts import DOWN, find_layout
 
 Scope = Literal["all-stages", "first-stage", "stem"]
-
-_CLASSIFIER = ("fc.weight", "fc.bias")
-_DOWN = r"(?:stages\.\d+\.|global_net\.)?down"
-"""Down-sampling layers of an MSPN, a CPN and a simple baseline."""
 
 
 @torch.no_grad()
 def start_from_imagenet(model: PoseNetwork, path: Path, scope: Scope) -> None:
-    """Fill a network's stem and down-sampling layers from a ResNet file in torchvision's layout.
+    """Fill a network's stem and down-sampling layers from a file of its backbone.
 
-    The file must be the ResNet that the stages are made of, whole: every tensor of it has its place, except the
-    classifier (fc.*). torchvision's networks see RGB and have their stride on the 3x3 convolution, as ours.
+    That is a ResNet in torchvision's layout or an EfficientNet-Lite in that of efficientnet-lite-pytorch, whole: every
+    tensor of it has its place, except the classifier's. Where that network sees pixels normalised otherwise, the first
+    convolution and its norm are changed to give the same, but for the outermost pixels of a crop, where the
+    convolution reads padding.
 
     Args:
         model: is changed in place; what the file does not cover stays as it was.
@@ -43,25 +42,23 @@ def start_from_imagenet(model: PoseNetwork, path: Path, scope: Scope) -> None:
     can fill only one of the network's; its author says that only the first convolution is filled.
     """
     config = model.config
-    if not isinstance(config, BackboneConfig):
-        raise WeightsError(f"{path} cannot start this network: {config.summary} has no ResNet in it")
+    layout = find_layout(config.backbone) if isinstance(config, BackboneConfig) else None
+    if layout is None or not isinstance(config, BackboneConfig):
+        raise WeightsError(f"{path} cannot start this network: {config.summary} has no ResNet or EfficientNet in it")
     theirs = _read(path)
     filled: dict[str, Tensor] = {}
-    used = set(_CLASSIFIER)
+    used = set()
     for name, tensor in model.state_dict().items():
-        original = _torchvision_name(name)
+        original = layout.their_name(name)
         if original is None:
-            if re.match(rf"{_DOWN}\.", name):
-                raise WeightsError(
-                    f"{path} cannot start this network: {config.backbone} is no ResNet (it has {name!r})"
-                )
+            assert not re.match(rf"stem\.|{DOWN}\.", name), name
             continue
         used.add(original)
         if original not in theirs:
             # Files of the first versions of torch do not count batches, and nothing reads the count.
             if original.endswith(".num_batches_tracked"):
                 continue
-            raise WeightsError(f"{path} has no tensor {original!r}; is it the ResNet of {config.backbone}?")
+            raise WeightsError(f"{path} has no tensor {original!r}; is it of {config.backbone}?")
         if theirs[original].shape != tensor.shape:
             raise WeightsError(
                 f"{path}: tensor {original!r} is {tuple(theirs[original].shape)}, the network asks for"
@@ -70,8 +67,9 @@ def start_from_imagenet(model: PoseNetwork, path: Path, scope: Scope) -> None:
         if _is_in_scope(name, scope):
             filled[name] = theirs[original]
     for name in theirs:
-        if name not in used:
-            raise WeightsError(f"{path} has the unknown tensor {name!r}; is it the ResNet of {config.backbone}?")
+        if name not in used and not name.startswith(layout.classifier):
+            raise WeightsError(f"{path} has the unknown tensor {name!r}; is it of {config.backbone}?")
+    layout.feed_our_crops(filled)
     ours = model.state_dict()
     for name, tensor in filled.items():
         ours[name].copy_(tensor)
@@ -83,27 +81,13 @@ def _is_in_scope(name: str, scope: Scope) -> bool:
     return scope == "first-stage" and not re.match(r"stages\.[1-9]", name)
 
 
-def _torchvision_name(name: str) -> str | None:
-    """What torchvision calls a tensor of ours; None where it has no such thing."""
-    if match := re.fullmatch(r"stem\.conv\.(conv|norm)\.(\w+)", name):
-        return f"{'conv1' if match[1] == 'conv' else 'bn1'}.{match[2]}"
-    if match := re.fullmatch(rf"{_DOWN}\.layers\.(\d+)\.(\d+)\.(conv\d|shortcut)\.(conv|norm)\.(\w+)", name):
-        level, block, part, kind, tensor = match.groups()
-        if part == "shortcut":
-            layer = f"downsample.{0 if kind == 'conv' else 1}"
-        else:
-            layer = part if kind == "conv" else part.replace("conv", "bn")
-        return f"layer{int(level) + 1}.{block}.{layer}.{tensor}"
-    return None
-
-
 def _read(path: Path) -> Mapping[str, Tensor]:
     if not path.is_file():
-        raise WeightsError(f"no ResNet weights at {path}; check train.initial_weights")
+        raise WeightsError(f"no ImageNet weights at {path}; check train.initial_weights")
     try:
         content = load_file(path) if path.suffix == ".safetensors" else read_foreign_file(path)
     except SafetensorError as error:
         raise WeightsError(f"{path} is not a safetensors file ({error})") from error
     if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
-        raise WeightsError(f"{path} holds no plain table of tensors; torchvision's own ResNet files do")
+        raise WeightsError(f"{path} holds no plain table of tensors; files of ImageNet networks do")
     return content

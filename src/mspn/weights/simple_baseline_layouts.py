@@ -18,7 +18,7 @@ from mspn.crop import CHANNEL_DEVIATION, CHANNEL_MEAN
 from mspn.model.simple_baseline import SimpleBaseline
 from mspn.model_config import SimpleBaselineConfig
 from mspn.weights.checkpoint import WeightsError
-from mspn.weights.foreign import NORM_TENSORS, Converted, ForeignTensors, read_backbone
+from mspn.weights.foreign import NORM_TENSORS, Converted, ForeignTensors, read_backbone, rescale_stem_input
 
 _DECONVOLUTION = "deconv_layers.0.weight"
 
@@ -71,13 +71,9 @@ def convert_simple_baseline(tensors: Mapping[str, Tensor], path: Path) -> Conver
 def _feed_rgb(ours: dict[str, Tensor]) -> None:
     """Make the first convolution of a network that was fed BGR see our RGB."""
     mean, deviation = torch.tensor(CHANNEL_MEAN), torch.tensor(CHANNEL_DEVIATION)
-    weight = ours["stem.conv.conv.weight"].flip(1)
-    # Red is (red - mean[2]) / deviation[2] to them and (red - mean[0]) / deviation[0] to us: ours * scale + shift.
-    scale, shift = deviation / deviation.flip(0), (mean - mean.flip(0)) / deviation.flip(0)
-    ours["stem.conv.conv.weight"] = weight * scale[:, None, None]
-    constant = (weight.sum((2, 3)) * shift).sum(1)
-    # norm(conv + constant) with the mean lowered by the constant is the same without it.
-    ours["stem.conv.norm.running_mean"] = ours["stem.conv.norm.running_mean"] - constant
+    ours["stem.conv.conv.weight"] = ours["stem.conv.conv.weight"].flip(1)
+    # Red is (red - mean[2]) / deviation[2] to them and (red - mean[0]) / deviation[0] to us.
+    rescale_stem_input(ours, scale=deviation / deviation.flip(0), shift=(mean - mean.flip(0)) / deviation.flip(0))
 
 
 def _units(names: Iterable[str]) -> list[str]:

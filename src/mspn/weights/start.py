@@ -15,12 +15,12 @@ logger = logging.getLogger(__name__)
 
 
 def start_from(network: PoseNetwork, source: str, scope: Scope) -> None:
-    """Fill a network, in place, from weights of ours (a name or a file) or from an ImageNet ResNet.
+    """Fill a network, in place, from weights of ours (a name or a file) or from an ImageNet network.
 
     Args:
         network: to fill.
-        source: name of `mspn models list`, weights file of ours, or ResNet in torchvision's layout.
-        scope: what a ResNet fills, see `start_from_imagenet`.
+        source: name of `mspn models list`, weights file of ours, or file of an ImageNet network.
+        scope: what an ImageNet network fills, see `start_from_imagenet`.
 
     Raises:
         WeightsError: if there is no such name or file, or nothing in it fits.

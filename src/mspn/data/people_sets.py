@@ -1,0 +1,115 @@
+"""From labels of any format to the people that training draws."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from mspn.data.formats import read_labels
+from mspn.data.label_files import AnnotationError, read_json, refuse_unusable
+from mspn.data.labels import LabelledSet, box_around
+from mspn.data.people import People, PicturePaths
+from mspn.data_config import PeopleSetConfig
+from mspn.skeleton import FACE, Skeleton, convert_keypoints
+from mspn.skeleton_file import named_skeleton
+
+logger = logging.getLogger(__name__)
+
+
+def read_people_set(config: PeopleSetConfig, root: Path, skeleton: Skeleton) -> People:
+    """Read one set of a recipe, its proposed faces merged in.
+
+    Raises:
+        AnnotationError: as `read_labels` and `select_people`, if a file of faces has another form, or if
+            never_labelled or the faces name a keypoint that the skeleton does not have.
+    """
+    path = root / config.annotations
+    own = skeleton if config.skeleton is None else named_skeleton(config.skeleton, root)
+    labels = rename_keypoints(read_labels(path, config.format, own), config.keypoint_names, skeleton)
+    people = select_people(labels, root / config.images, skeleton, str(path))
+    for name in (*config.never_labelled, *(FACE if config.faces else ())):
+        if name not in skeleton.keypoints:
+            setting = "never_labelled" if name in config.never_labelled else "faces"
+            raise AnnotationError(f"{setting}: {skeleton.name} has no keypoint {name!r}")
+    people.counted[:, [skeleton.keypoints.index(name) for name in config.never_labelled]] = False
+    if config.faces is not None:
+        _add_faces(people, root / config.faces, config.faces_from, skeleton)
+    return people
+
+
+def rename_keypoints(labels: LabelledSet, names: Mapping[str, str], target: Skeleton) -> LabelledSet:
+    """The labels with keypoints called as the target calls them.
+
+    Raises:
+        AnnotationError: for a name that the labels or the target do not have, or that two keypoints would share.
+    """
+    own = labels.skeleton.keypoints
+    for old, new in names.items():
+        if old not in own:
+            raise AnnotationError(f"keypoint_names: the set has no keypoint {old!r}; it has {', '.join(own)}")
+        if new not in target.keypoints:
+            raise AnnotationError(
+                f"keypoint_names: {target.name} has no keypoint {new!r}; it has {', '.join(target.keypoints)}"
+            )
+    renamed = [names.get(name, name) for name in own]
+    twice = next((name for name in renamed if renamed.count(name) > 1), None)
+    if twice is not None:
+        raise AnnotationError(f"keypoint_names: two keypoints of the set would be {twice!r}; rename the other one too")
+    return replace(labels, skeleton=Skeleton(name=labels.skeleton.name, keypoints=tuple(renamed)))
+
+
+def select_people(labels: LabelledSet, images: Path, skeleton: Skeleton, source: str) -> People:
+    """Everyone who has at least one labelled keypoint and is no crowd (the released code's rule).
+
+    Keypoints that the labels do not have are not counted. Who has no box gets the one around the keypoints.
+
+    Args:
+        labels: of any skeleton; keypoints are matched by name.
+        images: folder of the pictures.
+        skeleton: of the people that come out.
+        source: what errors call the labels.
+
+    Raises:
+        AnnotationError: as `refuse_unusable`, or if nobody has a usable box and a labelled keypoint.
+    """
+    nobody = f"{source} has nobody with a box and a labelled keypoint (visibility 1 or 2)"
+    if not labels.people:
+        raise AnnotationError(nobody)
+    pictures = sorted(labels.pictures, key=lambda picture: picture.id)
+    position = {picture.id: index for index, picture in enumerate(pictures)}
+    rows = labels.people
+    keypoints = np.array([row.keypoints_image for row in rows], np.float32)
+    refuse_unusable(source, position.keys(), (row.picture_id for row in rows), keypoints)
+    people = People(
+        pictures=PicturePaths.of(images / picture.file_name for picture in pictures),
+        picture_index=np.array([position[row.picture_id] for row in rows]),
+        image_ids=np.array([row.picture_id for row in rows]),
+        annotation_ids=np.array([row.id for row in rows]),
+        boxes=np.array([row.box or box_around(row.keypoints_image) or (0, 0, 0, 0) for row in rows], np.float64),
+        keypoints_image=convert_keypoints(keypoints, labels.skeleton, skeleton),
+        counted=np.tile([name in labels.skeleton.keypoints for name in skeleton.keypoints], (len(rows), 1)),
+    )
+    is_person = ~np.array([row.is_crowd for row in rows])
+    has_box = np.isfinite(people.boxes).all(1) & (people.boxes[:, 2:] > 0).all(1)
+    if not has_box.all():
+        logger.warning("%s: %d people left out, their boxes are empty or not finite", source, (~has_box).sum())
+    chosen = is_person & has_box & (people.keypoints_image[:, :, 2] > 0).any(1)
+    if not chosen.any():
+        raise AnnotationError(nobody)
+    return people.take(chosen)
+
+
+def _add_faces(people: People, path: Path, lowest_score: float, skeleton: Skeleton) -> None:
+    """Take proposed face keypoints, [x, y, score] by annotation id, as visible ones where the score is high enough."""
+    faces = read_json(path)
+    if not isinstance(faces, dict) or any(np.shape(rows) != (len(FACE), 3) for rows in faces.values()):
+        raise AnnotationError(f"{path} must hold {len(FACE)} rows of [x, y, score] for each annotation id")
+    columns = [skeleton.keypoints.index(name) for name in FACE]
+    nothing = [[0.0, 0.0, 0.0]] * len(FACE)
+    proposed = np.array([faces.get(str(number), nothing) for number in people.annotation_ids], np.float32)
+    trusted = proposed[..., 2] >= lowest_score
+    visible = np.concatenate([proposed[..., :2], np.full_like(proposed[..., :1], 2)], axis=-1)
+    people.keypoints_image[:, columns] = np.where(trusted[..., None], visible, 0)
+    people.counted[:, columns] = trusted
