@@ -21,7 +21,7 @@ from mspn.evaluate.average_precision import read_results
 from mspn.evaluate.report import RESULTS_FILE, read_report
 from mspn.images import read_picture
 from mspn.records import Box, Pose
-from mspn.skeleton import Skeleton, find_skeleton
+from mspn.skeleton import Skeleton
 
 _TILE_SIDE = 384
 _COLUMNS = 4
@@ -37,7 +37,7 @@ def main() -> None:
     parser.add_argument("--pictures", type=int, default=12)
     chosen = parser.parse_args()
     report = read_report(chosen.report)
-    skeleton = find_skeleton(report.protocol.skeleton)
+    skeleton = report.protocol.keypoint_table
     names = {one.id: one.file_name for one in read_coco_people(Path(report.protocol.annotations), skeleton).images}
     rows: dict[int, list[Any]] = {}
     for row in read_results(chosen.report.with_name(RESULTS_FILE), skeleton):

@@ -157,6 +157,13 @@ def test_labels_that_were_moved_can_be_named(tmp_path: Path):
         compare_reports(paths, annotations=paths[0], across_protocols=False)
 
 
+def test_numbers_of_keypoints_of_ones_own_are_computed_again_too(tmp_path: Path):
+    own = COCO_17.model_copy(update={"name": "mine"})
+    paths = [_evaluated(tmp_path / "a", 2, skeleton=own), _evaluated(tmp_path / "b", 1, skeleton=own)]
+
+    assert not compare_reports(paths, annotations=None, across_protocols=False).objections
+
+
 def test_one_report_is_nothing_to_compare(tmp_path: Path):
     with pytest.raises(ReportError, match="give two reports or more"):
         compare_reports([_evaluated(tmp_path / "a", 1)], annotations=None, across_protocols=False)

@@ -126,7 +126,7 @@ def _test_model(
         protocol=Protocol(
             annotations=str(annotations),
             annotations_sha256=sha256_of(annotations),
-            skeleton=skeleton.name,
+            skeleton=estimator.recipe.skeleton,
             boxes=str(boxes) if boxes else "ground truth",
             boxes_sha256=sha256_of(boxes) if boxes else None,
             num_boxes=predictions.num_boxes,

@@ -7,7 +7,6 @@ from typing import NamedTuple
 from mspn.evaluate.average_precision import STATS, average_precision, read_results, read_truth
 from mspn.evaluate.report import RESULTS_FILE, Protocol, Report, ReportError, read_report
 from mspn.settings import flatten
-from mspn.skeleton import find_skeleton
 from mspn.weights.download import sha256_of
 
 _OWN = ("input_size",)
@@ -90,7 +89,7 @@ def check_numbers(path: Path, report: Report, annotations: Path | None) -> str |
     if sha256_of(labels) != report.protocol.annotations_sha256:
         return f"{labels} is not the file of labels that it was measured with"
     try:
-        skeleton = find_skeleton(report.protocol.skeleton)
+        skeleton = report.protocol.keypoint_table
     except ValueError as error:
         return str(error)
     stats = average_precision(read_truth(labels, skeleton), read_results(results, skeleton), skeleton)

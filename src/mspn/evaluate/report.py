@@ -12,6 +12,7 @@ from mspn.config import TestConfig
 from mspn.evaluate.analysis import Analysis
 from mspn.files import write_text
 from mspn.settings import Settings, first_problem
+from mspn.skeleton import Skeleton, find_skeleton
 
 REPORT_FILE = "report.json"
 RESULTS_FILE = "results.json"
@@ -29,7 +30,8 @@ class Protocol(Settings):
     annotations: str
     annotations_sha256: str | None = None
     """Of the file; None in reports of older versions."""
-    skeleton: str = "coco-17"
+    skeleton: str | Skeleton = "coco-17"
+    """Its sigmas weigh the keypoints; as in a recipe, a name or the whole."""
     boxes: str
     """"ground truth", or the file that they came from."""
     boxes_sha256: str | None = None
@@ -43,6 +45,11 @@ class Protocol(Settings):
     """Crop height and width in pixels."""
     precision: str | None = None
     engine: str = "pycocotools"
+
+    @property
+    def keypoint_table(self) -> Skeleton:
+        """The skeleton; a ValueError where its name is unknown."""
+        return find_skeleton(self.skeleton) if isinstance(self.skeleton, str) else self.skeleton
 
 
 class Report(Settings):
