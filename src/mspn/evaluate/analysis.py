@@ -42,7 +42,7 @@ class Diagnosed(NamedTuple):
 
 
 def analyse(truth: CocoPeople, results: Sequence[dict[str, Any]], skeleton: Skeleton) -> Diagnosed:
-    """Find and count errors, and score again without each kind; takes some twelve times as long as scoring.
+    """Find and count errors, and score again without each kind; takes ten to fifteen times as long as scoring.
 
     Args:
         truth: everyone has an area.

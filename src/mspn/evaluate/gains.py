@@ -24,7 +24,8 @@ def measure_gains(
     Returns:
         By kind: "jitter", "inversion", "swap" and "miss" (those keypoints at their labelled place), "order" (each
         prediction's score is its similarity, so that the better one comes first), "background" (predictions of nobody
-        left out) and "missed" (people without a prediction left out of the truth; 0 if all are). Gains do not add up.
+        left out) and "missed" (people without a prediction left out of the truth; 0 if all are). Gains do not add up;
+        without background, AP may even fall a little, where the prediction that took a person is worse than another.
     """
 
     def score(people: CocoPeople, rows: Rows) -> float:
