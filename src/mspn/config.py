@@ -62,12 +62,19 @@ class TestConfig(Settings):
     """Cells by which the mirrored crop's maps are moved to the right; 1 for decoder rounded."""
     blur_kernel: int = Field(5, ge=1)
     """Width of the Gaussian filter in cells; odd, 1 for none."""
-    decoder: Literal["released", "mmpose", "rounded"] = "released"
+    decoder: Literal["released", "mmpose", "rounded", "dark"] = "released"
     """released: a quarter cell toward the second highest cell, as the paper; mmpose: a quarter cell along each axis
     toward the higher neighbour, and none of it in the outer cells; rounded: the same for weights trained on keypoints
-    rounded to the nearest cell (simple baseline), which lies at its corner then."""
+    rounded to the nearest cell (simple baseline), which lies at its corner then; dark: to the top of the parabola
+    through the logarithm of the filtered map (Zhang et al. 2020)."""
     score_offset: float = 0.5
     """Added to each keypoint's score before ranking."""
+    rescoring: Literal["mean", "confident_mean", "box_only"] = "mean"
+    """What ranks a pose: the box's score times the mean of its offset keypoint scores; times the mean of those above
+    0.2 (MMPose); or the box's score alone."""
+    suppression_oks: float | None = Field(None, gt=0, le=1)
+    """Of two poses in a picture that are more similar than this (OKS), the one ranked lower is left out; null: none is.
+    Where others suppress, 0.9 is usual."""
 
     @field_validator("blur_kernel")
     @classmethod

@@ -57,10 +57,19 @@ class CropFrame:
 
     @property
     def crop_to_image(self) -> Float[np.ndarray, "2 3"]:
-        """Affine matrix from crop to image pixels, the exact inverse of `image_to_crop`."""
-        matrix = self.image_to_crop
-        linear = np.linalg.inv(matrix[:, :2])
-        return np.column_stack([linear, -linear @ matrix[:, 2]])
+        """Affine matrix from crop to image pixels, the inverse of `image_to_crop`."""
+        angle = math.radians(self.rotation_degrees)
+        step = self.width_image / self.size.width
+        cosine, sine = step * math.cos(angle), step * math.sin(angle)
+        mirror = -1.0 if self.mirrored else 1.0
+        middle_x, middle_y = self.size.width / 2, self.size.height / 2
+        center_x, center_y = self.center_image
+        return np.array(
+            [
+                [mirror * cosine, -mirror * sine, center_x - mirror * (cosine * middle_x - sine * middle_y)],
+                [sine, cosine, center_y - sine * middle_x - cosine * middle_y],
+            ]
+        )
 
 
 def transform_points(points: Float[np.ndarray, "*N 2"], matrix: Float[np.ndarray, "2 3"]) -> Float[np.ndarray, "*N 2"]:

@@ -5,7 +5,14 @@ from typing import Any
 import pytest
 
 from mspn.data.label_files import AnnotationError
-from mspn.evaluate.average_precision import STATS, average_precision, read_results, read_truth
+from mspn.evaluate.average_precision import (
+    STATS,
+    average_precision,
+    box_average_precision,
+    read_results,
+    read_truth,
+)
+from mspn.records import Box, Detection
 from mspn.skeleton import COCO_17
 from tests.drawn_people import write_drawn_set
 
@@ -41,7 +48,9 @@ def test_half_the_people_found_is_half_the_recall(tmp_path: Path):
 def test_nothing_found_scores_zero(tmp_path: Path):
     annotations = write_drawn_set(tmp_path / "set", num_pictures=1)
 
-    assert average_precision(read_truth(annotations, COCO_17), [], COCO_17) == dict.fromkeys(STATS, 0.0)
+    # There is no large person to find.
+    expected = dict.fromkeys(STATS, 0.0) | {"APL": -1.0, "ARL": -1.0}
+    assert average_precision(read_truth(annotations, COCO_17), [], COCO_17) == expected
 
 
 def test_a_shift_costs_most_at_the_strict_thresholds(tmp_path: Path):
@@ -105,8 +114,46 @@ def test_results_of_a_picture_that_the_truth_does_not_have_are_refused(tmp_path:
     annotations = write_drawn_set(tmp_path / "set", num_pictures=1)
     (row,) = _truth_as_results(annotations)
 
-    with pytest.raises(AnnotationError, match="results of image_id 99, which is not among the labelled images"):
+    message = r"results of 1 pictures, image_id 99 the first, which are not among the 1 labelled ones \(1 to 1\)"
+    with pytest.raises(AnnotationError, match=message):
         average_precision(read_truth(annotations, COCO_17), [row | {"image_id": 99}], COCO_17)
+
+
+def test_people_count_whatever_their_numbers(tmp_path: Path):
+    annotations = write_drawn_set(tmp_path / "set", num_pictures=2)
+    content = json.loads(annotations.read_text())
+    for row in content["annotations"]:
+        row["id"] = 0
+    annotations.write_text(json.dumps(content))
+
+    stats = average_precision(read_truth(annotations, COCO_17), _truth_as_results(annotations), COCO_17)
+
+    assert stats["AP"] == 1.0
+
+
+def test_boxes_have_an_average_precision_of_their_own(tmp_path: Path):
+    annotations = write_drawn_set(tmp_path / "set", num_pictures=2)
+    truth = read_truth(annotations, COCO_17)
+    boxes = {row.image_id: Box(*row.bbox) for row in truth.annotations}
+    exact = {image_id: [Detection(box, 0.5)] for image_id, box in boxes.items()}
+    # Nine tenths of the width overlap by 0.9, which meets the nine thresholds up to 0.90 of the ten.
+    narrow = {image_id: [Detection(box._replace(width=0.901 * box.width), 0.5)] for image_id, box in boxes.items()}
+
+    assert box_average_precision(truth, exact) == pytest.approx(1.0)
+    assert box_average_precision(truth, narrow) == pytest.approx(0.9)
+    assert box_average_precision(truth, {}) == 0.0
+    assert box_average_precision(truth, {1: [Detection(boxes[1], float("nan"))]}) == 0.0
+
+
+def test_a_results_file_keeps_its_boxes_where_each_row_has_one(tmp_path: Path):
+    path = tmp_path / "results.json"
+    row = {"image_id": 1, "category_id": 1, "score": 1.0, "keypoints": [1.0] * 51}
+    path.write_text(json.dumps([row | {"bbox": [1, 2, 3, 4]}]))
+    (with_box,) = read_results(path, COCO_17)
+    path.write_text(json.dumps([row | {"bbox": [1, 2, 3, 4]}, row]))
+
+    assert with_box["bbox"] == (1, 2, 3, 4)
+    assert read_results(path, COCO_17) == [row, row]
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import pytest
 from mspn import PoseEstimator
 from mspn.data.coco import CocoPeople
 from mspn.data.label_files import AnnotationError
+from mspn.detect.boxes_file import BoxesFile
 from mspn.evaluate.average_precision import average_precision, read_truth
 from mspn.evaluate.evaluator import predict_people
 from mspn.skeleton import COCO_17
@@ -46,7 +47,7 @@ def test_a_boxes_file_takes_the_place_of_the_labelled_boxes(tmp_path: Path):
     boxes = tmp_path / "boxes.json"
     boxes.write_text(json.dumps({"000000000003.png": [[20, 10, 80, 130, 0.4], [0, 0, 240, 160, 0.01]]}))
 
-    predictions = predict_people(_estimator(), _truth(folder), folder / "images", boxes)
+    predictions = predict_people(_estimator(), _truth(folder), folder / "images", BoxesFile(boxes))
 
     assert [row["image_id"] for row in predictions.rows] == [3, 3]
     assert predictions.num_boxes == 2
@@ -58,7 +59,7 @@ def test_boxes_for_other_pictures_are_refused(tmp_path: Path):
     boxes.write_text(json.dumps({"elsewhere.png": [[20, 10, 80, 130, 0.4]]}))
 
     with pytest.raises(AnnotationError, match="has no box for any of the 4 pictures"):
-        predict_people(_estimator(), _truth(folder), folder / "images", boxes)
+        predict_people(_estimator(), _truth(folder), folder / "images", BoxesFile(boxes))
 
 
 def test_pictures_and_boxes_of_no_use_are_counted_and_the_others_done(tmp_path: Path):

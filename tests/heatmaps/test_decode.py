@@ -109,6 +109,23 @@ def test_a_filter_of_width_one_changes_nothing():
     assert gaussian_filter(maps, 1) is maps
 
 
+@pytest.mark.parametrize("decoder", ["released", "mmpose", "rounded", "dark"])
+def test_people_decode_in_a_large_batch_as_they_do_alone(decoder: str):
+    random = torch.Generator().manual_seed(5)
+    maps, mirrored = torch.rand(9, 17, 8, 6, generator=random), torch.rand(9, 17, 8, 6, generator=random)
+    config = FAITHFUL_TEST.model_copy(update={"decoder": decoder})
+
+    averaged = average_mirrored(maps, mirrored, COCO_17.mirror_order)
+    together = decode(averaged, config)
+
+    for person in range(9):
+        one = slice(person, person + 1)
+        assert torch.equal(averaged[one], average_mirrored(maps[one], mirrored[one], COCO_17.mirror_order))
+        alone = decode(averaged[one], config)
+        assert torch.equal(together.keypoints_heatmap[one], alone.keypoints_heatmap)
+        assert torch.equal(together.scores[one], alone.scores)
+
+
 def test_the_point_moves_a_quarter_cell_along_the_line_to_the_second_highest_cell():
     # From (1, 1) to (4, 5) the unit vector is (3, 4) / 5; a quarter of it is (0.15, 0.2).
     unfiltered = FAITHFUL_TEST.model_copy(update={"blur_kernel": 1})
@@ -133,6 +150,51 @@ def test_mmpose_leaves_points_in_the_outer_cells_at_the_cells_corner(x: int, y: 
     decoded = decode(_maps((x, y, 0.9), (2, 2, 0.1)), MMPOSE_TEST.model_copy(update={"blur_kernel": 1}))
 
     torch.testing.assert_close(decoded.keypoints_heatmap[0, 0], torch.tensor([x - 0.5, y - 0.5]))
+
+
+DARK_UNFILTERED = FAITHFUL_TEST.model_copy(update={"decoder": "dark", "blur_kernel": 1})
+
+
+def test_dark_finds_the_top_of_a_gaussian_between_cells():
+    rows, columns = torch.meshgrid(torch.arange(8.0), torch.arange(6.0), indexing="ij")
+    maps = torch.exp(-((columns - 2.3) ** 2 + (rows - 3.6) ** 2) / 2).reshape(1, 1, 8, 6)
+
+    decoded = decode(maps, DARK_UNFILTERED)
+
+    torch.testing.assert_close(decoded.keypoints_heatmap[0, 0], torch.tensor([2.3, 3.6]))
+    # The highest cell is (2, 4), off by 0.3 and 0.4: exp(-0.25 / 2).
+    assert decoded.scores.item() == pytest.approx(0.8825, abs=1e-4)
+
+
+def test_dark_follows_a_gaussian_that_is_turned():
+    # Its logarithm is -(dx^2 + dy^2 + dx dy) / 2 around (2.8, 3.9): the mixed derivative counts too.
+    dy, dx = torch.meshgrid(torch.arange(8.0) - 3.9, torch.arange(6.0) - 2.8, indexing="ij")
+    maps = torch.exp(-(dx**2 + dy**2 + dx * dy) / 2).reshape(1, 1, 8, 6)
+
+    decoded = decode(maps, DARK_UNFILTERED)
+
+    torch.testing.assert_close(decoded.keypoints_heatmap[0, 0], torch.tensor([2.8, 3.9]))
+
+
+def test_dark_leaves_cells_at_the_border_and_saddles_alone():
+    # The ridge from corner to corner bends the logarithm by (0 - 2 log 0.5 + 0) / 4 = 0.35 across, far more than the
+    # (log 0.98 + log 0.98) / 4 = -0.01 along each axis: no maximum.
+    border = _maps((1, 4, 1.0), (2, 4, 0.9))
+    ridge = [(2, 3, 0.99), (4, 5, 0.99), (2, 5, 0.5), (4, 3, 0.5), (2, 4, 0.7), (4, 4, 0.8), (3, 3, 0.7), (3, 5, 0.8)]
+    saddle = _maps((3, 4, 1.0), *ridge, (1, 4, 0.98), (5, 4, 0.98), (3, 2, 0.98), (3, 6, 0.98))
+
+    points = [decode(maps, DARK_UNFILTERED).keypoints_heatmap[0, 0].tolist() for maps in (border, saddle)]
+
+    assert points == [[1.0, 4.0], [3.0, 4.0]]
+
+
+def test_a_dark_step_is_no_longer_than_a_cell():
+    # Along x: slope log(0.999 / 0.5) / 2 = 0.35, bend (log 0.98 + log 0.98) / 4 = -0.01: a step of 34 cells.
+    maps = _maps((2, 4, 1.0), (1, 4, 0.5), (3, 4, 0.999), (0, 4, 0.98), (4, 4, 0.98))
+
+    decoded = decode(maps, DARK_UNFILTERED)
+
+    assert decoded.keypoints_heatmap[0, 0].tolist() == [3.0, 4.0]
 
 
 def test_points_stay_on_the_map():

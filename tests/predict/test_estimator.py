@@ -56,6 +56,25 @@ def test_the_score_is_the_box_score_times_the_mean_keypoint_score():
     assert pose.ranking_score == pytest.approx(pose.score + 0.25, abs=0.05)
 
 
+class _Doubled(_TrueBoxes):
+    """Finds everyone twice, the second time with a lower score."""
+
+    def detect(self, picture: Picture) -> list[Detection]:
+        found = super().detect(picture)
+        return [Detection(one.box, score) for one in found for score in (0.5, 0.9)]
+
+
+def test_a_person_found_twice_is_two_poses_unless_the_test_settings_say_otherwise():
+    detector = _Doubled()
+    once = FAITHFUL_TEST.model_copy(update={"suppression_oks": 0.9})
+
+    every = PoseEstimator(overfitted()[1], detector, precision="float32")(detector.picture)
+    chosen = PoseEstimator(overfitted()[1], detector, precision="float32", test=once)(detector.picture)
+
+    assert sorted(pose.box_score for pose in every) == [0.5, 0.5, 0.9, 0.9]
+    assert [pose.box_score for pose in chosen] == [0.9, 0.9]
+
+
 def test_boxes_under_the_threshold_are_left_out():
     detector = _TrueBoxes(score=0.29)
 
@@ -95,10 +114,10 @@ def test_flip_averages_with_the_mirrored_crop():
     plain = PoseEstimator(weights, precision="float32", test=FAITHFUL_TEST.model_copy(update={"flip": False}))
     flipped = PoseEstimator(weights, precision="float32", test=FAITHFUL_TEST)
 
-    of_crop, of_mirror = plain.heatmaps(crop), plain.heatmaps(crop.flip(2))
+    of_crop, of_mirror = (plain.ensemble.leader.heatmaps(one) for one in (crop, crop.flip(2)))
 
     expected = (of_crop + of_mirror.flip(-1)[:, COCO_17.mirror_order]) / 2
-    torch.testing.assert_close(flipped.heatmaps(crop), expected)
+    torch.testing.assert_close(flipped.ensemble.leader.heatmaps(crop), expected)
 
 
 @pytest.mark.parametrize("image", [np.zeros((8, 8), np.uint8), np.zeros((8, 8, 3), np.float32)])

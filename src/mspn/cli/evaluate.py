@@ -1,5 +1,8 @@
-"""mspn evaluate: COCO's average precision of a network, or of any system's results file."""
+"""mspn evaluate: COCO's average precision, PCKh or PCK of a network, or of any system's results file."""
 
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
 from typing import Annotated
@@ -12,20 +15,21 @@ from rich.table import Table
 
 from mspn.cli.errors import SOME_FAILED, fail, one_line_errors
 from mspn.cli.evaluate_compare import show_comparison
-from mspn.cli.options import BatchOption, DeviceOption, FlipOption, PrecisionName, PrecisionOption
-from mspn.cli.pull import find_with_bar
-from mspn.config import PROTOCOLS
-from mspn.data.coco import CocoPeople
-from mspn.evaluate.average_precision import average_precision, read_results, read_truth
-from mspn.evaluate.evaluator import Predictions, predict_people
-from mspn.evaluate.explain import WORST_FILE, explain
+from mspn.cli.evaluate_percentage import show_percentage
+from mspn.cli.networks import load_with_test_settings
+from mspn.cli.options import BatchOption, DeviceOption, FlipOption, PrecisionName, PrecisionOption, WeightsOption
+from mspn.detect.boxes_file import BoxesFile
+from mspn.evaluate.engines import Engine
+from mspn.evaluate.explain import WORST_FILE
+from mspn.evaluate.measure_percentage import percentage_of_model, percentage_of_results
+from mspn.evaluate.measure_precision import precision_of_model, precision_of_results
+from mspn.evaluate.measured_people import Metric, default_metric
 from mspn.evaluate.page import PAGE_FILE, write_page
-from mspn.evaluate.report import REPORT_FILE, RESULTS_FILE, Protocol, Report, write_report, write_results
+from mspn.evaluate.report import REPORT_FILE, Report, write_report
+from mspn.evaluate.submission import check_submission_name, submit_people
 from mspn.files import prepare_folder
-from mspn.model.cost import count_cost
 from mspn.predict.estimator import PoseEstimator
-from mspn.skeleton import COCO_17
-from mspn.weights.download import sha256_of
+from mspn.processes import Processes, joined_processes
 
 
 class ProtocolName(str, Enum):
@@ -35,19 +39,73 @@ class ProtocolName(str, Enum):
     MMPOSE = "mmpose"
 
 
+class MetricName(str, Enum):
+    """What is measured."""
+
+    OKS = "oks"
+    PCKH = "pckh"
+    PCK = "pck"
+
+
+class BoxesRuleName(str, Enum):
+    """Which boxes of a file are used."""
+
+    PEOPLE = "people"
+    BEST_100 = "best-100"
+
+
+class EngineName(str, Enum):
+    """What computes average precision."""
+
+    PYCOCOTOOLS = "pycocotools"
+    HOTCOCO = "hotcoco"
+
+
 def evaluate_command(
     reports: Annotated[list[Path] | None, typer.Argument(help="With --compare: report.json files.")] = None,
-    annotations: Annotated[Path | None, typer.Option(help="COCO keypoint file with the truth.")] = None,
-    model: Annotated[str | None, typer.Option(help="Name of a model, or a weights file.")] = None,
+    annotations: Annotated[
+        Path | None, typer.Option(help="COCO keypoint file with the truth; for PCKh and PCK any labels.")
+    ] = None,
+    models: Annotated[
+        list[str] | None,
+        typer.Option("--model", help="Name of a model, or a weights file. Given several times, they are averaged."),
+    ] = None,
+    weights: WeightsOption = None,
     images: Annotated[Path | None, typer.Option(help="Folder of the pictures.")] = None,
-    results: Annotated[Path | None, typer.Option(help="Score this COCO results file instead of a model.")] = None,
+    results: Annotated[Path | None, typer.Option(help="Score this results file instead of a model.")] = None,
     boxes: Annotated[
         Path | None, typer.Option(help="Detected boxes; without it the labelled ones, with score 1.")
     ] = None,
+    boxes_rule: Annotated[
+        BoxesRuleName,
+        typer.Option(help="All people of --boxes, or those among the best 100 boxes of all categories (paper)."),
+    ] = BoxesRuleName.PEOPLE,
     protocol: Annotated[
         ProtocolName | None, typer.Option(help="Padding, filter and decoder; without it those of the weights.")
     ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="Change a switch of the protocol, e.g. test.blur_kernel=1."),
+    ] = None,
+    metric: Annotated[
+        MetricName | None,
+        typer.Option(
+            help="Average precision (oks), PCKh or PCK; without it what is usual for the format of the labels."
+        ),
+    ] = None,
+    head_boxes: Annotated[
+        Path | None, typer.Option(help="MPII's head boxes for PCKh: HRNet's gt_valid.mat, or MPII's own .mat.")
+    ] = None,
     flip: FlipOption = None,
+    engine: Annotated[
+        EngineName, typer.Option(help="What computes AP; hotcoco is faster, with the same numbers.")
+    ] = EngineName.PYCOCOTOOLS,
+    submission: Annotated[
+        Path | None,
+        typer.Option(
+            help="Zip to write for COCO's server, in place of a report; --annotations may name pictures only."
+        ),
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for report.html, report.json and results.json.")] = None,
     compare: Annotated[
         bool, typer.Option("--compare", help="Rank reports of the same protocol instead; see docs/evaluation.md.")
@@ -59,100 +117,179 @@ def evaluate_command(
     precision: PrecisionOption = PrecisionName.FLOAT32,
     batch: BatchOption = 32,
 ) -> None:
-    """Measure average precision on labelled people, or compare reports."""
+    """Measure average precision, or the share of correct keypoints, on labelled people; or compare reports.
+
+    On several GPUs or machines: torchrun --nproc-per-node 8 -m mspn evaluate ...
+    """
     if compare:
         show_comparison(reports or [], annotations, across_protocols=across_protocols)
         return
-    with one_line_errors():
-        if reports or across_protocols:
-            fail("reports and --across-protocols go with --compare")
-        if annotations is None:
-            fail("give --annotations, the labels to measure against, or --compare reports")
+    with one_line_errors(), joined_processes() as processes:
+        annotations = _need_annotations(annotations, is_comparing=bool(reports) or across_protocols)
+        if not processes.is_first:
+            logging.getLogger("mspn").setLevel(logging.WARNING)
         if out is not None:
             prepare_folder(out)
+        _refuse_contradictions(models, images, results, submission)
         if results is not None:
-            if model is not None:
-                fail("give --model to test a network or --results to score a file, not both")
-            report = _score_file(results, annotations, images, out)
-        elif model is None or images is None:
-            fail("give --model and --images, or --results to score a results file")
+            measured = _choose_metric(metric, annotations, head_boxes, boxes)
+            report = None
+            if processes.is_first:
+                report = _score_file(results, annotations, images, measured, head_boxes, engine.value, out)
         else:
-            test = PROTOCOLS[protocol.value] if protocol else None
+            assert models
+            assert images is not None
+            detected = _open_boxes(boxes, boxes_rule)
             estimator = PoseEstimator(
-                find_with_bar(model), device=device, precision=precision.value, batch_size=batch, flip=flip, test=test
+                load_with_test_settings(models, protocol.value if protocol else None, settings or []),
+                device=device,
+                precision=precision.value,
+                batch_size=batch,
+                flip=flip,
+                ensemble_weights=weights,
             )
-            report = _test_model(estimator, model, annotations, images, boxes, out)
+            if submission is not None:
+                _submit(estimator, annotations, images, detected, submission, processes)
+                return
+            measured = _choose_metric(metric, annotations, head_boxes, boxes)
+            with _shown_progress(processes) as show:
+                if measured == "oks":
+                    report = precision_of_model(
+                        estimator,
+                        models,
+                        annotations,
+                        images,
+                        detected,
+                        engine=engine.value,
+                        out=out,
+                        processes=processes,
+                        report=show,
+                    )
+                else:
+                    report = percentage_of_model(
+                        estimator,
+                        models,
+                        annotations,
+                        images,
+                        metric=measured,
+                        head_boxes=head_boxes,
+                        out=out,
+                        processes=processes,
+                        report=show,
+                    )
+        if report is None:  # it is the first process's
+            return
         if out is not None:
             write_report(out / REPORT_FILE, report)
             write_page(out / PAGE_FILE, report, out / WORST_FILE)
     _show(report)
     if out is not None:
         typer.echo(f"report: {out / REPORT_FILE}, {out / PAGE_FILE}")
-    if report.protocol.failed:
-        typer.echo(f"{report.protocol.failed} pictures or boxes could not be used, see above", err=True)
+    _end(report.protocol.failed)
+
+
+def _need_annotations(annotations: Path | None, *, is_comparing: bool) -> Path:
+    if is_comparing:
+        fail("reports and --across-protocols go with --compare")
+    if annotations is None:
+        fail("give --annotations, the labels to measure against, or --compare reports")
+    return annotations
+
+
+def _refuse_contradictions(
+    models: list[str] | None, images: Path | None, results: Path | None, submission: Path | None
+) -> None:
+    if results is not None and models:
+        fail("give --model to test a network or --results to score a file, not both")
+    if results is not None and submission is not None:
+        fail("--submission is of a network: give --model, --images and --boxes")
+    if results is None and (not models or images is None):
+        fail("give --model and --images, or --results to score a results file")
+
+
+def _choose_metric(metric: MetricName | None, annotations: Path, head_boxes: Path | None, boxes: Path | None) -> Metric:
+    measured = metric.value if metric else default_metric(annotations)
+    if measured != "pckh" and head_boxes is not None:
+        fail("--head-boxes is for --metric pckh")
+    if measured != "oks" and boxes is not None:
+        fail(f"{measured} is measured in the labelled boxes; leave --boxes out, or take --metric oks")
+    return measured
+
+
+def _score_file(
+    results: Path,
+    annotations: Path,
+    images: Path | None,
+    metric: Metric,
+    head_boxes: Path | None,
+    engine: Engine,
+    out: Path | None,
+) -> Report:
+    if metric == "oks":
+        return precision_of_results(results, annotations, engine=engine, images=images, out=out)
+    return percentage_of_results(results, annotations, metric=metric, head_boxes=head_boxes)
+
+
+def _open_boxes(path: Path | None, rule: BoxesRuleName) -> BoxesFile | None:
+    if path is None and rule is not BoxesRuleName.PEOPLE:
+        fail(f"--boxes-rule {rule.value} is about --boxes, which is not given")
+    return BoxesFile(path, rule.value) if path else None
+
+
+def _submit(
+    estimator: PoseEstimator,
+    annotations: Path,
+    images: Path,
+    boxes: BoxesFile | None,
+    submission: Path,
+    processes: Processes,
+) -> None:
+    if boxes is None:
+        fail("--submission needs --boxes: the server's pictures have no labelled boxes")
+    check_submission_name(submission)
+    with _shown_progress(processes) as show:
+        predictions = submit_people(estimator, annotations, images, boxes, submission, processes, show)
+    if processes.is_first:
+        typer.echo(f"submission: {submission} ({len(predictions.rows)} people)")
+        _end(predictions.failed)
+
+
+def _end(failed: int) -> None:
+    if failed:
+        typer.echo(f"{failed} pictures or boxes could not be used, see above", err=True)
         raise typer.Exit(SOME_FAILED)
 
 
-def _score_file(results: Path, annotations: Path, images: Path | None, out: Path | None) -> Report:
-    truth = read_truth(annotations, COCO_17)
-    rows = read_results(results, COCO_17)
-    if out is not None:
-        write_results(out / RESULTS_FILE, rows)
-    report = Report(
-        model=str(results),
-        stats=average_precision(truth, rows, COCO_17),
-        protocol=Protocol(
-            annotations=str(annotations),
-            annotations_sha256=sha256_of(annotations),
-            boxes=f"results file {results}",
-            num_boxes=len(rows),
-        ),
-    )
-    return explain(report, truth, rows, COCO_17, images=images, out=out) if out is not None else report
-
-
-def _test_model(
-    estimator: PoseEstimator, model: str, annotations: Path, images: Path, boxes: Path | None, out: Path | None
-) -> Report:
-    skeleton = estimator.recipe.keypoint_table
-    truth = read_truth(annotations, skeleton)
-    predictions = _predict(estimator, truth, images, boxes)
-    if out is not None:  # before scoring, which may fail
-        write_results(out / RESULTS_FILE, predictions.rows)
-    report = Report(
-        model=model,
-        stats=average_precision(truth, predictions.rows, skeleton),
-        gmacs=count_cost(estimator.recipe.model).total.gmacs_inference,
-        protocol=Protocol(
-            annotations=str(annotations),
-            annotations_sha256=sha256_of(annotations),
-            skeleton=estimator.recipe.skeleton,
-            boxes=str(boxes) if boxes else "ground truth",
-            boxes_sha256=sha256_of(boxes) if boxes else None,
-            num_boxes=predictions.num_boxes,
-            failed=predictions.failed,
-            test=estimator.test,
-            input_size=estimator.recipe.model.input_size,
-            precision=estimator.precision,
-        ),
-    )
-    return explain(report, truth, predictions.rows, skeleton, images=images, out=out) if out is not None else report
-
-
-def _predict(estimator: PoseEstimator, truth: CocoPeople, images: Path, boxes: Path | None) -> Predictions:
+@contextmanager
+def _shown_progress(processes: Processes) -> Iterator[Callable[[int, int], None]]:
     console = Console(stderr=True)
-    with Progress(console=console, disable=not console.is_terminal) as bar:
+    with Progress(console=console, disable=not (console.is_terminal and processes.is_first)) as bar:
         task = bar.add_task("estimating", total=None)
-        return predict_people(
-            estimator, truth, images, boxes, lambda done, total: bar.update(task, completed=done, total=total)
-        )
+        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def _show(report: Report) -> None:
-    table = Table(*report.stats, box=SIMPLE, padding=0, collapse_padding=True)
-    table.add_row(*(f"{value:.3f}" for value in report.stats.values()))
-    Console().print(table)
+    if report.table is not None:
+        show_percentage(report, report.table)
+    else:
+        _show_stats(report.stats)
+    for member in report.ensemble:
+        height, width = member.input_size
+        typer.echo(f"averaged: {member.model}, {height}x{width}, weight {member.weight:g}")
+    for reason in report.reasons:
+        typer.echo(f"why: {reason}")
     protocol = report.protocol
-    typer.echo(f"boxes: {protocol.boxes} ({protocol.num_boxes})")
+    if protocol.split is not None:
+        typer.echo(f"pictures: COCO's {protocol.split}")
+    rule = f", rule {protocol.boxes_rule}" if protocol.boxes_rule else ""
+    typer.echo(f"boxes: {protocol.boxes} ({protocol.num_boxes}{rule})")
+    if report.boxes_average_precision is not None:
+        typer.echo(f"the boxes' own AP: {report.boxes_average_precision:.3f}")
     if protocol.test is not None:
         typer.echo("protocol: " + ", ".join(f"{name} {value}" for name, value in protocol.test.model_dump().items()))
+
+
+def _show_stats(stats: dict[str, float]) -> None:
+    table = Table(*stats, box=SIMPLE, padding=0, collapse_padding=True)
+    table.add_row(*(f"{value:.3f}" for value in stats.values()))
+    Console().print(table)

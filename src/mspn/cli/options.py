@@ -16,7 +16,13 @@ class PrecisionName(str, Enum):
     BFLOAT16 = "bfloat16"
 
 
-ModelOption = Annotated[str, typer.Option(help="Name of a model, or a weights file.")]
+ModelsOption = Annotated[
+    list[str],
+    typer.Option("--model", help="Name of a model, or a weights file. Given several times, heat maps are averaged."),
+]
+WeightsOption = Annotated[
+    list[float] | None, typer.Option("--weight", help="How much a model counts: once for each --model, in their order.")
+]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")]
 PrecisionOption = Annotated[PrecisionName, typer.Option(help="auto: bfloat16 where the processor computes with it.")]
 FlipOption = Annotated[

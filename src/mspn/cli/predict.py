@@ -11,7 +11,15 @@ from rich.progress import track
 from rich.table import Table
 
 from mspn.cli.errors import SOME_FAILED, fail, one_line_errors
-from mspn.cli.options import BatchOption, DeviceOption, FlipOption, ModelOption, PrecisionName, PrecisionOption
+from mspn.cli.options import (
+    BatchOption,
+    DeviceOption,
+    FlipOption,
+    ModelsOption,
+    PrecisionName,
+    PrecisionOption,
+    WeightsOption,
+)
 from mspn.cli.pull import find_with_bar
 from mspn.detect.boxes_file import BoxesFile
 from mspn.detect.protocol import Detector
@@ -27,7 +35,8 @@ _MOST_ROWS = 20
 
 def predict_command(
     sources: Annotated[list[str], typer.Argument(help="Pictures, or folders of pictures.")],
-    model: ModelOption = "default",
+    models: ModelsOption = ["default"],  # noqa: B006 (typer copies it)
+    weights: WeightsOption = None,
     detector: Annotated[str, typer.Option(help="What finds people: none takes each picture for one person.")] = "none",
     threshold: Annotated[float, typer.Option(min=0, max=1, help="Boxes with a lower score are left out.")] = 0.3,
     boxes: Annotated[Path | None, typer.Option(help="Boxes file, in place of a detector.")] = None,
@@ -47,13 +56,14 @@ def predict_command(
         if "images" in chosen:
             _refuse_to_overwrite(paths, out / ImageWriter.FOLDER)
         estimator = PoseEstimator(
-            find_with_bar(model),
+            [find_with_bar(model) for model in models],
             found_by,
             device=device,
             precision=precision.value,
             batch_size=batch,
             threshold=threshold,
             flip=flip,
+            ensemble_weights=weights,
         )
         results, drawn = _run(estimator, paths, out, chosen)
     _show(results)

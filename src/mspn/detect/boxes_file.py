@@ -2,38 +2,62 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 from mspn.data.label_files import AnnotationError, read_json
 from mspn.detect.protocol import Picture
 from mspn.records import Box, Detection
 
+BoxesRule = Literal["people", "best-100"]
+"""people: every box of a person; best-100: those among a picture's best 100 of all categories (paper Sec. 4.2)."""
+
 _PERSON = 1
+_BEST = 100
+
+
+class _Row(NamedTuple):
+    picture: str
+    """Name or number."""
+    is_person: bool
+    detection: Detection
 
 
 class BoxesFile:
     """Detections read from JSON, looked up by picture.
 
-    Three forms are understood: a COCO results list (`image_id`, `bbox`, `score`; only category 1), a COCO
-    annotation file, and a table {"file name": [[left, top, width, height, score], ...]}; the score may be left out.
+    Three forms are understood: a COCO results list (`image_id`, `bbox`, `score`; category 1 are people), a COCO
+    annotation file, and a table {"file name": [[left, top, width, height, score], ...]} of people; the score may be
+    left out.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, rule: BoxesRule = "people") -> None:
         """Read the file.
 
         Raises:
-            AnnotationError: if it is missing, no JSON, or of none of the three forms.
+            AnnotationError: if it is missing, no JSON, of none of the three forms, without people among its boxes, or
+                without other categories that best-100 could count.
         """
+        self.path = path
+        self.rule = rule
         content = read_json(path)
-        self._detections: dict[str, list[Detection]] = {}
         try:
-            for key, detections in _read_rows(content):
-                self._detections.setdefault(key, []).extend(detections)
+            rows = list(_read_rows(content))
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise AnnotationError(
                 f"{path} is no boxes file ({type(error).__name__}: {error}); write a COCO results list, a COCO"
                 ' annotation file, or {"file name": [[left, top, width, height, score], ...]}'
             ) from error
+        if rows and not any(row.is_person for row in rows):
+            raise AnnotationError(f"{path}: none of its {len(rows)} boxes is of a person (category_id {_PERSON})")
+        if rule == "best-100" and rows and all(row.is_person for row in rows):
+            raise AnnotationError(
+                f"{path} has boxes of people alone, so nobody can tell who is among the best {_BEST} of all categories;"
+                " use the rule people, or the detector's whole output"
+            )
+        # A table may name pictures without people.
+        self._rows: dict[str, list[_Row]] = {name: [] for name in content} if _is_table(content) else {}
+        for row in rows:
+            self._rows.setdefault(row.picture, []).append(row)
 
     def detect(self, picture: Picture) -> list[Detection]:
         return self.find(picture.source)
@@ -44,11 +68,14 @@ class BoxesFile:
         Looked up by path, with and without its leading folders, then by COCO's number: the one given, or else the
         name without its suffix.
         """
-        return next((self._detections[key] for key in _keys(file_name, image_id) if key in self._detections), [])
+        rows = next((self._rows[key] for key in _keys(file_name, image_id) if key in self._rows), [])
+        if self.rule == "best-100":
+            rows = sorted(rows, key=lambda row: -row.detection.score)[:_BEST]
+        return [row.detection for row in rows if row.is_person]
 
     def knows(self, file_name: str) -> bool:
         """Whether the file says anything about a picture, be it that nobody is there."""
-        return any(key in self._detections for key in _keys(file_name, None))
+        return any(key in self._rows for key in _keys(file_name, None))
 
 
 def _keys(file_name: str, image_id: int | None) -> list[str]:
@@ -59,21 +86,27 @@ def _keys(file_name: str, image_id: int | None) -> list[str]:
     return [*by_path, stem, str(int(stem))] if stem.isdecimal() else [*by_path, stem]
 
 
-def _read_rows(content: Any) -> Iterator[tuple[str, list[Detection]]]:
-    """Pairs of a picture's name or number and people in it."""
+def _is_table(content: Any) -> bool:
+    return isinstance(content, dict) and "annotations" not in content
+
+
+def _read_rows(content: Any) -> Iterator[_Row]:
     if isinstance(content, list):
         for row in content:
-            if row.get("category_id", _PERSON) == _PERSON:
-                name = row["file_name"] if "file_name" in row else row["image_id"]
-                yield str(name), [_detection([*row["bbox"], row.get("score", 1.0)])]
-    elif "annotations" in content:
-        names = {image["id"]: image["file_name"] for image in content["images"]}
-        for row in content["annotations"]:
-            if not row.get("iscrowd") and row.get("category_id", _PERSON) == _PERSON:
-                yield names[row["image_id"]], [_detection(row["bbox"])]
-    else:
+            name = row["file_name"] if "file_name" in row else row["image_id"]
+            is_person = row.get("category_id", _PERSON) == _PERSON
+            yield _Row(str(name), is_person, _detection([*row["bbox"], row.get("score", 1.0)]))
+    elif _is_table(content):
         for name, rows in content.items():
-            yield name, [_detection(row) for row in rows]
+            for row in rows:
+                yield _Row(name, True, _detection(row))
+    else:
+        names = {image["id"]: image["file_name"] for image in content["images"]}
+        people = {row["id"] for row in content.get("categories", []) if row.get("name") == "person"} or {_PERSON}
+        for row in content["annotations"]:
+            if not row.get("iscrowd"):
+                is_person = "category_id" not in row or row["category_id"] in people
+                yield _Row(names[row["image_id"]], is_person, _detection(row["bbox"]))
 
 
 def _detection(numbers: list[float]) -> Detection:

@@ -1,18 +1,16 @@
-"""COCO's ten numbers, by pycocotools."""
+"""COCO's ten numbers."""
 
-import contextlib
-import io
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from pycocotools.coco import COCO
-from pycocotools.cocoeval import COCOeval
 from pydantic import BaseModel, FiniteFloat, TypeAdapter, ValidationError
 
 from mspn.data.coco import CocoPeople, read_coco_people
 from mspn.data.label_files import AnnotationError, read_json
+from mspn.evaluate.engines import Engine, compute_stats
+from mspn.records import Detection
 from mspn.settings import first_problem
 from mspn.skeleton import Skeleton
 
@@ -27,6 +25,8 @@ class CocoResult(BaseModel):
     keypoints: list[FiniteFloat]
     """K times x, y in image pixels, and a score that is not used."""
     score: FiniteFloat
+    bbox: tuple[FiniteFloat, FiniteFloat, FiniteFloat, FiniteFloat] | None = None
+    """Where there is one, COCO's evaluation takes its area for the person's, else that around the keypoints."""
 
 
 def read_truth(annotations: Path, skeleton: Skeleton) -> CocoPeople:
@@ -44,35 +44,46 @@ def read_truth(annotations: Path, skeleton: Skeleton) -> CocoPeople:
     return truth
 
 
-def average_precision(truth: CocoPeople, results: Sequence[dict[str, Any]], skeleton: Skeleton) -> dict[str, float]:
+def average_precision(
+    truth: CocoPeople, results: Sequence[dict[str, Any]], skeleton: Skeleton, engine: Engine = "pycocotools"
+) -> dict[str, float]:
     """Average precision and recall over object keypoint similarities from 0.50 to 0.95.
 
     Args:
         truth: the labelled people, in the order of the skeleton's keypoints.
-        results: COCO results list, in the same order.
+        results: COCO results list, in the same order; the 20 best of each picture count.
         skeleton: its sigmas weigh the keypoints.
+        engine: what computes; both give the same numbers.
 
     Returns:
         The ten numbers by name, 0 to 1; -1 where the truth has nobody to find.
 
     Raises:
         AnnotationError: if a result is of a picture that the truth does not have.
+        EngineError: as `compute_stats`.
     """
-    strangers = {row["image_id"] for row in results} - {image.id for image in truth.images}
-    if strangers:
-        raise AnnotationError(f"results of image_id {min(strangers)}, which is not among the labelled images")
-    if not results:
-        return dict.fromkeys(STATS, 0.0)
-    with contextlib.redirect_stdout(io.StringIO()):
-        coco = COCO()
-        coco.dataset = _dataset(truth)
-        coco.createIndex()
-        evaluation = COCOeval(coco, coco.loadRes([dict(row) for row in results]), "keypoints")
-        evaluation.params.kpt_oks_sigmas = np.array(skeleton.sigmas)
-        evaluation.evaluate()
-        evaluation.accumulate()
-        evaluation.summarize()
-    return dict(zip(STATS, (float(value) for value in evaluation.stats), strict=True))
+    _refuse_strangers(truth, results)
+    stats = compute_stats(engine, _dataset(truth), results, "keypoints", skeleton.sigmas)
+    return dict(zip(STATS, stats, strict=True))
+
+
+def box_average_precision(
+    truth: CocoPeople, found: Mapping[int, Sequence[Detection]], engine: Engine = "pycocotools"
+) -> float:
+    """COCO's average precision of boxes of people, over overlaps from 0.50 to 0.95.
+
+    Args:
+        truth: the labelled people; crowds and people without keypoints are people here.
+        found: detected boxes by image id; the 100 best of each picture count, those whose score is no number do not.
+        engine: as in `average_precision`.
+    """
+    rows = [
+        {"image_id": image_id, "category_id": truth.category_id, "bbox": [*detection.box], "score": detection.score}
+        for image_id, detections in found.items()
+        for detection in detections
+        if math.isfinite(detection.score)
+    ]
+    return compute_stats(engine, _dataset(truth), rows, "bbox")[0]
 
 
 def read_results(path: Path, skeleton: Skeleton) -> list[dict[str, Any]]:
@@ -89,22 +100,49 @@ def read_results(path: Path, skeleton: Skeleton) -> list[dict[str, Any]]:
     for number, row in enumerate(rows):
         if len(row.keypoints) != length:
             raise AnnotationError(f"{path}: row {number} has {len(row.keypoints)} keypoint numbers, not {length}")
-    return [row.model_dump() for row in rows]
+    left_out = None if all(row.bbox for row in rows) else {"bbox"}
+    return [row.model_dump(exclude=left_out) for row in rows]
+
+
+def _refuse_strangers(truth: CocoPeople, results: Sequence[Mapping[str, Any]]) -> None:
+    known = {image.id for image in truth.images}
+    strangers = {row["image_id"] for row in results} - known
+    if strangers:
+        raise AnnotationError(
+            f"results of {len(strangers)} pictures, image_id {min(strangers)} the first, which are not among the"
+            f" {len(known)} labelled ones ({min(known)} to {max(known)}); are they of other labels?"
+        )
 
 
 def _dataset(truth: CocoPeople) -> dict[str, Any]:
-    """The truth as pycocotools wants it, its keypoints in the skeleton's order."""
+    """The truth as COCO's evaluation wants it: keypoints in the skeleton's order, people numbered from 1.
+
+    Given numbers would not do: it takes number 0 for nobody, and loses people who share one.
+    """
     is_complete = bool(truth.named.all())
-    annotations = []
-    for row, keypoints in zip(truth.annotations, truth.keypoints_image, strict=True):
-        labelled = int((keypoints[:, 2] > 0).sum())
-        # COCO's own count, where it stands, decides who is ignored; it must not count what the skeleton lacks.
-        count = row.num_keypoints if is_complete and row.num_keypoints is not None else labelled
-        changed = {"keypoints": keypoints.ravel().tolist(), "num_keypoints": count, "category_id": truth.category_id}
-        annotations.append(row.model_dump() | changed)
+    labelled = (truth.keypoints_image[..., 2] > 0).sum(1).tolist()
+    # COCO's own count, where it stands, decides who is ignored; it must not count what the skeleton lacks.
+    counts = [
+        row.num_keypoints if is_complete and row.num_keypoints is not None else own
+        for row, own in zip(truth.annotations, labelled, strict=True)
+    ]
+    keypoints = truth.keypoints_image.reshape(len(truth.annotations), -1).tolist()
+    annotations = [
+        {
+            "id": number,
+            "image_id": row.image_id,
+            "category_id": truth.category_id,
+            "bbox": [*row.bbox],  # a tuple is no box to pycocotools
+            "area": row.area,
+            "iscrowd": row.iscrowd,
+            "keypoints": keypoints[number - 1],
+            "num_keypoints": counts[number - 1],
+        }
+        for number, row in enumerate(truth.annotations, start=1)
+    ]
     return {
         "info": {},
-        "images": [image.model_dump() for image in truth.images],
+        "images": [{"id": image.id} for image in truth.images],
         "annotations": annotations,
         "categories": [{"id": truth.category_id, "name": "person"}],
     }

@@ -1,16 +1,16 @@
 """Predicting the people of a labelled data set."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mspn.data.coco import CocoPeople
+from mspn.data.coco import CocoImage, CocoPeople
 from mspn.data.label_files import AnnotationError
 from mspn.detect.boxes_file import BoxesFile
 from mspn.predict.estimator import PoseEstimator
-from mspn.predict.pipeline import predict_pictures
+from mspn.predict.pipeline import PictureResult, predict_pictures
 from mspn.predict.writers import coco_result
 from mspn.processes import ALONE, Processes
 from mspn.records import Box, Detection
@@ -24,27 +24,34 @@ class Predictions:
 
     rows: list[dict[str, Any]]
     """COCO results, by image and falling score."""
-    num_boxes: int
+    boxes: dict[int, list[Detection]]
+    """The boxes of people by image id."""
     failed: int
     """Pictures and boxes that could not be used; each was logged."""
+
+    @property
+    def num_boxes(self) -> int:
+        return sum(len(detections) for detections in self.boxes.values())
 
 
 def predict_people(
     estimator: PoseEstimator,
     truth: CocoPeople,
     images: Path,
-    boxes: Path | None,
+    boxes: BoxesFile | None,
     report: Callable[[int, int], None] = lambda _done, _total: None,
     processes: Processes = ALONE,
 ) -> Predictions:
     """Estimate the pose in every box of a data set; several processes share the pictures, and each gets all results.
+
+    The results are those of one process to the last digit: people share batches with the same others.
 
     Args:
         estimator: network and test settings; its detector is not asked.
         truth: names the pictures and, without `boxes`, gives the boxes with score 1: of everyone who is no crowd and
             has a labelled keypoint.
         images: folder of the pictures.
-        boxes: file of detected boxes; all of them are used, whatever their score.
+        boxes: detected boxes; all that its rule leaves are used, whatever their score.
         report: told how many pictures are done, and of how many, in this process.
         processes: who shares the pictures.
 
@@ -54,31 +61,54 @@ def predict_people(
     """
     if not images.is_dir():
         raise FileNotFoundError(f"no folder of pictures at {images}; --images must name it")
-    found = _true_boxes(truth) if boxes is None else _boxes_of_file(truth, BoxesFile(boxes))
+    found = _true_boxes(truth) if boxes is None else _boxes_of_file(truth, boxes)
     if not found:
-        source = "the labels have" if boxes is None else f"{boxes} has"
+        source = "the labels have" if boxes is None else f"{boxes.path} has"
         raise AnnotationError(f"{source} no box for any of the {len(truth.images)} pictures; do names or ids match?")
-    pictures = processes.share([image for image in truth.images if image.id in found])
-    image_ids = {str(images / image.file_name): image.id for image in pictures}
+    pictures = [image for image in truth.images if image.id in found]
+    share = processes.share(_groups(pictures, found, estimator.batch_size))
+    total = sum(len(group) for group in share)
     rows: list[dict[str, Any]] = []
-    failed = usable = 0
-    results = predict_pictures(
-        estimator, [Path(path) for path in image_ids], find=lambda picture: found[image_ids[picture.source]]
-    )
-    for done, result in enumerate(results, start=1):
-        for problem in result.problems:
-            logger.warning("skipped: %s", problem)
-        failed += len(result.problems)
-        usable += bool(result.poses)
-        image_id = image_ids[result.source]
-        rows += [coco_result(pose, image_id, truth.category_id) for pose in result.poses]
-        report(done, len(image_ids))
+    done = failed = usable = 0
+    for group in share:
+        image_ids = {str(images / image.file_name): image.id for image in group}
+        for result in _predict_group(estimator, image_ids, found):
+            for problem in result.problems:
+                logger.warning("skipped: %s", problem)
+            failed += len(result.problems)
+            usable += bool(result.poses)
+            image_id = image_ids[result.source]
+            rows += [coco_result(pose, image_id, truth.category_id) for pose in result.poses]
+            done += 1
+            report(done, total)
     rows = processes.gather(rows)
     failed, usable = (sum(processes.gather([count])) for count in (failed, usable))
     if not usable:
         raise AnnotationError(f"not one of {len(found)} pictures in {images} could be used; is it the right folder?")
     rows.sort(key=lambda row: (row["image_id"], -row["score"]))
-    return Predictions(rows, sum(len(detections) for detections in found.values()), failed)
+    return Predictions(rows, found, failed)
+
+
+def _groups(
+    pictures: Sequence[CocoImage], found: Mapping[int, Sequence[Detection]], batch_size: int
+) -> list[list[CocoImage]]:
+    """The pictures in order, in groups of at least as many people as fit a batch."""
+    groups: list[list[CocoImage]] = []
+    people = batch_size
+    for image in pictures:
+        if people >= batch_size:
+            groups.append([])
+            people = 0
+        groups[-1].append(image)
+        people += len(found[image.id])
+    return groups
+
+
+def _predict_group(
+    estimator: PoseEstimator, image_ids: Mapping[str, int], found: Mapping[int, list[Detection]]
+) -> Iterator[PictureResult]:
+    paths = [Path(path) for path in image_ids]
+    return predict_pictures(estimator, paths, find=lambda picture: found[image_ids[picture.source]])
 
 
 def _true_boxes(truth: CocoPeople) -> dict[int, list[Detection]]:

@@ -2,15 +2,19 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
 
 from mspn.config import TestConfig
+from mspn.detect.boxes_file import BoxesRule
 from mspn.evaluate.analysis import Analysis
+from mspn.evaluate.engines import Engine
 from mspn.files import write_text
+from mspn.predict.ensemble import Ensemble
 from mspn.settings import Settings, first_problem
 from mspn.skeleton import Skeleton, find_skeleton
 
@@ -29,13 +33,17 @@ class Protocol(Settings):
 
     annotations: str
     annotations_sha256: str | None = None
-    """Of the file; None in reports of older versions."""
+    """Of the file; None for measures of single keypoints."""
     skeleton: str | Skeleton = "coco-17"
     """Its sigmas weigh the keypoints; as in a recipe, a name or the whole."""
+    split: str | None = None
+    """COCO's split, where the pictures are its pictures."""
     boxes: str
     """"ground truth", or the file that they came from."""
     boxes_sha256: str | None = None
     """None for labelled boxes, and where a results file of another system was scored."""
+    boxes_rule: BoxesRule | None = None
+    """Which boxes of that file were used."""
     num_boxes: int | None = None
     failed: int = 0
     """Pictures and boxes that could not be used."""
@@ -44,7 +52,14 @@ class Protocol(Settings):
     input_size: tuple[int, int] | None = None
     """Crop height and width in pixels."""
     precision: str | None = None
-    engine: str = "pycocotools"
+    metric: str = "oks"
+    """Or the measure of single keypoints: "PCKh by the head", "PCK by the torso", "PCK by the box"."""
+    keypoints: tuple[str, ...] | None = None
+    """The keypoints that such a measure is of."""
+    num_people: int | None = None
+    """The people that it is of."""
+    engine: Engine | None = "pycocotools"
+    """None where no keypoint similarity is computed."""
 
     @property
     def keypoint_table(self) -> Skeleton:
@@ -52,21 +67,59 @@ class Protocol(Settings):
         return find_skeleton(self.skeleton) if isinstance(self.skeleton, str) else self.skeleton
 
 
+class MemberReport(Settings):
+    """One of several networks whose heat maps were averaged."""
+
+    model: str
+    weight: float
+    input_size: tuple[int, int]
+    test: TestConfig
+
+
 class Report(Settings):
     """An evaluation's outcome."""
 
     model: str
+    """Several networks are joined by " + "."""
+    ensemble: tuple[MemberReport, ...] = ()
+    """Empty for a single network; the first one's settings are also the protocol's."""
     stats: dict[str, float]
-    """COCO's ten numbers, 0 to 1."""
+    """COCO's ten numbers, or the shares of correct keypoints, 0 to 1."""
+    table: dict[str, float] | None = None
+    """Shares of correct keypoints by part of the body, and their mean."""
+    by_keypoint: dict[str, float] | None = None
+    """Shares of correct keypoints, each on its own."""
+    boxes_average_precision: float | None = None
+    """The detected boxes' own, measured on the labelled boxes of people."""
+    reasons: tuple[str, ...] = ()
+    """Where AP is about 0, or nothing can be found: what may be wrong."""
     protocol: Protocol
     gmacs: float | None = None
-    """Multiply-adds of the network for one crop, in billions; a flip doubles them. None for a results file."""
+    """Multiply-adds of the networks for one crop, in billions; a flip doubles them. None for a results file."""
     results_sha256: str | None = None
     """Of the results.json beside the report, from which the numbers can be computed again."""
     analysis: Analysis | None = None
     """Why the numbers are what they are."""
-    versions: dict[str, str] = Field(default_factory=lambda: {name: version(name) for name in _PACKAGES})
-    """Of what computed it."""
+    versions: dict[str, str] = Field({}, validate_default=True)
+    """Of what computed it; those that are installed, if they are not given."""
+
+    @field_validator("versions")
+    @classmethod
+    def _fill_versions(cls, value: dict[str, str], info: ValidationInfo) -> dict[str, str]:
+        if value or "protocol" not in info.data:
+            return value
+        extras = ("hotcoco",) if info.data["protocol"].engine == "hotcoco" else ()
+        return {name: version(name) for name in (*_PACKAGES, *extras)}
+
+
+def describe_ensemble(ensemble: Ensemble, models: Sequence[str]) -> tuple[MemberReport, ...]:
+    """The networks of an ensemble with the names that they were asked for by; empty if there is only one."""
+    if len(models) == 1:
+        return ()
+    return tuple(
+        MemberReport(model=model, weight=weight, input_size=member.recipe.model.input_size, test=member.test)
+        for model, weight, member in zip(models, ensemble.weights, ensemble.members, strict=True)
+    )
 
 
 def write_report(path: Path, report: Report) -> None:

@@ -6,29 +6,34 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
-from torch import Tensor
+from jaxtyping import UInt8
 
-from mspn.config import TestConfig
+from mspn.config import Recipe, TestConfig
 from mspn.crop import cut_crop
 from mspn.detect.protocol import Detector, Picture
 from mspn.detect.whole_picture import WholePicture
-from mspn.geometry import CropFrame, frame_from_box, heatmap_to_crop, transform_points
-from mspn.heatmaps.decode import average_mirrored, decode
+from mspn.geometry import CropFrame
+from mspn.heatmaps.decode import decode
 from mspn.images import read_picture
+from mspn.predict.ensemble import Ensemble, Member
+from mspn.predict.poses import make_poses
 from mspn.predict.runner import Precision, Runner, choose_device
+from mspn.predict.suppression import without_duplicates
 from mspn.records import Detection, Pose, check_box
 from mspn.weights.checkpoint import Checkpoint
 from mspn.weights.models import load_named
 
+Model = str | Path | Checkpoint
+"""Name, weights file, or one that is loaded."""
+
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """A person cut out of a picture."""
+    """A person cut out of a picture, once for each network of the ensemble."""
 
     detection: Detection
-    frame: CropFrame
-    crop: UInt8[np.ndarray, "H W 3"]
+    frames: tuple[CropFrame, ...]
+    crops: tuple[UInt8[np.ndarray, "H W 3"], ...]
 
 
 class PoseEstimator:
@@ -40,7 +45,7 @@ class PoseEstimator:
 
     def __init__(
         self,
-        model: str | Path | Checkpoint = "default",
+        model: Model | Sequence[Model] = "default",
         detector: Detector | None = None,
         *,
         device: str = "auto",
@@ -49,11 +54,12 @@ class PoseEstimator:
         threshold: float = 0.3,
         flip: bool | None = None,
         test: TestConfig | None = None,
+        ensemble_weights: Sequence[float] | None = None,
     ) -> None:
-        """Load a model.
+        """Load a model, or several whose heat maps are averaged; the first of them says how maps become poses.
 
         Args:
-            model: name, weights file, or one that is loaded.
+            model: name, weights file, or one that is loaded; or a list of them.
             detector: finds the people; None takes the whole picture for one person.
             device: auto, cpu, cuda, cuda:1, ...
             precision: auto, float32 or bfloat16, see `load_runner`.
@@ -61,27 +67,43 @@ class PoseEstimator:
             threshold: boxes with a lower score are left out.
             flip: average with the mirrored crop, or do not; None does as `test` says.
             test: padding, flip, filter and decoder; None takes those that belong to the weights.
+            ensemble_weights: how much each of several models counts; None lets them count alike.
 
         Raises:
             WeightsError: if there are no such weights.
-            ValueError: for an unknown device or precision, or an empty batch.
+            ValueError: for an unknown device or precision, an empty batch, or models that cannot be averaged.
         """
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, not {batch_size}")
-        checkpoint = model if isinstance(model, Checkpoint) else load_named(model)
-        self.recipe = checkpoint.header.recipe
-        self.test = test or self.recipe.test
-        if flip is not None:
-            self.test = self.test.model_copy(update={"flip": flip})
+        models = [model] if isinstance(model, str | Path | Checkpoint) else list(model)
+        on = choose_device(device)
+        members = []
+        for one in models:
+            checkpoint = one if isinstance(one, Checkpoint) else load_named(one)
+            recipe = checkpoint.header.recipe
+            settings = test or recipe.test
+            if flip is not None:
+                settings = settings.model_copy(update={"flip": flip})
+            members.append(Member(recipe, settings, Runner(checkpoint.model, on, precision)))
+        self.ensemble = Ensemble(members, ensemble_weights)
         self.detector: Detector = detector or WholePicture()
         self.batch_size = batch_size
         self.threshold = threshold
-        self._runner = Runner(checkpoint.model, choose_device(device), precision)
+
+    @property
+    def recipe(self) -> Recipe:
+        """Of the first network."""
+        return self.ensemble.leader.recipe
+
+    @property
+    def test(self) -> TestConfig:
+        """How the first network's maps, averaged with the others', become poses."""
+        return self.ensemble.leader.test
 
     @property
     def precision(self) -> Precision:
-        """What the network computes with: float32 or bfloat16."""
-        return self._runner.precision
+        """What the networks compute with: float32 or bfloat16."""
+        return self.ensemble.leader.runner.precision
 
     def __call__(self, image: UInt8[np.ndarray, "H W 3"] | str | Path) -> list[Pose]:
         """Poses of everyone in a picture, best first.
@@ -100,7 +122,7 @@ class PoseEstimator:
                 raise ValueError(f"an image must be RGB uint8 (height, width, 3), not {image.dtype} {image.shape}")
             picture = Picture("", image)
         subjects = [self.cut(picture, detection) for detection in self.find(picture)]
-        return sorted(self.estimate(subjects), key=lambda pose: -pose.score)
+        return self.choose(self.estimate(subjects))
 
     def find(self, picture: Picture) -> list[Detection]:
         """The detector's boxes from the threshold on (a score that is no number is kept, to be refused by `cut`)."""
@@ -115,8 +137,9 @@ class PoseEstimator:
         check_box(detection.box, picture.size)
         if not 0 <= detection.score <= 1:
             raise ValueError(f"a box's score must be from 0 to 1, not {detection.score}")
-        frame = frame_from_box(detection.box, self.recipe.model.input_size, self.test.padding)
-        return Subject(detection, frame, cut_crop(picture.pixels, frame))
+        frames = self.ensemble.frames(detection.box)
+        crops = {frame: cut_crop(picture.pixels, frame) for frame in set(frames)}
+        return Subject(detection, frames, tuple(crops[frame] for frame in frames))
 
     def estimate(self, subjects: Sequence[Subject]) -> list[Pose]:
         """Poses of people who are cut out, in the same order; pictures do not matter, batches are filled."""
@@ -125,36 +148,17 @@ class PoseEstimator:
             poses += self._estimate_batch(subjects[start : start + self.batch_size])
         return poses
 
-    def heatmaps(self, crops: UInt8[Tensor, "B H W 3"]) -> Float[Tensor, "B K h w"]:
-        """Heat maps of crops, averaged with those of their mirror images where the test settings say so."""
-        maps = self._runner(crops)
-        if self.test.flip:
-            mirrored = self._runner(crops.flip(2))
-            order = self.recipe.keypoint_table.mirror_order
-            maps = average_mirrored(maps, mirrored, order, shift=self.test.mirror_shift)
-        return maps
+    def choose(self, poses: Sequence[Pose]) -> list[Pose]:
+        """The poses of one picture, best first, without duplicates where the test settings say so."""
+        if self.test.suppression_oks is not None:
+            poses = without_duplicates(poses, self.test.suppression_oks)
+        return sorted(poses, key=lambda pose: -pose.score)
 
     def _estimate_batch(self, subjects: Sequence[Subject]) -> list[Pose]:
-        crops = torch.from_numpy(np.stack([subject.crop for subject in subjects]))
-        decoded = decode(self.heatmaps(crops), self.test)
-        keypoints_crop = heatmap_to_crop(decoded.keypoints_heatmap).cpu().double().numpy()
-        scores = decoded.scores.cpu().double().numpy()
-        return [
-            self._pose(subject, points, values)
-            for subject, points, values in zip(subjects, keypoints_crop, scores, strict=True)
+        crops = [
+            torch.from_numpy(np.stack(of_network)) for of_network in zip(*(one.crops for one in subjects), strict=True)
         ]
-
-    def _pose(
-        self, subject: Subject, keypoints_crop: Float[np.ndarray, "K 2"], scores: Float[np.ndarray, " K"]
-    ) -> Pose:
-        seen = scores.clip(0, 1)
-        detection = subject.detection
-        return Pose(
-            skeleton=self.recipe.keypoint_table,
-            keypoints_image=transform_points(keypoints_crop, subject.frame.crop_to_image),
-            keypoint_scores=seen,
-            score=detection.score * float(seen.mean()),
-            ranking_score=detection.score * float((scores + self.test.score_offset).mean()),
-            box=detection.box,
-            box_score=detection.score,
-        )
+        frames = list(zip(*(one.frames for one in subjects), strict=True))
+        decoded = decode(self.ensemble.heatmaps(crops, frames), self.test)
+        detections = [subject.detection for subject in subjects]
+        return make_poses(detections, frames[0], decoded, self.recipe.keypoint_table, self.test)

@@ -95,5 +95,5 @@ def _cut_everyone(estimator: PoseEstimator, picture: Picture, detections: Sequen
 def _finish(estimator: PoseEstimator, waiting: Sequence[_Waiting]) -> Iterator[PictureResult]:
     poses = iter(estimator.estimate([subject for one in waiting for subject in one.subjects]))
     for one in waiting:
-        found = sorted((next(poses) for _ in one.subjects), key=lambda pose: -pose.score)
+        found = estimator.choose([next(poses) for _ in one.subjects])
         yield PictureResult(one.picture.source, one.picture, found, one.problems)

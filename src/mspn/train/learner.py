@@ -55,7 +55,7 @@ class Learner:
             ids = [torch.cuda.current_device()] if device.type == "cuda" else None
             self._forward = DistributedDataParallel(self._network, ids, gradient_as_bucket_view=True)
         self._optimizer = torch.optim.Adam(
-            self._network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+            self._network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
         )
         # Losses are in units of a peak of 255, which is nearly the usual first scale of 2**16 already.
         self._scaler = torch.amp.GradScaler(device.type, init_scale=1.0, enabled=config.precision == "float16")

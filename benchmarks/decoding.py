@@ -1,0 +1,67 @@
+"""How many people a second are decoded: everything after the network, with flip average and filter, on one thread.
+
+Beside the poses of a whole batch, the same is measured person by person, which is what the published implementations
+do; the two take turns, so that other work on the machine disturbs both. Seconds are the thread's processor time.
+Run: OMP_NUM_THREADS=1 python benchmarks/decoding.py
+"""
+
+import time
+from collections.abc import Callable
+from statistics import median
+
+import cv2
+import torch
+
+from mspn.config import FAITHFUL_TEST
+from mspn.geometry import frame_from_box
+from mspn.heatmaps.decode import average_mirrored, decode
+from mspn.heatmaps.targets import draw_targets
+from mspn.predict.poses import make_poses
+from mspn.records import Box, Detection, Pose, Size
+from mspn.skeleton import COCO_17
+
+PEOPLE = 32
+ROUNDS = 40
+CROP = Size(256, 192)
+CELLS = Size(CROP.height // 4, CROP.width // 4)
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    random = torch.Generator().manual_seed(0)
+    maps, mirrored = _heatmaps(random), _heatmaps(random)
+    detections = [Detection(Box(10.0 * place, 20, 80, 160), 0.9) for place in range(PEOPLE)]
+    frames = [frame_from_box(detection.box, CROP, FAITHFUL_TEST.padding) for detection in detections]
+
+    def estimate(people: slice) -> list[Pose]:
+        averaged = average_mirrored(maps[people], mirrored[people], COCO_17.mirror_order)
+        decoded = decode(averaged, FAITHFUL_TEST)
+        return make_poses(detections[people], frames[people], decoded, COCO_17, FAITHFUL_TEST)
+
+    def one_by_one() -> list[Pose]:
+        return [pose for place in range(PEOPLE) for pose in estimate(slice(place, place + 1))]
+
+    ways: dict[str, Callable[[], list[Pose]]] = {
+        f"batches of {PEOPLE}": lambda: estimate(slice(PEOPLE)),
+        "person by person": one_by_one,
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(ROUNDS):
+        for name, way in ways.items():
+            start = time.thread_time()
+            way()
+            seconds[name].append(time.thread_time() - start)
+    for name, times in seconds.items():
+        print(f"{name}: {PEOPLE / median(times):.0f} people/s (median of {ROUNDS}), {PEOPLE / min(times):.0f} at best")
+
+
+def _heatmaps(random: torch.Generator) -> torch.Tensor:
+    """Bumps at random places, with some noise."""
+    points = torch.rand(PEOPLE, 17, 2, generator=random) * torch.tensor([CELLS.width, CELLS.height])
+    bumps = draw_targets(points, torch.ones(PEOPLE, 17, dtype=torch.bool), size=CELLS, kernel_size=7)
+    return bumps + 0.05 * torch.randn(bumps.shape, generator=random)
+
+
+if __name__ == "__main__":
+    main()
