@@ -1,6 +1,7 @@
 """What all settings have in common."""
 
 import difflib
+import json
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
@@ -40,3 +41,17 @@ def first_problem(error: ValidationError, whole: str = "") -> str:
     where = ".".join(parts) or whole
     message = first["msg"].removeprefix("Value error, ")
     return f"{where}: {message}" if where else message
+
+
+def flatten(value: Any, path: str = "") -> dict[str, str]:
+    """Settings that are JSON already, as JSON text by the names that --set takes."""
+    if isinstance(value, dict):
+        children = list(value.items())
+    elif isinstance(value, list) and any(isinstance(item, dict) for item in value):
+        children = list(enumerate(value))
+    else:
+        return {path: json.dumps(value, ensure_ascii=False)}
+    flat: dict[str, str] = {}
+    for name, child in children:
+        flat |= flatten(child, f"{path}.{name}" if path else str(name))
+    return flat

@@ -142,6 +142,10 @@ def test_evaluate_writes_the_ten_numbers_and_their_protocol(tmp_path: Path):
     assert report["protocol"]["test"]["flip"] is False
     assert report["protocol"]["test"]["padding"] == [1.09, 1.135]
     assert len(json.loads((tmp_path / "results.json").read_text())) == 8
+    assert report["analysis"]["people"] == 8
+    assert report["gmacs"] > 0
+    assert "The worst people" in (tmp_path / "report.html").read_text()
+    assert (tmp_path / "worst.jpg").exists()
 
 
 def test_evaluate_scores_the_results_file_that_it_wrote_the_same(tmp_path: Path):

@@ -14,15 +14,18 @@ from rich.progress import Progress
 from rich.table import Table
 
 from mspn.cli.errors import SOME_FAILED, fail, one_line_errors
+from mspn.cli.evaluate_compare import show_comparison
 from mspn.cli.evaluate_percentage import show_percentage
 from mspn.cli.networks import load_with_test_settings
 from mspn.cli.options import BatchOption, DeviceOption, FlipOption, PrecisionName, PrecisionOption, WeightsOption
 from mspn.detect.boxes_file import BoxesFile
 from mspn.evaluate.engines import Engine
+from mspn.evaluate.explain import WORST_FILE
 from mspn.evaluate.measure_percentage import percentage_of_model, percentage_of_results
 from mspn.evaluate.measure_precision import precision_of_model, precision_of_results
 from mspn.evaluate.measured_people import Metric, default_metric
-from mspn.evaluate.report import Report, write_report
+from mspn.evaluate.page import PAGE_FILE, write_page
+from mspn.evaluate.report import REPORT_FILE, Report, write_report
 from mspn.evaluate.submission import check_submission_name, submit_people
 from mspn.files import prepare_folder
 from mspn.predict.estimator import PoseEstimator
@@ -59,7 +62,10 @@ class EngineName(str, Enum):
 
 
 def evaluate_command(
-    annotations: Annotated[Path, typer.Option(help="COCO keypoint file with the truth; for PCKh and PCK any labels.")],
+    reports: Annotated[list[Path] | None, typer.Argument(help="With --compare: report.json files.")] = None,
+    annotations: Annotated[
+        Path | None, typer.Option(help="COCO keypoint file with the truth; for PCKh and PCK any labels.")
+    ] = None,
     models: Annotated[
         list[str] | None,
         typer.Option("--model", help="Name of a model, or a weights file. Given several times, they are averaged."),
@@ -100,16 +106,26 @@ def evaluate_command(
             help="Zip to write for COCO's server, in place of a report; --annotations may name pictures only."
         ),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder for report.json and results.json.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for report.html, report.json and results.json.")] = None,
+    compare: Annotated[
+        bool, typer.Option("--compare", help="Rank reports of the same protocol instead; see docs/evaluation.md.")
+    ] = False,
+    across_protocols: Annotated[
+        bool, typer.Option("--across-protocols", help="With --compare: show what cannot be ranked side by side.")
+    ] = False,
     device: DeviceOption = "auto",
     precision: PrecisionOption = PrecisionName.FLOAT32,
     batch: BatchOption = 32,
 ) -> None:
-    """Measure average precision, or the share of correct keypoints, on labelled people.
+    """Measure average precision, or the share of correct keypoints, on labelled people; or compare reports.
 
     On several GPUs or machines: torchrun --nproc-per-node 8 -m mspn evaluate ...
     """
+    if compare:
+        show_comparison(reports or [], annotations, across_protocols=across_protocols)
+        return
     with one_line_errors(), joined_processes() as processes:
+        annotations = _need_annotations(annotations, is_comparing=bool(reports) or across_protocols)
         if not processes.is_first:
             logging.getLogger("mspn").setLevel(logging.WARNING)
         if out is not None:
@@ -119,7 +135,7 @@ def evaluate_command(
             measured = _choose_metric(metric, annotations, head_boxes, boxes)
             report = None
             if processes.is_first:
-                report = _score_file(results, annotations, measured, head_boxes, engine.value, out)
+                report = _score_file(results, annotations, images, measured, head_boxes, engine.value, out)
         else:
             assert models
             assert images is not None
@@ -164,11 +180,20 @@ def evaluate_command(
         if report is None:  # it is the first process's
             return
         if out is not None:
-            write_report(out / "report.json", report)
+            write_report(out / REPORT_FILE, report)
+            write_page(out / PAGE_FILE, report, out / WORST_FILE)
     _show(report)
     if out is not None:
-        typer.echo(f"report: {out / 'report.json'}")
+        typer.echo(f"report: {out / REPORT_FILE}, {out / PAGE_FILE}")
     _end(report.protocol.failed)
+
+
+def _need_annotations(annotations: Path | None, *, is_comparing: bool) -> Path:
+    if is_comparing:
+        fail("reports and --across-protocols go with --compare")
+    if annotations is None:
+        fail("give --annotations, the labels to measure against, or --compare reports")
+    return annotations
 
 
 def _refuse_contradictions(
@@ -192,10 +217,16 @@ def _choose_metric(metric: MetricName | None, annotations: Path, head_boxes: Pat
 
 
 def _score_file(
-    results: Path, annotations: Path, metric: Metric, head_boxes: Path | None, engine: Engine, out: Path | None
+    results: Path,
+    annotations: Path,
+    images: Path | None,
+    metric: Metric,
+    head_boxes: Path | None,
+    engine: Engine,
+    out: Path | None,
 ) -> Report:
     if metric == "oks":
-        return precision_of_results(results, annotations, engine=engine, out=out)
+        return precision_of_results(results, annotations, engine=engine, images=images, out=out)
     return percentage_of_results(results, annotations, metric=metric, head_boxes=head_boxes)
 
 

@@ -1,29 +1,47 @@
 """What an evaluation found, and under which protocol."""
 
+import hashlib
 import json
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import torch
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
 
 from mspn.config import TestConfig
 from mspn.detect.boxes_file import BoxesRule
+from mspn.evaluate.analysis import Analysis
 from mspn.evaluate.engines import Engine
 from mspn.files import write_text
 from mspn.predict.ensemble import Ensemble
-from mspn.settings import Settings
+from mspn.settings import Settings, first_problem
+from mspn.skeleton import Skeleton, find_skeleton
+
+REPORT_FILE = "report.json"
+RESULTS_FILE = "results.json"
+_SEAL = "seal"
+_PACKAGES = ("mspn", "torch", "pycocotools")
+
+
+class ReportError(ValueError):
+    """A report that cannot be used, or is not what was written."""
 
 
 class Protocol(Settings):
     """Everything that must agree before two numbers are compared."""
 
     annotations: str
+    annotations_sha256: str | None = None
+    """Of the file; None for measures of single keypoints."""
+    skeleton: str | Skeleton = "coco-17"
+    """Its sigmas weigh the keypoints; as in a recipe, a name or the whole."""
     split: str | None = None
     """COCO's split, where the pictures are its pictures."""
     boxes: str
     """"ground truth", or the file that they came from."""
+    boxes_sha256: str | None = None
+    """None for labelled boxes, and where a results file of another system was scored."""
     boxes_rule: BoxesRule | None = None
     """Which boxes of that file were used."""
     num_boxes: int | None = None
@@ -42,6 +60,11 @@ class Protocol(Settings):
     """The people that it is of."""
     engine: Engine | None = "pycocotools"
     """None where no keypoint similarity is computed."""
+
+    @property
+    def keypoint_table(self) -> Skeleton:
+        """The skeleton; a ValueError where its name is unknown."""
+        return find_skeleton(self.skeleton) if isinstance(self.skeleton, str) else self.skeleton
 
 
 class MemberReport(Settings):
@@ -71,6 +94,22 @@ class Report(Settings):
     reasons: tuple[str, ...] = ()
     """Where AP is about 0, or nothing can be found: what may be wrong."""
     protocol: Protocol
+    gmacs: float | None = None
+    """Multiply-adds of the networks for one crop, in billions; a flip doubles them. None for a results file."""
+    results_sha256: str | None = None
+    """Of the results.json beside the report, from which the numbers can be computed again."""
+    analysis: Analysis | None = None
+    """Why the numbers are what they are."""
+    versions: dict[str, str] = Field({}, validate_default=True)
+    """Of what computed it; those that are installed, if they are not given."""
+
+    @field_validator("versions")
+    @classmethod
+    def _fill_versions(cls, value: dict[str, str], info: ValidationInfo) -> dict[str, str]:
+        if value or "protocol" not in info.data:
+            return value
+        extras = ("hotcoco",) if info.data["protocol"].engine == "hotcoco" else ()
+        return {name: version(name) for name in (*_PACKAGES, *extras)}
 
 
 def describe_ensemble(ensemble: Ensemble, models: Sequence[str]) -> tuple[MemberReport, ...]:
@@ -84,12 +123,41 @@ def describe_ensemble(ensemble: Ensemble, models: Sequence[str]) -> tuple[Member
 
 
 def write_report(path: Path, report: Report) -> None:
-    """Write a report as JSON, with the versions of what computed it."""
-    versions = {"mspn": version("mspn"), "torch": torch.__version__, "pycocotools": version("pycocotools")}
-    if report.protocol.engine == "hotcoco":
-        versions["hotcoco"] = version("hotcoco")
-    content = report.model_dump() | {"versions": versions}
-    write_text(path, json.dumps(content, indent=2) + "\n")
+    """Write a report as JSON, with a seal over everything."""
+    content = report.model_dump(mode="json")
+    write_text(path, json.dumps(content | {_SEAL: _seal(content)}, indent=2) + "\n")
+
+
+def read_report(path: Path) -> Report:
+    """Read a report and see that it is what was written.
+
+    The seal is a digest without a secret: it shows a change by hand, not one by somebody who computes the seal anew.
+
+    Raises:
+        ReportError: if there is none, or it was changed.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ReportError(f"no report at {path}; give a report.json that `mspn evaluate --out` wrote") from None
+    except (OSError, ValueError) as error:
+        raise ReportError(f"{path} cannot be read ({error}); give a report.json of `mspn evaluate --out`") from error
+    seal = content.pop(_SEAL, None) if isinstance(content, dict) else None
+    if seal is None:
+        raise ReportError(f"{path} has no seal: it is no report.json, or one of an older version; evaluate again")
+    if seal != _seal(content):
+        raise ReportError(f"{path} was changed after it was written (its seal does not fit); evaluate again")
+    try:
+        return Report.model_validate(content)
+    except ValidationError as error:
+        raise ReportError(
+            f"{path}: {first_problem(error, 'the report')}; was it written by another version?"
+        ) from error
+
+
+def _seal(content: dict[str, Any]) -> str:
+    """SHA-256 of the content, whatever the order of its keys and the spaces between them."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def write_results(path: Path, rows: list[dict[str, Any]]) -> None:

@@ -1,19 +1,15 @@
 """report.html: what a run has done so far, in one file that opens anywhere."""
 
-import json
 import math
 from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Literal
 
+from mspn.chart import Chart, Series, draw_chart, format_number
 from mspn.config import Recipe
 from mspn.files import write_text
-from mspn.recipes import RECIPES
-from mspn.train.chart import Chart, Series, draw_chart, format_number
-from mspn.train.environment import Session, changed_files, read_sessions
-from mspn.train.metrics import EpochMetrics, read_metrics
-from mspn.train.page import (
+from mspn.page import (
     render_charts,
     render_details,
     render_figure,
@@ -25,6 +21,10 @@ from mspn.train.page import (
     render_tiles,
     render_title,
 )
+from mspn.recipes import RECIPES
+from mspn.settings import flatten
+from mspn.train.environment import Session, changed_files, read_sessions
+from mspn.train.metrics import EpochMetrics, read_metrics
 from mspn.train.sheet import SHEET_FILE
 from mspn.train.state import RECIPE_FILE, load_recipe
 
@@ -169,29 +169,15 @@ def _tabulate_data(sessions: Sequence[Session]) -> str:
 
 def _tabulate_settings(recipe: Recipe) -> str:
     """What differs from the named recipe, then everything."""
-    settings = _flatten(recipe.model_dump(mode="json"))
+    settings = flatten(recipe.model_dump(mode="json"))
     everything = render_details("All settings", render_table(("setting", "value"), settings.items()))
     if recipe.name not in RECIPES:
         return everything
-    named = _flatten(RECIPES[recipe.name].model_dump(mode="json"))
+    named = flatten(RECIPES[recipe.name].model_dump(mode="json"))
     differing = [(name, value, named.get(name, "-")) for name, value in settings.items() if value != named.get(name)]
     if not differing:
         return render_note(f"As the recipe {recipe.name} says.") + everything
     return render_table(("setting", "value", f"in the recipe {recipe.name}"), differing) + everything
-
-
-def _flatten(value: Any, path: str = "") -> dict[str, str]:
-    """Settings as JSON by the names that --set takes."""
-    if isinstance(value, dict):
-        children = list(value.items())
-    elif isinstance(value, list) and any(isinstance(item, dict) for item in value):
-        children = list(enumerate(value))
-    else:
-        return {path: json.dumps(value, ensure_ascii=False)}
-    flat: dict[str, str] = {}
-    for name, child in children:
-        flat |= _flatten(child, f"{path}.{name}" if path else str(name))
-    return flat
 
 
 def _tabulate_sessions(sessions: Sequence[Session]) -> str:

@@ -11,9 +11,9 @@ from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
 from mspn.config import Recipe, SupervisionConfig
+from mspn.contact_sheet import FAINT_INK, arrange_tiles, enlarge_crop, join_panels, overlay_heatmaps, write_jpeg
 from mspn.data.dataset import CropDataset, Draw, Sample
-from mspn.draw import Colour, draw_labels, side_colours
-from mspn.files import replacing
+from mspn.draw import draw_labels
 from mspn.geometry import HEATMAP_STRIDE, crop_to_heatmap
 from mspn.heatmaps.targets import draw_targets
 from mspn.loss import KeypointLabels, kernel_size_at
@@ -27,17 +27,7 @@ SHEET_FILE = "crops.jpg"
 SHEET_CROPS = 24
 """As many crops as a sheet can show at a glance."""
 _COLUMNS = 4
-_PANEL_HEIGHT = 256
-_PANEL_GAP = 2
-_GAP = 16
-_LINE_HEIGHT = 18
 _THICKNESS = 2
-_TEXT_SCALE = 0.42
-_DIMMED = 0.4
-_JPEG_QUALITY = 90
-_PAPER: Colour = (24, 26, 31)
-_INK: Colour = (225, 228, 232)
-_FAINT_INK: Colour = (150, 156, 165)
 _LEGEND = "left orange, right blue   disc: visible   ring: occluded   cross: labelled, but not counted"
 
 
@@ -52,9 +42,7 @@ class _Targets(NamedTuple):
 def write_sheet(run: Path, dataset: CropDataset, draws: Sequence[Draw], set_sizes: Sequence[int]) -> Path:
     """Write `draw_sheet` into the run folder as crops.jpg."""
     path = run / SHEET_FILE
-    bgr = cv2.cvtColor(draw_sheet(dataset, draws, set_sizes), cv2.COLOR_RGB2BGR)
-    with replacing(path) as temporary:
-        cv2.imwrite(str(temporary), bgr, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
+    write_jpeg(path, draw_sheet(dataset, draws, set_sizes))
     return path
 
 
@@ -79,10 +67,11 @@ def draw_sheet(dataset: CropDataset, draws: Sequence[Draw], set_sizes: Sequence[
         person = int(sample.person)
         picture = dataset.people.pictures[dataset.people.picture_index[person]].name
         captions = (f"{set_names[person]}  #{dataset.people.annotation_ids[person]}", f"{picture}: {_count(sample)}")
-        overlays = [_overlay(sample, one.heatmaps[index], recipe.keypoint_table) for one in targets]
-        tiles.append(_tile([_draw_crop(sample, recipe.keypoint_table), *overlays], captions))
+        panel, _ = enlarge_crop(sample.crop.numpy())
+        overlays = [overlay_heatmaps(panel, one.heatmaps[index], recipe.keypoint_table) for one in targets]
+        tiles.append(join_panels([_draw_crop(sample, recipe.keypoint_table), *overlays], captions))
     columns = ", ".join(["crop with labels", *(one.name for one in targets)])
-    return _arrange(tiles, [f"{recipe.name}: {columns}", _LEGEND])
+    return arrange_tiles(tiles, [f"{recipe.name}: {columns}", _LEGEND], columns=_COLUMNS)
 
 
 def _draw_targets(labels: KeypointLabels, recipe: Recipe) -> list[_Targets]:
@@ -121,35 +110,15 @@ def _is_learned(labels: KeypointLabels, config: SupervisionConfig, level: int) -
 
 def _draw_crop(sample: Sample, skeleton: Skeleton) -> UInt8[np.ndarray, "h w 3"]:
     """The enlarged crop with its labels; a cross where one does not count."""
-    panel, scale = _enlarge(sample.crop.numpy())
+    panel, scale = enlarge_crop(sample.crop.numpy())
     points = sample.labels.keypoints_crop.numpy() * scale
     visibility = sample.labels.visibility.numpy()
     counted = sample.labels.counted.numpy()
     labels = np.column_stack([points, visibility * counted])
     canvas = draw_labels(panel, labels, skeleton, thickness=_THICKNESS)
     for x, y in np.rint(points[(visibility > 0) & ~counted]).astype(int).tolist():
-        cv2.drawMarker(canvas, (x, y), _FAINT_INK, cv2.MARKER_TILTED_CROSS, 4 * _THICKNESS, _THICKNESS)
+        cv2.drawMarker(canvas, (x, y), FAINT_INK, cv2.MARKER_TILTED_CROSS, 4 * _THICKNESS, _THICKNESS)
     return canvas
-
-
-def _overlay(sample: Sample, heatmaps: Float[Tensor, "K h w"], skeleton: Skeleton) -> UInt8[np.ndarray, "h w 3"]:
-    """The crop in dim grey, and on it every keypoint's map in the colour of its side; cells stay visible."""
-    panel, _ = _enlarge(sample.crop.numpy())
-    grey = cv2.cvtColor(panel, cv2.COLOR_RGB2GRAY).astype(np.float32) * _DIMMED
-    canvas = np.repeat(grey[..., None], 3, axis=-1)
-    colours = side_colours(skeleton)
-    for colour in dict.fromkeys(colours):
-        merged = heatmaps[[index for index, one in enumerate(colours) if one == colour]].amax(0).numpy()
-        opacity = cv2.resize(merged, panel.shape[1::-1], interpolation=cv2.INTER_NEAREST)[..., None]
-        canvas = canvas * (1 - opacity) + np.array(colour, np.float32) * opacity
-    return np.rint(canvas).astype(np.uint8)
-
-
-def _enlarge(crop: UInt8[np.ndarray, "H W 3"]) -> tuple[UInt8[np.ndarray, "h w 3"], float]:
-    """The crop at the height of a panel, and the factor that this is."""
-    scale = _PANEL_HEIGHT / crop.shape[0]
-    size = (round(crop.shape[1] * scale), _PANEL_HEIGHT)
-    return cv2.resize(crop, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR), scale
 
 
 def _count(sample: Sample) -> str:
@@ -158,38 +127,3 @@ def _count(sample: Sample) -> str:
     labelled = int((sample.labels.visibility > 0).sum())
     ignored = int((~sample.labels.counted).sum())
     return f"{labelled} labelled" + (f", {ignored} not counted" if ignored else "")
-
-
-def _tile(panels: Sequence[UInt8[np.ndarray, "h w 3"]], captions: Sequence[str]) -> UInt8[np.ndarray, "H W 3"]:
-    """Panels side by side, captions below."""
-    gap = np.full((_PANEL_HEIGHT, _PANEL_GAP, 3), _PAPER, np.uint8)
-    joined = np.hstack([part for panel in panels for part in (panel, gap)][:-1])
-    footer = np.full((_LINE_HEIGHT * len(captions) + 4, joined.shape[1], 3), _PAPER, np.uint8)
-    for row, text in enumerate(captions):
-        _write(footer, text, (0, row), _INK if row == 0 else _FAINT_INK)
-    return np.vstack([joined, footer])
-
-
-def _arrange(tiles: Sequence[UInt8[np.ndarray, "h w 3"]], headings: Sequence[str]) -> UInt8[np.ndarray, "H W 3"]:
-    """Tiles in rows below the headings."""
-    height, width = tiles[0].shape[:2]
-    columns = min(_COLUMNS, len(tiles))
-    rows = -(-len(tiles) // columns)
-    top = _GAP + _LINE_HEIGHT * len(headings) + _GAP
-    size = (top + rows * (height + _GAP), _GAP + columns * (width + _GAP), 3)
-    sheet = np.full(size, _PAPER, np.uint8)
-    for row, text in enumerate(headings):
-        _write(sheet[_GAP:, _GAP:], text, (0, row), _INK if row == 0 else _FAINT_INK)
-    for index, tile in enumerate(tiles):
-        y = top + index // columns * (height + _GAP)
-        x = _GAP + index % columns * (width + _GAP)
-        sheet[y : y + height, x : x + width] = tile
-    return sheet
-
-
-def _write(canvas: UInt8[np.ndarray, "H W 3"], text: str, place: tuple[int, int], colour: Colour) -> None:
-    x, row = place
-    baseline = (row + 1) * _LINE_HEIGHT - 4
-    # The font has no other letters.
-    ascii_text = text.encode("ascii", "replace").decode()
-    cv2.putText(canvas, ascii_text, (x, baseline), cv2.FONT_HERSHEY_SIMPLEX, _TEXT_SCALE, colour, 1, cv2.LINE_AA)

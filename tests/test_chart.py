@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 from xml.etree import ElementTree
 
-from mspn.train.chart import Chart, Series, draw_chart, format_number
+from mspn.chart import Chart, Series, draw_chart, format_number
 
 # The plot spans x from 60 to 540 and y from 210 (bottom) to 10 (top).
 
@@ -28,6 +28,13 @@ def test_a_linear_axis_goes_from_zero_to_the_round_number_above_the_highest_valu
     assert _ticks(svg) == ["0", "10", "20", "30", "40", "50"]
     # x: half-way and all the way; y: 210 - 200 * 43 / 50 = 38.
     assert _polylines(svg) == ["300.0,210.0 540.0,38.0"]
+
+
+def test_a_linear_axis_begins_at_the_round_number_below_its_lower_limit():
+    svg = _draw([0.68, 0.76], limits=(0.68, 0.76))
+
+    assert _ticks(svg) == ["0.68", "0.7", "0.72", "0.74", "0.76"]
+    assert _polylines(svg) == ["300.0,210.0 540.0,10.0"]
 
 
 def test_a_logarithmic_axis_gives_each_decade_the_same_room():

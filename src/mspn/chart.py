@@ -35,9 +35,10 @@ class Chart(NamedTuple):
     """What tooltips call each x."""
     series: Sequence[Series]
     scale: Literal["linear", "log"] = "linear"
-    """A linear axis begins at 0; on a logarithmic one, values that are not above 0 are left out."""
+    """On a logarithmic axis, values that are not above 0 are left out."""
     limits: tuple[float, float] | None = None
-    """Lowest and highest value that the axis makes room for; without it those of the series."""
+    """Lowest and highest value that the axis makes room for; without it a linear axis goes from 0 to the highest value
+    of the series, a logarithmic one from the lowest."""
 
 
 def draw_chart(chart: Chart) -> str:
@@ -49,7 +50,10 @@ def draw_chart(chart: Chart) -> str:
     shown = [[_shown(value, chart.scale) for value in one.values] for one in chart.series]
     present = [value for values in shown for value in values if value is not None]
     low, high = chart.limits or (min(present, default=0.0), max(present, default=0.0))
-    ticks = _log_ticks(low, high) if chart.scale == "log" and high > 0 else _linear_ticks(high)
+    if chart.scale == "log" and high > 0:
+        ticks = _log_ticks(low, high)
+    else:
+        ticks = _linear_ticks(high, low=low if chart.limits else 0.0)
     x_ticks = _linear_ticks(chart.x[-1], must_reach=False)
     across = [_LEFT + (_RIGHT - _LEFT) * value / chart.x[-1] for value in chart.x]
     parts = [
@@ -85,15 +89,16 @@ def _shown(value: float | None, scale: Literal["linear", "log"]) -> float | None
     return value
 
 
-def _linear_ticks(high: float, *, must_reach: bool = True) -> list[float]:
-    """0 and multiples of a round step, a few; the last one reaches `high`, or stays below it."""
-    if high <= 0:
-        return [0.0, 1.0]
-    rough = high / _MOST_STEPS
+def _linear_ticks(high: float, *, low: float = 0.0, must_reach: bool = True) -> list[float]:
+    """Multiples of a round step from `low` or below it, a few; the last one reaches `high`, or stays below it."""
+    if high <= low:
+        return [low, low + 1.0]
+    rough = (high - low) / _MOST_STEPS
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough * (1 - 1e-9))
-    count = math.ceil(high / step - 1e-9) if must_reach else math.floor(high / step + 1e-9)
-    return [step * index for index in range(count + 1)]
+    first = math.floor(low / step + 1e-9)
+    last = math.ceil(high / step - 1e-9) if must_reach else math.floor(high / step + 1e-9)
+    return [step * index for index in range(first, last + 1)]
 
 
 def _log_ticks(low: float, high: float) -> list[float]:

@@ -1,0 +1,73 @@
+import re
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from benchmarks import figure_cost, figure_gallery, figure_heatmaps
+from mspn.evaluate.report import Protocol, Report, write_report, write_results
+from mspn.skeleton import COCO_17
+from tests.coco_files import person, write_annotations
+
+
+def _run(monkeypatch: pytest.MonkeyPatch, main: object, *arguments: object) -> None:
+    monkeypatch.setattr(sys, "argv", ["figure", *map(str, arguments)])
+    assert callable(main)
+    main()
+
+
+def _report(folder: Path, name: str, gmacs: float | None, precision: float) -> Path:
+    protocol = Protocol(annotations=str(folder / "labels.json"), boxes="ground truth")
+    path = folder / name / "report.json"
+    write_report(path, Report(model=name, stats={"AP": precision}, gmacs=gmacs, protocol=protocol))
+    return path
+
+
+def test_average_precision_is_drawn_over_cost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    paths = [_report(tmp_path, f"mspn-{number}", 5.0 * number, 0.7 + 0.02 * number) for number in (1, 2)]
+
+    _run(monkeypatch, figure_cost.main, tmp_path / "figure.html", "--line", "mspn", *paths, "--across-protocols")
+
+    # The plot spans x from 60 to 540 for 0 to 10 billion, and y from 210 to 10 for 0.72 to 0.74.
+    page = (tmp_path / "figure.html").read_text()
+    assert re.findall(r'<polyline class="line line-0" points="([^"]*)"', page) == ["300.0,210.0 540.0,10.0"]
+
+
+def test_results_files_have_no_cost(tmp_path: Path):
+    protocol = Protocol(annotations="labels.json", boxes="ground truth")
+
+    with pytest.raises(ValueError, match=r"the report of results\.json has no cost; it must be of a network"):
+        figure_cost.draw_figure(
+            tmp_path / "f.html", {"a": [Report(model="results.json", stats={"AP": 0.5}, protocol=protocol)]}
+        )
+
+
+def test_heat_maps_stand_in_a_row_a_stage_and_a_column_a_level(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    _run(monkeypatch, figure_heatmaps.main, "default", tmp_path / "figure.jpg")
+
+    figure = cv2.imread(str(tmp_path / "figure.jpg"))
+    # Two stages of four levels; a tile is two panels of 171 x 256 px with 2 px between and a line of text below.
+    assert figure is not None
+    assert figure.shape[:2] == (68 + 2 * (256 + 22 + 16), 16 + 4 * (2 * 171 + 2 + 16))
+
+
+def test_the_gallery_begins_with_the_fullest_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    for number in (1, 2):
+        cv2.imwrite(str(tmp_path / f"{number}.png"), np.full((100, 200, 3), 100 * number, np.uint8))
+    standing = person(1, 1, dict.fromkeys(COCO_17.keypoints, (100, 50, 2)))
+    write_annotations(tmp_path / "labels.json", [standing], {1: "1.png", 2: "2.png"})
+    rows = [
+        {"image_id": image_id, "category_id": 1, "keypoints": standing["keypoints"], "score": 0.5}
+        for image_id in (1, 2, 2)
+    ]
+    report = _report(tmp_path, "mspn-1", 5.0, 0.7)
+    write_results(report.with_name("results.json"), rows)
+
+    _run(monkeypatch, figure_gallery.main, report, tmp_path, tmp_path / "figure.jpg")
+
+    figure = cv2.imread(str(tmp_path / "figure.jpg"))
+    # Squares of 384 px from (16, 50), each 400 px after the last; pictures of 2 x 1 fill their middle half.
+    assert figure is not None
+    assert [int(figure[50 + 120, 16 + 400 * tile + 20, 0]) for tile in (0, 1)] == pytest.approx([200, 100], abs=3)
