@@ -84,6 +84,24 @@ def test_reports_of_different_protocols_are_not_ranked(tmp_path: Path, changed: 
     assert "differs" in comparison.objections[0]
 
 
+@pytest.mark.parametrize(("padding", "is_ranked"), [((1.09, 1.135), True), ((1.25, 1.25), False)])
+def test_an_ensemble_is_ranked_if_all_of_its_networks_are_tested_alike(
+    tmp_path: Path, padding: tuple[float, float], is_ranked: bool
+):
+    def average_two(content: dict[str, Any]) -> None:
+        tests = [TestConfig(), TestConfig(padding=padding)]
+        content["ensemble"] = [
+            {"model": "any", "weight": 1.0, "input_size": (256, 192), "test": test.model_dump()} for test in tests
+        ]
+
+    paths = [_evaluated(tmp_path / "a", 1), _sealed_anew(_evaluated(tmp_path / "b", 2), average_two)]
+
+    comparison = compare_reports(paths, annotations=None, across_protocols=True)
+
+    assert any("network_2.padding differs (- / [1.25, 1.25])" in line for line in comparison.objections) != is_ranked
+    assert (comparison.objections == ()) == is_ranked
+
+
 def test_files_are_compared_by_their_content_not_by_their_place(tmp_path: Path):
     first = _evaluated(tmp_path / "a", 1, boxes="here.json", boxes_sha256="ab")
     copy = tmp_path / "copy.json"

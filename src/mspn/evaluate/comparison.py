@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mspn.evaluate.average_precision import STATS, average_precision, read_results, read_truth
-from mspn.evaluate.report import RESULTS_FILE, Protocol, Report, ReportError, read_report
+from mspn.evaluate.report import RESULTS_FILE, Report, ReportError, read_report
 from mspn.settings import flatten
 from mspn.weights.download import sha256_of
 
@@ -56,7 +56,7 @@ def compare_reports(paths: Sequence[Path], *, annotations: Path | None, across_p
         for path, report in zip(paths, reports, strict=True)
     ]
     objections = [f"{one.path} cannot be checked: {one.unchecked}" for one in compared if one.unchecked]
-    objections += _name_differences([one.report.protocol for one in compared])
+    objections += _name_differences([one.report for one in compared])
     if objections and not across_protocols:
         raise ReportError(
             f"no ranking of {', '.join(map(str, paths))}: {'; '.join(objections)}."
@@ -102,9 +102,9 @@ def check_numbers(path: Path, report: Report, annotations: Path | None) -> str |
     return None
 
 
-def _name_differences(protocols: Sequence[Protocol]) -> list[str]:
+def _name_differences(reports: Sequence[Report]) -> list[str]:
     """A line for each setting that differs, with its value in each report."""
-    flat = [_comparable(protocol) for protocol in protocols]
+    flat = [_comparable(report) for report in reports]
     names = list(dict.fromkeys(name for one in flat for name in one))
     differing = [name for name in names if len({one.get(name, "-") for one in flat}) > 1]
     lines = []
@@ -115,10 +115,13 @@ def _name_differences(protocols: Sequence[Protocol]) -> list[str]:
     return lines
 
 
-def _comparable(protocol: Protocol) -> dict[str, str]:
+def _comparable(report: Report) -> dict[str, str]:
     """Settings that must agree; a file by what is in it, wherever it is."""
+    protocol = report.protocol
     content = protocol.model_dump(mode="json", exclude={*_OWN, *_WITHOUT_EFFECT})
     for name in ("annotations", "boxes"):
         if content[f"{name}_sha256"] is not None:
             del content[name]
-    return flatten(content)
+    # Of an ensemble, the protocol has the first network's; the others' count where they are not the same.
+    others = [member.test.model_dump(mode="json") for member in report.ensemble if member.test != protocol.test]
+    return flatten(content | {f"network_{number}": test for number, test in enumerate(others, start=2)})
