@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from mspn.crop import cut_crop, normalise, read_crop
+from mspn.crop import cut_crop, normalise, read_crops
 from mspn.geometry import CropFrame, transform_points
 from mspn.images import read_reduced_picture
 from mspn.records import Size
@@ -100,7 +100,7 @@ def test_a_crop_is_never_enlarged_from_a_reduced_picture(width_image: float, red
     path.write_bytes(cv2.imencode(".jpg", noise(160, 120))[1].tobytes())
     frame = CropFrame((60, 80), width_image, Size(64, 48))
 
-    crop = read_crop(path, frame)
+    (crop,) = read_crops(path, [frame])
 
     # 96 pixels shown in 48 allow half the size, 192 a quarter.
     picture = read_reduced_picture(path, reduction)
@@ -119,7 +119,7 @@ def test_a_dot_is_at_the_same_place_in_a_crop_of_a_reduced_picture(orientation: 
     dot = {1: (60, 200), 3: (190, 132), 6: (132, 60)}[orientation]
     frame = CropFrame((130, 150), 240, Size(60, 45))
 
-    crop = read_crop(path, frame)
+    (crop,) = read_crops(path, [frame])
 
     weights = crop[..., 0].astype(float)
     rows, columns = np.mgrid[:60, :45]

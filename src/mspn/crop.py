@@ -1,5 +1,6 @@
 """The one warp: cutting a framed region out of an image, and making it the network's input."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -9,7 +10,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from mspn.geometry import CropFrame
-from mspn.images import read_reduced_picture
+from mspn.images import ReducedPicture, allowed_reduction, read_reduced_picture
 
 
 def cut_crop(image: UInt8[np.ndarray, "H W 3"], frame: CropFrame, reduction: int = 1) -> UInt8[np.ndarray, "h w 3"]:
@@ -35,16 +36,24 @@ def cut_crop(image: UInt8[np.ndarray, "H W 3"], frame: CropFrame, reduction: int
     )
 
 
-def read_crop(path: Path, frame: CropFrame) -> UInt8[np.ndarray, "h w 3"]:
-    """Cut the frame's region out of a picture file, decoded with no more pixels than the crop shows.
+def read_crops(path: Path, frames: Sequence[CropFrame]) -> list[UInt8[np.ndarray, "h w 3"]]:
+    """Cut regions out of a picture file, decoded with no more pixels than each crop shows.
 
-    The crop is never enlarged from a reduced picture, and shows less aliasing than one of the whole picture.
+    A crop is never enlarged from a reduced picture, and shows less aliasing than one of the whole picture. It is the
+    same whatever other crops are cut with it; where the same reduction serves several, the file is decoded once.
 
     Raises:
         PictureError: as `read_picture`.
     """
-    picture = read_reduced_picture(path, largest_reduction=frame.width_image / frame.size.width)
-    return cut_crop(picture.pixels, frame, picture.reduction)
+    pictures: dict[int, ReducedPicture] = {}
+    crops = []
+    for frame in frames:
+        reduction = allowed_reduction(frame.width_image / frame.size.width)
+        if reduction not in pictures:
+            pictures[reduction] = read_reduced_picture(path, reduction)
+        picture = pictures[reduction]
+        crops.append(cut_crop(picture.pixels, frame, picture.reduction))
+    return crops
 
 
 CHANNEL_MEAN = (0.485, 0.456, 0.406)

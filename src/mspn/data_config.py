@@ -1,5 +1,7 @@
 """Settings of labelled data sets."""
 
+from typing import Literal
+
 from pydantic import Field
 
 from mspn.settings import Settings
@@ -34,5 +36,8 @@ class DataConfig(Settings):
     train: tuple[PeopleSetConfig, ...] = ()
     validation: PeopleSetConfig | None = None
     """Set whose average precision, with its labelled boxes, says which weights are the best; COCO format."""
+    order: Literal["people", "pictures"] = "people"
+    """Of an epoch. people: each on their own, as the released code; pictures: those of a picture one after another, so
+    that it is decoded once, where reading pictures is what training waits for."""
     workers: int = Field(1, ge=0)
     """Processes that read and cut pictures for each training process; 0: it does so itself."""

@@ -47,6 +47,11 @@ def read_picture(path: Path, max_pixels: int = MAX_PIXELS) -> UInt8[np.ndarray, 
     return read_reduced_picture(path, 1, max_pixels).pixels
 
 
+def allowed_reduction(factor: float) -> int:
+    """The largest reduction up to a factor: 1, 2, 4 or 8."""
+    return next((reduction for reduction in _REDUCTION_FLAGS if reduction <= factor), 1)
+
+
 def read_reduced_picture(path: Path, largest_reduction: float, max_pixels: int = MAX_PIXELS) -> ReducedPicture:
     """Read a picture as `read_picture` does, a JPEG at a fraction of its size, which takes a fraction of the time.
 

@@ -3,7 +3,7 @@ import os
 import signal
 import time
 from collections import Counter
-from itertools import islice
+from itertools import islice, pairwise
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -19,11 +19,14 @@ from mspn.data.dataset import CropDataset, Draw, Sample, SeededBatches, prepare_
 from mspn.data.label_files import AnnotationError
 from mspn.data.people import merge
 from mspn.data_config import DataConfig, PeopleSetConfig
+from mspn.images import ReducedPicture, read_reduced_picture
 from mspn.model_config import ModelConfig
 from mspn.records import Size
 from mspn.skeleton import COCO_17
 from mspn.train_config import TrainConfig
 from tests.coco_files import person, write_annotations
+from tests.drawn_people import write_drawn_set
+from tests.trained import tiny_recipe
 
 RED, BLUE = (255, 0, 0), (0, 0, 255)
 LEFT_WRIST, RIGHT_WRIST, LEFT_ANKLE, RIGHT_ANKLE = 9, 10, 15, 16
@@ -359,3 +362,40 @@ def test_a_tiny_weight_still_draws_different_people():
     batches = first_batches(40, set_sizes=[3], weights=[0.1], batch_size=1)
 
     assert {batch[0].person for batch in batches} == {0, 1, 2}
+
+
+def test_the_people_of_a_picture_share_its_decoding_and_look_as_they_do_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    write_drawn_set(tmp_path, num_pictures=2, people_per_picture=3)
+    recipe = tiny_recipe(tmp_path, iterations=2)
+    (people,) = read_training_sets(recipe)
+    dataset = CropDataset(people, recipe)
+    draws = [Draw(position, person) for position, person in enumerate((5, 0, 4, 1))]
+    alone = [dataset[draw] for draw in draws]
+    read: list[Path] = []
+
+    def count(path: Path, reduction: float) -> ReducedPicture:
+        read.append(path)
+        return read_reduced_picture(path, reduction)
+
+    monkeypatch.setattr("mspn.crop.read_reduced_picture", count)
+    together = dataset.__getitems__(draws)
+
+    assert len(read) == 2
+    assert [int(sample.person) for sample in together] == [5, 0, 4, 1]
+    assert all(torch.equal(one.crop, other.crop) for one, other in zip(together, alone, strict=True))
+
+
+def test_an_epoch_by_pictures_draws_everyone_once_with_the_people_of_a_picture_together():
+    picture_index = np.array([0, 1, 0, 2, 1, 0, 2, 3])
+    batches = SeededBatches([8], [1.0], 2, seed=4, start=0, picture_index=picture_index)
+
+    drawn = [draw.person for batch in islice(batches, 8) for draw in batch]
+
+    first, second = drawn[:8], drawn[8:]
+    assert sorted(first) == sorted(second) == list(range(8))
+    assert first != second
+    pictures = picture_index[first].tolist()
+    # Each picture comes up in one go: as many changes as there are other pictures.
+    assert sum(one != other for one, other in pairwise(pictures)) == 3

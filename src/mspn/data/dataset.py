@@ -17,11 +17,11 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from mspn.config import Recipe
-from mspn.crop import read_crop
+from mspn.crop import read_crops
 from mspn.data.augment import augment_frame
 from mspn.data.people import People
 from mspn.data.people_sets import read_people_set
-from mspn.geometry import transform_points
+from mspn.geometry import CropFrame, transform_points
 from mspn.images import PictureError
 from mspn.loss import KeypointLabels
 from mspn.processes import ALONE, Processes
@@ -56,28 +56,51 @@ class CropDataset(Dataset[Sample]):
         self.recipe = recipe
 
     def __getitem__(self, draw: Draw) -> Sample:
+        return self.__getitems__([draw])[0]
+
+    def __getitems__(self, draws: Sequence[Draw]) -> list[Sample]:
+        """The samples of a batch; torch asks for them together. The people of a picture share its decoding."""
+        frames = [self._draw_frame(draw) for draw in draws]
+        by_picture: dict[int, list[int]] = {}
+        for number, draw in enumerate(draws):
+            by_picture.setdefault(int(self.people.picture_index[draw.person]), []).append(number)
+        samples: dict[int, Sample] = {}
+        for picture, numbers in by_picture.items():
+            crops = self._cut(picture, [frames[number] for number in numbers])
+            for number, crop in zip(numbers, crops, strict=True):
+                samples[number] = self._make_sample(draws[number].person, frames[number], crop)
+        return [samples[number] for number in range(len(draws))]
+
+    def _draw_frame(self, draw: Draw) -> CropFrame:
         recipe, people, person = self.recipe, self.people, draw.person
         rng = np.random.default_rng((recipe.train.seed, draw.position))
-        skeleton = recipe.keypoint_table
-        size = recipe.model.input_size
-        keypoints_image = people.keypoints_image[person]
         box = Box(*people.boxes[person].tolist())
-        frame = augment_frame(box, keypoints_image, size, recipe.augmentation, skeleton, rng)
+        keypoints_image = people.keypoints_image[person]
+        return augment_frame(
+            box, keypoints_image, recipe.model.input_size, recipe.augmentation, recipe.keypoint_table, rng
+        )
+
+    def _cut(self, picture: int, frames: Sequence[CropFrame]) -> Sequence[UInt8[np.ndarray, "h w 3"] | None]:
+        """Crops of a picture; None where it cannot be read."""
         try:
-            crop = read_crop(people.pictures[people.picture_index[person]], frame)
-            is_readable = True
+            return read_crops(self.people.pictures[picture], frames)
         except (PictureError, OSError):
-            crop = np.zeros((*size, 3), np.uint8)
-            is_readable = False
+            return [None] * len(frames)
+
+    def _make_sample(self, person: int, frame: CropFrame, crop: UInt8[np.ndarray, "h w 3"] | None) -> Sample:
+        is_readable = crop is not None
+        skeleton, size = self.recipe.keypoint_table, frame.size
         order = skeleton.mirror_order if frame.mirrored else list(range(len(skeleton.keypoints)))
-        keypoints_crop = transform_points(keypoints_image[order, :2], frame.image_to_crop)
+        keypoints_image = self.people.keypoints_image[person, order]
+        keypoints_crop = transform_points(keypoints_image[:, :2], frame.image_to_crop)
         inside = ((keypoints_crop >= 0) & (keypoints_crop <= (size.width - 1, size.height - 1))).all(-1)
         labels = KeypointLabels(
             keypoints_crop=torch.from_numpy(keypoints_crop.astype(np.float32)),
-            visibility=torch.from_numpy((keypoints_image[order, 2] * inside).astype(np.int64)),
-            counted=torch.from_numpy(people.counted[person, order] & is_readable),
+            visibility=torch.from_numpy((keypoints_image[:, 2] * inside).astype(np.int64)),
+            counted=torch.from_numpy(self.people.counted[person, order] & is_readable),
         )
-        return Sample(torch.from_numpy(crop), labels, torch.tensor(person), torch.tensor(is_readable))
+        pixels = np.zeros((*size, 3), np.uint8) if crop is None else crop
+        return Sample(torch.from_numpy(pixels), labels, torch.tensor(person), torch.tensor(is_readable))
 
 
 class SeededBatches(Sampler[list[Draw]]):
@@ -97,6 +120,7 @@ class SeededBatches(Sampler[list[Draw]]):
         *,
         processes: Processes = ALONE,
         parts: int = 1,
+        picture_index: Int[np.ndarray, " N"] | None = None,
     ) -> None:
         """Prepare to draw.
 
@@ -108,6 +132,8 @@ class SeededBatches(Sampler[list[Draw]]):
             start: batches to skip: the iteration at which training resumes.
             processes: who shares each batch.
             parts: how many small batches this process's share comes in.
+            picture_index: which picture shows each person, to draw the people of a picture one after another; None
+                draws everyone on their own.
 
         Raises:
             ValueError: if a batch cannot be split evenly.
@@ -124,6 +150,7 @@ class SeededBatches(Sampler[list[Draw]]):
         self.start = start
         self.processes = processes
         self.parts = parts
+        self.picture_index = picture_index
         drawn = sum(_draws(size, weight) for size, weight in zip(set_sizes, weights, strict=True))
         self.batches_per_epoch = max(1, drawn // batch_size)
 
@@ -154,7 +181,11 @@ class SeededBatches(Sampler[list[Draw]]):
             rest = _draws(size, weight) - int(weight) * size
             drawn += [everyone] * int(weight) + [rng.permutation(everyone)[:rest]]
             first += size
-        return rng.permutation(np.resize(np.concatenate(drawn), max(self.batch_size, sum(map(len, drawn)))))
+        order = rng.permutation(np.resize(np.concatenate(drawn), max(self.batch_size, sum(map(len, drawn)))))
+        if self.picture_index is None:
+            return order
+        turns = rng.permutation(self.picture_index.max() + 1)
+        return order[np.argsort(turns[self.picture_index[order]], kind="stable")]
 
 
 def _draws(size: int, weight: float) -> int:

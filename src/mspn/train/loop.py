@@ -151,6 +151,7 @@ class _Session:
             self._progress.iteration,
             processes=self._processes,
             parts=config.accumulate,
+            picture_index=self._people.picture_index if self._recipe.data.order == "pictures" else None,
         )
         narrator = Narrator(config, self._device, self._open_logs(batches), report)
         pictures = PictureWatch(self._people)
