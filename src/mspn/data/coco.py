@@ -223,7 +223,7 @@ def _others(row: Mapping[str, Any], known: Iterable[str]) -> dict[str, Any]:
 def _read_content(path: Path, unnamed: Skeleton) -> _Content:
     """Parse and check a file; `unnamed` is the skeleton of a category without names."""
     raw = read_json(path)
-    file = check_form(path, raw, _CocoFile, "a COCO keypoint file")
+    file = check_form(path, raw, _CocoFile, "a COCO keypoint file (`mspn data convert` writes one)")
     if not file.categories:
         raise AnnotationError(f"{path} has no category; it must be a COCO keypoint file")
     category = next((category for category in file.categories if category.keypoints), file.categories[0])
