@@ -26,6 +26,8 @@ def read_people_set(config: PeopleSetConfig, root: Path, skeleton: Skeleton) -> 
             never_labelled or the faces name a keypoint that the skeleton does not have.
     """
     path = root / config.annotations
+    if not path.exists():
+        raise AnnotationError(f"no labels at {path}; set data.train or data.root")
     own = skeleton if config.skeleton is None else named_skeleton(config.skeleton, root)
     labels = rename_keypoints(read_labels(path, config.format, own), config.keypoint_names, skeleton)
     people = select_people(labels, root / config.images, skeleton, str(path))
