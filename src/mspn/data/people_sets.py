@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from mspn.data.formats import read_labels
-from mspn.data.label_files import AnnotationError, read_json, refuse_unusable
+from mspn.data.label_files import AnnotationError, read_json, refuse_strangers, refuse_unusable
 from mspn.data.labels import LabelledSet, box_around
 from mspn.data.people import People, PicturePaths
 from mspn.data_config import PeopleSetConfig
@@ -79,6 +79,7 @@ def select_people(labels: LabelledSet, images: Path, skeleton: Skeleton, source:
     nobody = f"{source} has nobody with a box and a labelled keypoint (visibility 1 or 2)"
     if not labels.people:
         raise AnnotationError(nobody)
+    refuse_strangers(source, labels.skeleton.keypoints, skeleton)
     pictures = sorted(labels.pictures, key=lambda picture: picture.id)
     position = {picture.id: index for index, picture in enumerate(pictures)}
     rows = labels.people
