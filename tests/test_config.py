@@ -240,6 +240,11 @@ def test_an_override_with_a_bad_value_names_the_setting(assignment: str):
         override(RECIPE, [assignment])
 
 
+def test_a_bad_override_among_others_is_told_without_them():
+    with pytest.raises(SettingsError, match=r"^--set: train\.batch_size: Input should be"):
+        override(RECIPE, ["train.seed=1", "train.batch_size=many"])
+
+
 def test_an_override_that_makes_a_recipe_contradict_itself_is_refused():
     with pytest.raises(
         SettingsError, match=r"--set model.num_keypoints=16: model.num_keypoints is 16, but skeleton coco-17 has 17"

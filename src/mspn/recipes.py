@@ -243,7 +243,8 @@ def override(recipe: Recipe, assignments: Sequence[str]) -> Recipe:
             _find_group(values, parents, assignment)[_position(key)] = value
         except (IndexError, TypeError) as error:
             raise SettingsError(f"--set {assignment}: {'.'.join(parents)} is a list and has no item {key!r}") from error
-    return parse_recipe(values, where="--set " + " ".join(assignments) if assignments else "recipe")
+    # The first problem names its setting; a dozen other assignments before it would only hide it.
+    return parse_recipe(values, where=f"--set {assignments[0]}" if len(assignments) == 1 else "--set")
 
 
 def _find_skeleton(name_or_file: str, assignment: str) -> Skeleton:

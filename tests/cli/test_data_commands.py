@@ -146,7 +146,7 @@ def test_show_refuses_bad_input_with_one_line(tmp_path: Path):
 
     assert f"there are {', '.join(KINDS)}" in error_line(run(*common, "--only", "odd"))
     assert "nobody to draw has these ids" in error_line(run(*common, "--person", 77))
-    assert "nobody to draw" in error_line(run(*common, "--only", "bad_area"))
+    assert "nobody to draw with a finding of bad_area" in error_line(run(*common, "--only", "bad_area"))
 
 
 def test_stats_prints_and_writes_what_a_set_holds(tmp_path: Path):

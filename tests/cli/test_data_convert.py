@@ -56,7 +56,8 @@ def test_bad_use_ends_with_one_line(tmp_path: Path):
     source = write_coco(tmp_path)
 
     for arguments, message in (
-        ((source, tmp_path / "a", "--to", "voc"), "no format 'voc'; there are"),
+        ((source, tmp_path / "a", "--to", "voc"), "labels cannot be written as voc; there are crowdpose, coco, ai-"),
+        ((source, source / "a", "--to", "coco"), "people.json: File exists; check the path and its rights"),
         ((tmp_path / "gone.json", tmp_path / "a", "--to", "coco"), "no file at"),
         ((source, tmp_path / "a", "--to", "coco", "--skeleton", "gone.yaml"), "no file at gone.yaml; check the path"),
     ):

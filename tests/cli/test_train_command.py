@@ -11,7 +11,7 @@ from mspn.cli import train as command
 from mspn.cli.train import describe
 from mspn.train.loop import train
 from mspn.train.narrator import IterationReport
-from tests.cli.runner import run
+from tests.cli.runner import error_line, run
 from tests.drawn_people import write_drawn_set
 
 STATE = IterationReport(
@@ -70,6 +70,14 @@ def test_training_that_is_stopped_says_how_to_go_on_and_goes_on(tmp_path: Path, 
     )
     assert resumed.exit_code == 0, resumed.output
     assert f"weights: {tmp_path / 'run' / 'weights.safetensors'}" in resumed.stdout
+
+
+def test_a_run_folder_that_cannot_be_written_is_refused(tmp_path: Path):
+    (tmp_path / "run").write_text("a file")
+
+    result = run("train", "mspn-small", "--out", tmp_path / "run", *narrow(tmp_path))
+
+    assert f"cannot write to the folder {tmp_path / 'run'} (File exists); choose another --out" in error_line(result)
 
 
 def test_after_torchrun_started_a_process_again_it_resumes_unasked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

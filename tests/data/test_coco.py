@@ -9,7 +9,7 @@ from mspn.data.coco import read_coco_people, write_coco
 from mspn.data.label_files import AnnotationError, read_json
 from mspn.data.labels import LabelledPerson, LabelledPicture, LabelledSet
 from mspn.records import Box
-from mspn.skeleton import COCO_17
+from mspn.skeleton import COCO_17, Skeleton
 from tests.coco_files import person, write_annotations
 
 IMAGES = {7: "seven.jpg", 3: "three.jpg"}
@@ -48,6 +48,16 @@ def test_a_file_without_keypoints_is_refused(tmp_path: Path):
         AnnotationError, match=r"boxes\.json has no annotation with keypoints; a keypoint file is needed"
     ):
         read(path)
+
+
+def test_evaluation_refuses_labels_without_one_keypoint_of_the_network(tmp_path: Path):
+    path = write_annotations(tmp_path / "people.json", [person(1, 7, {"nose": (1, 1, 2)})], IMAGES)
+    kite = Skeleton(name="kite", keypoints=("top", "tail"))
+
+    with pytest.raises(
+        AnnotationError, match=r"people\.json labels nose, .*, none of which kite has \(top, tail\); is"
+    ):
+        read_coco_people(path, kite)
 
 
 def test_an_annotation_of_an_unknown_picture_is_read_for_the_check_but_not_for_evaluation(tmp_path: Path):

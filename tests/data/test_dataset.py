@@ -183,7 +183,7 @@ def test_a_missing_set_is_named(tmp_path: Path):
     recipe = recipe_of(tmp_path, NO_AUGMENTATION)
     (tmp_path / "people.json").unlink()
 
-    with pytest.raises(AnnotationError, match=r"no file at .*people\.json"):
+    with pytest.raises(AnnotationError, match=r"no labels at .*people\.json; set data\.train or data\.root"):
         read_training_sets(recipe)
 
 

@@ -14,7 +14,7 @@ from mspn.data.labels import LabelledPerson, LabelledPicture, LabelledSet
 from mspn.data.people import merge
 from mspn.data.people_sets import read_people_set, select_people
 from mspn.data_config import DataConfig, PeopleSetConfig
-from mspn.skeleton import COCO_17, FACE
+from mspn.skeleton import COCO_17, FACE, Skeleton
 from tests.coco_files import person, write_annotations
 
 NOSE, RIGHT_WRIST, LEFT_HIP = 0, 10, 11
@@ -161,6 +161,22 @@ def test_a_missing_file_of_faces_is_refused(tmp_path: Path):
 
     with pytest.raises(AnnotationError, match=r"no file at .*faces\.json"):
         read_set(tmp_path, faces="faces.json")
+
+
+def test_labels_that_share_no_keypoint_with_the_network_are_refused():
+    kite = Skeleton(name="kite", keypoints=("top", "tail"))
+    labels = LabelledSet(
+        pictures=[LabelledPicture(id=7, file_name="a.png")],
+        people=[
+            LabelledPerson(id=1, picture_id=7, keypoints_image=np.array([[1.0, 1, 2], [2, 2, 2]]), box=(0, 0, 5, 5))
+        ],
+        skeleton=kite,
+    )
+
+    with pytest.raises(
+        AnnotationError, match=r"^a\.json labels top, tail, none of which coco-17 has \(nose, .*\); is it"
+    ):
+        select_people(labels, Path(), COCO_17, "a.json")
 
 
 def test_people_that_nobody_can_train_with_are_refused(tmp_path: Path):

@@ -178,7 +178,7 @@ def test_a_wrong_row_is_named(row: str, message: str, tmp_path: Path):
     [
         ({"kpt_shape": None}, r"kpt_shape: Field required; it must be a YOLO-pose data\.yaml"),
         ({"kpt_shape": [3, 4]}, r"kpt_shape is \[3, 4\]; write \[keypoints, 2\] or \[keypoints, 3\]"),
-        ({"train": "images/gone"}, r"there is no .*images/gone; are the pictures in their place\?"),
+        ({"train": "images/gone"}, r"there is no .*images/gone; copy or link the pictures to that place"),
         ({"train": None, "val": None}, r"its train, val and test name no pictures; are they there\?"),
     ],
 )

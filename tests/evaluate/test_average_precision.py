@@ -96,6 +96,13 @@ def _changed(tmp_path: Path, change: Any) -> Path:
     return annotations
 
 
+def test_truth_in_a_format_other_than_cocos_is_refused(tmp_path: Path):
+    (tmp_path / "export.xml").write_text("<annotations/>")
+
+    with pytest.raises(AnnotationError, match=r"export\.xml is no COCO keypoint file.* --to coco` writes one$"):
+        read_truth(tmp_path / "export.xml", COCO_17)
+
+
 def test_truth_without_what_is_needed_is_refused(tmp_path: Path):
     for number, (change, message) in enumerate(
         [

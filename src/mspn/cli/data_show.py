@@ -42,7 +42,11 @@ def show_command(
         if person:
             shown = [one for one in shown if one.person.id in person]
         if not shown:
-            raise ValueError(f"{labels}: nobody to draw" + (" has these ids" if person else ""))
+            raise ValueError(
+                f"{labels}: nobody to draw"
+                + (f" with a finding of {only}" if only else "")
+                + (" has these ids" if person else "")
+            )
         prepare_folder(out)
         problems = _draw(labelled, images, shown[:limit], out)
     drawn = min(limit, len(shown))

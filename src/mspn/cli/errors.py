@@ -20,7 +20,10 @@ def one_line_errors() -> Iterator[None]:
     """
     try:
         yield
-    except (ValueError, OSError, TrainingDivergedError) as error:
+    except OSError as error:
+        # The system's own errors name a file; ours are sentences already.
+        fail(f"{error.filename}: {error.strerror}; check the path and its rights" if error.filename else str(error))
+    except (ValueError, TrainingDivergedError) as error:
         fail(str(error))
 
 

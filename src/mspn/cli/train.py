@@ -15,6 +15,7 @@ from rich.text import Text
 
 from mspn.cli.errors import fail, one_line_errors
 from mspn.config import Recipe
+from mspn.files import prepare_folder
 from mspn.processes import Processes, is_restart, joined_processes
 from mspn.recipes import find_recipe, override
 from mspn.train.interruption import TrainingStoppedError
@@ -43,6 +44,7 @@ def train_command(
             logging.getLogger("mspn").setLevel(logging.WARNING)
         resumes = resume or is_restart()
         resolved = _resolve(recipe, out, resumes, settings or [])
+        prepare_folder(out)
         with _display(resolved, processes) as report:
             try:
                 weights = train(resolved, out, resume=resumes, processes=processes, report=report)

@@ -10,7 +10,15 @@ import numpy as np
 from jaxtyping import Bool, Float
 from pydantic import BaseModel
 
-from mspn.data.label_files import AnnotationError, check_form, plain_number, read_json, refuse_unusable, skeleton_of
+from mspn.data.label_files import (
+    AnnotationError,
+    check_form,
+    plain_number,
+    read_json,
+    refuse_strangers,
+    refuse_unusable,
+    skeleton_of,
+)
 from mspn.data.labels import LabelledPerson, LabelledPicture, LabelledSet, box_around
 from mspn.files import write_text
 from mspn.records import Box, Size
@@ -83,11 +91,13 @@ def read_coco_people(path: Path, skeleton: Skeleton) -> CocoPeople:
     """Read and check a COCO keypoint file; the category's keypoint names, if it has any, decide the order.
 
     Raises:
-        AnnotationError: naming the first entry that is missing or wrong, or if nobody has keypoints.
+        AnnotationError: naming the first entry that is missing or wrong, or if nobody has keypoints, or none of the
+            skeleton's.
     """
     content = _read_content(path, skeleton)
     known = {image.id for image in content.images}
     refuse_unusable(path, known, [row.image_id for row in content.annotations], content.keypoints_image)
+    refuse_strangers(path, content.names, skeleton)
     source = skeleton_of(path, content.names)
     return CocoPeople(
         images=content.images,
@@ -223,7 +233,7 @@ def _others(row: Mapping[str, Any], known: Iterable[str]) -> dict[str, Any]:
 def _read_content(path: Path, unnamed: Skeleton) -> _Content:
     """Parse and check a file; `unnamed` is the skeleton of a category without names."""
     raw = read_json(path)
-    file = check_form(path, raw, _CocoFile, "a COCO keypoint file")
+    file = check_form(path, raw, _CocoFile, "a COCO keypoint file (`mspn data convert` writes one)")
     if not file.categories:
         raise AnnotationError(f"{path} has no category; it must be a COCO keypoint file")
     category = next((category for category in file.categories if category.keypoints), file.categories[0])

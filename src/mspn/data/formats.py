@@ -78,17 +78,16 @@ def write_labels(labels: LabelledSet, path: Path, format: str) -> None:  # noqa:
     """Write labels; what the format cannot hold is logged, a line a kind.
 
     Raises:
-        AnnotationError: if the format is unknown, is not written, or cannot hold this skeleton, or as
+        AnnotationError: if the format is unknown or only read, or cannot hold this skeleton, or as
             `refuse_unusable`.
     """
-    write = FORMATS[known_format(format)].write
-    if write is None:
-        writable = ", ".join(name for name, one in FORMATS.items() if one.write)
-        raise AnnotationError(f"labels cannot be written as {format}, only read; there are {writable}")
+    writers = {name: known.write for name, known in FORMATS.items() if known.write}
+    if format not in writers:
+        raise AnnotationError(f"labels cannot be written as {format}; there are {', '.join(writers)}")
     known = {picture.id for picture in labels.pictures}
     keypoints = np.array([person.keypoints_image for person in labels.people])
     refuse_unusable("the source", known, (person.picture_id for person in labels.people), keypoints.reshape(-1, 3))
-    write(labels, path)
+    writers[format](labels, path)
 
 
 def known_format(name: str) -> str:
@@ -120,5 +119,6 @@ def recognise_format(path: Path) -> str:
         if all(sign.encode() in content for sign in FORMATS[name].signs):
             return name
     raise AnnotationError(
-        f"the format of {path} cannot be told; name it, one of {', '.join(candidates or FORMATS)}, or check the file"
+        f"the format of {path} cannot be told; is the file whole? If it is, name the format "
+        f"(--from, or `format` of a set): {', '.join(candidates or FORMATS)}"
     )

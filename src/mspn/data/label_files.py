@@ -160,3 +160,16 @@ def skeleton_of_labels(path: Path, names: Sequence[str], known: Skeleton | None)
 
 def _candidates(known: Skeleton | None) -> list[Skeleton]:
     return [*([known] if known else []), *SKELETONS.values()]
+
+
+def refuse_strangers(source: Path | str, names: Sequence[str], skeleton: Skeleton) -> None:
+    """Refuse labels that share no keypoint with a skeleton: of their people nothing would be left.
+
+    Raises:
+        AnnotationError: naming the keypoints of both.
+    """
+    if not set(names) & set(skeleton.keypoints):
+        raise AnnotationError(
+            f"{source} labels {', '.join(names)}, none of which {skeleton.name} has "
+            f"({', '.join(skeleton.keypoints)}); is it the right network or skeleton?"
+        )

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from mspn.data.formats import read_labels
-from mspn.data.label_files import AnnotationError, read_json, refuse_unusable
+from mspn.data.label_files import AnnotationError, read_json, refuse_strangers, refuse_unusable
 from mspn.data.labels import LabelledSet, box_around
 from mspn.data.people import People, PicturePaths
 from mspn.data_config import PeopleSetConfig
@@ -26,6 +26,8 @@ def read_people_set(config: PeopleSetConfig, root: Path, skeleton: Skeleton) -> 
             never_labelled or the faces name a keypoint that the skeleton does not have.
     """
     path = root / config.annotations
+    if not path.exists():
+        raise AnnotationError(f"no labels at {path}; set data.train or data.root")
     own = skeleton if config.skeleton is None else named_skeleton(config.skeleton, root)
     labels = rename_keypoints(read_labels(path, config.format, own), config.keypoint_names, skeleton)
     people = select_people(labels, root / config.images, skeleton, str(path))
@@ -77,6 +79,7 @@ def select_people(labels: LabelledSet, images: Path, skeleton: Skeleton, source:
     nobody = f"{source} has nobody with a box and a labelled keypoint (visibility 1 or 2)"
     if not labels.people:
         raise AnnotationError(nobody)
+    refuse_strangers(source, labels.skeleton.keypoints, skeleton)
     pictures = sorted(labels.pictures, key=lambda picture: picture.id)
     position = {picture.id: index for index, picture in enumerate(pictures)}
     rows = labels.people

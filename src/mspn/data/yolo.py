@@ -164,7 +164,7 @@ def _pictures_in(place: Path, settings_path: Path) -> Iterator[Path]:
             if line.strip():
                 yield place.parent / line.strip()
     else:
-        raise AnnotationError(f"{settings_path}: there is no {place}; are the pictures in their place?")
+        raise AnnotationError(f"{settings_path}: there is no {place}; copy or link the pictures to that place")
 
 
 def _label_file(picture: Path) -> Path:

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import BaseModel, FiniteFloat, TypeAdapter, ValidationError
 
 from mspn.data.coco import CocoPeople, read_coco_people
+from mspn.data.formats import FORMATS
 from mspn.data.label_files import AnnotationError, read_json
 from mspn.evaluate.engines import Engine, compute_stats
 from mspn.records import Detection
@@ -35,6 +36,11 @@ def read_truth(annotations: Path, skeleton: Skeleton) -> CocoPeople:
     Raises:
         AnnotationError: if the file is no COCO keypoint file, or somebody in it has no area.
     """
+    if annotations.exists() and annotations.suffix.lower() not in FORMATS["coco"].suffixes:
+        raise AnnotationError(
+            f"{annotations} is no COCO keypoint file, which average precision needs; "
+            f"`mspn data convert {annotations} people.json --to coco` writes one"
+        )
     truth = read_coco_people(annotations, skeleton)
     for row in truth.annotations:
         if row.area is None or not row.area > 0:
