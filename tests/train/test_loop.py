@@ -35,6 +35,23 @@ def test_a_resumed_run_ends_with_the_same_weights_to_the_bit(tmp_path: Path):
     assert all(torch.equal(whole[name], broken[name]) for name in whole)
 
 
+def test_a_resumed_run_ends_with_the_same_states_of_random_generators(tmp_path: Path):
+    write_drawn_set(tmp_path, num_pictures=3)
+    recipe = override(tiny_recipe(tmp_path, iterations=4), _FASTER)
+
+    train(recipe, tmp_path / "whole", resume=False)
+    with pytest.raises(KeyboardInterrupt):
+        train(recipe, tmp_path / "broken", resume=False, report=_interrupt_at(3))
+    train(recipe, tmp_path / "broken", resume=True)
+
+    whole, broken = (
+        torch.load(find_checkpoints(tmp_path / run)[0], weights_only=True)["random"][0] for run in ("whole", "broken")
+    )
+    assert torch.equal(whole["torch"], broken["torch"])
+    assert torch.equal(whole["numpy"][1], broken["numpy"][1])
+    assert whole["python"] == broken["python"]
+
+
 def _interrupt_at(last: int):
     def report(state: IterationReport) -> None:
         if state.iteration == last:

@@ -194,6 +194,8 @@ class _Session:
             batch_sampler=batches,
             num_workers=self._recipe.data.workers,
             worker_init_fn=prepare_worker,
+            # Each start of a loader draws a number; from torch's own generator, a resumed run would draw once more.
+            generator=torch.Generator(),
             pin_memory=self._device.type == "cuda",
         )
 
