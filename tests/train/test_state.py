@@ -36,6 +36,16 @@ def test_only_the_newest_checkpoints_stay(tmp_path: Path):
     assert [path.name for path in find_checkpoints(tmp_path)] == ["iteration-000000100.pt", "iteration-000000095.pt"]
 
 
+def test_a_later_checkpoint_that_is_damaged_pushes_no_good_one_out(tmp_path: Path):
+    save(tmp_path, 1)
+    save(tmp_path, 4)
+    find_checkpoints(tmp_path)[0].write_bytes(b"no checkpoint")
+
+    save(tmp_path, 2, keep=1)
+
+    assert [path.name for path in find_checkpoints(tmp_path)] == ["iteration-000000004.pt", "iteration-000000002.pt"]
+
+
 def test_where_the_newest_is_damaged_the_one_before_serves(tmp_path: Path, caplog: pytest.LogCaptureFixture):
     save(tmp_path, 1)
     save(tmp_path, 2)

@@ -33,7 +33,7 @@ class Progress(NamedTuple):
 
 
 def save_checkpoint(run: Path, state: Mapping[str, Any], progress: Progress, keep: int) -> None:
-    """Write what training needs to go on, atomically; only the newest `keep` checkpoints stay.
+    """Write what training needs to go on, atomically; of this iteration and those before, the newest `keep` stay.
 
     Raises:
         OSError, RuntimeError: if it cannot be written; the checkpoints before it stay then.
@@ -41,7 +41,8 @@ def save_checkpoint(run: Path, state: Mapping[str, Any], progress: Progress, kee
     path = run / CHECKPOINT_FOLDER / f"iteration-{progress.iteration:09d}.pt"
     with replacing(path) as temporary:
         torch.save({**progress._asdict(), **state}, temporary)
-    for old in find_checkpoints(run)[keep:]:
+    # A later one was damaged, or training would have gone on from it: it must not push a good one out.
+    for old in [other for other in find_checkpoints(run) if other.name <= path.name][keep:]:
         old.unlink(missing_ok=True)
 
 
