@@ -8,6 +8,7 @@ from safetensors.torch import load_file
 
 from mspn.config import Recipe
 from mspn.data_config import DataConfig
+from mspn.processes import Processes
 from mspn.recipes import override
 from mspn.train.learner import TrainingDivergedError
 from mspn.train.loop import train
@@ -94,6 +95,20 @@ def test_a_loss_that_is_no_number_stops_and_leaves_the_last_checkpoint(tmp_path:
     ):
         train(recipe, tmp_path / "run", resume=True)
     assert find_checkpoints(tmp_path / "run")[0].read_bytes() == before
+
+
+def test_processes_that_find_different_checkpoints_do_not_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    write_drawn_set(tmp_path, num_pictures=2)
+    recipe = override(tiny_recipe(tmp_path, iterations=2), _FASTER)
+    train(recipe, tmp_path / "run", resume=False)
+    # All have a checkpoint (1), but another process has one of iteration 4.
+    monkeypatch.setattr(Processes, "highest", lambda self, value: 4 if value > 1 else value)
+
+    with pytest.raises(
+        ValueError,
+        match=r"goes on from iteration 4, this one finds nothing later than 2 in .*run; all machines must see the same",
+    ):
+        train(override(recipe, ["train.iterations=6"]), tmp_path / "run", resume=True)
 
 
 def test_changed_settings_take_effect_when_a_run_is_resumed(tmp_path: Path):

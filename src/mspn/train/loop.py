@@ -77,7 +77,7 @@ def train(
             still there.
         PictureError: if more than one picture in ten cannot be read; fewer are reported and do not count.
         ValueError: if the recipe has no data, fewer iterations than the run already has, or batches that the processes
-            cannot share evenly; or the folder holds a run that is not to be resumed.
+            cannot share evenly; or the folder holds a run that is not to be resumed, or not the same for all processes.
         WeightsError: if the weights to start from are missing or do not fit.
     """
     if not recipe.data.train:
@@ -125,6 +125,12 @@ class _Session:
 
     def _go_back(self) -> Progress:
         progress = restore_checkpoint(self._run, self._restore)
+        newest = self._processes.highest(progress.iteration)
+        if newest != progress.iteration:
+            raise ValueError(
+                f"another process goes on from iteration {newest}, this one finds nothing later than"
+                f" {progress.iteration} in {self._run}; all machines must see the same run folder"
+            )
         last = self._recipe.train.iterations
         if progress.iteration > last:
             raise ValueError(
