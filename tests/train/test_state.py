@@ -58,6 +58,17 @@ def test_where_the_newest_is_damaged_the_one_before_serves(tmp_path: Path, caplo
     assert "iteration-000000002.pt is damaged" in caplog.text
 
 
+def test_a_checkpoint_with_changed_bytes_is_damaged_too(tmp_path: Path):
+    save(tmp_path, 1)
+    save(tmp_path, 2)
+    newest = find_checkpoints(tmp_path)[0]
+    newest.write_bytes(newest.read_bytes().replace(b"seconds", b"\xff\xff\xff\xff\xff\xff\xff"))  # no UTF-8
+
+    progress, _ = restored(tmp_path)
+
+    assert progress.iteration == 1
+
+
 def test_where_all_are_damaged_there_is_nothing_to_go_on_from(tmp_path: Path):
     save(tmp_path, 1)
     find_checkpoints(tmp_path)[0].write_bytes(b"no checkpoint")
