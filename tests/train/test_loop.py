@@ -1,5 +1,6 @@
 import json
 import multiprocessing
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -7,10 +8,11 @@ import torch
 from safetensors.torch import load_file
 
 from mspn.config import Recipe
+from mspn.data.dataset import Sample
 from mspn.data_config import DataConfig
 from mspn.processes import Processes
 from mspn.recipes import override
-from mspn.train.learner import TrainingDivergedError
+from mspn.train.learner import Learner, TrainingDivergedError
 from mspn.train.loop import train
 from mspn.train.narrator import IterationReport
 from mspn.train.state import find_checkpoints
@@ -95,6 +97,26 @@ def test_a_loss_that_is_no_number_stops_and_leaves_the_last_checkpoint(tmp_path:
     ):
         train(recipe, tmp_path / "run", resume=True)
     assert find_checkpoints(tmp_path / "run")[0].read_bytes() == before
+
+
+def test_weights_that_are_no_numbers_are_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    write_drawn_set(tmp_path, num_pictures=2)
+    recipe = override(tiny_recipe(tmp_path, iterations=6), _FASTER)
+    rates = []
+
+    def step(self: Learner, parts: Sequence[Sample], rate: float) -> torch.Tensor:
+        rates.append(rate)
+        if len(rates) == 4:
+            self.weights.get_parameter("stem.conv.conv.weight").data.fill_(float("nan"))
+        return torch.ones(2, 4)
+
+    monkeypatch.setattr(Learner, "step", step)
+
+    with pytest.raises(
+        TrainingDivergedError,
+        match=r"the weights are no numbers any more at iteration 4; no checkpoint .* keeps that of iteration 2: lower",
+    ):
+        train(recipe, tmp_path / "run", resume=False)
 
 
 def test_processes_that_find_different_checkpoints_do_not_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -43,7 +43,7 @@ from mspn.train.state import (
 )
 from mspn.train.tensorboard import TensorBoardLog
 from mspn.train.validation import Validation
-from mspn.weights.checkpoint import Header, save_weights
+from mspn.weights.checkpoint import Header, WeightsError, save_weights
 from mspn.weights.start import start_from
 
 logger = logging.getLogger(__name__)
@@ -71,7 +71,8 @@ def train(
 
     Raises:
         AnnotationError: for a data file that is missing or of no use.
-        TrainingDivergedError: if the loss becomes infinite or no number; the last checkpoint is still there.
+        TrainingDivergedError: if the loss or the weights become infinite or no number; the last checkpoint is still
+            there.
         TrainingStoppedError: after Ctrl-C or SIGTERM, when a checkpoint is written.
         OSError: if a checkpoint cannot be written, or a process that reads pictures is killed; the last checkpoint is
             still there.
@@ -224,10 +225,13 @@ class _Session:
         try:
             return self._learner.step(parts, rate)
         except TrainingDivergedError as error:
-            raise TrainingDivergedError(
-                f"{error} at iteration {iteration}; no checkpoint is written, {self.what_is_kept()}:"
-                " lower train.learning_rate, then start again with --resume"
-            ) from None
+            raise self._diverged(str(error), iteration) from None
+
+    def _diverged(self, what: str, iteration: int) -> TrainingDivergedError:
+        return TrainingDivergedError(
+            f"{what} at iteration {iteration}; no checkpoint is written, {self.what_is_kept()}:"
+            " lower train.learning_rate, then start again with --resume"
+        )
 
     def _validate(self) -> dict[str, float]:
         measured = self._validation.measure(self._learner.weights)
@@ -257,6 +261,8 @@ class _Session:
     def _kept_on_failure(self) -> Iterator[None]:
         try:
             yield
+        except WeightsError as error:
+            raise self._diverged("the weights are no numbers any more", self._progress.iteration) from error
         except (OSError, RuntimeError, SafetensorError) as error:
             raise OSError(
                 f"iteration {self._progress.iteration} cannot be written ({error}); {self.what_is_kept()}:"
