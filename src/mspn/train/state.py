@@ -27,8 +27,8 @@ class Progress(NamedTuple):
     """Iterations done."""
     seconds: float = 0.0
     """Time spent training, over all sessions."""
-    best: float = 0.0
-    """Highest average precision so far."""
+    best: float = -1.0
+    """Highest average precision so far; -1: none."""
 
 
 def save_checkpoint(run: Path, state: Mapping[str, Any], progress: Progress, keep: int) -> None:
