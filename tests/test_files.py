@@ -61,6 +61,17 @@ def test_missing_folders_are_made(tmp_path: Path):
     assert (tmp_path / "runs" / "one" / "recipe.json").read_bytes() == "é\n".encode()
 
 
+def test_a_file_is_open_for_writing_when_it_is_synced_as_windows_demands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    synced = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(os.write(descriptor, b"")))
+
+    write_text(tmp_path / "report.json", "new")
+
+    assert synced == [0]
+
+
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no permission bits")
 def test_a_new_file_may_be_read_by_whom_a_plain_file_may(tmp_path: Path):
     plain = tmp_path / "plain"

@@ -19,7 +19,8 @@ def replacing(path: Path) -> Iterator[Path]:
     temporary = folder / path.name
     try:
         yield temporary
-        with temporary.open("rb") as written:
+        # Windows syncs only files that are open for writing.
+        with temporary.open("r+b") as written:
             os.fsync(written.fileno())
         # Some writers make files that only the owner reads; give what a plain open() would have given.
         mask = os.umask(0)

@@ -1,7 +1,9 @@
+import multiprocessing
 import os
 import random
 import resource
 import signal
+import subprocess
 import threading
 import time
 from pathlib import Path
@@ -113,6 +115,28 @@ def test_a_signal_to_the_whole_group_of_processes_stops_as_one_to_the_main_proce
 
     assert message.read_text() == "stopped by SIGTERM after iteration 3"
     assert [path.stem for path in find_checkpoints(run)] == ["iteration-000000003"]
+    assert process.exitcode == 0
+
+
+def train_and_signal_the_readers(recipe: Recipe, run: Path) -> None:
+    def signal_the_readers(report: IterationReport) -> None:
+        if report.iteration == 3:
+            readers = [str(child.pid) for child in multiprocessing.active_children()]
+            # From outside: torch lets a reader end in peace when the main process asks it to.
+            subprocess.run(["kill", "-TERM", *readers], check=True)
+
+    train(recipe, run, resume=False, report=signal_the_readers)
+
+
+def test_readers_of_pictures_ignore_a_signal_that_every_process_of_a_job_gets(tmp_path: Path, recipe: Recipe):
+    recipe = override(recipe, ["data.workers=1"])
+
+    process = clean_processes().Process(
+        target=train_and_signal_the_readers, args=(recipe, tmp_path / "run"), daemon=False
+    )
+    process.start()
+    process.join(60)
+
     assert process.exitcode == 0
 
 

@@ -1,5 +1,6 @@
 import json
 import multiprocessing
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -7,9 +8,11 @@ import torch
 from safetensors.torch import load_file
 
 from mspn.config import Recipe
+from mspn.data.dataset import Sample
 from mspn.data_config import DataConfig
+from mspn.processes import Processes
 from mspn.recipes import override
-from mspn.train.learner import TrainingDivergedError
+from mspn.train.learner import Learner, TrainingDivergedError
 from mspn.train.loop import train
 from mspn.train.narrator import IterationReport
 from mspn.train.state import find_checkpoints
@@ -33,6 +36,23 @@ def test_a_resumed_run_ends_with_the_same_weights_to_the_bit(tmp_path: Path):
 
     whole, broken = (load_file(tmp_path / run / "weights.safetensors") for run in ("whole", "broken"))
     assert all(torch.equal(whole[name], broken[name]) for name in whole)
+
+
+def test_a_resumed_run_ends_with_the_same_states_of_random_generators(tmp_path: Path):
+    write_drawn_set(tmp_path, num_pictures=3)
+    recipe = override(tiny_recipe(tmp_path, iterations=4), _FASTER)
+
+    train(recipe, tmp_path / "whole", resume=False)
+    with pytest.raises(KeyboardInterrupt):
+        train(recipe, tmp_path / "broken", resume=False, report=_interrupt_at(3))
+    train(recipe, tmp_path / "broken", resume=True)
+
+    whole, broken = (
+        torch.load(find_checkpoints(tmp_path / run)[0], weights_only=True)["random"][0] for run in ("whole", "broken")
+    )
+    assert torch.equal(whole["torch"], broken["torch"])
+    assert torch.equal(whole["numpy"][1], broken["numpy"][1])
+    assert whole["python"] == broken["python"]
 
 
 def _interrupt_at(last: int):
@@ -77,6 +97,40 @@ def test_a_loss_that_is_no_number_stops_and_leaves_the_last_checkpoint(tmp_path:
     ):
         train(recipe, tmp_path / "run", resume=True)
     assert find_checkpoints(tmp_path / "run")[0].read_bytes() == before
+
+
+def test_weights_that_are_no_numbers_are_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    write_drawn_set(tmp_path, num_pictures=2)
+    recipe = override(tiny_recipe(tmp_path, iterations=6), _FASTER)
+    rates = []
+
+    def step(self: Learner, parts: Sequence[Sample], rate: float) -> torch.Tensor:
+        rates.append(rate)
+        if len(rates) == 4:
+            self.weights.get_parameter("stem.conv.conv.weight").data.fill_(float("nan"))
+        return torch.ones(2, 4)
+
+    monkeypatch.setattr(Learner, "step", step)
+
+    with pytest.raises(
+        TrainingDivergedError,
+        match=r"the weights are no numbers any more at iteration 4; no checkpoint .* keeps that of iteration 2: lower",
+    ):
+        train(recipe, tmp_path / "run", resume=False)
+
+
+def test_processes_that_find_different_checkpoints_do_not_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    write_drawn_set(tmp_path, num_pictures=2)
+    recipe = override(tiny_recipe(tmp_path, iterations=2), _FASTER)
+    train(recipe, tmp_path / "run", resume=False)
+    # All have a checkpoint (1), but another process has one of iteration 4.
+    monkeypatch.setattr(Processes, "highest", lambda self, value: 4 if value > 1 else value)
+
+    with pytest.raises(
+        ValueError,
+        match=r"goes on from iteration 4, this one finds nothing later than 2 in .*run; all machines must see the same",
+    ):
+        train(override(recipe, ["train.iterations=6"]), tmp_path / "run", resume=True)
 
 
 def test_changed_settings_take_effect_when_a_run_is_resumed(tmp_path: Path):

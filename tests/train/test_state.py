@@ -36,6 +36,16 @@ def test_only_the_newest_checkpoints_stay(tmp_path: Path):
     assert [path.name for path in find_checkpoints(tmp_path)] == ["iteration-000000100.pt", "iteration-000000095.pt"]
 
 
+def test_a_later_checkpoint_that_is_damaged_pushes_no_good_one_out(tmp_path: Path):
+    save(tmp_path, 1)
+    save(tmp_path, 4)
+    find_checkpoints(tmp_path)[0].write_bytes(b"no checkpoint")
+
+    save(tmp_path, 2, keep=1)
+
+    assert [path.name for path in find_checkpoints(tmp_path)] == ["iteration-000000004.pt", "iteration-000000002.pt"]
+
+
 def test_where_the_newest_is_damaged_the_one_before_serves(tmp_path: Path, caplog: pytest.LogCaptureFixture):
     save(tmp_path, 1)
     save(tmp_path, 2)
@@ -46,6 +56,17 @@ def test_where_the_newest_is_damaged_the_one_before_serves(tmp_path: Path, caplo
 
     assert progress.iteration == 1
     assert "iteration-000000002.pt is damaged" in caplog.text
+
+
+def test_a_checkpoint_with_changed_bytes_is_damaged_too(tmp_path: Path):
+    save(tmp_path, 1)
+    save(tmp_path, 2)
+    newest = find_checkpoints(tmp_path)[0]
+    newest.write_bytes(newest.read_bytes().replace(b"seconds", b"\xff\xff\xff\xff\xff\xff\xff"))  # no UTF-8
+
+    progress, _ = restored(tmp_path)
+
+    assert progress.iteration == 1
 
 
 def test_where_all_are_damaged_there_is_nothing_to_go_on_from(tmp_path: Path):

@@ -96,3 +96,13 @@ def test_training_measures_every_few_epochs_and_at_the_end_and_keeps_the_best(
     best, last = (load_checkpoint(path).model for path in (tmp_path / "run" / "best.safetensors", weights))
     name = "stem.conv.norm.num_batches_tracked"
     assert (best.state_dict()[name].item(), last.state_dict()[name].item()) == (8, 10)
+
+
+def test_a_run_whose_people_are_never_found_keeps_its_best_weights_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    write_drawn_set(tmp_path, num_pictures=2)
+    recipe = small_and_fast(tiny_recipe(tmp_path, iterations=2))
+    monkeypatch.setattr(Validation, "measure", lambda self, network: {"AP": 0.0})
+
+    train(validated_on(recipe, DRAWN), tmp_path / "run", resume=False)
+
+    assert (tmp_path / "run" / "best.safetensors").is_file()

@@ -211,8 +211,8 @@ def prepare_worker(_worker: int) -> None:
     """Make a loader's worker process a good companion of the main process.
 
     It has one thread: workers that share cores with the network must not start thread pools of their own. Ctrl-C and
-    schedulers signal whole groups of processes: the main one decides what it means, workers are none of its group.
-    When it is killed, the worker ends too.
+    schedulers signal whole groups of processes, or every process of a job (Slurm, systemd): the main one decides what
+    it means, workers are none of its group and ignore it. When the main process ends or is killed, the worker ends too.
     """
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
@@ -220,7 +220,8 @@ def prepare_worker(_worker: int) -> None:
     gc.freeze()
     if hasattr(os, "setpgid"):
         os.setpgid(0, 0)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_end_with_main_process, daemon=True).start()
 
 

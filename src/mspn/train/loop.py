@@ -43,7 +43,7 @@ from mspn.train.state import (
 )
 from mspn.train.tensorboard import TensorBoardLog
 from mspn.train.validation import Validation
-from mspn.weights.checkpoint import Header, save_weights
+from mspn.weights.checkpoint import Header, WeightsError, save_weights
 from mspn.weights.start import start_from
 
 logger = logging.getLogger(__name__)
@@ -71,13 +71,14 @@ def train(
 
     Raises:
         AnnotationError: for a data file that is missing or of no use.
-        TrainingDivergedError: if the loss becomes infinite or no number; the last checkpoint is still there.
+        TrainingDivergedError: if the loss or the weights become infinite or no number; the last checkpoint is still
+            there.
         TrainingStoppedError: after Ctrl-C or SIGTERM, when a checkpoint is written.
         OSError: if a checkpoint cannot be written, or a process that reads pictures is killed; the last checkpoint is
             still there.
         PictureError: if more than one picture in ten cannot be read; fewer are reported and do not count.
         ValueError: if the recipe has no data, fewer iterations than the run already has, or batches that the processes
-            cannot share evenly; or the folder holds a run that is not to be resumed.
+            cannot share evenly; or the folder holds a run that is not to be resumed, or not the same for all processes.
         WeightsError: if the weights to start from are missing or do not fit.
     """
     if not recipe.data.train:
@@ -125,6 +126,12 @@ class _Session:
 
     def _go_back(self) -> Progress:
         progress = restore_checkpoint(self._run, self._restore)
+        newest = self._processes.highest(progress.iteration)
+        if newest != progress.iteration:
+            raise ValueError(
+                f"another process goes on from iteration {newest}, this one finds nothing later than"
+                f" {progress.iteration} in {self._run}; all machines must see the same run folder"
+            )
         last = self._recipe.train.iterations
         if progress.iteration > last:
             raise ValueError(
@@ -194,6 +201,8 @@ class _Session:
             batch_sampler=batches,
             num_workers=self._recipe.data.workers,
             worker_init_fn=prepare_worker,
+            # Each start of a loader draws a number; from torch's own generator, a resumed run would draw once more.
+            generator=torch.Generator(),
             pin_memory=self._device.type == "cuda",
         )
 
@@ -216,10 +225,13 @@ class _Session:
         try:
             return self._learner.step(parts, rate)
         except TrainingDivergedError as error:
-            raise TrainingDivergedError(
-                f"{error} at iteration {iteration}; no checkpoint is written, {self.what_is_kept()}:"
-                " lower train.learning_rate, then start again with --resume"
-            ) from None
+            raise self._diverged(str(error), iteration) from None
+
+    def _diverged(self, what: str, iteration: int) -> TrainingDivergedError:
+        return TrainingDivergedError(
+            f"{what} at iteration {iteration}; no checkpoint is written, {self.what_is_kept()}:"
+            " lower train.learning_rate, then start again with --resume"
+        )
 
     def _validate(self) -> dict[str, float]:
         measured = self._validation.measure(self._learner.weights)
@@ -249,6 +261,8 @@ class _Session:
     def _kept_on_failure(self) -> Iterator[None]:
         try:
             yield
+        except WeightsError as error:
+            raise self._diverged("the weights are no numbers any more", self._progress.iteration) from error
         except (OSError, RuntimeError, SafetensorError) as error:
             raise OSError(
                 f"iteration {self._progress.iteration} cannot be written ({error}); {self.what_is_kept()}:"

@@ -51,7 +51,7 @@ class Narrator:
         self._logs = logs
         self._report = report
         self._epoch, self._recent = Meter(config.batch_size), Meter(config.batch_size)
-        self._told = time.monotonic()
+        self._told = time.perf_counter()
         self._average_precision: float | None = None
 
     def data_arrived(self) -> None:
@@ -74,7 +74,7 @@ class Narrator:
                 average_precision=self._average_precision,
             )
         )
-        if time.monotonic() - self._told > _SECONDS_BETWEEN_LINES:
+        if time.perf_counter() - self._told > _SECONDS_BETWEEN_LINES:
             self._tell(f"iteration {iteration}", iteration, recent)
 
     def epoch_done(self, epoch: int, iteration: int, rate: float, seconds: float) -> EpochMetrics:
@@ -108,6 +108,6 @@ class Narrator:
             "%s: loss %.1f, %.0f people/s, %.0f %% waiting for data, about %.0f min left",
             *(when, meter.loss, meter.people_per_second, 100 * meter.waiting_share, left / 60),
         )
-        self._told = time.monotonic()
+        self._told = time.perf_counter()
         if meter is self._recent:
             meter.reset()

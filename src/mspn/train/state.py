@@ -2,7 +2,6 @@
 
 import json
 import logging
-import pickle
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,12 +27,12 @@ class Progress(NamedTuple):
     """Iterations done."""
     seconds: float = 0.0
     """Time spent training, over all sessions."""
-    best: float = 0.0
-    """Highest average precision so far."""
+    best: float = -1.0
+    """Highest average precision so far; -1: none."""
 
 
 def save_checkpoint(run: Path, state: Mapping[str, Any], progress: Progress, keep: int) -> None:
-    """Write what training needs to go on, atomically; only the newest `keep` checkpoints stay.
+    """Write what training needs to go on, atomically; of this iteration and those before, the newest `keep` stay.
 
     Raises:
         OSError, RuntimeError: if it cannot be written; the checkpoints before it stay then.
@@ -41,7 +40,8 @@ def save_checkpoint(run: Path, state: Mapping[str, Any], progress: Progress, kee
     path = run / CHECKPOINT_FOLDER / f"iteration-{progress.iteration:09d}.pt"
     with replacing(path) as temporary:
         torch.save({**progress._asdict(), **state}, temporary)
-    for old in find_checkpoints(run)[keep:]:
+    # A later one was damaged, or training would have gone on from it: it must not push a good one out.
+    for old in [other for other in find_checkpoints(run) if other.name <= path.name][keep:]:
         old.unlink(missing_ok=True)
 
 
@@ -64,8 +64,7 @@ def restore_checkpoint(run: Path, restore: Callable[[Mapping[str, Any]], None]) 
     for path in find_checkpoints(run):
         try:
             state = torch.load(path, map_location="cpu", weights_only=True)
-        except (OSError, EOFError, RuntimeError, pickle.UnpicklingError):
-            # torch's own words advise to read the file unsafely.
+        except Exception:  # torch raises many kinds, and its own words advise to read the file unsafely
             problem = f"{path} is damaged"
             logger.warning("skipped: %s", problem)
             continue
