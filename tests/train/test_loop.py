@@ -228,3 +228,17 @@ def test_a_killed_reading_process_stops_training_and_leaves_the_last_checkpoint(
     assert "a process that reads pictures was killed, perhaps for want of memory" in message.read_text()
     assert f"{run} keeps that of iteration" in message.read_text()
     assert find_checkpoints(run)
+
+
+def test_training_goes_on_without_a_report_that_cannot_be_written(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    write_drawn_set(tmp_path, num_pictures=2)
+    recipe = small_and_fast(tiny_recipe(tmp_path, iterations=3))
+
+    def damage(report: IterationReport) -> None:
+        (tmp_path / "run" / "environment.json").write_text("{")
+
+    weights = train(recipe, tmp_path / "run", resume=False, report=damage)
+
+    assert weights.is_file()
+    assert "no report: " in caplog.text
+    assert "environment.json is damaged" in caplog.text

@@ -248,8 +248,15 @@ class _Session:
             with self._kept_on_failure():
                 state = {**self._learner.state(), "random": random_states}
                 save_checkpoint(self._run, state, self._progress, self._recipe.train.keep_checkpoints)
-                write_report(self._run)
+            self._report()
         self._saved = self._progress.iteration
+
+    def _report(self) -> None:
+        """Write the run's page; training goes on without it."""
+        try:
+            write_report(self._run)
+        except (OSError, ValueError) as error:
+            logger.warning("no report: %s", error)
 
     def _save_weights(self, name: str) -> None:
         if self._processes.is_first:
