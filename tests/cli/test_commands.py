@@ -214,7 +214,7 @@ def test_train_refuses_unknown_recipes_and_settings_naming_close_ones(tmp_path: 
     assert "no setting 'batchsize' in TrainConfig; did you mean 'batch_size'?" in error_line(
         run("train", "mspn-small", *out, "--set", "train.batchsize=8")
     )
-    assert "no file at nowhere/lspet_train/annotations.json" in error_line(
+    assert "no labels at nowhere/lspet_train/annotations.json; set data.train or data.root" in error_line(
         run("train", "mspn-small", *out, "--set", "data.root=nowhere")
     )
 
