@@ -5,8 +5,10 @@ import torch
 from safetensors.torch import save_file
 
 from mspn.config import Recipe
+from mspn.model.build import build_network
 from mspn.model.network import MSPN
 from mspn.model_config import ModelConfig
+from mspn.recipes import find_recipe, override
 from mspn.weights.checkpoint import Header, WeightsError, load_checkpoint, read_header, save_weights
 
 RECIPE = Recipe(
@@ -167,3 +169,13 @@ def test_a_tensor_of_another_shape_is_refused(network: MSPN, tmp_path: Path):
     message = r"tensor 'stem\.conv\.norm\.bias' is \(5,\), its header asks for \(4,\)"
     with pytest.raises(WeightsError, match=message):
         load_checkpoint(path)
+
+
+def test_where_data_and_initial_weights_lay_is_left_out(tmp_path: Path):
+    recipe = override(find_recipe("mspn-tiny"), ["data.root=/home/ada/data", "train.initial_weights=/home/ada/net.pth"])
+
+    save_weights(tmp_path / "w.safetensors", build_network(recipe.model), Header(recipe=recipe))
+
+    kept = read_header(tmp_path / "w.safetensors").recipe
+    assert (kept.data.root, kept.train.initial_weights) == ("data", "net.pth")
+    assert b"/home/ada" not in (tmp_path / "w.safetensors").read_bytes()

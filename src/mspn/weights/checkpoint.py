@@ -53,7 +53,7 @@ class Checkpoint:
 def save_weights(path: Path, model: PoseNetwork, header: Header, dtype: torch.dtype = torch.float32) -> None:
     """Write a network's tensors and header, atomically; floating-point tensors in the given type.
 
-    Where the data lay on this machine is left out of the header.
+    Where data and initial weights lay on this machine is left out of the header.
 
     Raises:
         WeightsError: if a tensor has values that the type cannot hold.
@@ -65,7 +65,9 @@ def save_weights(path: Path, model: PoseNetwork, header: Header, dtype: torch.dt
             raise WeightsError(f"tensor {name!r} has values that are not finite as {dtype}; keep it in float32")
         tensors[name] = stored
     data = header.recipe.data.model_copy(update={"root": DataConfig().root})
-    recipe = header.recipe.model_copy(update={"data": data})
+    start = header.recipe.train.initial_weights
+    train = header.recipe.train.model_copy(update={"initial_weights": start and Path(start).name})
+    recipe = header.recipe.model_copy(update={"data": data, "train": train})
     content = header.model_copy(update={"recipe": recipe}).model_dump_json()
     with replacing(path) as temporary:
         save_file(tensors, temporary, metadata={_HEADER_KEY: content})
