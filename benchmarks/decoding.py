@@ -2,7 +2,7 @@
 
 Beside the poses of a whole batch, the same is measured person by person, which is what the published implementations
 do; the two take turns, so that other work on the machine disturbs both. Seconds are the thread's processor time.
-Run: OMP_NUM_THREADS=1 python benchmarks/decoding.py
+Run: OMP_NUM_THREADS=1 python -m benchmarks.decoding
 """
 
 import time

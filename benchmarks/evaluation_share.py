@@ -2,20 +2,19 @@
 
 Processor time of one thread, with flip; without --annotations on pictures of 640 x 480 pixels that are drawn on the
 spot, two people each. The weights are random, which changes no time.
-Run: OMP_NUM_THREADS=1 python benchmarks/evaluation_share.py [--people 1000] [--precision bfloat16] [--model mspn-2]
+Run: OMP_NUM_THREADS=1 python -m benchmarks.evaluation_share [--people 1000] [--precision bfloat16] [--model mspn-2]
 """
 
 import argparse
-import json
 import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, get_args
+from typing import get_args
 
 import cv2
-import numpy as np
 import torch
 
+from benchmarks.photographs import PEOPLE_PER_PICTURE, write_photographs
 from mspn.evaluate.average_precision import average_precision, read_truth
 from mspn.evaluate.evaluator import predict_people
 from mspn.evaluate.report import write_results
@@ -24,11 +23,11 @@ from mspn.model.pose_network import PoseNetwork
 from mspn.predict.estimator import PoseEstimator
 from mspn.predict.runner import Precision
 from mspn.recipes import find_recipe
+from mspn.records import Size
 from mspn.skeleton import COCO_17
 from mspn.weights.checkpoint import Checkpoint, Header
 
-PEOPLE_PER_PICTURE = 2
-WIDTH, HEIGHT = 640, 480
+_SIZE = Size(480, 640)
 
 
 def main() -> None:
@@ -45,7 +44,7 @@ def main() -> None:
         folder = Path(temporary)
         annotations, images = options.annotations, options.images
         if annotations is None:
-            annotations, images = _draw(folder, options.people)
+            annotations, images = write_photographs(folder, options.people // PEOPLE_PER_PICTURE, _SIZE)
         _measure(annotations, images, folder / "results.json", options.model, options.precision)
 
 
@@ -82,40 +81,6 @@ class _Clock:
             return heatmaps
 
         network.final_heatmaps = timed  # type: ignore[method-assign]
-
-
-def _draw(folder: Path, num_people: int) -> tuple[Path, Path]:
-    """Write JPEG pictures of blurred noise and lines, and their labels; return the annotation file and the folder."""
-    random = np.random.default_rng(0)
-    images: list[dict[str, Any]] = []
-    annotations: list[dict[str, Any]] = []
-    (folder / "images").mkdir()
-    for image_id in range(1, num_people // PEOPLE_PER_PICTURE + 1):
-        noise = random.integers(0, 255, (HEIGHT // 8, WIDTH // 8, 3), np.uint8)
-        canvas = cv2.resize(noise, (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC)
-        for place in range(PEOPLE_PER_PICTURE):
-            left, top, width, height = WIDTH / 2 * place + 80.0, 60.0, 150.0, 360.0
-            keypoints = random.uniform((left, top), (left + width, top + height), (17, 2))
-            cv2.polylines(canvas, [keypoints.astype(np.int32)], False, (255, 255, 255), 6)
-            annotations.append(
-                {
-                    "id": len(annotations) + 1,
-                    "image_id": image_id,
-                    "category_id": 1,
-                    "iscrowd": 0,
-                    "bbox": [left, top, width, height],
-                    "area": 0.53 * width * height,
-                    "num_keypoints": 17,
-                    "keypoints": np.column_stack([keypoints, np.full(17, 2)]).ravel().tolist(),
-                }
-            )
-        name = f"{image_id:012d}.jpg"
-        cv2.imwrite(str(folder / "images" / name), canvas)
-        images.append({"id": image_id, "file_name": name, "height": HEIGHT, "width": WIDTH})
-    category = {"id": 1, "name": "person", "keypoints": list(COCO_17.keypoints)}
-    path = folder / "annotations.json"
-    path.write_text(json.dumps({"images": images, "annotations": annotations, "categories": [category]}))
-    return path, folder / "images"
 
 
 if __name__ == "__main__":

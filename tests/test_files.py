@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mspn.files import remove_leftovers, replacing, write_text
+from mspn.files import remove_leftovers, replacing, sha256_of, write_text
 
 
 def test_the_written_file_takes_the_place_of_the_old_one(tmp_path: Path):
@@ -80,3 +80,10 @@ def test_a_new_file_may_be_read_by_whom_a_plain_file_may(tmp_path: Path):
     write_text(tmp_path / "ours", "")
 
     assert stat.S_IMODE((tmp_path / "ours").stat().st_mode) == stat.S_IMODE(plain.stat().st_mode)
+
+
+def test_the_checksum_of_a_file_is_that_of_its_bytes(tmp_path: Path):
+    (tmp_path / "abc").write_bytes(b"abc")
+
+    # FIPS 180-2, appendix B.1.
+    assert sha256_of(tmp_path / "abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"

@@ -14,7 +14,6 @@ def test_alone_everything_is_ones_own():
     assert ALONE.gather(["a"]) == ["a"]
     assert ALONE.highest(7) == 7
     assert ALONE.average(torch.tensor([2.0])).tolist() == [2.0]
-    ALONE.wait()
 
 
 def test_without_torchrun_a_process_is_alone(monkeypatch: pytest.MonkeyPatch):

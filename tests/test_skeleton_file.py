@@ -29,7 +29,7 @@ def test_a_file_has_all_that_a_skeleton_has(tmp_path: Path):
     assert skeleton.mirror_order == [0, 3, 2, 1]
     assert skeleton.limb_indices == [(0, 1), (0, 2), (0, 3)]
     assert skeleton.sigmas == (0.06, 0.03, 0.03, 0.03)
-    assert skeleton.lower_indices == [0, 3]
+    assert skeleton.upper == ("thumb", "index")
 
 
 def test_names_alone_are_enough_and_left_and_right_make_pairs(tmp_path: Path):

@@ -59,11 +59,6 @@ class Processes:
         if self.count > 1:
             distributed.broadcast(values, 0)
 
-    def wait(self) -> None:
-        """Go on when every process has come here."""
-        if self.count > 1:
-            distributed.barrier()
-
 
 ALONE = Processes()
 

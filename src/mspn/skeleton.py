@@ -63,14 +63,6 @@ class Skeleton(Settings):
         return [self.keypoints.index(partner.get(name, name)) for name in self.keypoints]
 
     @property
-    def upper_indices(self) -> list[int]:
-        return [self.keypoints.index(name) for name in self.upper]
-
-    @property
-    def lower_indices(self) -> list[int]:
-        return [index for index, name in enumerate(self.keypoints) if name not in self.upper]
-
-    @property
     def limb_indices(self) -> list[tuple[int, int]]:
         return [(self.keypoints.index(start), self.keypoints.index(end)) for start, end in self.limbs]
 

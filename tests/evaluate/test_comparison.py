@@ -9,8 +9,8 @@ from mspn.config import TestConfig
 from mspn.evaluate.average_precision import average_precision, read_truth
 from mspn.evaluate.comparison import compare_reports
 from mspn.evaluate.report import REPORT_FILE, RESULTS_FILE, Protocol, Report, ReportError, write_report, write_results
+from mspn.files import sha256_of
 from mspn.skeleton import COCO_17
-from mspn.weights.download import sha256_of
 from tests.cli.runner import error_line, run
 from tests.coco_files import write_annotations
 from tests.evaluate.posed_people import SHOULDERS, labelled, predicted

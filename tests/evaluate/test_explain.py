@@ -10,8 +10,8 @@ from mspn.evaluate.average_precision import average_precision
 from mspn.evaluate.explain import WORST_FILE, explain
 from mspn.evaluate.page import write_page
 from mspn.evaluate.report import RESULTS_FILE, Protocol, Report, write_results
+from mspn.files import sha256_of
 from mspn.skeleton import COCO_17
-from mspn.weights.download import sha256_of
 from tests.evaluate.posed_people import SHOULDERS, labelled, predicted, truth_of
 
 RIGHT = predicted(1, {name: (x, y, 0.9) for name, (x, y, _) in SHOULDERS.items()}, 0.9)

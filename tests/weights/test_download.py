@@ -6,7 +6,7 @@ from urllib.request import Request
 import pytest
 
 from mspn.weights import download as module
-from mspn.weights.download import DownloadError, Limits, check_url, download, sha256_of
+from mspn.weights.download import DownloadError, Limits, check_url, download
 from tests.weights import file_server
 from tests.weights.file_server import Answer, FileServer, serve
 
@@ -248,10 +248,3 @@ def test_nobody_listening_is_one_line(tmp_path: Path):
 
     with pytest.raises(DownloadError, match=r"127\.0\.0\.1 cannot be reached \(.*[Rr]efused"):
         get(tmp_path, url)
-
-
-def test_the_checksum_of_a_file_is_that_of_its_bytes(tmp_path: Path):
-    (tmp_path / "abc").write_bytes(b"abc")
-
-    # FIPS 180-2, appendix B.1.
-    assert sha256_of(tmp_path / "abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"

@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 from mspn.evaluate.average_precision import STATS, average_precision, read_results, read_truth
 from mspn.evaluate.report import RESULTS_FILE, Report, ReportError, read_report
+from mspn.files import sha256_of
 from mspn.settings import flatten
-from mspn.weights.download import sha256_of
 
 _OWN = ("input_size",)
 """What a network brings along, and may differ."""

@@ -9,8 +9,8 @@ from mspn.data.coco import CocoPeople
 from mspn.evaluate.analysis import analyse
 from mspn.evaluate.report import RESULTS_FILE, Report
 from mspn.evaluate.worst import draw_worst
+from mspn.files import sha256_of
 from mspn.skeleton import Skeleton
-from mspn.weights.download import sha256_of
 
 WORST_FILE = "worst.jpg"
 

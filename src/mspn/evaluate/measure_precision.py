@@ -11,11 +11,11 @@ from mspn.evaluate.evaluator import predict_people
 from mspn.evaluate.explain import explain
 from mspn.evaluate.report import RESULTS_FILE, Protocol, Report, describe_ensemble, write_results
 from mspn.evaluate.splits import confirm_split
+from mspn.files import sha256_of
 from mspn.model.cost import count_cost
 from mspn.predict.estimator import PoseEstimator
 from mspn.processes import ALONE, Processes
 from mspn.skeleton import COCO_17
-from mspn.weights.download import sha256_of
 
 
 def precision_of_results(

@@ -19,9 +19,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mspn.config import Recipe
 from mspn.data.people import People
-from mspn.files import write_text
+from mspn.files import sha256_of, write_text
 from mspn.settings import first_problem
-from mspn.weights.download import sha256_of
 
 logger = logging.getLogger(__name__)
 

@@ -1,6 +1,5 @@
 """Downloading one file: over https, from several addresses in turn, resumed where it broke, checked before use."""
 
-import hashlib
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -13,6 +12,7 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, OpenerDirector, ProxyHandler, Request, build_opener
 
+from mspn.files import sha256_of
 from mspn.weights.checkpoint import WeightsError
 
 _CHUNK_BYTES = 2**20
@@ -56,15 +56,6 @@ def check_url(url: str) -> None:
     """
     if not _is_safe(url):
         raise DownloadError(f"{url} is no https address; nothing is downloaded over anything else")
-
-
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal digits."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK_BYTES):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def download(

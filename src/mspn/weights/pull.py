@@ -10,12 +10,12 @@ from pathlib import Path
 from filelock import FileLock
 from pydantic import ValidationError
 
-from mspn.files import write_text
+from mspn.files import sha256_of, write_text
 from mspn.recipes import RECIPES
 from mspn.settings import Settings
 from mspn.weights.checkpoint import Checkpoint, Header, WeightsError, save_weights
 from mspn.weights.convert import read_foreign
-from mspn.weights.download import DownloadError, Limits, Report, download, sha256_of
+from mspn.weights.download import DownloadError, Limits, Report, download
 from mspn.weights.index import ASSETS, Entry
 
 logger = logging.getLogger(__name__)
