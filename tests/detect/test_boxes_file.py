@@ -7,8 +7,8 @@ import pytest
 
 from mspn.data.label_files import AnnotationError
 from mspn.detect.boxes_file import BoxesFile
-from mspn.detect.protocol import Picture
 from mspn.detect.whole_picture import WholePicture
+from mspn.picture import Picture
 from mspn.records import Box, Detection
 
 

@@ -9,8 +9,8 @@ from mspn import PoseEstimator
 from mspn.config import FAITHFUL_TEST
 from mspn.data.coco import read_coco
 from mspn.data.people_sets import select_people
-from mspn.detect.protocol import Picture
 from mspn.images import read_picture
+from mspn.picture import Picture
 from mspn.records import Box, Detection
 from mspn.skeleton import COCO_17
 from tests.trained import overfitted

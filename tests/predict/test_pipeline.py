@@ -6,7 +6,7 @@ import pytest
 
 from mspn import PoseEstimator
 from mspn.detect.boxes_file import BoxesFile
-from mspn.detect.protocol import Picture
+from mspn.picture import Picture
 from mspn.predict.pipeline import find_pictures, predict_pictures
 from mspn.records import Box, Detection
 from tests.trained import overfitted

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from mspn.detect.protocol import Picture
+from mspn.picture import Picture
 from mspn.predict.pipeline import PictureResult
 from mspn.predict.writers import CocoWriter, CsvWriter, ImageWriter, JsonWriter
 from mspn.records import Box, Pose

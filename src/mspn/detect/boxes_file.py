@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from mspn.data.label_files import AnnotationError, read_json
-from mspn.detect.protocol import Picture
+from mspn.picture import Picture
 from mspn.records import Box, Detection
 
 BoxesRule = Literal["people", "best-100"]

@@ -1,6 +1,6 @@
 """No detector: the whole picture is taken for one person."""
 
-from mspn.detect.protocol import Picture
+from mspn.picture import Picture
 from mspn.records import Box, Detection
 
 

@@ -10,11 +10,12 @@ from jaxtyping import UInt8
 
 from mspn.config import Recipe, TestConfig
 from mspn.crop import cut_crop
-from mspn.detect.protocol import Detector, Picture
+from mspn.detect.protocol import Detector
 from mspn.detect.whole_picture import WholePicture
 from mspn.geometry import CropFrame
 from mspn.heatmaps.decode import decode
 from mspn.images import read_picture
+from mspn.picture import Picture
 from mspn.predict.ensemble import Ensemble, Member
 from mspn.predict.poses import make_poses
 from mspn.predict.runner import Precision, Runner, choose_device

@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mspn.detect.protocol import Picture
 from mspn.images import PICTURE_SUFFIXES, PictureError, read_picture
+from mspn.picture import Picture
 from mspn.predict.estimator import PoseEstimator, Subject
 from mspn.records import Detection, Pose
 

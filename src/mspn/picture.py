@@ -1,0 +1,63 @@
+"""Decoded pictures, and where they come from: a file, a moment of a video, an array."""
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+from jaxtyping import UInt8
+
+from mspn.records import Size
+
+
+@dataclass(frozen=True)
+class Video:
+    """A video file, a camera or a stream."""
+
+    source: str
+    """Path, address or camera number as the user gave it."""
+    size: Size
+    """Of its pictures, upright."""
+    frame_rate: Fraction | None
+    """Mean frames per second; None where nobody knows."""
+    num_frames: int | None
+    """As the file says or lets us guess, for progress; None where nobody knows."""
+    is_live: bool
+    """Whether frames are lost when nobody takes them in time."""
+
+
+@dataclass(frozen=True)
+class Moment:
+    """Where in its video a picture stands."""
+
+    video: Video
+    frame: int
+    """Number from 0 on, counting those that were dropped."""
+    seconds: float
+    """Time stamp, from the start of the video."""
+    num_dropped: int = 0
+    """Frames of a live source that nobody took, so far."""
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """Pixels and where they came from."""
+
+    source: str
+    """Path or address as the user gave it; empty for an array."""
+    pixels: UInt8[np.ndarray, "H W 3"]
+    """RGB."""
+    moment: Moment | None = None
+    """None for what is no video."""
+
+    @property
+    def size(self) -> Size:
+        return Size(*self.pixels.shape[:2])
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """A source, or the rest of one, that gives no picture."""
+
+    source: str
+    problem: str
+    """One line: what, where, what to do."""

@@ -1,0 +1,1 @@
+"""Where pictures come from: files, folders, addresses, videos, cameras, arrays."""
