@@ -1,6 +1,6 @@
 """Decoded pictures, and where they come from: a file, a moment of a video, an array."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import numpy as np
@@ -52,6 +52,10 @@ class Picture:
     @property
     def size(self) -> Size:
         return Size(*self.pixels.shape[:2])
+
+    def without_pixels(self) -> "Picture":
+        """A black one in its place that takes up no memory, for those who only need source, size and moment."""
+        return replace(self, pixels=np.broadcast_to(np.uint8(0), self.pixels.shape))
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ import pytest
 from mspn import PoseEstimator
 from mspn.detect.boxes_file import BoxesFile
 from mspn.picture import Picture
-from mspn.predict.pipeline import find_pictures, predict_pictures
+from mspn.predict.pictures import find_pictures, read_pictures
+from mspn.predict.pipeline import predict_pictures
 from mspn.records import Box, Detection
 from tests.trained import overfitted
 
@@ -20,10 +21,10 @@ def test_people_of_many_pictures_share_batches_and_keep_their_pictures():
     estimate = estimator.estimate
     estimator.estimate = lambda subjects: batches.append(len(subjects)) or estimate(subjects)  # type: ignore[method-assign]
 
-    results = list(predict_pictures(estimator, paths))
+    results = list(predict_pictures(estimator, read_pictures(paths)))
 
-    # Four pictures of two people: a batch is run as soon as three people wait, which two pictures make.
-    assert batches == [4, 4, 0]
+    # Eight people: batches of three are filled to the last place, and two people are left.
+    assert batches == [3, 3, 2]
     assert [Path(result.source).name for result in results] == [f"{number:012d}.png" for number in (1, 2, 3, 4)]
     for result, path in zip(results, paths, strict=True):
         alone = estimator(path)
@@ -35,7 +36,7 @@ def test_a_picture_that_cannot_be_read_is_reported_in_its_place_and_the_others_a
         cv2.imwrite(str(tmp_path / name), np.zeros((64, 64, 3), np.uint8))
     (tmp_path / "b.jpg").write_text("not a picture")
 
-    results = list(predict_pictures(PoseEstimator(overfitted()[1]), find_pictures([tmp_path])))
+    results = list(predict_pictures(PoseEstimator(overfitted()[1]), read_pictures(find_pictures([tmp_path]))))
 
     assert [len(result.poses) for result in results] == [1, 0, 1]
     assert [len(result.problems) for result in results] == [0, 1, 0]
@@ -55,7 +56,7 @@ class _OddBoxes:
 def test_boxes_of_no_use_are_reported_and_the_others_are_done(tmp_path: Path):
     cv2.imwrite(str(tmp_path / "a.png"), np.zeros((64, 64, 3), np.uint8))
 
-    (result,) = predict_pictures(PoseEstimator(overfitted()[1], _OddBoxes()), [tmp_path / "a.png"])
+    (result,) = predict_pictures(PoseEstimator(overfitted()[1], _OddBoxes()), read_pictures([tmp_path / "a.png"]))
 
     assert [pose.box for pose in result.poses] == [Box(5, 5, 40, 50)]
     empty, outside, unknown, unsure = result.problems

@@ -26,7 +26,8 @@ from mspn.detect.protocol import Detector
 from mspn.detect.whole_picture import WholePicture
 from mspn.files import prepare_folder
 from mspn.predict.estimator import PoseEstimator
-from mspn.predict.pipeline import PictureResult, find_pictures, predict_pictures
+from mspn.predict.pictures import find_pictures, read_pictures
+from mspn.predict.pipeline import PictureResult, predict_pictures
 from mspn.predict.writers import WRITERS, ImageWriter
 
 _DETECTORS = ("none",)
@@ -84,7 +85,7 @@ def _run(
         writers = [WRITERS[name](out) for name in chosen]
         for writer in writers:
             stack.callback(writer.close)
-        predicted = predict_pictures(estimator, paths)
+        predicted = predict_pictures(estimator, read_pictures(paths))
         for result in track(predicted, "predicting", len(paths), console=console, disable=not console.is_terminal):
             for problem in result.problems:
                 typer.echo(f"skipped: {problem}", err=True)

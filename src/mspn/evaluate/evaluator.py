@@ -10,6 +10,7 @@ from mspn.data.coco import CocoImage, CocoPeople
 from mspn.data.label_files import AnnotationError
 from mspn.detect.boxes_file import BoxesFile
 from mspn.predict.estimator import PoseEstimator
+from mspn.predict.pictures import read_pictures
 from mspn.predict.pipeline import PictureResult, predict_pictures
 from mspn.predict.writers import coco_result
 from mspn.processes import ALONE, Processes
@@ -108,7 +109,9 @@ def _predict_group(
     estimator: PoseEstimator, image_ids: Mapping[str, int], found: Mapping[int, list[Detection]]
 ) -> Iterator[PictureResult]:
     paths = [Path(path) for path in image_ids]
-    return predict_pictures(estimator, paths, find=lambda picture: found[image_ids[picture.source]])
+    return predict_pictures(
+        estimator, read_pictures(paths), find=lambda picture: found[image_ids[picture.source]], keep_pixels=False
+    )
 
 
 def _true_boxes(truth: CocoPeople) -> dict[int, list[Detection]]:

@@ -14,6 +14,7 @@ from mspn.data.label_files import AnnotationError, check_form, read_json
 from mspn.data.labels import LabelledPerson, LabelledSet, box_around
 from mspn.data.mat_files import read_mat
 from mspn.predict.estimator import PoseEstimator
+from mspn.predict.pictures import read_pictures
 from mspn.predict.pipeline import predict_pictures
 from mspn.predict.writers import coco_result
 from mspn.processes import ALONE, Processes
@@ -83,7 +84,10 @@ def predict_labelled(
         return [Detection(box, 1.0) for box in found if box]
 
     results = predict_pictures(
-        estimator, [Path(path) for path in picture_ids], find=lambda picture: detections(picture.source)
+        estimator,
+        read_pictures(Path(path) for path in picture_ids),
+        find=lambda picture: detections(picture.source),
+        keep_pixels=False,
     )
     found: list[tuple[int, np.ndarray, dict[str, Any]]] = []
     failed = 0

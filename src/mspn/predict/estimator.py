@@ -1,7 +1,6 @@
 """Poses of the people in a picture."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,13 +11,13 @@ from mspn.config import Recipe, TestConfig
 from mspn.crop import cut_crop
 from mspn.detect.protocol import Detector
 from mspn.detect.whole_picture import WholePicture
-from mspn.geometry import CropFrame
 from mspn.heatmaps.decode import decode
 from mspn.images import read_picture
 from mspn.picture import Picture
 from mspn.predict.ensemble import Ensemble, Member
 from mspn.predict.poses import make_poses
 from mspn.predict.runner import Precision, Runner, choose_device
+from mspn.predict.subject import Subject
 from mspn.predict.suppression import without_duplicates
 from mspn.records import Detection, Pose, check_box
 from mspn.weights.checkpoint import Checkpoint
@@ -26,15 +25,6 @@ from mspn.weights.models import load_named
 
 Model = str | Path | Checkpoint
 """Name, weights file, or one that is loaded."""
-
-
-@dataclass(frozen=True, eq=False)
-class Subject:
-    """A person cut out of a picture, once for each network of the ensemble."""
-
-    detection: Detection
-    frames: tuple[CropFrame, ...]
-    crops: tuple[UInt8[np.ndarray, "H W 3"], ...]
 
 
 class PoseEstimator:

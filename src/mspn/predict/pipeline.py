@@ -1,99 +1,157 @@
-"""Many pictures: find everyone, and let the people of several pictures share batches."""
+"""Many pictures: read, find people, estimate, one ahead of the other; people of several pictures share batches."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from mspn.images import PICTURE_SUFFIXES, PictureError, read_picture
-from mspn.picture import Picture
-from mspn.predict.estimator import PoseEstimator, Subject
+from mspn.picture import Picture, Unreadable, Video
+from mspn.predict.carry import CarriedPeople
+from mspn.predict.stages import Stages
+from mspn.predict.waiting import Task, WaitingPeople
 from mspn.records import Detection, Pose
 
-_MOST_PIXELS_WAITING = 50_000_000
-"""Pictures wait for their batch in memory, at most about this much (3 bytes a pixel)."""
+if TYPE_CHECKING:  # whose `stream` is made of this module
+    from mspn.predict.estimator import PoseEstimator
+
+_MOST_PIXELS = 25_000_000
+"""Of pictures between two stages, and of those that wait for a batch to fill (3 bytes a pixel); or one picture."""
+_MOST_PICTURES = 16
+"""Between two stages."""
+_PICTURES_A_PERSON = 2
+"""So many pictures wait for each person of a batch, and no more, lest empty streets keep a result from being seen."""
 
 
 @dataclass(frozen=True, eq=False)
 class PictureResult:
-    """What was found in one source."""
+    """What was found in one picture."""
 
     source: str
     picture: Picture | None
-    """None where it could not be read."""
+    """None where it could not be read; black where its pixels were not to be kept."""
     poses: list[Pose]
     """Best first."""
     problems: list[str]
     """A line for everything that could not be done."""
 
 
-@dataclass(eq=False)
-class _Waiting:
-    picture: Picture
-    subjects: list[Subject] = field(default_factory=list)
-    problems: list[str] = field(default_factory=list)
-
-
-def find_pictures(sources: Sequence[str | Path]) -> list[Path]:
-    """Pictures that the sources name: files as they are, folders searched one level deep, sorted by name.
-
-    Raises:
-        FileNotFoundError: for a source that does not exist, or a folder without pictures.
-    """
-    pictures: list[Path] = []
-    for source in map(Path, sources):
-        if source.is_dir():
-            inside = sorted(path for path in source.iterdir() if path.suffix.lower() in PICTURE_SUFFIXES)
-            if not inside:
-                raise FileNotFoundError(f"no pictures in {source} (looked for {', '.join(sorted(PICTURE_SUFFIXES))})")
-            pictures += inside
-        elif source.is_file():
-            pictures.append(source)
-        else:
-            raise FileNotFoundError(f"no picture or folder at {source}; check the path")
-    return pictures
-
-
 def predict_pictures(
-    estimator: PoseEstimator, paths: Iterable[Path], find: Callable[[Picture], list[Detection]] | None = None
+    estimator: "PoseEstimator",
+    pictures: Iterable[Picture | Unreadable],
+    find: Callable[[Picture], list[Detection]] | None = None,
+    *,
+    detect_every: int = 1,
+    recall: Callable[[Picture], list[Pose] | None] | None = None,
+    keep_pixels: bool = True,
 ) -> Iterator[PictureResult]:
     """Estimate the poses in each picture, in order; a picture or box that is of no use is a line in `problems`.
 
+    Reading, finding people and estimating run in threads of their own, each a bounded way ahead of the next; closing
+    the iterator stops them. How batches are filled does not depend on time, so that results can be repeated.
+
     Args:
         estimator: cuts people out and estimates their poses.
-        paths: of pictures.
+        pictures: are read in one of the threads.
         find: gives the people of a picture; None asks the estimator's detector.
+        detect_every: look for people in every so many-th picture of a video; in between, follow their poses.
+        recall: gives the poses of a picture where they are known, else None.
+        keep_pixels: False makes the pictures of the results black, and holds pixels no longer than needed.
+
+    Raises:
+        ValueError: if detect_every is below 1.
     """
-    find = find or estimator.find
-    waiting: list[_Waiting] = []
-    for path in paths:
-        try:
-            picture = Picture(str(path), read_picture(path))
-        except (PictureError, OSError) as error:
-            yield from _finish(estimator, waiting)
-            waiting = []
-            yield PictureResult(str(path), None, [], [str(error)])
-            continue
-        waiting.append(_cut_everyone(estimator, picture, find(picture)))
-        people = sum(len(one.subjects) for one in waiting)
-        pixels = sum(one.picture.size.height * one.picture.size.width for one in waiting)
-        if people >= estimator.batch_size or pixels >= _MOST_PIXELS_WAITING:
-            yield from _finish(estimator, waiting)
-            waiting = []
-    yield from _finish(estimator, waiting)
+    if detect_every < 1:
+        raise ValueError(f"detect_every must be 1 picture or more, not {detect_every}")
+    return _run_stages(_Work(estimator, find or estimator.find, detect_every, recall, keep_pixels), pictures)
 
 
-def _cut_everyone(estimator: PoseEstimator, picture: Picture, detections: Sequence[Detection]) -> _Waiting:
-    one = _Waiting(picture)
-    for detection in detections:
-        try:
-            one.subjects.append(estimator.cut(picture, detection))
-        except ValueError as error:
-            one.problems.append(f"{picture.source}: {error}")
-    return one
+@dataclass(frozen=True, eq=False)
+class _Work:
+    """What the stages do."""
+
+    estimator: "PoseEstimator"
+    find: Callable[[Picture], list[Detection]]
+    detect_every: int
+    recall: Callable[[Picture], list[Pose] | None] | None
+    keep_pixels: bool
+
+    def look(self, pictures: Iterable[Picture | Unreadable]) -> Iterator[Task]:
+        """Find and cut out the people of each picture, but where they are carried over from the picture before."""
+        video: Video | None = None
+        since_detection = 0
+        for picture in pictures:
+            if isinstance(picture, Unreadable):
+                video = None
+                yield Task(picture.source, None, problems=[picture.problem])
+                continue
+            now = picture.moment.video if picture.moment else None
+            is_carried = now is not None and now is video and since_detection < self.detect_every
+            video, since_detection = now, since_detection + 1 if is_carried else 1
+            task = Task(picture.source, picture, is_carried)
+            known = self.recall(picture) if self.recall else None
+            if known is not None:
+                task.is_known, task.poses = True, known
+                self._let_pixels_go(task)
+            elif not is_carried:
+                self._cut_out(task, picture, self.find(picture))
+            yield task
+
+    def estimate(self, tasks: Iterable[Task]) -> Iterator[PictureResult]:
+        """Estimate the poses of everyone, in the order of the pictures."""
+        waiting = WaitingPeople(self.estimator.estimate, self.estimator.batch_size)
+        carried = CarriedPeople()
+        for task in tasks:
+            if task.picture is not None and task.is_carried and not task.is_known:
+                yield from self._finish(waiting.run_all(), carried)
+                self._cut_out(task, task.picture, carried.detections(task.picture.size))
+            waiting.add(task)
+            done = waiting.run_all() if self._cannot_wait(waiting) else waiting.run_full_batches()
+            yield from self._finish(done, carried)
+        yield from self._finish(waiting.run_all(), carried)
+
+    def _cut_out(self, task: Task, picture: Picture, detections: Sequence[Detection]) -> None:
+        for detection in detections:
+            try:
+                task.subjects.append(self.estimator.cut(picture, detection))
+            except ValueError as error:
+                task.problems.append(f"{picture.source}: {error}")
+        self._let_pixels_go(task)
+
+    def _let_pixels_go(self, task: Task) -> None:
+        if task.picture is not None and not self.keep_pixels:
+            task.picture = task.picture.without_pixels()
+
+    def _cannot_wait(self, waiting: WaitingPeople) -> bool:
+        """Whether the batch has to be run though it is not full: results of cameras are wanted at once."""
+        pictures = [task.picture for task in waiting.tasks if task.picture is not None]
+        last = pictures[-1].moment if pictures else None
+        num_pixels = sum(map(_count_pixels, pictures)) if self.keep_pixels else 0
+        return (
+            (last is not None and last.video.is_live)
+            or num_pixels >= _MOST_PIXELS
+            or len(waiting.tasks) >= _PICTURES_A_PERSON * self.estimator.batch_size
+        )
+
+    def _finish(self, tasks: Iterable[Task], carried: CarriedPeople) -> Iterator[PictureResult]:
+        for task in tasks:
+            poses = task.poses if task.is_known else self.estimator.choose(task.poses)
+            if task.is_carried:
+                carried.follow(poses)
+            else:
+                carried.start(poses)
+            yield PictureResult(task.source, task.picture, poses, task.problems)
 
 
-def _finish(estimator: PoseEstimator, waiting: Sequence[_Waiting]) -> Iterator[PictureResult]:
-    poses = iter(estimator.estimate([subject for one in waiting for subject in one.subjects]))
-    for one in waiting:
-        found = estimator.choose([next(poses) for _ in one.subjects])
-        yield PictureResult(one.picture.source, one.picture, found, one.problems)
+def _run_stages(work: _Work, pictures: Iterable[Picture | Unreadable]) -> Iterator[PictureResult]:
+    with Stages() as stages:
+        read = stages.run_ahead(pictures, _share_of_room)
+        tasks = stages.run_ahead(work.look(read), lambda task: _share_of_room(task.picture))
+        yield from stages.run_ahead(work.estimate(tasks), lambda result: _share_of_room(result.picture))
+
+
+def _share_of_room(picture: Picture | Unreadable | None) -> float:
+    least = 1 / _MOST_PICTURES
+    return max(least, _count_pixels(picture) / _MOST_PIXELS) if isinstance(picture, Picture) else least
+
+
+def _count_pixels(picture: Picture) -> int:
+    return picture.size.height * picture.size.width
