@@ -1,0 +1,23 @@
+"""PyAV, which only videos and streams need."""
+
+import importlib
+from typing import Any
+
+from mspn.sources.settings import SourceError
+
+
+def load_pyav(source: str) -> Any:
+    """The module `av`.
+
+    Raises:
+        SourceError: naming the source, if it is not installed.
+    """
+    try:
+        return importlib.import_module("av")  # late: an extra
+    except ImportError as error:
+        raise SourceError(f"reading {source} needs PyAV; pip install 'mspn[video]'") from error
+
+
+def reason(error: Exception) -> str:
+    """What an error of PyAV says, without the address, which may hold a password."""
+    return getattr(error, "strerror", None) or type(error).__name__
