@@ -68,7 +68,7 @@ def test_predict_refuses_bad_input_with_one_line(tmp_path: Path):
     not_json = tmp_path / "boxes.json"
     not_json.write_text("{")
 
-    assert "no picture or folder at nowhere.jpg" in error_line(run("predict", "nowhere.jpg", "--model", weights))
+    assert "no picture, video or folder at nowhere.jpg" in error_line(run("predict", "nowhere.jpg", "--model", weights))
     assert "no weights file at missing.safetensors" in error_line(
         run("predict", picture, "--model", "missing.safetensors")
     )
@@ -103,7 +103,7 @@ def test_drawn_pictures_never_take_the_place_of_those_they_are_drawn_from():
 
     result = run("predict", folder / "images", "--model", weights, "--out", folder, "--save", "images")
 
-    assert "which holds the pictures themselves; choose another --out" in error_line(result)
+    assert "which holds 000000000001.png; choose another --out" in error_line(result)
     assert (folder / "images" / "000000000001.png").read_bytes() == before
 
 

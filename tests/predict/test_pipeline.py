@@ -1,3 +1,6 @@
+import threading
+import weakref
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import cv2
@@ -6,29 +9,84 @@ import pytest
 
 from mspn import PoseEstimator
 from mspn.detect.boxes_file import BoxesFile
-from mspn.picture import Picture
-from mspn.predict.pictures import find_pictures, read_pictures
+from mspn.picture import Moment, Picture, Unreadable, Video
 from mspn.predict.pipeline import predict_pictures
-from mspn.records import Box, Detection
+from mspn.predict.subject import Subject
+from mspn.records import Box, Detection, Pose, Size
+from mspn.skeleton import COCO_17
+from mspn.sources.open import open_sources
 from tests.trained import overfitted
+
+LIVE = Video("0", Size(64, 64), None, None, is_live=True)
+FILE = Video("walk.mp4", Size(64, 64), None, None, is_live=False)
+
+
+class _Stub:
+    """An estimator without networks: everyone's keypoints lie where the picture says by its darkest pixel's place."""
+
+    batch_size = 4
+
+    def __init__(self, num_people: int = 1) -> None:
+        self.num_people = num_people
+        self.looked_at: list[int] = []
+        self.batches: list[int] = []
+
+    def find(self, picture: Picture) -> list[Detection]:
+        self.looked_at.append(picture.moment.frame if picture.moment else -1)
+        left = float(picture.pixels[0, 0, 0])
+        return [Detection(Box(left, 5, 20, 40), 0.9)] * self.num_people
+
+    def cut(self, picture: Picture, detection: Detection) -> Subject:
+        # The crop says where the person stands, whatever the box.
+        return Subject(detection, (), (picture.pixels[:1, :1].copy(),))
+
+    def estimate(self, subjects: Sequence[Subject]) -> list[Pose]:
+        self.batches.append(len(subjects))
+        return [self._pose(subject) for subject in subjects]
+
+    def choose(self, poses: Sequence[Pose]) -> list[Pose]:
+        return list(poses)
+
+    def _pose(self, subject: Subject) -> Pose:
+        left = float(subject.crops[0][0, 0, 0])
+        keypoints = np.linspace((left, 5), (left + 20, 45), 17)
+        return Pose(COCO_17, keypoints, np.full(17, 0.9), 0.8, 1.3, subject.detection.box, subject.detection.score)
+
+
+def _picture(number: int, video: Video | None = None, left: int = 0) -> Picture:
+    """A picture with a person `left` pixels from its edge."""
+    pixels = np.full((64, 64, 3), left, np.uint8)
+    return Picture(f"{number}.jpg", pixels, Moment(video, number, number / 25) if video else None)
+
+
+def _predict(stub: _Stub, pictures: object, **settings: object) -> list:  # type: ignore[type-arg]
+    return list(predict_pictures(stub, pictures, **settings))  # type: ignore[arg-type]
 
 
 def test_people_of_many_pictures_share_batches_and_keep_their_pictures():
     folder, weights = overfitted()
-    paths = find_pictures([folder / "images"])
     estimator = PoseEstimator(weights, BoxesFile(folder / "annotations.json"), precision="float32", batch_size=3)
     batches = []
     estimate = estimator.estimate
     estimator.estimate = lambda subjects: batches.append(len(subjects)) or estimate(subjects)  # type: ignore[method-assign]
 
-    results = list(predict_pictures(estimator, read_pictures(paths)))
+    results = list(predict_pictures(estimator, open_sources([folder / "images"])))
 
     # Eight people: batches of three are filled to the last place, and two people are left.
     assert batches == [3, 3, 2]
     assert [Path(result.source).name for result in results] == [f"{number:012d}.png" for number in (1, 2, 3, 4)]
-    for result, path in zip(results, paths, strict=True):
-        alone = estimator(path)
+    for result in results:
+        alone = estimator(result.source)
         np.testing.assert_allclose(result.poses[0].keypoints_image, alone[0].keypoints_image, atol=1e-3)
+
+
+def test_many_people_of_one_picture_are_split_into_batches():
+    stub = _Stub(num_people=10)
+
+    (result,) = _predict(stub, [_picture(0)])
+
+    assert stub.batches == [4, 4, 2]
+    assert len(result.poses) == 10
 
 
 def test_a_picture_that_cannot_be_read_is_reported_in_its_place_and_the_others_are_done(tmp_path: Path):
@@ -36,7 +94,7 @@ def test_a_picture_that_cannot_be_read_is_reported_in_its_place_and_the_others_a
         cv2.imwrite(str(tmp_path / name), np.zeros((64, 64, 3), np.uint8))
     (tmp_path / "b.jpg").write_text("not a picture")
 
-    results = list(predict_pictures(PoseEstimator(overfitted()[1]), read_pictures(find_pictures([tmp_path]))))
+    results = list(predict_pictures(PoseEstimator(overfitted()[1]), open_sources([tmp_path])))
 
     assert [len(result.poses) for result in results] == [1, 0, 1]
     assert [len(result.problems) for result in results] == [0, 1, 0]
@@ -56,7 +114,7 @@ class _OddBoxes:
 def test_boxes_of_no_use_are_reported_and_the_others_are_done(tmp_path: Path):
     cv2.imwrite(str(tmp_path / "a.png"), np.zeros((64, 64, 3), np.uint8))
 
-    (result,) = predict_pictures(PoseEstimator(overfitted()[1], _OddBoxes()), read_pictures([tmp_path / "a.png"]))
+    (result,) = predict_pictures(PoseEstimator(overfitted()[1], _OddBoxes()), open_sources([tmp_path / "a.png"]))
 
     assert [pose.box for pose in result.poses] == [Box(5, 5, 40, 50)]
     empty, outside, unknown, unsure = result.problems
@@ -66,8 +124,164 @@ def test_boxes_of_no_use_are_reported_and_the_others_are_done(tmp_path: Path):
     assert "score must be from 0 to 1, not nan" in unsure
 
 
-def test_sources_that_do_not_exist_or_hold_nothing_are_refused(tmp_path: Path):
-    with pytest.raises(FileNotFoundError, match=r"no picture or folder at .*nowhere"):
-        find_pictures([tmp_path / "nowhere"])
-    with pytest.raises(FileNotFoundError, match="no pictures in"):
-        find_pictures([tmp_path])
+def test_nobody_in_a_picture_is_an_empty_result():
+    (result,) = _predict(_Stub(num_people=0), [_picture(0)])
+
+    assert result.poses == []
+    assert result.problems == []
+
+
+def test_pictures_in_which_hardly_anyone_is_do_not_wait_for_a_full_batch():
+    stub = _Stub()
+    stub.find = lambda picture: [Detection(Box(0, 0, 9, 9), 1.0)] if picture.source == "0.jpg" else []  # type: ignore[method-assign]
+
+    _predict(stub, [_picture(number) for number in range(20)])
+
+    # One person of four waits, and with it at most 2 * 4 pictures: without the rule, all 20 would.
+    assert stub.batches == [1]
+    results = predict_pictures(stub, (_picture(number) for number in range(10**9)))  # type: ignore[arg-type]
+    assert next(results).source == "0.jpg"
+    results.close()
+
+
+def test_large_pictures_do_not_wait_for_a_full_batch_where_their_pixels_are_kept():
+    large = np.zeros((3000, 5000, 3), np.uint8)
+
+    kept, dropped = _Stub(), _Stub()
+    _predict(kept, [Picture("a", large) for _ in range(4)])
+    _predict(dropped, [Picture("a", large) for _ in range(4)], keep_pixels=False)
+
+    # Two of 15 megapixels are more than 25.
+    assert kept.batches == [2, 2]
+    assert dropped.batches == [4]
+
+
+def test_pixels_that_nobody_wants_are_let_go():
+    results = _predict(_Stub(), [_picture(0, left=9), _picture(1, FILE, left=9)], keep_pixels=False)
+
+    for result in results:
+        assert result.picture.size == Size(64, 64)
+        assert result.picture.pixels.base.nbytes == 1
+        assert result.picture.pixels.max() == 0
+    assert results[1].picture.moment.frame == 1
+
+
+def test_people_before_a_camera_wait_for_no_batch():
+    stub = _Stub()
+
+    _predict(stub, [_picture(number, LIVE) for number in range(3)])
+
+    assert stub.batches == [1, 1, 1]
+
+
+def test_between_two_looks_of_the_detector_boxes_move_with_the_people():
+    stub = _Stub()
+
+    # Somebody who goes 3 pixels to the right in each frame.
+    results = _predict(stub, [_picture(number, FILE, left=3 * number) for number in range(7)], detect_every=3)
+
+    assert stub.looked_at == [0, 3, 6]
+    # After a look at 0 the box is one frame late: 0 again, then moved by 3; likewise after the look at 9.
+    assert [result.poses[0].box.left for result in results] == [0, 0, 3, 9, 9, 12, 18]
+    assert [result.poses[0].keypoints_image[0, 0] for result in results] == [0, 3, 6, 9, 12, 15, 18]
+    assert all(result.poses[0].box_score == 0.9 for result in results)
+
+
+def test_pictures_that_are_no_video_and_the_starts_of_videos_are_always_looked_at():
+    stub = _Stub()
+    other = Video("run.mp4", Size(64, 64), None, None, is_live=False)
+    pictures = [_picture(0), _picture(1), _picture(2, FILE), _picture(3, FILE), _picture(4, other), _picture(5)]
+
+    _predict(stub, pictures, detect_every=100)
+
+    assert stub.looked_at == [-1, -1, 2, 4, -1]
+
+
+def test_after_a_frame_that_cannot_be_read_the_detector_looks_again():
+    stub = _Stub()
+
+    _predict(stub, [_picture(0, FILE), Unreadable("walk.mp4", "damaged"), _picture(1, FILE)], detect_every=100)
+
+    assert stub.looked_at == [0, 1]
+
+
+def test_detecting_every_zeroth_picture_is_refused():
+    with pytest.raises(ValueError, match="detect_every must be 1 picture or more, not 0"):
+        predict_pictures(_Stub(), [], detect_every=0)  # type: ignore[arg-type]
+
+
+def test_what_is_known_is_neither_looked_for_nor_estimated_and_people_are_followed_from_it():
+    frames = [_picture(number, FILE, left=3 * number) for number in range(6)]
+    whole, rest = _Stub(), _Stub()
+    results = _predict(whole, frames, detect_every=4)
+    known = {result.source: result.poses for result in results[:3]}
+
+    resumed = _predict(rest, frames, detect_every=4, recall=lambda picture: known.get(picture.source))
+
+    assert rest.looked_at == [4]
+    assert sum(rest.batches) == 3
+    for one, other in zip(results, resumed, strict=True):
+        assert one.poses[0].box == other.poses[0].box
+
+
+@pytest.mark.parametrize("place", ["reading", "finding", "estimating"])
+def test_an_error_in_a_thread_reaches_whoever_takes_the_results(place: str):
+    stub = _Stub()
+
+    def fail(*_: object) -> list:  # type: ignore[type-arg]
+        raise RuntimeError(f"{place} failed")
+
+    def pictures() -> Iterator[Picture]:
+        yield _picture(0)
+        if place == "reading":
+            fail()
+
+    stub.find = fail if place == "finding" else stub.find  # type: ignore[method-assign]
+    stub.estimate = fail if place == "estimating" else stub.estimate  # type: ignore[method-assign]
+
+    with pytest.raises(RuntimeError, match=f"{place} failed"):
+        _predict(stub, pictures())
+    assert _threads() == 0
+
+
+def test_whoever_stops_taking_results_ends_the_threads_and_closes_the_source():
+    closed = threading.Event()
+
+    def endless() -> Iterator[Picture]:
+        try:
+            while True:
+                yield _picture(0)
+        finally:
+            closed.set()
+
+    for result in predict_pictures(_Stub(), endless()):  # type: ignore[arg-type]
+        assert result.source == "0.jpg"
+        break
+
+    assert closed.is_set()
+    assert _threads() == 0
+
+
+def test_no_more_pictures_are_alive_than_the_stages_hold():
+    alive: list[int] = []
+    most = 0
+
+    def pictures() -> Iterator[Picture]:
+        nonlocal most
+        for number in range(300):
+            pixels = np.zeros((64, 64, 3), np.uint8)
+            alive.append(number)
+            weakref.finalize(pixels, alive.remove, number)
+            most = max(most, len(alive))
+            yield Picture(f"{number}.jpg", pixels)
+            del pixels
+
+    for _ in predict_pictures(_Stub(), pictures(), keep_pixels=False):  # type: ignore[arg-type]
+        pass
+
+    # 16 wait to be looked at; a few more are in somebody's hands.
+    assert most <= 22
+
+
+def _threads() -> int:
+    return sum(thread.name == "mspn-stage" for thread in threading.enumerate())

@@ -10,6 +10,8 @@ from mspn.train.learner import TrainingDivergedError
 
 USAGE_ERROR = 2
 SOME_FAILED = 1
+KILLED = 128
+"""And the number of the signal, as shells have it."""
 
 
 @contextmanager

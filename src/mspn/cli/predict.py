@@ -1,16 +1,14 @@
-"""mspn predict: keypoints of the people in pictures."""
+"""mspn predict: keypoints of the people in pictures and videos."""
 
-from contextlib import ExitStack
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing, suppress
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.markup import escape
-from rich.progress import track
-from rich.table import Table
 
-from mspn.cli.errors import SOME_FAILED, fail, one_line_errors
+from mspn.cli.errors import KILLED, SOME_FAILED, fail, one_line_errors
 from mspn.cli.options import (
     BatchOption,
     DeviceOption,
@@ -20,42 +18,64 @@ from mspn.cli.options import (
     PrecisionOption,
     WeightsOption,
 )
+from mspn.cli.progress import Tally, show_progress
 from mspn.cli.pull import find_with_bar
 from mspn.detect.boxes_file import BoxesFile
 from mspn.detect.protocol import Detector
 from mspn.detect.whole_picture import WholePicture
 from mspn.files import prepare_folder
+from mspn.picture import Picture, Unreadable
 from mspn.predict.estimator import PoseEstimator
-from mspn.predict.pictures import find_pictures, read_pictures
+from mspn.predict.journal import Journal
 from mspn.predict.pipeline import PictureResult, predict_pictures
-from mspn.predict.writers import WRITERS, ImageWriter
+from mspn.predict.writers import WRITERS, ImageWriter, Writer
+from mspn.sources.find import Source, find_sources
+from mspn.sources.open import count_pictures, name_source, open_source
+from mspn.sources.settings import SourceSettings
+from mspn.train.interruption import StopRequest, stop_requests
 
 _DETECTORS = ("none",)
-_MOST_ROWS = 20
+_DRAWING = ("images",)
+"""Writers that need pixels."""
 
 
 def predict_command(
-    sources: Annotated[list[str], typer.Argument(help="Pictures, or folders of pictures.")],
+    sources: Annotated[
+        list[str],
+        typer.Argument(help="Pictures, videos, folders, patterns, addresses, camera numbers, - for a list of them."),
+    ],
     models: ModelsOption = ["default"],  # noqa: B006 (typer copies it)
     weights: WeightsOption = None,
     detector: Annotated[str, typer.Option(help="What finds people: none takes each picture for one person.")] = "none",
     threshold: Annotated[float, typer.Option(min=0, max=1, help="Boxes with a lower score are left out.")] = 0.3,
     boxes: Annotated[Path | None, typer.Option(help="Boxes file, in place of a detector.")] = None,
+    detect_every: Annotated[
+        int, typer.Option(min=1, help="In videos, look for people in every so many-th frame, and follow them between.")
+    ] = 1,
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("predictions"),
     save: Annotated[str, typer.Option(help=f"What to write, of {','.join(WRITERS)}.")] = "json",
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with what --out holds; skip what is done.")] = False,
+    allow_networks: Annotated[
+        list[str] | None,
+        typer.Option("--allow-network", help="Private network that addresses may lead to, such as 192.168.1.0/24."),
+    ] = None,
     device: DeviceOption = "auto",
     precision: PrecisionOption = PrecisionName.AUTO,
     batch: BatchOption = 32,
     flip: FlipOption = None,
 ) -> None:
-    """Find the keypoints of the people in pictures."""
+    """Find the keypoints of the people in pictures and videos."""
     with one_line_errors():
         chosen = [_checked_writer(name.strip()) for name in save.split(",")]
-        paths = find_pictures(sources)
+        allowed = tuple(ip_network(network) for network in allow_networks or ())
+        drawn = out / ImageWriter.FOLDER
+        draws = any(name in _DRAWING for name in chosen)
+        settings = SourceSettings(allowed_networks=allowed, left_out=(out, drawn))
+        total = count_pictures(sources, settings)
+        # Standard input can be read only once.
+        paths = [] if total is None else [path for path in find_sources(sources, settings) if isinstance(path, Path)]
         found_by = _make_detector(detector, boxes, paths)
         prepare_folder(out)
-        if "images" in chosen:
-            _refuse_to_overwrite(paths, out / ImageWriter.FOLDER)
         estimator = PoseEstimator(
             [find_with_bar(model) for model in models],
             found_by,
@@ -66,67 +86,96 @@ def predict_command(
             flip=flip,
             ensemble_weights=weights,
         )
-        results, drawn = _run(estimator, paths, out, chosen)
-    _show(results)
+        asked = {
+            "models": models,
+            "weights": weights,
+            "detector": detector,
+            "boxes": boxes and str(boxes),
+            "threshold": threshold,
+            "detect_every": detect_every,
+            "precision": estimator.precision,
+            "flip": estimator.test.flip,
+        }
+        journal = Journal(out, asked, estimator.recipe.keypoint_table, resume=resume)
+        with journal, stop_requests(second_ends=True) as stop:
+            if journal.num_done_before:
+                typer.echo(f"going on: {journal.num_done_before} pictures are done", err=True)
+            pictures = _read(find_sources(sources, settings), settings, journal, drawn if draws else None, stop)
+            predicted = predict_pictures(
+                estimator, pictures, detect_every=detect_every, recall=journal.recall, keep_pixels=draws
+            )
+            tally = _write(predicted, [WRITERS[name] for name in chosen], out, journal, total, stop)
+    tally.show()
     typer.echo(f"results: {out}")
-    if drawn:
+    if "images" in chosen:
         typer.echo(f"drawn pictures: {drawn}")
-    if any(result.problems for result in results):
+    if stop.signal_number:
+        typer.echo("stopped; what is done is written. Go on with the same command and --resume", err=True)
+        raise typer.Exit(KILLED + stop.signal_number)
+    if tally.num_with_problems:
         raise typer.Exit(SOME_FAILED)
 
 
-def _run(
-    estimator: PoseEstimator, paths: list[Path], out: Path, chosen: list[str]
-) -> tuple[list[PictureResult], Path | None]:
-    """Predict and write; what is written stays, whatever happens. Results are returned without their pixels."""
-    results = []
-    console = Console(stderr=True)
+def _read(
+    sources: Iterable[Source | Unreadable],
+    settings: SourceSettings,
+    journal: Journal,
+    drawn: Path | None,
+    stop: StopRequest,
+) -> Iterator[Picture | Unreadable]:
+    """Read what is named until someone asks to stop; pictures that are done are read again only to be drawn.
+
+    Raises:
+        ValueError: for a picture in the folder `drawn`, whose place would be taken by what is drawn on it.
+    """
+    for source in sources:
+        if drawn and isinstance(source, Path) and source.resolve().parent == drawn.resolve():
+            raise ValueError(f"drawn pictures would go to {drawn}, which holds {source.name}; choose another --out")
+        done = None if drawn else journal.stand_in(name_source(source))
+        for picture in [done] if done else open_source(source, settings):
+            if stop.signal_number:
+                return
+            yield picture
+
+
+def _write(
+    predicted: Generator[PictureResult, None, None],
+    make_writers: Sequence[Callable[[Path], Writer]],
+    out: Path,
+    journal: Journal,
+    total: int | None,
+    stop: StopRequest,
+) -> Tally:
+    """Write results as they come; what is written stays, whatever happens."""
+    tally = Tally()
     with ExitStack() as stack:
-        writers = [WRITERS[name](out) for name in chosen]
-        for writer in writers:
-            stack.callback(writer.close)
-        predicted = predict_pictures(estimator, read_pictures(paths))
-        for result in track(predicted, "predicting", len(paths), console=console, disable=not console.is_terminal):
-            for problem in result.problems:
-                typer.echo(f"skipped: {problem}", err=True)
-            for writer in writers:
-                writer.write(result)
-            results.append(PictureResult(result.source, None, result.poses, result.problems))
-    folders = [writer.folder for writer in writers if isinstance(writer, ImageWriter)]
-    return results, folders[0] if folders else None
+        writers = [stack.enter_context(closing(make_writer(out))) for make_writer in make_writers]
+        advance = stack.enter_context(show_progress(total, stop))
+        stack.enter_context(closing(predicted))
+        with suppress(KeyboardInterrupt):  # asked to stop, and then not to wait for what is in flight
+            for result in predicted:
+                for problem in result.problems:
+                    typer.echo(f"skipped: {problem}", err=True)
+                for writer in writers:
+                    writer.write(result)
+                journal.note(result)
+                tally.count(result)
+                advance(result)
+    return tally
 
 
-def _make_detector(name: str, boxes: Path | None, paths: list[Path]) -> Detector:
+def _make_detector(name: str, boxes: Path | None, paths: Sequence[Path]) -> Detector:
     if name not in _DETECTORS:
         fail(f"no detector {name!r}; there are {', '.join(_DETECTORS)}, or give --boxes FILE")
     if boxes is None:
         return WholePicture()
     file = BoxesFile(boxes)
-    if not any(file.knows(str(path)) for path in paths):
+    if paths and not any(file.knows(str(path)) for path in paths):
         fail(f"{boxes} says nothing about any of the {len(paths)} pictures; do its file names match theirs?")
     return file
-
-
-def _refuse_to_overwrite(paths: list[Path], folder: Path) -> None:
-    """Drawn pictures must not take the place of those that they are drawn from."""
-    if any(path.resolve().parent == folder.resolve() for path in paths):
-        fail(f"drawn pictures would go to {folder}, which holds the pictures themselves; choose another --out")
 
 
 def _checked_writer(name: str) -> str:
     if name not in WRITERS:
         fail(f"--save {name!r}: there are {', '.join(WRITERS)}")
     return name
-
-
-def _show(results: list[PictureResult]) -> None:
-    table = Table("picture", "people", "best score")
-    for result in results[:_MOST_ROWS]:
-        best = f"{result.poses[0].score:.2f}" if result.poses else "-"
-        table.add_row(escape(result.source), str(len(result.poses)), best)
-    if len(results) > _MOST_ROWS:
-        table.add_row(f"... and {len(results) - _MOST_ROWS} more", "", "")
-    Console().print(table)
-    failed = sum(bool(result.problems) for result in results)
-    people = sum(len(result.poses) for result in results)
-    typer.echo(f"{len(results)} pictures, {people} people" + (f", {failed} pictures with problems" if failed else ""))

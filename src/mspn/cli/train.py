@@ -13,7 +13,7 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from mspn.cli.errors import fail, one_line_errors
+from mspn.cli.errors import KILLED, fail, one_line_errors
 from mspn.config import Recipe
 from mspn.files import prepare_folder
 from mspn.processes import Processes, is_restart, joined_processes
@@ -23,7 +23,6 @@ from mspn.train.loop import train
 from mspn.train.narrator import IterationReport, ReportIteration
 from mspn.train.state import RECIPE_FILE, load_recipe
 
-_KILLED = 128
 """What shells add to the number of the signal that ended a command."""
 
 
@@ -50,7 +49,7 @@ def train_command(
                 weights = train(resolved, out, resume=resumes, processes=processes, report=report)
             except TrainingStoppedError as stopped:
                 _say_how_to_go_on(stopped, recipe, out, processes)
-                raise typer.Exit(_KILLED + stopped.signal_number) from None
+                raise typer.Exit(KILLED + stopped.signal_number) from None
     if processes.is_first:
         typer.echo(f"weights: {weights}")
 

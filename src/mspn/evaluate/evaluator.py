@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,11 @@ from mspn.data.coco import CocoImage, CocoPeople
 from mspn.data.label_files import AnnotationError
 from mspn.detect.boxes_file import BoxesFile
 from mspn.predict.estimator import PoseEstimator
-from mspn.predict.pictures import read_pictures
 from mspn.predict.pipeline import PictureResult, predict_pictures
 from mspn.predict.writers import coco_result
 from mspn.processes import ALONE, Processes
 from mspn.records import Box, Detection
+from mspn.sources.open import open_source
 
 logger = logging.getLogger(__name__)
 
@@ -108,9 +109,9 @@ def _groups(
 def _predict_group(
     estimator: PoseEstimator, image_ids: Mapping[str, int], found: Mapping[int, list[Detection]]
 ) -> Iterator[PictureResult]:
-    paths = [Path(path) for path in image_ids]
+    pictures = chain.from_iterable(open_source(Path(path)) for path in image_ids)
     return predict_pictures(
-        estimator, read_pictures(paths), find=lambda picture: found[image_ids[picture.source]], keep_pixels=False
+        estimator, pictures, find=lambda picture: found[image_ids[picture.source]], keep_pixels=False
     )
 
 

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,12 @@ from mspn.data.label_files import AnnotationError, check_form, read_json
 from mspn.data.labels import LabelledPerson, LabelledSet, box_around
 from mspn.data.mat_files import read_mat
 from mspn.predict.estimator import PoseEstimator
-from mspn.predict.pictures import read_pictures
 from mspn.predict.pipeline import predict_pictures
 from mspn.predict.writers import coco_result
 from mspn.processes import ALONE, Processes
 from mspn.records import Box, Detection
 from mspn.skeleton import COCO_17, MPII_16, Skeleton
+from mspn.sources.open import open_source
 
 logger = logging.getLogger(__name__)
 
@@ -85,7 +86,7 @@ def predict_labelled(
 
     results = predict_pictures(
         estimator,
-        read_pictures(Path(path) for path in picture_ids),
+        chain.from_iterable(open_source(Path(path)) for path in picture_ids),
         find=lambda picture: detections(picture.source),
         keep_pixels=False,
     )

@@ -1,6 +1,6 @@
 """Poses of the people in a picture."""
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +15,14 @@ from mspn.heatmaps.decode import decode
 from mspn.images import read_picture
 from mspn.picture import Picture
 from mspn.predict.ensemble import Ensemble, Member
+from mspn.predict.pipeline import PictureResult, predict_pictures
 from mspn.predict.poses import make_poses
 from mspn.predict.runner import Precision, Runner, choose_device
 from mspn.predict.subject import Subject
 from mspn.predict.suppression import without_duplicates
 from mspn.records import Detection, Pose, check_box
+from mspn.sources.find import Source
+from mspn.sources.open import open_sources
 from mspn.weights.checkpoint import Checkpoint
 from mspn.weights.models import load_named
 
@@ -114,6 +117,31 @@ class PoseEstimator:
             picture = Picture("", image)
         subjects = [self.cut(picture, detection) for detection in self.find(picture)]
         return self.choose(self.estimate(subjects))
+
+    def stream(
+        self, source: Source | Sequence[Source], detect_every: int = 1, keep_pixels: bool = True
+    ) -> Generator[PictureResult, None, None]:
+        """Poses of everyone in many pictures, or in a video, one result a picture or frame, as they are found.
+
+        The source is read, people found and estimated in threads ahead of whoever takes the results; stopping to take
+        them ends the threads. People of several pictures share batches, except those of cameras, which nobody wants to
+        wait for.
+
+        >>> for result in PoseEstimator().stream("match.mp4"):
+        ...     print(result.picture.moment.seconds, len(result.poses))
+
+        Args:
+            source: a picture, folder, pattern, address, video, camera, array, or several of them: see `open_sources`.
+            detect_every: look for people in every so many-th frame of a video; in between, follow their poses.
+            keep_pixels: False makes the pictures of the results black; then thousands of results fit into memory.
+
+        Raises:
+            SourceError: if nothing is named, or nothing of it is there; a single source that cannot be read is a
+                line in the `problems` of its result.
+            ValueError: if detect_every is below 1.
+        """
+        sources = [source] if isinstance(source, Source) else source
+        return predict_pictures(self, open_sources(sources), detect_every=detect_every, keep_pixels=keep_pixels)
 
     def find(self, picture: Picture) -> list[Detection]:
         """The detector's boxes from the threshold on (a score that is no number is kept, to be refused by `cut`)."""

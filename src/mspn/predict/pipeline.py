@@ -1,6 +1,6 @@
 """Many pictures: read, find people, estimate, one ahead of the other; people of several pictures share batches."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -42,7 +42,7 @@ def predict_pictures(
     detect_every: int = 1,
     recall: Callable[[Picture], list[Pose] | None] | None = None,
     keep_pixels: bool = True,
-) -> Iterator[PictureResult]:
+) -> Generator[PictureResult, None, None]:
     """Estimate the poses in each picture, in order; a picture or box that is of no use is a line in `problems`.
 
     Reading, finding people and estimating run in threads of their own, each a bounded way ahead of the next; closing
@@ -123,10 +123,9 @@ class _Work:
     def _cannot_wait(self, waiting: WaitingPeople) -> bool:
         """Whether the batch has to be run though it is not full: results of cameras are wanted at once."""
         pictures = [task.picture for task in waiting.tasks if task.picture is not None]
-        last = pictures[-1].moment if pictures else None
         num_pixels = sum(map(_count_pixels, pictures)) if self.keep_pixels else 0
         return (
-            (last is not None and last.video.is_live)
+            any(map(_is_live, pictures))
             or num_pixels >= _MOST_PIXELS
             or len(waiting.tasks) >= _PICTURES_A_PERSON * self.estimator.batch_size
         )
@@ -141,7 +140,7 @@ class _Work:
             yield PictureResult(task.source, task.picture, poses, task.problems)
 
 
-def _run_stages(work: _Work, pictures: Iterable[Picture | Unreadable]) -> Iterator[PictureResult]:
+def _run_stages(work: _Work, pictures: Iterable[Picture | Unreadable]) -> Generator[PictureResult, None, None]:
     with Stages() as stages:
         read = stages.run_ahead(pictures, _share_of_room)
         tasks = stages.run_ahead(work.look(read), lambda task: _share_of_room(task.picture))
@@ -149,8 +148,15 @@ def _run_stages(work: _Work, pictures: Iterable[Picture | Unreadable]) -> Iterat
 
 
 def _share_of_room(picture: Picture | Unreadable | None) -> float:
-    least = 1 / _MOST_PICTURES
-    return max(least, _count_pixels(picture) / _MOST_PIXELS) if isinstance(picture, Picture) else least
+    if not isinstance(picture, Picture):
+        return 1 / _MOST_PICTURES
+    if _is_live(picture):
+        return 1.0  # what waits is not the newest any more
+    return max(1 / _MOST_PICTURES, _count_pixels(picture) / _MOST_PIXELS)
+
+
+def _is_live(picture: Picture) -> bool:
+    return picture.moment is not None and picture.moment.video.is_live
 
 
 def _count_pixels(picture: Picture) -> int:

@@ -19,22 +19,26 @@ class TrainingStoppedError(Exception):
 class StopRequest:
     """Whether someone has asked to stop, and how."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, second_ends: bool) -> None:
         self.signal_number = 0
         """0: nobody has."""
+        self._second_ends = second_ends
 
     def _note(self, signal_number: int, _frame: FrameType | None) -> None:
+        if self.signal_number and self._second_ends:
+            raise KeyboardInterrupt
         self.signal_number = signal_number
 
 
 @contextmanager
-def stop_requests() -> Iterator[StopRequest]:
-    """Note Ctrl-C and SIGTERM instead of ending at once; asking again changes nothing.
+def stop_requests(*, second_ends: bool = False) -> Iterator[StopRequest]:
+    """Note Ctrl-C and SIGTERM instead of ending at once.
 
-    torchrun passes a signal on that the terminal has already sent, so a second one is no sign of impatience. Whoever
-    cannot wait may kill the process: the last checkpoint stays usable.
+    Args:
+        second_ends: raise KeyboardInterrupt when asked again, which else changes nothing. torchrun passes a signal on
+            that the terminal has already sent, so with it a second one is no sign of impatience.
     """
-    request = StopRequest()
+    request = StopRequest(second_ends=second_ends)
     # Python lets only the main thread handle signals.
     if threading.current_thread() is not threading.main_thread():
         yield request

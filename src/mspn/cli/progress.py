@@ -1,0 +1,105 @@
+"""What `mspn predict` says of its progress, and of the pictures at the end."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from mspn.predict.pipeline import PictureResult
+from mspn.train.interruption import StopRequest
+
+_MOST_ROWS = 20
+
+
+@contextmanager
+def show_progress(total: int | None, stop: StopRequest) -> Iterator[Callable[[PictureResult], None]]:
+    """A bar with pictures and people per second and the time left, told of each result; nothing where nobody looks."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield lambda _result: None
+        return
+    columns = (_Doing(stop), BarColumn(), MofNCompleteColumn(), _Rates(), TimeRemainingColumn())
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task("", total=total, people=0)
+
+        def advance(result: PictureResult) -> None:
+            bar.update(task, advance=1, people=bar.tasks[0].fields["people"] + len(result.poses))
+
+        yield advance
+
+
+class _Doing(ProgressColumn):
+    """Answers Ctrl-C at once, though what is in flight takes its time."""
+
+    def __init__(self, stop: StopRequest) -> None:
+        super().__init__()
+        self._stop = stop
+
+    def render(self, _task: Task) -> Text:
+        return Text("finishing; Ctrl-C again ends at once" if self._stop.signal_number else "predicting")
+
+
+class _Rates(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        if not task.speed or not task.completed:
+            return Text("")
+        people_per_picture = task.fields["people"] / task.completed
+        return Text(f"{task.speed:.1f} pictures/s, {task.speed * people_per_picture:.1f} people/s")
+
+
+@dataclass
+class _Row:
+    source: str
+    is_video: bool
+    num_pictures: int = 0
+    num_people: int = 0
+    best_score: float = 0.0
+
+
+@dataclass
+class Tally:
+    """Counts over all results, and a row for each of the first sources."""
+
+    num_pictures: int = 0
+    num_people: int = 0
+    num_with_problems: int = 0
+    started: float = field(default_factory=time.monotonic)
+    _rows: list[_Row] = field(default_factory=list)
+    _last: _Row | None = None
+    _num_sources: int = 0
+
+    def count(self, result: PictureResult) -> None:
+        self.num_pictures += 1
+        self.num_people += len(result.poses)
+        self.num_with_problems += bool(result.problems)
+        is_video = result.picture is not None and result.picture.moment is not None
+        if self._last is None or not is_video or self._last.source != result.source:
+            self._last = _Row(result.source, is_video)
+            self._num_sources += 1
+            if self._num_sources <= _MOST_ROWS:
+                self._rows.append(self._last)
+        row = self._last
+        row.num_pictures += 1
+        row.num_people += len(result.poses)
+        row.best_score = max([row.best_score, *(pose.score for pose in result.poses)])
+
+    def show(self) -> None:
+        """Print the rows and a line with the counts."""
+        table = Table("picture", "people", "best score")
+        for row in self._rows:
+            people = f"{row.num_people} in {row.num_pictures} frames" if row.is_video else str(row.num_people)
+            table.add_row(escape(row.source), people, f"{row.best_score:.2f}" if row.num_people else "-")
+        if self._num_sources > _MOST_ROWS:
+            table.add_row(f"... and {self._num_sources - _MOST_ROWS} more", "", "")
+        Console().print(table)
+        seconds = max(time.monotonic() - self.started, 1e-9)
+        rates = f"{self.num_pictures / seconds:.1f} pictures/s, {self.num_people / seconds:.1f} people/s"
+        failed = f", {self.num_with_problems} pictures with problems" if self.num_with_problems else ""
+        typer.echo(f"{self.num_pictures} pictures, {self.num_people} people in {seconds:.1f} s ({rates}){failed}")

@@ -1,0 +1,187 @@
+import json
+import os
+import signal
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from mspn.cli.app import app
+from mspn.predict.journal import JOURNAL_FILE, Journal
+from mspn.predict.pipeline import PictureResult
+from tests.cli.runner import error_line, run
+from tests.untrained import untrained_weights
+
+FILES = ("predictions.json", "coco.json", "predictions.csv")
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    """A folder of twelve pictures of noise."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    random = np.random.default_rng(0)
+    for number in range(12):
+        cv2.imwrite(str(folder / f"{number}.png"), random.integers(0, 255, (64, 64, 3), dtype=np.uint8))
+    return folder
+
+
+@pytest.fixture
+def arguments(tmp_path: Path, pictures: Path) -> list[object]:
+    """A command that takes two people at once."""
+    weights = untrained_weights(tmp_path)
+    return ["predict", pictures, "--model", weights, "--batch", 2, "--save", "json,coco,csv,images"]
+
+
+def _interrupt_after(monkeypatch: pytest.MonkeyPatch, number: int, signals: list[signal.Signals]) -> None:
+    """Send the signals once so many results are written."""
+    count = 0
+    note = Journal.note
+
+    def note_and_interrupt(self: Journal, result: PictureResult) -> None:
+        nonlocal count
+        note(self, result)
+        count += 1
+        if count == number:
+            for one in signals:
+                os.kill(os.getpid(), one)
+
+    monkeypatch.setattr(Journal, "note", note_and_interrupt)
+
+
+@pytest.mark.parametrize(
+    ("signals", "code"), [([signal.SIGINT], 130), ([signal.SIGTERM], 143), ([signal.SIGINT, signal.SIGINT], 130)]
+)
+def test_a_run_that_is_stopped_and_goes_on_leaves_what_an_undisturbed_one_does(
+    tmp_path: Path, arguments: list[object], monkeypatch: pytest.MonkeyPatch, signals: list[signal.Signals], code: int
+):
+    run(*arguments, "--out", tmp_path / "whole")
+    before = signal.getsignal(signal.SIGINT)
+    with monkeypatch.context() as patched:
+        _interrupt_after(patched, 3, signals)
+        stopped = run(*arguments, "--out", tmp_path / "out")
+    done = len((tmp_path / "out" / JOURNAL_FILE).read_text().splitlines()) - 1
+
+    assert stopped.exit_code == code, stopped.output
+    assert "stopped; what is done is written. Go on with the same command and --resume" in stopped.stderr
+    assert len(json.loads((tmp_path / "out" / "predictions.json").read_text())) == done >= 3
+    assert signal.getsignal(signal.SIGINT) == before
+
+    resumed = run(*arguments, "--out", tmp_path / "out", "--resume")
+
+    assert resumed.exit_code == 0, resumed.output
+    assert f"going on: {done} pictures are done" in resumed.stderr
+    assert "12 pictures, 12 people" in resumed.stdout
+    for name in FILES:
+        assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    assert len(list((tmp_path / "out" / "images").iterdir())) == 12
+
+
+def test_what_is_done_is_neither_read_nor_estimated_again(
+    tmp_path: Path, pictures: Path, arguments: list[object], monkeypatch: pytest.MonkeyPatch
+):
+    first = run(*arguments, "--out", tmp_path, "--save", "json")
+    for path in list(pictures.iterdir())[1:]:
+        path.write_bytes(b"")
+    cv2.imwrite(str(pictures / "new.png"), np.zeros((64, 64, 3), np.uint8))
+
+    again = run(*arguments, "--out", tmp_path, "--save", "csv", "--resume")
+
+    assert first.exit_code == again.exit_code == 0, again.output
+    assert "13 pictures, 13 people" in again.stdout
+    assert len((tmp_path / "predictions.csv").read_text().splitlines()) == 1 + 13 * 17
+
+
+def test_going_on_with_other_settings_is_refused(tmp_path: Path, arguments: list[object]):
+    run(*arguments, "--out", tmp_path)
+
+    refused = run(*arguments, "--out", tmp_path, "--resume", "--threshold", 0.5)
+
+    assert "holds results of threshold 0.3, not of threshold 0.5" in error_line(refused)
+
+
+def test_a_picture_that_vanishes_while_running_is_one_line_and_the_others_are_done(
+    tmp_path: Path, pictures: Path, arguments: list[object], monkeypatch: pytest.MonkeyPatch
+):
+    note = Journal.note
+
+    def note_and_remove(self: Journal, result: PictureResult) -> None:
+        note(self, result)
+        (pictures / "9.png").unlink(missing_ok=True)
+
+    for number in range(100, 140):
+        (pictures / f"{number}.png").write_bytes((pictures / "0.png").read_bytes())
+    monkeypatch.setattr(Journal, "note", note_and_remove)
+
+    result = run(*arguments, "--out", tmp_path / "out")
+
+    assert result.exit_code == 1, result.output
+    (line,) = result.stderr.strip().splitlines()
+    assert "9.png" in line
+    assert len(json.loads((tmp_path / "out" / "predictions.json").read_text())) == 51
+
+
+def test_a_full_disk_is_one_line_and_what_is_written_stays(
+    tmp_path: Path, arguments: list[object], monkeypatch: pytest.MonkeyPatch
+):
+    run(*arguments, "--out", tmp_path / "whole")
+
+    with monkeypatch.context() as patched:
+        _fill_disk_after(patched, 4)
+        full = run(*arguments, "--out", tmp_path / "out")
+
+    assert "progress.jsonl (No space left on device); is there room on the disk?" in error_line(full)
+    assert len((tmp_path / "out" / JOURNAL_FILE).read_text().splitlines()) == 1 + 4
+    assert run(*arguments, "--out", tmp_path / "out", "--resume").exit_code == 0
+    for name in FILES:
+        assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def _fill_disk_after(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    count = 0
+    note = Journal.note
+
+    def note_until_full(self: Journal, result: PictureResult) -> None:
+        nonlocal count
+        count += 1
+        if count > number:
+            self._file.close()
+            self._file = open("/dev/full", "wb", buffering=0)  # noqa: PTH123, SIM115
+        note(self, result)
+
+    monkeypatch.setattr(Journal, "note", note_until_full)
+
+
+def test_people_are_found_in_every_so_many_th_frame_of_a_video(tmp_path: Path, arguments: list[object]):
+    path = tmp_path / "walk.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=25)
+        stream.width = stream.height = 64
+        for number in range(8):
+            pixels = np.full((64, 64, 3), 20 * number, np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        container.mux(stream.encode())
+
+    result = run("predict", path, *arguments[2:], "--out", tmp_path / "out", "--detect-every", 3, "--save", "json")
+
+    assert result.exit_code == 0, result.output
+    assert "8 pictures, 8 people" in result.stdout
+    assert "8 in 8 frames" in result.stdout
+
+
+def test_a_list_on_standard_input_names_pictures(tmp_path: Path, pictures: Path, arguments: list[object]):
+    names = "".join(f"{path}\n" for path in sorted(pictures.iterdir()))
+    texts = [str(one) for one in arguments]
+    result = CliRunner().invoke(app, ["predict", "-", *texts[2:], "--out", str(tmp_path / "out")], input=names)
+
+    assert result.exit_code == 0, result.output
+    assert "12 pictures, 12 people" in result.stdout
+
+
+def test_a_network_that_is_none_is_refused(arguments: list[object]):
+    assert "'home' does not appear to be an IPv4 or IPv6 network" in error_line(
+        run(*arguments, "--allow-network", "home")
+    )
