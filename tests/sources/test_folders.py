@@ -1,4 +1,6 @@
+import inspect
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -121,13 +123,13 @@ def test_a_file_whose_name_has_wildcards_is_no_pattern(tmp_path: Path):
 
 
 def test_folders_may_be_nested_deeper_than_python_calls(tmp_path: Path):
-    here = os.getcwd()
+    deep = tmp_path.joinpath(*["d"] * 150, "a.jpg")
+    make_files(deep.parent, deep.name)
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(len(inspect.stack()) + 100)
     try:
-        os.chdir(tmp_path)
-        for _ in range(1200):
-            os.mkdir("d")
-            os.chdir("d")
+        found = list(search_folder(tmp_path))
     finally:
-        os.chdir(here)
+        sys.setrecursionlimit(limit)
 
-    assert list(search_folder(tmp_path)) == []
+    assert found == [deep]

@@ -1,5 +1,4 @@
 import sys
-import threading
 from pathlib import Path
 
 import av
@@ -8,7 +7,7 @@ import pytest
 
 from mspn.picture import Picture
 from mspn.records import Size
-from mspn.sources.settings import SourceError
+from mspn.sources.problems import SourceError
 from mspn.sources.videos import HEAD_BYTES, count_frames, looks_like_video, read_video
 from tests.sources.video_files import cut_short, set_display_matrix, write_video
 
@@ -17,17 +16,12 @@ _TOP_LEFT, _TOP_RIGHT, _BOTTOM_LEFT, _BOTTOM_RIGHT = (12, 16), (12, 48), (36, 16
 
 def read(path: Path, max_pixels: int = 10_000) -> tuple[list[Picture], str]:
     """The frames that can be read, and then what is wrong."""
-    pictures = []
+    pictures: list[Picture] = []
     with path.open("rb") as file:
         try:
-            pictures += list(read_video(file, str(path), max_pixels))
+            for picture in read_video(file, str(path), max_pixels):
+                pictures.append(picture)
         except SourceError as error:
-            # The generator gave its frames before; read them again one by one.
-            file.seek(0)
-            frames = read_video(file, str(path), max_pixels)
-            with pytest.raises(SourceError):
-                while True:
-                    pictures.append(next(frames))
             return pictures, str(error)
     return pictures, ""
 
@@ -203,7 +197,6 @@ def test_frames_are_read_only_when_they_are_asked_for(tmp_path: Path):
         frames.close()
 
     assert read_so_far < path.stat().st_size
-    assert threading.active_count() == 1
 
 
 def test_without_pyav_the_error_says_how_to_install_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

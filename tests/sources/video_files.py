@@ -13,7 +13,7 @@ SIZE = (48, 64)
 
 
 def frame_pixels(number: int) -> np.ndarray:
-    """Noise that differs from frame to frame, so that every frame takes room in the file, with a red top left corner."""
+    """Noise, another in each frame so that none is cheap to store, with a red top left corner."""
     pixels = np.random.default_rng(number).integers(0, 100, (*SIZE, 3), dtype=np.uint8)
     pixels[:24, :32] = (250, 10, 10)
     return pixels

@@ -12,8 +12,8 @@ from jaxtyping import UInt8
 
 from mspn.picture import Moment, Picture, Video
 from mspn.records import Size
-from mspn.sources.pyav import load_pyav, reason
-from mspn.sources.settings import SourceError
+from mspn.sources.problems import SourceError, reason
+from mspn.sources.pyav import load_pyav
 from mspn.sources.upright import turn_by_matrix
 
 VIDEO_SUFFIXES = frozenset(

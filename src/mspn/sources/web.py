@@ -12,7 +12,8 @@ from typing import IO
 from urllib.parse import SplitResult, quote, urljoin, urlsplit
 
 from mspn.sources.addresses import WEB_SCHEMES, find_places, without_password
-from mspn.sources.settings import SourceError, SourceSettings
+from mspn.sources.problems import SourceError, one_line, reason
+from mspn.sources.settings import SourceSettings
 
 _CHUNK_BYTES = 2**16
 _REDIRECTS = (301, 302, 303, 307, 308)
@@ -62,9 +63,9 @@ def _fetch(url: str, file: IO[bytes], deadline: float, settings: SourceSettings)
         with closing(_ask(parts, connected)) as asking, asking.getresponse() as response:
             location: str | None = response.headers["Location"] if response.status in _REDIRECTS else None
             if location is not None:
-                return urljoin(url, location)
+                return _join(url, location)
             if response.status != 200:
-                raise SourceError(f"answers {response.status} {response.reason}; does a browser show it?")
+                raise SourceError(f"answers {response.status} {one_line(response.reason)}; does a browser show it?")
             _receive(response, file, settings)
     except (OSError, HTTPException, UnicodeError, ValueError) as error:
         if isinstance(error, SourceError) and time.monotonic() < deadline:
@@ -75,6 +76,13 @@ def _fetch(url: str, file: IO[bytes], deadline: float, settings: SourceSettings)
         guard.close()
         connected.close()
     return None
+
+
+def _join(url: str, location: str) -> str:
+    try:
+        return urljoin(url, location)
+    except ValueError as error:
+        raise SourceError(f"redirects to what is no address ({reason(error)}); give the last address") from error
 
 
 def _checked(url: str) -> SplitResult:
@@ -106,7 +114,7 @@ def _connect(parts: SplitResult, deadline: float, settings: SourceSettings) -> s
         else:
             return connection
     assert problem is not None
-    raise SourceError(f"cannot be reached ({_sentence(problem)}); check the address and the network")
+    raise SourceError(f"cannot be reached ({reason(problem)}); check the address and the network")
 
 
 def _ask(parts: SplitResult, connected: socket.socket) -> HTTPConnection:
@@ -146,13 +154,9 @@ def _broken_off(error: Exception, deadline: float, settings: SourceSettings) -> 
         return SourceError(f"takes longer than {settings.download_seconds:g} seconds; download it and name the file")
     if isinstance(error, TimeoutError):
         return SourceError(f"sends nothing for {settings.wait_seconds:g} seconds; try again")
-    return SourceError(f"broke off ({_sentence(error)}); try again")
+    return SourceError(f"broke off ({reason(error)}); try again")
 
 
 def _end(connection: socket.socket) -> None:
     with suppress(OSError):  # it is at its end already
         connection.shutdown(socket.SHUT_RDWR)
-
-
-def _sentence(error: Exception) -> str:
-    return (getattr(error, "strerror", None) or str(error) or type(error).__name__).rstrip(".")
