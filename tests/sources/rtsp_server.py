@@ -39,7 +39,8 @@ class _Handler(StreamRequestHandler):
                     extra = "Session: 1\r\n"
                 self.wfile.write(f"RTSP/1.0 200 OK\r\nCSeq: {number}\r\n{extra}\r\n{body}".encode())
                 if method == "PLAY":
-                    return self._play()
+                    self._play()
+                    return
 
     def _read_request(self) -> tuple[str, str] | None:
         first = self.rfile.readline().decode()

@@ -60,7 +60,7 @@ def test_one_private_address_among_several_refuses_the_host(monkeypatch: pytest.
 
     monkeypatch.setattr(socket, "getaddrinfo", look_up)
 
-    with pytest.raises(SourceError, match=r"pictures\.example is 10\.0\.0\.7, which is not on the public internet"):
+    with pytest.raises(SourceError, match=r"pictures\.example \(10\.0\.0\.7\) is not on the public internet"):
         find_places("pictures.example", 80, [])
 
 

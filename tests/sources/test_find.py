@@ -102,7 +102,7 @@ def test_nothing_at_all_is_an_error_before_the_first_picture():
 
 
 def test_what_can_be_no_source_is_an_error_before_the_first_picture():
-    with pytest.raises(TypeError, match="a source is a path, an address, a camera number as text.* not int"):
+    with pytest.raises(TypeError, match=r"a source is a path, an address, a camera number as text.* not int"):
         find_sources(["a.jpg", 0])  # type: ignore[list-item]
 
 

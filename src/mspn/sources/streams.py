@@ -13,12 +13,7 @@ from mspn.sources.settings import SourceSettings
 from mspn.sources.videos import refuse_large_frames, to_rgb
 
 # TCP, since pictures of which packets are lost on the way are smeared, and firewalls let it through.
-_OPTIONS = {
-    "rtsp_transport": "tcp",
-    "protocol_whitelist": "rtsp,rtp,tcp,tls",
-    "fflags": "nobuffer",
-    "flags": "low_delay",
-}
+_OPTIONS = {"rtsp_transport": "tcp", "protocol_whitelist": "rtsp,rtp,tcp,tls"}
 
 
 def watch_stream(address: str, settings: SourceSettings) -> Iterator[Picture]:

@@ -218,9 +218,9 @@ def _declared_seconds(container: Any, stream: Any) -> Fraction:
     """How long the file says that it is; 0 where it does not, and the length is guessed from what is there."""
     kind = container.format.name
     if kind == "avi" and stream.average_rate:
-        return Fraction(stream.frames) / stream.average_rate
+        return Fraction(stream.frames) / Fraction(stream.average_rate)
     if kind.startswith(_KNOW_THEIR_LENGTH) and container.duration:
-        return container.duration * _MICROSECOND
+        return int(container.duration) * _MICROSECOND
     return Fraction(0)
 
 
