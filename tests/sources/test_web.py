@@ -122,6 +122,24 @@ def test_a_slow_address_ends_on_time(server: FileServer):
     assert time.monotonic() - start < 2
 
 
+def test_a_slow_address_without_a_length_is_not_taken_for_whole(server: FileServer):
+    def drip_without_length(handler: file_server.Handler) -> None:
+        handler.start(200)
+        while not handler.server.closing.wait(0.02):
+            handler.wfile.write(b"x")
+
+    server.answers = [drip_without_length]
+
+    with pytest.raises(SourceError, match=r"takes longer than 0\.2 seconds"):
+        fetch(server.url(), download_seconds=0.2)
+
+
+def test_a_host_that_cannot_show_who_it_is_is_refused(server: FileServer):
+    with pytest.raises(SourceError, match=r"does not show that it is who it should be .*; check the address"):
+        fetch(server.url().replace("http:", "https:"))
+    assert server.requests == []
+
+
 def test_a_header_that_never_ends_ends_on_time(server: FileServer):
     def drip_header(handler: file_server.Handler) -> None:
         while not handler.server.closing.wait(0.02):

@@ -100,7 +100,7 @@ def _visible(folder: Path) -> list[Path]:
 
 
 def _entries(folder: Path) -> list[Path]:
-    return sorted(folder / name for name in os.listdir(folder)) if folder.is_dir() else []  # noqa: PTH208 (as fast)
+    return [folder / name for name in sorted(os.listdir(folder))] if folder.is_dir() else []  # noqa: PTH208 (as fast)
 
 
 def _has_known_suffix(path: Path) -> bool:
