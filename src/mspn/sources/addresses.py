@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from urllib.parse import urlsplit, urlunsplit
 
-from mspn.sources.settings import SourceError
+from mspn.sources.problems import SourceError, reason
 
 WEB_SCHEMES = ("http", "https")
 STREAM_SCHEMES = ("rtsp", "rtsps")
@@ -44,14 +44,14 @@ def find_places(host: str, port: int, allowed: Sequence[IPv4Network | IPv6Networ
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
-        raise SourceError(f"{host} is not known ({_sentence(error)}); check the address and the network") from error
+        raise SourceError(f"{host} is not known ({reason(error)}); check the address and the network") from error
     places: list[Place] = [(family, place) for family, _type, _protocol, _name, place in found]  # type: ignore[misc]
     for _family, place in places:
         address = ip_address(place[0])
         if not is_public(address) and not any(address in network for network in allowed):
             raise SourceError(
-                f"{host} is {address}, which is not on the public internet; nothing is asked there unless"
-                " allowed_networks says so"
+                f"{host} ({address}) is not on the public internet; nothing is asked there unless allowed_networks"
+                " says so"
             )
     return places
 
@@ -65,7 +65,3 @@ def is_public(address: IPv4Address | IPv6Address) -> bool:
         if inner is not None:
             return is_public(inner)
     return address.is_global and not (address.is_multicast or address.is_reserved or address.is_link_local)
-
-
-def _sentence(error: Exception) -> str:
-    return (getattr(error, "strerror", None) or str(error)).rstrip(".")

@@ -6,7 +6,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import UInt8
 
-from mspn.sources.settings import SourceError
+from mspn.sources.problems import SourceError
 from mspn.sources.upright import turn_by_exif
 
 _ORIENTATION = 274

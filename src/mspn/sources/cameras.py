@@ -9,7 +9,8 @@ from jaxtyping import UInt8
 
 from mspn.picture import Picture
 from mspn.sources.live import Frame, watch
-from mspn.sources.settings import SourceError, SourceSettings
+from mspn.sources.problems import SourceError
+from mspn.sources.settings import SourceSettings
 
 
 def watch_camera(number: int, settings: SourceSettings) -> Iterator[Picture]:

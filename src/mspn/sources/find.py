@@ -12,7 +12,8 @@ from mspn.picture import Unreadable
 from mspn.sources.addresses import STREAM_SCHEMES, WEB_SCHEMES, scheme_of, without_password
 from mspn.sources.arrays import PillowImage
 from mspn.sources.folders import is_pattern, match_pattern, search_folder
-from mspn.sources.settings import DEFAULTS, SourceError, SourceSettings
+from mspn.sources.problems import SourceError
+from mspn.sources.settings import DEFAULTS, SourceSettings
 
 Source = str | Path | np.ndarray | PillowImage
 """A file, folder, pattern, address, camera number as text, `-` for a list on standard input, or a picture in memory."""

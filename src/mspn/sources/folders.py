@@ -29,7 +29,7 @@ def search_folder(folder: Path, left_out: Sequence[Path] = ()) -> Iterator[Path 
 
 def is_pattern(name: str) -> bool:
     """Whether a name has wildcards, and is not the name of something that is there."""
-    return any(sign in name for sign in _WILD) and not Path(name).exists()
+    return _has_wildcards(name) and not Path(name).exists()
 
 
 def match_pattern(pattern: str, left_out: Sequence[Path] = ()) -> Iterator[Path | Unreadable]:
@@ -38,12 +38,16 @@ def match_pattern(pattern: str, left_out: Sequence[Path] = ()) -> Iterator[Path 
     As in a shell, hidden files only match names that start with a dot; unlike there, loops of links end.
     """
     parts = Path(pattern).parts
-    fixed = list(takewhile(lambda part: not is_pattern(part), parts))
+    fixed = list(takewhile(lambda part: not _has_wildcards(part), parts))
     # Two ** in a row say no more than one.
     wild = [
         part for part, group in groupby(parts[len(fixed) :]) for part in ([part] if part == _ANY_FOLDERS else group)
     ]
     return _match(Path(*fixed), wild, left_out)
+
+
+def _has_wildcards(name: str) -> bool:
+    return any(sign in name for sign in _WILD)
 
 
 def _match(folder: Path, parts: Sequence[str], left_out: Sequence[Path]) -> Iterator[Path | Unreadable]:
@@ -96,7 +100,7 @@ def _visible(folder: Path) -> list[Path]:
 
 
 def _entries(folder: Path) -> list[Path]:
-    return sorted(folder / name for name in os.listdir(folder)) if folder.is_dir() else []  # noqa: PTH208 (as fast)
+    return [folder / name for name in sorted(os.listdir(folder))] if folder.is_dir() else []  # noqa: PTH208 (as fast)
 
 
 def _has_known_suffix(path: Path) -> bool:

@@ -10,7 +10,8 @@ from jaxtyping import UInt8
 
 from mspn.picture import Moment, Picture, Video
 from mspn.records import Size
-from mspn.sources.settings import SourceError, SourceSettings
+from mspn.sources.problems import SourceError
+from mspn.sources.settings import SourceSettings
 
 Frame = Callable[[], UInt8[np.ndarray, "H W 3"]]
 """Gives its RGB pixels, which costs time, so it is asked only of frames that somebody takes."""

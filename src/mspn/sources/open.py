@@ -11,7 +11,8 @@ from mspn.sources.addresses import STREAM_SCHEMES, scheme_of, without_password
 from mspn.sources.arrays import check_array, read_pillow_image
 from mspn.sources.cameras import watch_camera
 from mspn.sources.find import STANDARD_INPUT, Source, find_sources, is_camera
-from mspn.sources.settings import DEFAULTS, SourceError, SourceSettings
+from mspn.sources.problems import SourceError
+from mspn.sources.settings import DEFAULTS, SourceSettings
 from mspn.sources.streams import watch_stream
 from mspn.sources.videos import HEAD_BYTES, VIDEO_SUFFIXES, count_frames, looks_like_video, read_video
 from mspn.sources.web import fetched

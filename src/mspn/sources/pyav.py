@@ -3,7 +3,7 @@
 import importlib
 from typing import Any
 
-from mspn.sources.settings import SourceError
+from mspn.sources.problems import SourceError
 
 
 def load_pyav(source: str) -> Any:
@@ -16,8 +16,3 @@ def load_pyav(source: str) -> Any:
         return importlib.import_module("av")  # late: an extra
     except ImportError as error:
         raise SourceError(f"reading {source} needs PyAV; pip install 'mspn[video]'") from error
-
-
-def reason(error: Exception) -> str:
-    """What an error of PyAV says, without the address, which may hold a password."""
-    return getattr(error, "strerror", None) or type(error).__name__

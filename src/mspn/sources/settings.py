@@ -9,10 +9,6 @@ from mspn.images import MAX_PIXELS
 from mspn.settings import Settings
 
 
-class SourceError(ValueError):
-    """A source that gives no picture, or no more; the message is one line: what, where, what to do."""
-
-
 class SourceSettings(Settings):
     """How large, how long, and from where."""
 

@@ -7,17 +7,13 @@ from functools import partial
 from mspn.picture import Picture
 from mspn.sources.addresses import without_password
 from mspn.sources.live import Frame, watch
-from mspn.sources.pyav import load_pyav, reason
-from mspn.sources.settings import SourceError, SourceSettings
+from mspn.sources.problems import SourceError, reason
+from mspn.sources.pyav import load_pyav
+from mspn.sources.settings import SourceSettings
 from mspn.sources.videos import refuse_large_frames, to_rgb
 
 # TCP, since pictures of which packets are lost on the way are smeared, and firewalls let it through.
-_OPTIONS = {
-    "rtsp_transport": "tcp",
-    "protocol_whitelist": "rtsp,rtp,tcp,tls",
-    "fflags": "nobuffer",
-    "flags": "low_delay",
-}
+_OPTIONS = {"rtsp_transport": "tcp", "protocol_whitelist": "rtsp,rtp,tcp,tls"}
 
 
 def watch_stream(address: str, settings: SourceSettings) -> Iterator[Picture]:

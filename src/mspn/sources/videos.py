@@ -12,8 +12,8 @@ from jaxtyping import UInt8
 
 from mspn.picture import Moment, Picture, Video
 from mspn.records import Size
-from mspn.sources.pyav import load_pyav, reason
-from mspn.sources.settings import SourceError
+from mspn.sources.problems import SourceError, reason
+from mspn.sources.pyav import load_pyav
 from mspn.sources.upright import turn_by_matrix
 
 VIDEO_SUFFIXES = frozenset(
@@ -79,7 +79,7 @@ def read_video(file: IO[bytes], name: str, max_pixels: int) -> Iterator[Picture]
             )
             yield Picture(name, pixels, Moment(video, progress.num_frames, _seconds(frame, stream, progress)))
             progress.num_frames += 1
-        _tell_what_is_missing(container, progress, name)
+        _tell_what_is_missing(container, stream, progress, name)
 
 
 def count_frames(path: Path) -> int | None:
@@ -123,6 +123,8 @@ def _open(av: Any, file: IO[bytes], name: str) -> Any:
     try:
         # An open file, since FFmpeg takes some names for protocols; and no format that refers to other files.
         return av.open(file, options={"format_whitelist": _DEMUXERS, "protocol_whitelist": ""})
+    except av.error.EOFError as error:
+        raise _no_frames(name) from error
     except (av.error.FFmpegError, OSError) as error:
         raise SourceError(
             f"{name} is no video that can be read, or its beginning or end is missing ({reason(error)});"
@@ -161,8 +163,8 @@ def _decode(av: Any, container: Any, stream: Any, progress: _Progress) -> Iterat
             return
         if packet is None:
             return
-        if packet.pts is not None and packet.duration:
-            progress.end = max(progress.end, (packet.pts + packet.duration) * packet.time_base - progress.start)
+        if packet.dts is not None and packet.duration:
+            progress.end = max(progress.end, (packet.dts + packet.duration) * packet.time_base - progress.start)
         if packet.stream is not stream:
             continue
         try:
@@ -196,18 +198,31 @@ def _num_frames(container: Any, stream: Any) -> int | None:
     return None
 
 
-def _tell_what_is_missing(container: Any, progress: _Progress, name: str) -> None:
+def _tell_what_is_missing(container: Any, stream: Any, progress: _Progress, name: str) -> None:
     if progress.num_damaged:
         raise SourceError(
             f"{name} is damaged or cut short ({progress.problem}): {progress.num_frames} frames were read,"
             f" {progress.num_damaged} pieces could not be; copy or download it again"
         )
     if not progress.num_frames:
-        raise SourceError(f"{name} has no frames; is it an empty recording?")
-    knows = container.format.name.startswith(_KNOW_THEIR_LENGTH) and container.duration
-    declared = container.duration * _MICROSECOND if knows else Fraction(0)
-    if declared - progress.end > _LEAST_MISSING_SECONDS:
+        raise _no_frames(name)
+    missing = _declared_seconds(container, stream) - progress.end
+    if missing > _LEAST_MISSING_SECONDS:
         raise SourceError(
-            f"{name} ends after {float(progress.end):.1f} of {float(declared):.1f} seconds: it is cut short after"
-            f" {progress.num_frames} frames; copy or download it again"
+            f"{name} is cut short: {progress.num_frames} frames were read, the last {float(missing):.1f} seconds are"
+            " missing; copy or download it again"
         )
+
+
+def _declared_seconds(container: Any, stream: Any) -> Fraction:
+    """How long the file says that it is; 0 where it does not, and the length is guessed from what is there."""
+    kind = container.format.name
+    if kind == "avi" and stream.average_rate:
+        return Fraction(stream.frames) / Fraction(stream.average_rate)
+    if kind.startswith(_KNOW_THEIR_LENGTH) and container.duration:
+        return int(container.duration) * _MICROSECOND
+    return Fraction(0)
+
+
+def _no_frames(name: str) -> SourceError:
+    return SourceError(f"{name} has no frames; is it an empty recording?")

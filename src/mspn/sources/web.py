@@ -7,12 +7,13 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from http.client import HTTPConnection, HTTPException, HTTPResponse
-from threading import Timer
+from threading import Event, Timer
 from typing import IO
 from urllib.parse import SplitResult, quote, urljoin, urlsplit
 
 from mspn.sources.addresses import WEB_SCHEMES, find_places, without_password
-from mspn.sources.settings import SourceError, SourceSettings
+from mspn.sources.problems import SourceError, one_line, reason
+from mspn.sources.settings import SourceSettings
 
 _CHUNK_BYTES = 2**16
 _REDIRECTS = (301, 302, 303, 307, 308)
@@ -55,26 +56,38 @@ def _fetch(url: str, file: IO[bytes], deadline: float, settings: SourceSettings)
     connected = _connect(parts, deadline, settings)
     # A second handle on the same connection, which ends it on time whatever is being waited for.
     guard = connected.dup()
-    timer = Timer(max(0.0, deadline - time.monotonic()), _end, [guard])
+    is_late = Event()
+    timer = Timer(max(0.0, deadline - time.monotonic()), _end, [guard, is_late])
     timer.daemon = True
     timer.start()
     try:
         with closing(_ask(parts, connected)) as asking, asking.getresponse() as response:
             location: str | None = response.headers["Location"] if response.status in _REDIRECTS else None
             if location is not None:
-                return urljoin(url, location)
+                return _join(url, location)
             if response.status != 200:
-                raise SourceError(f"answers {response.status} {response.reason}; does a browser show it?")
+                raise SourceError(f"answers {response.status} {one_line(response.reason)}; does a browser show it?")
             _receive(response, file, settings)
+            if is_late.is_set():  # a body without a length seems to end well then
+                raise _too_slow(settings)
     except (OSError, HTTPException, UnicodeError, ValueError) as error:
-        if isinstance(error, SourceError) and time.monotonic() < deadline:
+        if is_late.is_set():
+            raise _too_slow(settings) from error
+        if isinstance(error, SourceError):
             raise
-        raise _broken_off(error, deadline, settings) from error
+        raise _broken_off(error, settings) from error
     finally:
         timer.cancel()
         guard.close()
         connected.close()
     return None
+
+
+def _join(url: str, location: str) -> str:
+    try:
+        return urljoin(url, location)
+    except ValueError as error:
+        raise SourceError(f"redirects to what is no address ({reason(error)}); give the last address") from error
 
 
 def _checked(url: str) -> SplitResult:
@@ -106,7 +119,7 @@ def _connect(parts: SplitResult, deadline: float, settings: SourceSettings) -> s
         else:
             return connection
     assert problem is not None
-    raise SourceError(f"cannot be reached ({_sentence(problem)}); check the address and the network")
+    raise SourceError(f"cannot be reached ({reason(problem)}); check the address and the network")
 
 
 def _ask(parts: SplitResult, connected: socket.socket) -> HTTPConnection:
@@ -141,18 +154,19 @@ def _receive(response: HTTPResponse, file: IO[bytes], settings: SourceSettings) 
         raise SourceError(f"broke off, {response.length} bytes before the end; try again")
 
 
-def _broken_off(error: Exception, deadline: float, settings: SourceSettings) -> SourceError:
-    if time.monotonic() >= deadline:
-        return SourceError(f"takes longer than {settings.download_seconds:g} seconds; download it and name the file")
+def _too_slow(settings: SourceSettings) -> SourceError:
+    return SourceError(f"takes longer than {settings.download_seconds:g} seconds; download it and name the file")
+
+
+def _broken_off(error: Exception, settings: SourceSettings) -> SourceError:
+    if isinstance(error, ssl.SSLError):
+        return SourceError(f"does not show that it is who it should be ({reason(error)}); check the address")
     if isinstance(error, TimeoutError):
         return SourceError(f"sends nothing for {settings.wait_seconds:g} seconds; try again")
-    return SourceError(f"broke off ({_sentence(error)}); try again")
+    return SourceError(f"broke off ({reason(error)}); try again")
 
 
-def _end(connection: socket.socket) -> None:
+def _end(connection: socket.socket, is_late: Event) -> None:
+    is_late.set()
     with suppress(OSError):  # it is at its end already
         connection.shutdown(socket.SHUT_RDWR)
-
-
-def _sentence(error: Exception) -> str:
-    return (getattr(error, "strerror", None) or str(error) or type(error).__name__).rstrip(".")
