@@ -27,7 +27,9 @@ from mspn.detect.whole_picture import WholePicture
 from mspn.files import prepare_folder
 from mspn.predict.estimator import PoseEstimator
 from mspn.predict.pipeline import PictureResult, find_pictures, predict_pictures
-from mspn.predict.writers import WRITERS, ImageWriter
+from mspn.predict.writers import WRITERS, make_writer
+from mspn.predict.writers.drawn_pictures import ImageWriter
+from mspn.themes import THEMES, Theme, find_theme
 
 _DETECTORS = ("none",)
 _MOST_ROWS = 20
@@ -46,10 +48,12 @@ def predict_command(
     precision: PrecisionOption = PrecisionName.AUTO,
     batch: BatchOption = 32,
     flip: FlipOption = None,
+    theme: Annotated[str, typer.Option(help=f"Colours of drawn pictures, of {', '.join(THEMES)}.")] = "sides",
 ) -> None:
     """Find the keypoints of the people in pictures."""
     with one_line_errors():
         chosen = [_checked_writer(name.strip()) for name in save.split(",")]
+        look = find_theme(theme)
         paths = find_pictures(sources)
         found_by = _make_detector(detector, boxes, paths)
         prepare_folder(out)
@@ -65,7 +69,7 @@ def predict_command(
             flip=flip,
             ensemble_weights=weights,
         )
-        results, drawn = _run(estimator, paths, out, chosen)
+        results, drawn = _run(estimator, paths, out, chosen, look)
     _show(results)
     typer.echo(f"results: {out}")
     if drawn:
@@ -75,13 +79,13 @@ def predict_command(
 
 
 def _run(
-    estimator: PoseEstimator, paths: list[Path], out: Path, chosen: list[str]
+    estimator: PoseEstimator, paths: list[Path], out: Path, chosen: list[str], theme: Theme
 ) -> tuple[list[PictureResult], Path | None]:
     """Predict and write; what is written stays, whatever happens. Results are returned without their pixels."""
     results = []
     console = Console(stderr=True)
     with ExitStack() as stack:
-        writers = [WRITERS[name](out) for name in chosen]
+        writers = [make_writer(name, out, theme) for name in chosen]
         for writer in writers:
             stack.callback(writer.close)
         predicted = predict_pictures(estimator, paths)
