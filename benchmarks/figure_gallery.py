@@ -14,12 +14,13 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
-from mspn.contact_sheet import arrange_tiles, write_jpeg
+from mspn.contact_sheet import arrange_tiles
 from mspn.data.coco import read_coco_people
 from mspn.draw import draw_poses
 from mspn.evaluate.average_precision import read_results
 from mspn.evaluate.report import RESULTS_FILE, read_report
 from mspn.images import read_picture
+from mspn.jpeg import write_jpeg
 from mspn.records import Box, Pose
 from mspn.skeleton import Skeleton
 

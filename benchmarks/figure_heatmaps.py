@@ -12,12 +12,13 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from mspn.contact_sheet import arrange_tiles, enlarge_crop, join_panels, overlay_heatmaps, write_jpeg
+from mspn.contact_sheet import arrange_tiles, enlarge_crop, join_panels, overlay_heatmaps
 from mspn.crop import cut_crop, normalise
 from mspn.data.coco import read_coco_people
 from mspn.geometry import crop_to_heatmap, frame_from_box, transform_points
 from mspn.heatmaps.targets import draw_targets
 from mspn.images import read_picture
+from mspn.jpeg import write_jpeg
 from mspn.loss import kernel_size_at
 from mspn.records import Box, Size
 from mspn.weights.checkpoint import Checkpoint

@@ -1,8 +1,11 @@
+from dataclasses import replace
+
 import numpy as np
 
 from mspn.draw import draw_box, draw_labels, draw_poses
 from mspn.records import Box, Pose
 from mspn.skeleton import COCO_17, Skeleton
+from mspn.themes import THEMES
 
 
 def _pose(score: float, x: float = 30.0) -> Pose:
@@ -37,10 +40,73 @@ def test_sides_are_those_of_the_skeleton_s_pairs_whatever_they_are_called():
 def test_a_lower_score_is_drawn_fainter_and_a_very_low_one_not_at_all():
     black = np.zeros((60, 60, 3), np.uint8)
 
-    faint = draw_poses(black, [_pose(0.5)])
+    faint = draw_poses(black, [_pose(0.35)])
 
-    assert faint[30, 30, 0] == 128
+    # Half way from 0.1, which has an opacity of 0.15, to 0.6, which has 1: 0.575 * 255 = 146.6.
+    assert faint[30, 30, 0] == 147
+    assert draw_poses(black, [_pose(0.6)])[30, 30, 0] == 255
     assert draw_poses(black, [_pose(0.05)]).max() == 0
+
+
+def test_limbs_are_as_wide_as_the_person_is_large_and_no_wider_than_the_pose_allows():
+    grey = np.full((900, 900, 3), 128, np.uint8)
+    small, large = _pose(1.0, x=300.0), _pose(1.0, x=300.0)
+    large.keypoints_image[COCO_17.keypoints.index("left_wrist")] = (300, 800)
+
+    widths = [(draw_poses(grey, [pose])[30] == (255, 120, 40)).all(-1).sum() for pose in (small, large)]
+
+    # The boxes are 360 high. One pose is 300 wide, 1.3 times which is more than its box: a line of 3.6 pixels ...
+    assert 3 <= widths[0] <= 4
+    assert 3 <= widths[1] <= 4
+    # ... and a pose of 40 pixels in that box has lines as a person of 52 has them, of a pixel.
+    assert (draw_poses(grey, [_pose(1.0)])[30] == (255, 120, 40)).all(-1).sum() <= 2
+
+
+def test_lines_move_by_fractions_of_a_pixel():
+    black = np.zeros((60, 60, 3), np.uint8)
+
+    at, beside = (draw_poses(black, [_pose(1.0, x=x)])[30, :, 0].astype(float) for x in (30.0, 30.25))
+
+    positions = np.arange(60)
+    assert abs((beside @ positions) / beside.sum() - (at @ positions) / at.sum() - 0.25) < 0.1
+
+
+def test_a_dark_outline_sets_limbs_off_from_a_bright_picture():
+    white = np.full((60, 60, 3), 255, np.uint8)
+
+    row = draw_poses(white, [_pose(1.0)])[30].astype(int)
+
+    # Neither white nor orange has so little red; half of a black line leaves half of the white.
+    assert row[27:34, 0].min() < 160
+    assert row[20].tolist() == [255, 255, 255]
+
+
+def test_people_have_colours_of_their_own_from_left_to_right():
+    first, second = THEMES["people"].colours[:2]
+    left = replace(_pose(0.7, x=20.0), box=Box(0, 0, 40, 60))
+    right = replace(_pose(0.9, x=45.0), box=Box(30, 0, 40, 60))
+
+    drawn = draw_poses(np.zeros((60, 60, 3), np.uint8), [right, left], THEMES["people"])
+
+    assert (tuple(drawn[30, 20].tolist()), tuple(drawn[30, 45].tolist())) == (first, second)
+
+
+def test_a_theme_may_darken_the_picture():
+    white = np.full((60, 60, 3), 200, np.uint8)
+
+    drawn = draw_poses(white, [_pose(1.0)], THEMES["white-on-dark"])
+
+    # 0.45 * 200
+    assert drawn[30, 10].tolist() == [90, 90, 90]
+    assert drawn[30, 30].tolist() == [255, 255, 255]
+
+
+def test_boxes_are_drawn_when_asked_for():
+    black = np.zeros((60, 60, 3), np.uint8)
+    pose = replace(_pose(1.0), box=Box(5, 5, 50, 50))
+
+    assert draw_poses(black, [pose])[30, 5].max() == 0
+    assert draw_poses(black, [pose], with_boxes=True)[30, 5].min() > 100
 
 
 def test_keypoints_outside_the_picture_do_no_harm():

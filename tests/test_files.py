@@ -1,3 +1,4 @@
+import errno
 import os
 import shutil
 import stat
@@ -5,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mspn.files import remove_leftovers, replacing, sha256_of, write_text
+from mspn.files import explain_failures, remove_leftovers, replacing, sha256_of, write_text
 
 
 def test_the_written_file_takes_the_place_of_the_old_one(tmp_path: Path):
@@ -87,3 +88,9 @@ def test_the_checksum_of_a_file_is_that_of_its_bytes(tmp_path: Path):
 
     # FIPS 180-2, appendix B.1.
     assert sha256_of(tmp_path / "abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+def test_a_failure_names_the_file_and_what_may_help(tmp_path: Path):
+    message = r"could not write .*a\.json \(No space left on device\); is there room on the disk\?"
+    with pytest.raises(OSError, match=message), explain_failures(tmp_path / "a.json"):
+        raise OSError(errno.ENOSPC, "No space left on device")

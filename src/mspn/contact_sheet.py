@@ -1,16 +1,14 @@
 """Sheets: crops side by side with captions below, in rows, and heat maps laid over them."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from mspn.draw import Colour, side_colours
-from mspn.files import replacing
 from mspn.skeleton import Skeleton
+from mspn.themes import Colour, side_colours
 
 FAINT_INK: Colour = (150, 156, 165)
 _PANEL_HEIGHT = 256
@@ -19,16 +17,8 @@ _GAP = 16
 _LINE_HEIGHT = 18
 _TEXT_SCALE = 0.42
 _DIMMED = 0.4
-_JPEG_QUALITY = 90
 _PAPER: Colour = (24, 26, 31)
 _INK: Colour = (225, 228, 232)
-
-
-def write_jpeg(path: Path, sheet: UInt8[np.ndarray, "H W 3"]) -> None:
-    """Write an RGB picture, whole or not at all."""
-    bgr = cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR)
-    with replacing(path) as temporary:
-        cv2.imwrite(str(temporary), bgr, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
 
 
 def enlarge_crop(crop: UInt8[np.ndarray, "H W 3"]) -> tuple[UInt8[np.ndarray, "h w 3"], float]:
@@ -71,11 +61,11 @@ def join_panels(panels: Sequence[UInt8[np.ndarray, "h w 3"]], captions: Sequence
 def arrange_tiles(
     tiles: Sequence[UInt8[np.ndarray, "h w 3"]], headings: Sequence[str], *, columns: int
 ) -> UInt8[np.ndarray, "H W 3"]:
-    """Tiles of one size in rows below the headings."""
+    """Tiles of one size in rows below the headings, if there are any."""
     height, width = tiles[0].shape[:2]
     columns = min(columns, len(tiles))
     rows = -(-len(tiles) // columns)
-    top = _GAP + _LINE_HEIGHT * len(headings) + _GAP
+    top = _GAP + (_LINE_HEIGHT * len(headings) + _GAP if headings else 0)
     size = (top + rows * (height + _GAP), _GAP + columns * (width + _GAP), 3)
     sheet = np.full(size, _PAPER, np.uint8)
     for row, text in enumerate(headings):

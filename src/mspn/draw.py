@@ -1,36 +1,89 @@
-"""Drawing poses and labels: limbs coloured by side, poses faded by score."""
+"""Drawing poses and labels: limbs in a theme's colours, poses faded by score."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import cv2
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, UInt8
 
+from mspn.layer import Layer
 from mspn.records import Box, Pose
-from mspn.skeleton import Skeleton
+from mspn.skeleton import FACE, Skeleton
+from mspn.themes import DEFAULT_THEME, Colour, Theme, colour_skeleton
 
-Colour = tuple[int, int, int]
-
-_LEFT: Colour = (255, 120, 40)
-_RIGHT: Colour = (40, 170, 255)
-_MIDDLE: Colour = (120, 230, 80)
 _BOX: Colour = (255, 255, 255)
-_FAINTEST = 0.1
-"""Keypoints with a lower score are not drawn."""
-_PERSON_TO_LINE = 120
-"""A limb is this many times thinner than its person is large."""
-_OCCLUDED_OPACITY = 0.45
 _BOX_OPACITY = 0.6
+_OUTLINE: Colour = (0, 0, 0)
+_SCORES, _OPACITIES = (0.1, 0.6), (0.15, 1.0)
+"""From the first score to the second, opacity rises as said; below, keypoints are not drawn."""
+_OCCLUDED_OPACITY = 0.45
+_PERSON_TO_LINE = 100
+"""A limb is this many times thinner than its person is large."""
+_POSE_TO_PERSON = 1.3
+"""A person is at most so much larger than the pose: the box may be that of the whole picture."""
+_OUTLINE_TO_LINE = 0.3
+_FACE_TO_BODY = 0.6
+"""What is in the face is that much smaller than the rest, since it is close together."""
+_FARTHEST_PX = 1e6
+"""Keypoints farther away are not drawn."""
 
 
-def draw_poses(image: UInt8[np.ndarray, "H W 3"], poses: Sequence[Pose]) -> UInt8[np.ndarray, "H W 3"]:
-    """Draw skeletons on a copy of an RGB image.
+@dataclass(frozen=True, eq=False)
+class _Figure:
+    """Somebody to draw."""
 
-    The person's left side is orange, the right side blue, what lies between green; the lower a score, the fainter.
+    skeleton: Skeleton
+    points_image: Float[np.ndarray, "K 2"]
+    joint_opacities: Float[np.ndarray, " K"]
+    """0 leaves a joint out, and its limbs."""
+    limb_opacities: Float[np.ndarray, " L"]
+    is_ring: Bool[np.ndarray, " K"]
+    width: float
+    """Of limbs, in pixels."""
+    radius: float
+    """Of discs."""
+
+
+class _Limb(NamedTuple):
+    start: Float[np.ndarray, "2"]
+    end: Float[np.ndarray, "2"]
+    width: float
+    colour: Colour
+    opacity: float
+
+
+class _Joint(NamedTuple):
+    center: Float[np.ndarray, "2"]
+    radius: float
+    is_ring: bool
+    colour: Colour
+    opacity: float
+
+
+def draw_poses(
+    image: UInt8[np.ndarray, "H W 3"],
+    poses: Sequence[Pose],
+    theme: Theme = DEFAULT_THEME,
+    *,
+    with_boxes: bool = False,
+) -> UInt8[np.ndarray, "H W 3"]:
+    """Draw skeletons on a copy of an RGB image: the lower a score, the fainter; the best person on top.
+
+    Args:
+        image: to draw on.
+        poses: in its pixels.
+        theme: which colours; where they tell people apart, they go from left to right, so that in a video a person
+            keeps one as long as nobody passes anybody.
+        with_boxes: whether to draw people's boxes too.
     """
-    canvas = image.copy()
-    for pose in sorted(poses, key=lambda pose: pose.score):
-        _draw_pose(canvas, pose)
+    canvas = image.copy() if theme.brightness == 1 else cv2.convertScaleAbs(image, alpha=theme.brightness)
+    from_left = sorted(poses, key=lambda pose: pose.box.center)
+    for person, pose in sorted(enumerate(from_left), key=lambda numbered: numbered[1].score):
+        if with_boxes:
+            _draw_box(canvas, pose.box)
+        _draw_figure(canvas, _pose_figure(pose), theme, person)
     return canvas
 
 
@@ -39,9 +92,9 @@ def draw_labels(
     keypoints_image: Float[np.ndarray, "K 3"],
     skeleton: Skeleton,
     *,
-    thickness: int,
+    thickness: float,
 ) -> UInt8[np.ndarray, "H W 3"]:
-    """Draw one person's labels on a copy of an RGB image, in the colours of `draw_poses`.
+    """Draw one person's labels on a copy of an RGB image: left orange, right blue, green between.
 
     A visible keypoint is a disc, an occluded one a ring; limbs with an occluded end are fainter. What is unlabelled
     or at no finite position is left out.
@@ -53,89 +106,115 @@ def draw_labels(
         thickness: of the limbs, in pixels.
     """
     canvas = image.copy()
-    points = keypoints_image[:, :2]
-    visibility = np.where(np.isfinite(points).all(1), keypoints_image[:, 2], 0)
-    sides = side_colours(skeleton)
-    for start, end in skeleton.limb_indices:
-        if min(visibility[start], visibility[end]) > 0:
-            opacity = 1.0 if min(visibility[start], visibility[end]) == 2 else _OCCLUDED_OPACITY
-            _draw_line(canvas, points[start], points[end], _limb_colour(sides[start], sides[end]), thickness, opacity)
-    for colour, point, seen in zip(sides, points, visibility, strict=True):
-        if seen == 2:
-            _draw_line(canvas, point, point, colour, 3 * thickness, 1.0)
-        elif seen == 1:
-            _draw_ring(canvas, point, colour, 2 * thickness + 1, thickness)
+    visibility = keypoints_image[:, 2]
+    seen_of_limbs = np.array([min(visibility[start], visibility[end]) for start, end in skeleton.limb_indices])
+    figure = _Figure(
+        skeleton,
+        keypoints_image[:, :2],
+        joint_opacities=np.where(visibility > 0, 1.0, 0.0),
+        limb_opacities=np.where(seen_of_limbs == 2, 1.0, _OCCLUDED_OPACITY),
+        is_ring=visibility == 1,
+        width=thickness,
+        radius=1.5 * thickness,
+    )
+    _draw_figure(canvas, figure, DEFAULT_THEME, 0)
     return canvas
 
 
 def draw_box(image: UInt8[np.ndarray, "H W 3"], box: Box) -> UInt8[np.ndarray, "H W 3"]:
-    """Draw a labelled box on a copy of an RGB image, thin and white; one that is not finite is left out."""
+    """Draw a box on a copy of an RGB image, thin and white; one that is not finite is left out."""
     canvas = image.copy()
-    left, top, right, bottom = box.left, box.top, box.left + box.width, box.top + box.height
-    if np.isfinite([left, top, right, bottom]).all():
-        corners = np.array([[left, top], [right, top], [right, bottom], [left, bottom]])
-        for start, end in zip(corners, np.roll(corners, -1, axis=0), strict=True):
-            _draw_line(canvas, start, end, _BOX, 1, _BOX_OPACITY)
+    _draw_box(canvas, box)
     return canvas
 
 
-def line_thickness(person_size_px: float) -> int:
+def line_thickness(person_size_px: float) -> float:
     """Of the limbs of a person of this size, in pixels."""
-    return max(1, round(person_size_px / _PERSON_TO_LINE))
+    return max(1.0, person_size_px / _PERSON_TO_LINE)
 
 
-def _draw_pose(canvas: UInt8[np.ndarray, "H W 3"], pose: Pose) -> None:
-    thickness = line_thickness(max(pose.box.width, pose.box.height))
-    sides = side_colours(pose.skeleton)
-    points = pose.keypoints_image
-    scores = pose.keypoint_scores
-    for start, end in pose.skeleton.limb_indices:
-        opacity = float(min(scores[start], scores[end]))
-        if opacity >= _FAINTEST:
-            _draw_line(canvas, points[start], points[end], _limb_colour(sides[start], sides[end]), thickness, opacity)
-    for colour, point, score in zip(sides, points, scores, strict=True):
-        if score >= _FAINTEST:
-            _draw_line(canvas, point, point, colour, 2 * thickness + 1, float(score))
+def _pose_figure(pose: Pose) -> _Figure:
+    points, scores = pose.keypoints_image, pose.keypoint_scores
+    size = min(max(pose.box.width, pose.box.height), _POSE_TO_PERSON * float(np.ptp(points, axis=0).max()))
+    width = line_thickness(size)
+    opacities = np.interp(scores, _SCORES, _OPACITIES, left=0.0)
+    limbs = np.array([min(opacities[start], opacities[end]) for start, end in pose.skeleton.limb_indices])
+    return _Figure(pose.skeleton, points, opacities, limbs, np.zeros(len(points), bool), width, radius=width + 0.7)
 
 
-def _draw_line(
-    canvas: UInt8[np.ndarray, "H W 3"],
-    start: np.ndarray,
-    end: np.ndarray,
-    colour: Colour,
-    thickness: int,
-    opacity: float,
-) -> None:
-    """Blend a line onto the canvas; only the part around it is touched."""
-    height, width = canvas.shape[:2]
-    left, top = np.floor(np.minimum(start, end)).astype(int) - thickness
-    right, bottom = np.ceil(np.maximum(start, end)).astype(int) + thickness + 1
-    left, right = np.clip([left, right], 0, width)
-    top, bottom = np.clip([top, bottom], 0, height)
-    if left >= right or top >= bottom:
+def _draw_figure(canvas: UInt8[np.ndarray, "H W 3"], figure: _Figure, theme: Theme, person: int) -> None:
+    """Draw limbs below joints, faint limbs below strong ones, and outlines below everything."""
+    limbs, joints = _colour_figure(figure, theme, person)
+    outline = max(1.0, _OUTLINE_TO_LINE * figure.width)
+    layer = _layer_around(
+        canvas,
+        np.array([joint.center for joint in joints]),
+        margin=max((joint.radius for joint in joints), default=0) + figure.width + outline,
+    )
+    if layer is None:
         return
-    part = canvas[top:bottom, left:right]
-    drawn = part.copy()
-    first, last = (tuple(np.rint(point - (left, top)).astype(int).tolist()) for point in (start, end))
-    cv2.line(drawn, first, last, colour, thickness, cv2.LINE_AA)
-    cv2.addWeighted(drawn, opacity, part, 1 - opacity, 0, dst=part)
+    faded = theme.outline_opacity
+    for limb in limbs:
+        layer.draw_line(limb.start, limb.end, limb.width + 2 * outline, _OUTLINE, faded * limb.opacity)
+    for joint in joints:
+        if not joint.is_ring:
+            layer.draw_disc(joint.center, joint.radius + outline, _OUTLINE, faded * joint.opacity)
+    for limb in limbs:
+        layer.draw_line(limb.start, limb.end, limb.width, limb.colour, limb.opacity)
+    for joint in joints:
+        if joint.is_ring:
+            layer.draw_ring(joint.center, joint.radius, round(figure.width), joint.colour, joint.opacity)
+        else:
+            layer.draw_disc(joint.center, joint.radius, joint.colour, joint.opacity)
+    layer.lay_on(canvas)
 
 
-def _draw_ring(
-    canvas: UInt8[np.ndarray, "H W 3"], center: np.ndarray, colour: Colour, radius: int, thickness: int
-) -> None:
+def _colour_figure(figure: _Figure, theme: Theme, person: int) -> tuple[list[_Limb], list[_Joint]]:
+    """Limbs, the strongest last, and joints that are to be seen."""
+    skeleton, points = figure.skeleton, figure.points_image
+    is_near = (abs(np.nan_to_num(points, nan=np.inf)) <= _FARTHEST_PX).all(1)
+    is_shown = is_near & (figure.joint_opacities > 0)
+    joint_colours, limb_colours = colour_skeleton(theme, skeleton, person)
+    scales = [_FACE_TO_BODY if name in FACE else 1.0 for name in skeleton.keypoints]
+    limbs = [
+        _Limb(points[start], points[end], figure.width * min(scales[start], scales[end]), colour, opacity)
+        for (start, end), colour, opacity in zip(
+            skeleton.limb_indices, limb_colours, figure.limb_opacities.tolist(), strict=True
+        )
+        if is_shown[start] and is_shown[end]
+    ]
+    radii = np.where(figure.is_ring, 2 * figure.width + 1, figure.radius) * scales
+    joints = [
+        _Joint(points[index], float(radii[index]), bool(figure.is_ring[index]), joint_colours[index], float(opacity))
+        for index, opacity in enumerate(figure.joint_opacities)
+        if is_shown[index]
+    ]
+    return sorted(limbs, key=lambda limb: limb.opacity), joints
+
+
+def _draw_box(canvas: UInt8[np.ndarray, "H W 3"], box: Box) -> None:
+    corners = np.array(
+        [
+            (box.left, box.top),
+            (box.left + box.width, box.top),
+            (box.left + box.width, box.top + box.height),
+            (box.left, box.top + box.height),
+        ]
+    )
+    if not (abs(np.nan_to_num(corners, nan=np.inf)) <= _FARTHEST_PX).all():
+        return
+    layer = _layer_around(canvas, corners, margin=2)
+    if layer is not None:
+        for start, end in zip(corners, np.roll(corners, -1, axis=0), strict=True):
+            layer.draw_line(start, end, 1, _BOX, _BOX_OPACITY)
+        layer.lay_on(canvas)
+
+
+def _layer_around(canvas: UInt8[np.ndarray, "H W 3"], points: Float[np.ndarray, "N 2"], margin: float) -> Layer | None:
+    """The part of the canvas that holds the points; None where there is none."""
+    if not len(points):
+        return None
     height, width = canvas.shape[:2]
-    if (center > -2 * radius).all() and (center < np.array([width, height]) + 2 * radius).all():
-        x, y = np.rint(center).astype(int).tolist()
-        cv2.circle(canvas, (x, y), radius, colour, thickness, cv2.LINE_AA)
-
-
-def _limb_colour(start: Colour, end: Colour) -> Colour:
-    sides = {start, end} - {_MIDDLE}
-    return sides.pop() if len(sides) == 1 else _MIDDLE
-
-
-def side_colours(skeleton: Skeleton) -> list[Colour]:
-    """What each keypoint is drawn in: orange on the person's left, blue on the right, green between."""
-    lefts, rights = zip(*skeleton.mirrored_pairs, strict=True) if skeleton.mirrored_pairs else ((), ())
-    return [_LEFT if name in lefts else _RIGHT if name in rights else _MIDDLE for name in skeleton.keypoints]
+    left, top = np.clip(np.floor(points.min(0) - margin), 0, (width, height)).astype(int).tolist()
+    right, bottom = np.clip(np.ceil(points.max(0) + margin) + 1, 0, (width, height)).astype(int).tolist()
+    return Layer(left, top, right, bottom) if left < right and top < bottom else None

@@ -53,6 +53,19 @@ def prepare_folder(path: Path) -> None:
         raise OSError(f"cannot write to the folder {path} ({error.strerror}); choose another --out") from error
 
 
+@contextmanager
+def explain_failures(path: Path) -> Iterator[None]:
+    """Say of a file that could not be written which one it is, and what may help.
+
+    Raises:
+        OSError: in place of the system's, which may name no file.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise OSError(f"could not write {path} ({error.strerror or error}); is there room on the disk?") from error
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a text file atomically."""
     with replacing(path) as temporary:

@@ -1,8 +1,8 @@
+import errno
 import json
 import shutil
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 
@@ -48,12 +48,13 @@ def test_what_was_predicted_is_kept_when_a_later_picture_breaks_the_run(
     folder, weights = overfitted()
     calls = []
 
-    def full_disk(path: str, pixels: np.ndarray) -> bool:
-        calls.append(path)
-        return len(calls) < 3 and real_imwrite(path, pixels)
+    def encode_until_full(pixels: np.ndarray) -> bytes:
+        calls.append(pixels)
+        if len(calls) == 3:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return b"a picture"
 
-    real_imwrite = cv2.imwrite
-    monkeypatch.setattr("cv2.imwrite", full_disk)
+    monkeypatch.setattr("mspn.jpeg.encode_jpeg", encode_until_full)
 
     result = run("predict", folder / "images", "--model", weights, "--out", tmp_path, "--save", "images,json")
 
@@ -77,11 +78,14 @@ def test_predict_refuses_bad_input_with_one_line(tmp_path: Path):
         run("predict", picture, "--model", "mspn-2")
     )
     assert "there are no weights of mspn-4-384x288" in error_line(run("predict", picture, "--model", "mspn-4-384x288"))
-    assert "there are json, coco, csv, images" in error_line(
+    assert "there are json, jsonl, coco, csv, parquet, yolo, images, video" in error_line(
         run("predict", picture, "--model", weights, "--save", "xml")
     )
     assert "no detector 'yolo'; there are none" in error_line(
         run("predict", picture, "--model", weights, "--detector", "yolo")
+    )
+    assert "no theme 'pink'; there are sides, limbs" in error_line(
+        run("predict", picture, "--model", weights, "--theme", "pink")
     )
     assert "is not JSON" in error_line(run("predict", picture, "--model", weights, "--boxes", not_json))
     assert "no device 'gpu'" in error_line(run("predict", picture, "--model", weights, "--device", "gpu"))

@@ -51,8 +51,8 @@ def test_a_sheet_has_rows_of_ten_with_captions_below():
 
     sheet = make_sheet(tiles, ["7"] * 12)
 
-    # Tiles stand 44 apart; a row is 50 and a line of 11, and 6 apart.
-    assert sheet.shape == (2 * 67, 10 * 44, 3)
-    assert sheet[25, 20].tolist() == [10, 10, 10]
-    assert sheet[67 + 25, 44 + 20].tolist() == [120, 120, 120]
-    assert sheet[52:62, :40].max() > 200
+    # Tiles are 50 high with a line of 18 and 4 below, and stand 16 apart.
+    assert sheet.shape == (16 + 2 * (72 + 16), 16 + 10 * (40 + 16), 3)
+    assert sheet[16 + 25, 16 + 20].tolist() == [10, 10, 10]
+    assert sheet[16 + 88 + 25, 16 + 56 + 20].tolist() == [120, 120, 120]
+    assert sheet[16 + 52 : 16 + 70, 16:56].max() > 200

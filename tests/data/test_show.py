@@ -7,6 +7,7 @@ import pytest
 
 from mspn.data.checks.findings import Finding
 from mspn.data.show import Shown, draw_set, show_everyone, show_findings
+from tests.full_disk import full_disk
 from tests.labelled_sets import SIZE, sound_set
 
 
@@ -78,9 +79,8 @@ def test_a_file_name_cannot_lead_out_of_the_folder(folder: Path):
     assert [path.name for path in (folder / "out" / "pictures").iterdir()] == ["1-1.jpg"]
 
 
-def test_a_full_disk_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("cv2.imwrite", lambda path, pixels: False)
+def test_a_full_disk_is_named(folder: Path):
     labels = sound_set()
 
-    with pytest.raises(OSError, match="is there room on the disk"):
+    with full_disk(100), pytest.raises(OSError, match="is there room on the disk"):
         list(draw_set(labels, folder, show_everyone(labels), folder / "out"))

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, suppress
+from functools import partial
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated
@@ -28,15 +29,16 @@ from mspn.picture import Picture, Unreadable
 from mspn.predict.estimator import PoseEstimator
 from mspn.predict.journal import Journal
 from mspn.predict.pipeline import PictureResult, predict_pictures
-from mspn.predict.writers import WRITERS, ImageWriter, Writer
+from mspn.predict.writers import DRAWING_WRITERS, WRITERS, Writer, make_writer
+from mspn.predict.writers.drawn_pictures import ImageWriter
+from mspn.predict.writers.drawn_videos import VideoWriter
 from mspn.sources.find import Source, find_sources
 from mspn.sources.open import count_pictures, name_source, open_source
 from mspn.sources.settings import SourceSettings
+from mspn.themes import THEMES, find_theme
 from mspn.train.interruption import StopRequest, stop_requests
 
 _DETECTORS = ("none",)
-_DRAWING = ("images",)
-"""Writers that need pixels."""
 
 
 def predict_command(
@@ -63,14 +65,16 @@ def predict_command(
     precision: PrecisionOption = PrecisionName.AUTO,
     batch: BatchOption = 32,
     flip: FlipOption = None,
+    theme: Annotated[str, typer.Option(help=f"Colours of drawn pictures, of {', '.join(THEMES)}.")] = "sides",
 ) -> None:
     """Find the keypoints of the people in pictures and videos."""
     with one_line_errors():
         chosen = [_checked_writer(name.strip()) for name in save.split(",")]
         allowed = tuple(ip_network(network) for network in allow_networks or ())
         drawn = out / ImageWriter.FOLDER
-        draws = any(name in _DRAWING for name in chosen)
-        settings = SourceSettings(allowed_networks=allowed, left_out=(out, drawn))
+        draws = any(name in DRAWING_WRITERS for name in chosen)
+        look = find_theme(theme)
+        settings = SourceSettings(allowed_networks=allowed, left_out=(out, drawn, out / VideoWriter.FOLDER))
         total = count_pictures(sources, settings)
         # Standard input can be read only once.
         paths = [] if total is None else [path for path in find_sources(sources, settings) if isinstance(path, Path)]
@@ -104,7 +108,7 @@ def predict_command(
             predicted = predict_pictures(
                 estimator, pictures, detect_every=detect_every, recall=journal.recall, keep_pixels=draws
             )
-            tally = _write(predicted, [WRITERS[name] for name in chosen], out, journal, total, stop)
+            tally = _write(predicted, [partial(make_writer, name, out, look) for name in chosen], journal, total, stop)
     tally.show()
     typer.echo(f"results: {out}")
     if "images" in chosen:
@@ -140,8 +144,7 @@ def _read(
 
 def _write(
     predicted: Generator[PictureResult, None, None],
-    make_writers: Sequence[Callable[[Path], Writer]],
-    out: Path,
+    make_writers: Sequence[Callable[[], Writer]],
     journal: Journal,
     total: int | None,
     stop: StopRequest,
@@ -149,7 +152,7 @@ def _write(
     """Write results as they come; what is written stays, whatever happens."""
     tally = Tally()
     with ExitStack() as stack:
-        writers = [stack.enter_context(closing(make_writer(out))) for make_writer in make_writers]
+        writers = [stack.enter_context(closing(make())) for make in make_writers]
         advance = stack.enter_context(show_progress(total, stop))
         stack.enter_context(closing(predicted))
         with suppress(KeyboardInterrupt):  # asked to stop, and then not to wait for what is in flight

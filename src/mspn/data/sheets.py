@@ -4,10 +4,10 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import replace
 
-import cv2
 import numpy as np
 from jaxtyping import UInt8
 
+from mspn.contact_sheet import arrange_tiles, join_panels
 from mspn.crop import cut_crop
 from mspn.data.labels import LabelledPerson, box_around
 from mspn.draw import draw_box, draw_labels
@@ -20,10 +20,7 @@ PEOPLE_PER_SHEET = 100
 _COLUMNS = 10
 _PADDING = (1.25, 1.25)
 _FARTHEST_PX = 1e6
-_LETTERS_PER_LINE = 24
-_LINE_PX = 11
-_FONT_SCALE = 0.75
-_PAPER, _INK = 24, (235, 235, 235)
+_LETTERS_PER_LINE = 26
 
 
 def draw_tile(
@@ -60,19 +57,11 @@ def make_drawable(person: LabelledPerson) -> LabelledPerson:
 def make_sheet(tiles: Sequence[UInt8[np.ndarray, "h w 3"]], captions: Sequence[str]) -> UInt8[np.ndarray, "H W 3"]:
     """Lay tiles of one size out in rows of ten, each with its caption below."""
     wrapped = [textwrap.wrap(caption, _LETTERS_PER_LINE) for caption in captions]
-    height, width = tiles[0].shape[:2]
-    row_height = height + _LINE_PX * max(map(len, wrapped)) + 6
-    columns = min(_COLUMNS, len(tiles))
-    num_rows = -(-len(tiles) // columns)
-    sheet = np.full((num_rows * row_height, columns * (width + 4), 3), _PAPER, np.uint8)
-    for index, (tile, lines) in enumerate(zip(tiles, wrapped, strict=True)):
-        row, column = divmod(index, columns)
-        top, left = row * row_height, column * (width + 4)
-        sheet[top : top + height, left : left + width] = tile
-        for number, line in enumerate(lines, start=1):
-            place = (left + 2, top + height + number * _LINE_PX)
-            cv2.putText(sheet, line, place, cv2.FONT_HERSHEY_PLAIN, _FONT_SCALE, _INK, 1, cv2.LINE_AA)
-    return sheet
+    num_lines = max(map(len, wrapped))
+    panels = [
+        join_panels([tile], lines + [""] * (num_lines - len(lines))) for tile, lines in zip(tiles, wrapped, strict=True)
+    ]
+    return arrange_tiles(panels, [], columns=_COLUMNS)
 
 
 def region_around(person: LabelledPerson, image: Size) -> Box:

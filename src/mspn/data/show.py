@@ -5,7 +5,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 from jaxtyping import UInt8
 
@@ -13,8 +12,8 @@ from mspn.data.checks.findings import Finding
 from mspn.data.labels import LabelledPerson, LabelledSet
 from mspn.data.sheets import PEOPLE_PER_SHEET, draw_tile, make_drawable, make_sheet, region_around
 from mspn.draw import draw_box, draw_labels, line_thickness
-from mspn.files import replacing
 from mspn.images import PictureError, read_picture
+from mspn.jpeg import write_jpeg
 from mspn.records import Size
 from mspn.skeleton import Skeleton
 
@@ -81,7 +80,7 @@ def draw_set(labels: LabelledSet, images: Path, shown: Sequence[Shown], out: Pat
             continue
         drawn = _draw_everyone(image, labels.skeleton, together[number])
         # The id keeps pictures of the same name in several folders apart; the folders are not followed.
-        _write_picture(out / PICTURES / f"{Path(picture.file_name).stem}-{number}.jpg", drawn)
+        write_jpeg(out / PICTURES / f"{Path(picture.file_name).stem}-{number}.jpg", drawn)
         for one in here:
             sheets.add(draw_tile(image, labels.skeleton, make_drawable(one.person)), one.caption)
         yield None
@@ -122,11 +121,5 @@ class _SheetWriter:
             return
         self._num_written += 1
         sheet = make_sheet(self._tiles, self._captions)
-        _write_picture(self._folder / f"sheet-{self._num_written:03d}.jpg", sheet)
+        write_jpeg(self._folder / f"sheet-{self._num_written:03d}.jpg", sheet)
         self._tiles, self._captions = [], []
-
-
-def _write_picture(path: Path, image: UInt8[np.ndarray, "H W 3"]) -> None:
-    with replacing(path) as temporary:
-        if not cv2.imwrite(str(temporary), cv2.cvtColor(image, cv2.COLOR_RGB2BGR)):
-            raise OSError(f"could not write a drawn picture to {path}; is there room on the disk?")

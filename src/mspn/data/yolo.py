@@ -1,10 +1,11 @@
 """YOLO-pose: a data.yaml, and beside each picture's folder `images` one `labels` with a text file a picture."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 import yaml
+from jaxtyping import Float
 from pydantic import BaseModel
 
 from mspn.data.label_files import AnnotationError, check_form, path_inside, skeleton_of
@@ -19,6 +20,9 @@ from mspn.yaml_files import YamlError, read_yaml
 _SPLITS = ("train", "val", "test")
 _DIGITS = 8
 """After the point: a thousandth of a pixel in any picture."""
+SETTINGS_FILE = "data.yaml"
+PERSON_ALONE = {0: "person"}
+"""Classes by number."""
 
 
 class _DataYaml(BaseModel):
@@ -89,29 +93,50 @@ def write_yolo(labels: LabelledSet, path: Path) -> None:
         box = person.box or box_around(person.keypoints_image)
         without_box += box is None
         if box is not None:
-            rows[person.picture_id].append(_row(person, box, sizes[person.picture_id]))
+            kind = int(person.extra.get("class", 0))
+            rows[person.picture_id].append(format_row(person.keypoints_image, box, sizes[person.picture_id], kind))
     report_lost(path, without_box, "people without a box and with too few keypoints for one are left out")
     for picture in labels.pictures:
         file = path_inside(path / "labels", picture.file_name).with_suffix(".txt")
         write_text(file, "".join(f"{row}\n" for row in rows[picture.id]))
-    skeleton = labels.skeleton
-    classes = labels.extra.get("names", {0: "person"})
+    write_settings(path / SETTINGS_FILE, labels.skeleton, labels.extra.get("names", PERSON_ALONE))
+
+
+def write_settings(path: Path, skeleton: Skeleton, classes: Mapping[int, str] = PERSON_ALONE) -> None:
+    """Write a data.yaml: where pictures are, the classes by number, and what each keypoint of the rows is."""
     settings = {
         "train": "images",
         "val": "images",
         "kpt_shape": [len(skeleton.keypoints), 3],
         "flip_idx": skeleton.mirror_order,
-        "names": classes,
+        "names": dict(classes),
         "kpt_names": {number: list(skeleton.keypoints) for number in classes},
     }
-    write_text(path / "data.yaml", yaml.safe_dump(settings, sort_keys=False))
+    write_text(path, yaml.safe_dump(settings, sort_keys=False))
+
+
+def format_row(keypoints_image: Float[np.ndarray, "K 3"], box: Box, size: Size, kind: int = 0) -> str:
+    """Somebody's line in a text file of labels.
+
+    Args:
+        keypoints_image: (x, y, visibility) in image pixels.
+        box: in image pixels.
+        size: of the picture.
+        kind: number of the class.
+    """
+    scale = (size.width, size.height)
+    numbers = [*np.divide(box.center, scale), box.width / size.width, box.height / size.height]
+    words = [str(kind), *(f"{number:.{_DIGITS}f}" for number in numbers)]
+    for x, y, visibility in keypoints_image.tolist():
+        words += [f"{x / size.width:.{_DIGITS}f}", f"{y / size.height:.{_DIGITS}f}", str(int(visibility))]
+    return " ".join(words)
 
 
 def _find_settings(path: Path) -> Path:
     if path.suffix.lower() in (".yaml", ".yml"):
         candidates = [path]
     else:
-        candidates = [folder / "data.yaml" for folder in (path, *list(path.absolute().parents)[:3])]
+        candidates = [folder / SETTINGS_FILE for folder in (path, *list(path.absolute().parents)[:3])]
     found = next((candidate for candidate in candidates if candidate.is_file()), None)
     if found is None:
         raise AnnotationError(f"no data.yaml at {path} or above; name the one of the YOLO-pose set")
@@ -208,12 +233,3 @@ def _read_rows(path: Path, size: Size, shape: tuple[int, int]) -> Iterator[tuple
             Box(*(center - extent / 2).tolist(), *extent.tolist()),
             int(values[0]),
         )
-
-
-def _row(person: LabelledPerson, box: Box, size: Size) -> str:
-    scale = (size.width, size.height)
-    numbers = [*np.divide(box.center, scale), box.width / size.width, box.height / size.height]
-    words = [str(int(person.extra.get("class", 0))), *(f"{number:.{_DIGITS}f}" for number in numbers)]
-    for x, y, visibility in person.keypoints_image.tolist():
-        words += [f"{x / size.width:.{_DIGITS}f}", f"{y / size.height:.{_DIGITS}f}", str(int(visibility))]
-    return " ".join(words)

@@ -12,7 +12,7 @@ from mspn.data.label_files import AnnotationError
 from mspn.detect.boxes_file import BoxesFile
 from mspn.predict.estimator import PoseEstimator
 from mspn.predict.pipeline import PictureResult, predict_pictures
-from mspn.predict.writers import coco_result
+from mspn.predict.writers.coco import coco_result
 from mspn.processes import ALONE, Processes
 from mspn.records import Box, Detection
 from mspn.sources.open import open_source

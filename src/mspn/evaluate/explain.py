@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mspn.contact_sheet import write_jpeg
 from mspn.data.coco import CocoPeople
 from mspn.evaluate.analysis import analyse
 from mspn.evaluate.report import RESULTS_FILE, Report
 from mspn.evaluate.worst import draw_worst
 from mspn.files import sha256_of
+from mspn.jpeg import write_jpeg
 from mspn.skeleton import Skeleton
 
 WORST_FILE = "worst.jpg"

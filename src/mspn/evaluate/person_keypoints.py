@@ -16,7 +16,7 @@ from mspn.data.labels import LabelledPerson, LabelledSet, box_around
 from mspn.data.mat_files import read_mat
 from mspn.predict.estimator import PoseEstimator
 from mspn.predict.pipeline import predict_pictures
-from mspn.predict.writers import coco_result
+from mspn.predict.writers.coco import coco_result
 from mspn.processes import ALONE, Processes
 from mspn.records import Box, Detection
 from mspn.skeleton import COCO_17, MPII_16, Skeleton

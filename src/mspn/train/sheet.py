@@ -11,11 +11,12 @@ from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
 from mspn.config import Recipe, SupervisionConfig
-from mspn.contact_sheet import FAINT_INK, arrange_tiles, enlarge_crop, join_panels, overlay_heatmaps, write_jpeg
+from mspn.contact_sheet import FAINT_INK, arrange_tiles, enlarge_crop, join_panels, overlay_heatmaps
 from mspn.data.dataset import CropDataset, Draw, Sample
 from mspn.draw import draw_labels
 from mspn.geometry import HEATMAP_STRIDE, crop_to_heatmap
 from mspn.heatmaps.targets import draw_targets
+from mspn.jpeg import write_jpeg
 from mspn.loss import KeypointLabels, kernel_size_at
 from mspn.model.build import build_network
 from mspn.model.pose_network import CROP_MULTIPLE

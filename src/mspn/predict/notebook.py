@@ -1,0 +1,46 @@
+"""Poses in a notebook."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from jaxtyping import UInt8
+
+from mspn.draw import draw_poses
+from mspn.jpeg import encode_jpeg
+from mspn.records import Pose
+from mspn.themes import DEFAULT_THEME, Theme
+
+_LONGEST_SIDE_PX = 1024
+
+
+@dataclass(frozen=True, eq=False)
+class DrawnPicture:
+    """A picture that a notebook shows when it is the last value of a cell."""
+
+    pixels: UInt8[np.ndarray, "H W 3"]
+    """RGB."""
+
+    def _repr_jpeg_(self) -> bytes:
+        """What Jupyter asks for."""
+        return encode_jpeg(self.pixels)
+
+
+def show_poses(
+    image: UInt8[np.ndarray, "H W 3"],
+    poses: Sequence[Pose],
+    theme: Theme = DEFAULT_THEME,
+    *,
+    with_boxes: bool = False,
+) -> DrawnPicture:
+    """Draw poses for a notebook, at most 1024 pixels long; arguments as those of `draw_poses`.
+
+    >>> show_poses(image, PoseEstimator()(image))
+    """
+    drawn = draw_poses(image, poses, theme, with_boxes=with_boxes)
+    scale = _LONGEST_SIDE_PX / max(drawn.shape[:2])
+    if scale < 1:
+        height, width = (max(1, round(side * scale)) for side in drawn.shape[:2])
+        drawn = cv2.resize(drawn, (width, height), interpolation=cv2.INTER_AREA)
+    return DrawnPicture(drawn)

@@ -1,0 +1,26 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mspn.images import read_picture
+from mspn.jpeg import encode_jpeg, write_jpeg
+from tests.full_disk import full_disk
+
+
+def test_a_jpeg_shows_what_was_written(tmp_path: Path):
+    pixels = np.full((30, 40, 3), (200, 100, 50), np.uint8)
+
+    write_jpeg(tmp_path / "folder" / "a.jpg", pixels)
+
+    assert abs(read_picture(tmp_path / "folder" / "a.jpg").astype(int) - pixels).max() <= 3
+    assert (tmp_path / "folder" / "a.jpg").read_bytes() == encode_jpeg(pixels)
+
+
+def test_a_picture_without_room_on_the_disk_leaves_nothing(tmp_path: Path):
+    noise = np.random.default_rng(0).integers(0, 255, (200, 200, 3), dtype=np.uint8)
+
+    with full_disk(1000), pytest.raises(OSError, match=r"could not write .*a.jpg \(.*\); is there room on the disk"):
+        write_jpeg(tmp_path / "a.jpg", noise)
+
+    assert list(tmp_path.iterdir()) == []
