@@ -124,9 +124,7 @@ class OnnxDetector:
         if person is None:
             person = _PERSON_AMONG[num_categories]
         if num_categories is not None and person >= num_categories:
-            raise DetectorError(
-                f"{path} has categories 0 to {num_categories - 1}, so that person={person} is none of them"
-            )
+            raise DetectorError(f"{path} has categories 0 to {num_categories - 1}, and person={person} is none of them")
         if num_categories == 1 and self._settings.rule == "best-100":
             raise DetectorError(
                 f"{path} sees people alone, so nobody can tell who is among the best {BEST} of all categories;"
