@@ -6,6 +6,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool, Float
 
+from mspn.detect.protocol import DetectorError
 from mspn.records import Box, Detection
 
 BoxesRule = Literal["people", "best-100"]
@@ -22,6 +23,19 @@ def select_people(scores: Sequence[float], is_person: Sequence[bool], rule: Boxe
     if rule == "best-100":
         places = sorted(places, key=lambda place: -scores[place])[:BEST]
     return [place for place in places if is_person[place]]
+
+
+def refuse_people_alone(source: object, rule: BoxesRule) -> None:
+    """Refuse the rule of the best boxes for a network that knows no other category.
+
+    Raises:
+        DetectorError: naming `source`.
+    """
+    if rule == "best-100":
+        raise DetectorError(
+            f"{source} sees people alone, so nobody can tell who is among the best {BEST} of all categories;"
+            " use the rule people"
+        )
 
 
 def choose_people(

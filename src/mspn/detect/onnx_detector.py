@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from pydantic import Field
 
-from mspn.detect.boxes_rule import BEST, BoxesRule, choose_people
+from mspn.detect.boxes_rule import BoxesRule, choose_people, refuse_people_alone
 from mspn.detect.families.detr import RTDETR, RTDETR_QUERIES
 from mspn.detect.families.layout import Candidates, Layout
 from mspn.detect.families.nanodet import NANODET, NANODET_JOINED, NANODET_PLUS
@@ -125,9 +125,6 @@ class OnnxDetector:
             person = _PERSON_AMONG[num_categories]
         if num_categories is not None and person >= num_categories:
             raise DetectorError(f"{path} has categories 0 to {num_categories - 1}, and person={person} is none of them")
-        if num_categories == 1 and self._settings.rule == "best-100":
-            raise DetectorError(
-                f"{path} sees people alone, so nobody can tell who is among the best {BEST} of all categories;"
-                " use the rule people"
-            )
+        if num_categories == 1:
+            refuse_people_alone(path, self._settings.rule)
         return person
