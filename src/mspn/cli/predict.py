@@ -22,14 +22,13 @@ from mspn.cli.options import (
 )
 from mspn.cli.pull import find_with_bar
 from mspn.detect.boxes_file import BoxesFile
-from mspn.detect.protocol import Detector
-from mspn.detect.whole_picture import WholePicture
+from mspn.detect.by_name import make_detector
 from mspn.files import prepare_folder
 from mspn.predict.estimator import PoseEstimator
 from mspn.predict.pipeline import PictureResult, find_pictures, predict_pictures
+from mspn.predict.runner import choose_device
 from mspn.predict.writers import WRITERS, ImageWriter
 
-_DETECTORS = ("none",)
 _MOST_ROWS = 20
 
 
@@ -37,7 +36,13 @@ def predict_command(
     sources: Annotated[list[str], typer.Argument(help="Pictures, or folders of pictures.")],
     models: ModelsOption = ["default"],  # noqa: B006 (typer copies it)
     weights: WeightsOption = None,
-    detector: Annotated[str, typer.Option(help="What finds people: none takes each picture for one person.")] = "none",
+    detector: Annotated[
+        str,
+        typer.Option(
+            help="What finds people: none (each picture is one person), FILE.onnx, FAMILY:FILE.onnx, transformers:NAME"
+            " or package.module:Class; see docs/detectors.md."
+        ),
+    ] = "none",
     threshold: Annotated[float, typer.Option(min=0, max=1, help="Boxes with a lower score are left out.")] = 0.3,
     boxes: Annotated[Path | None, typer.Option(help="Boxes file, in place of a detector.")] = None,
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("predictions"),
@@ -51,7 +56,7 @@ def predict_command(
     with one_line_errors():
         chosen = [_checked_writer(name.strip()) for name in save.split(",")]
         paths = find_pictures(sources)
-        found_by = _make_detector(detector, boxes, paths)
+        found_by = _open_boxes(boxes, paths) if boxes else make_detector(detector, choose_device(device))
         prepare_folder(out)
         if "images" in chosen:
             _refuse_to_overwrite(paths, out / ImageWriter.FOLDER)
@@ -95,11 +100,7 @@ def _run(
     return results, folders[0] if folders else None
 
 
-def _make_detector(name: str, boxes: Path | None, paths: list[Path]) -> Detector:
-    if name not in _DETECTORS:
-        fail(f"no detector {name!r}; there are {', '.join(_DETECTORS)}, or give --boxes FILE")
-    if boxes is None:
-        return WholePicture()
+def _open_boxes(boxes: Path, paths: list[Path]) -> BoxesFile:
     file = BoxesFile(boxes)
     if not any(file.knows(str(path)) for path in paths):
         fail(f"{boxes} says nothing about any of the {len(paths)} pictures; do its file names match theirs?")

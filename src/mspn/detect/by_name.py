@@ -67,7 +67,7 @@ def _settings(form: type[_Settings], text: str, values: Mapping[str, str]) -> _S
 def _unknown(name: str, kind: str) -> str:
     close = difflib.get_close_matches(kind, [*BUILT_IN, *FAMILIES, _TRANSFORMERS], n=1)
     hint = f"did you mean {close[0]}? " if close else ""
-    if Path(name).exists():
+    if name and Path(name).exists():
         hint = "boxes of a file go with --boxes; "
     families = ", ".join(FAMILIES)
     return (
