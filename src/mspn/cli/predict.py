@@ -22,6 +22,7 @@ from mspn.cli.options import (
 )
 from mspn.cli.pull import find_with_bar
 from mspn.detect.boxes_file import BoxesFile
+from mspn.detect.boxes_folder import BoxesFolder
 from mspn.detect.by_name import make_detector
 from mspn.files import prepare_folder
 from mspn.predict.estimator import PoseEstimator
@@ -44,7 +45,9 @@ def predict_command(
         ),
     ] = "none",
     threshold: Annotated[float, typer.Option(min=0, max=1, help="Boxes with a lower score are left out.")] = 0.3,
-    boxes: Annotated[Path | None, typer.Option(help="Boxes file, in place of a detector.")] = None,
+    boxes: Annotated[
+        Path | None, typer.Option(help="Boxes file, or a folder of text files, in place of a detector.")
+    ] = None,
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("predictions"),
     save: Annotated[str, typer.Option(help=f"What to write, of {','.join(WRITERS)}.")] = "json",
     device: DeviceOption = "auto",
@@ -100,8 +103,8 @@ def _run(
     return results, folders[0] if folders else None
 
 
-def _open_boxes(boxes: Path, paths: list[Path]) -> BoxesFile:
-    file = BoxesFile(boxes)
+def _open_boxes(boxes: Path, paths: list[Path]) -> BoxesFile | BoxesFolder:
+    file = BoxesFolder(boxes) if boxes.is_dir() else BoxesFile(boxes)
     if not any(file.knows(str(path)) for path in paths):
         fail(f"{boxes} says nothing about any of the {len(paths)} pictures; do its file names match theirs?")
     return file
