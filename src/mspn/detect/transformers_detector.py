@@ -16,6 +16,7 @@ from mspn.settings import Settings
 from mspn.weights.pull import is_offline
 
 _MOST_LABELS = 10
+_LONGEST_REASON = 200
 
 
 class TransformersSettings(Settings):
@@ -110,4 +111,4 @@ def _load(name: str) -> tuple[Any, Any]:
 
 
 def _in_one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]
+    return " ".join(str(error).split()).partition(". ")[0][:_LONGEST_REASON]
