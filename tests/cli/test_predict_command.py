@@ -15,7 +15,7 @@ from mspn.predict.pipeline import PictureResult
 from tests.cli.runner import error_line, run
 from tests.untrained import untrained_weights
 
-FILES = ("predictions.json", "coco.json", "predictions.csv")
+FILES = ("predictions.json", "predictions.jsonl", "coco.json", "predictions.csv")
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def pictures(tmp_path: Path) -> Path:
 def arguments(tmp_path: Path, pictures: Path) -> list[object]:
     """A command that takes two people at once."""
     weights = untrained_weights(tmp_path)
-    return ["predict", pictures, "--model", weights, "--batch", 2, "--save", "json,coco,csv,images"]
+    return ["predict", pictures, "--model", weights, "--batch", 2, "--save", "json,jsonl,coco,csv,images"]
 
 
 def _interrupt_after(monkeypatch: pytest.MonkeyPatch, number: int, signals: list[signal.Signals]) -> None:

@@ -98,6 +98,32 @@ def test_pixels_and_path_give_the_same_answer():
     np.testing.assert_array_equal(by_path[0].keypoints_image, by_pixels[0].keypoints_image)
 
 
+def test_a_stream_gives_a_result_for_each_picture_in_order():
+    detector = _TrueBoxes()
+    estimator = PoseEstimator(overfitted()[1], detector, precision="float32", batch_size=3)
+    array = np.zeros((160, 240, 3), np.uint8)
+
+    first, second, third = estimator.stream([detector.picture, array, "nowhere.jpg"], keep_pixels=False)
+
+    assert (first.source, second.source, third.source) == (str(detector.picture), "", "nowhere.jpg")
+    assert [len(one.poses) for one in (first, second, third)] == [2, 2, 0]
+    assert third.problems == ["no picture, video or folder at nowhere.jpg; check the path"]
+    np.testing.assert_allclose(
+        first.poses[0].keypoints_image, estimator(detector.picture)[0].keypoints_image, atol=1e-3
+    )
+
+
+def test_a_single_source_need_not_be_in_a_list():
+    estimator = PoseEstimator(overfitted()[1])
+
+    (result,) = estimator.stream(np.zeros((64, 64, 3), np.uint8))
+
+    assert result.picture is not None
+    assert result.picture.pixels.shape == (64, 64, 3)
+    with pytest.raises(ValueError, match=r"no picture, video or folder at nowhere.jpg"):
+        estimator.stream("nowhere.jpg")
+
+
 def test_the_batch_size_does_not_change_the_answer():
     detector = _TrueBoxes()
 

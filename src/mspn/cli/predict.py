@@ -22,13 +22,14 @@ from mspn.cli.options import (
 from mspn.cli.progress import Tally, show_progress
 from mspn.cli.pull import find_with_bar
 from mspn.detect.boxes_file import BoxesFile
-from mspn.detect.protocol import Detector
-from mspn.detect.whole_picture import WholePicture
+from mspn.detect.boxes_folder import BoxesFolder
+from mspn.detect.by_name import make_detector
 from mspn.files import prepare_folder
 from mspn.picture import Picture, Unreadable
 from mspn.predict.estimator import PoseEstimator
 from mspn.predict.journal import Journal
 from mspn.predict.pipeline import PictureResult, predict_pictures
+from mspn.predict.runner import choose_device
 from mspn.predict.writers import DRAWING_WRITERS, WRITERS, Writer, make_writer
 from mspn.predict.writers.drawn_pictures import ImageWriter
 from mspn.predict.writers.drawn_videos import VideoWriter
@@ -38,8 +39,6 @@ from mspn.sources.settings import SourceSettings
 from mspn.themes import THEMES, find_theme
 from mspn.train.interruption import StopRequest, stop_requests
 
-_DETECTORS = ("none",)
-
 
 def predict_command(
     sources: Annotated[
@@ -48,9 +47,17 @@ def predict_command(
     ],
     models: ModelsOption = ["default"],  # noqa: B006 (typer copies it)
     weights: WeightsOption = None,
-    detector: Annotated[str, typer.Option(help="What finds people: none takes each picture for one person.")] = "none",
+    detector: Annotated[
+        str,
+        typer.Option(
+            help="What finds people: none (each picture is one person), FILE.onnx, FAMILY:FILE.onnx, transformers:NAME"
+            " or package.module:Class; see docs/detectors.md."
+        ),
+    ] = "none",
     threshold: Annotated[float, typer.Option(min=0, max=1, help="Boxes with a lower score are left out.")] = 0.3,
-    boxes: Annotated[Path | None, typer.Option(help="Boxes file, in place of a detector.")] = None,
+    boxes: Annotated[
+        Path | None, typer.Option(help="Boxes file, or a folder of text files, in place of a detector.")
+    ] = None,
     detect_every: Annotated[
         int, typer.Option(min=1, help="In videos, look for people in every so many-th frame, and follow them between.")
     ] = 1,
@@ -78,7 +85,7 @@ def predict_command(
         total = count_pictures(sources, settings)
         # Standard input can be read only once.
         paths = [] if total is None else [path for path in find_sources(sources, settings) if isinstance(path, Path)]
-        found_by = _make_detector(detector, boxes, paths)
+        found_by = _open_boxes(boxes, paths) if boxes else make_detector(detector, choose_device(device))
         prepare_folder(out)
         estimator = PoseEstimator(
             [find_with_bar(model) for model in models],
@@ -167,12 +174,8 @@ def _write(
     return tally
 
 
-def _make_detector(name: str, boxes: Path | None, paths: Sequence[Path]) -> Detector:
-    if name not in _DETECTORS:
-        fail(f"no detector {name!r}; there are {', '.join(_DETECTORS)}, or give --boxes FILE")
-    if boxes is None:
-        return WholePicture()
-    file = BoxesFile(boxes)
+def _open_boxes(boxes: Path, paths: Sequence[Path]) -> BoxesFile | BoxesFolder:
+    file = BoxesFolder(boxes) if boxes.is_dir() else BoxesFile(boxes)
     if paths and not any(file.knows(str(path)) for path in paths):
         fail(f"{boxes} says nothing about any of the {len(paths)} pictures; do its file names match theirs?")
     return file

@@ -2,17 +2,14 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from mspn.data.label_files import AnnotationError, read_json
+from mspn.detect.boxes_rule import BEST, BoxesRule, select_people
 from mspn.picture import Picture
 from mspn.records import Box, Detection
 
-BoxesRule = Literal["people", "best-100"]
-"""people: every box of a person; best-100: those among a picture's best 100 of all categories (paper Sec. 4.2)."""
-
 _PERSON = 1
-_BEST = 100
 
 
 class _Row(NamedTuple):
@@ -51,7 +48,7 @@ class BoxesFile:
             raise AnnotationError(f"{path}: none of its {len(rows)} boxes is of a person (category_id {_PERSON})")
         if rule == "best-100" and rows and all(row.is_person for row in rows):
             raise AnnotationError(
-                f"{path} has boxes of people alone, so nobody can tell who is among the best {_BEST} of all categories;"
+                f"{path} has boxes of people alone, so nobody can tell who is among the best {BEST} of all categories;"
                 " use the rule people, or the detector's whole output"
             )
         # A table may name pictures without people.
@@ -69,9 +66,8 @@ class BoxesFile:
         name without its suffix.
         """
         rows = next((self._rows[key] for key in _keys(file_name, image_id) if key in self._rows), [])
-        if self.rule == "best-100":
-            rows = sorted(rows, key=lambda row: -row.detection.score)[:_BEST]
-        return [row.detection for row in rows if row.is_person]
+        people = select_people([row.detection.score for row in rows], [row.is_person for row in rows], self.rule)
+        return [rows[place].detection for place in people]
 
     def knows(self, file_name: str) -> bool:
         """Whether the file says anything about a picture, be it that nobody is there."""

@@ -6,6 +6,10 @@ from mspn.picture import Picture
 from mspn.records import Detection
 
 
+class DetectorError(ValueError):
+    """A detector that cannot be used as it is."""
+
+
 class Detector(Protocol):
     """Finds people in pictures."""
 

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import Field, ValidationError, ValidationInfo, field_validator
 
 from mspn.config import TestConfig
-from mspn.detect.boxes_file import BoxesRule
+from mspn.detect.boxes_rule import BoxesRule
 from mspn.evaluate.analysis import Analysis
 from mspn.evaluate.engines import Engine
 from mspn.files import write_text

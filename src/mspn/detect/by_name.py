@@ -1,0 +1,76 @@
+"""The detector that a text names, as `--detector` takes it."""
+
+import difflib
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from pydantic import ValidationError
+
+from mspn.detect.onnx_detector import FAMILIES, OnnxDetector, OnnxSettings
+from mspn.detect.own_class import import_detector
+from mspn.detect.protocol import Detector, DetectorError
+from mspn.detect.transformers_detector import TransformersDetector, TransformersSettings
+from mspn.detect.whole_picture import WholePicture
+from mspn.settings import Settings, first_problem
+
+_Settings = TypeVar("_Settings", bound=Settings)
+
+BUILT_IN: Mapping[str, Callable[[torch.device], Detector]] = {"none": lambda _device: WholePicture()}
+"""Those that need nothing but their name."""
+
+_TRANSFORMERS = "transformers"
+_SETTINGS = re.compile(r"(.*?)((?:,\w+=[^,]*)*)", re.DOTALL)
+_IMPORT_PATH = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+
+
+def make_detector(text: str, device: torch.device | None = None) -> Detector:
+    """Make a detector from what a user wrote.
+
+    Args:
+        text: a name of `BUILT_IN`, FILE.onnx, FAMILY:FILE.onnx, transformers:NAME or package.module:Class. Settings of
+            ONNX and transformers detectors follow with commas: model.onnx,side=640,rule=best-100.
+        device: that networks run on; None is the CPU.
+
+    Raises:
+        DetectorError: if the text names nothing, or that cannot be used.
+    """
+    match = _SETTINGS.fullmatch(text)
+    assert match
+    name, written = match[1], match[2]
+    values = dict(pair.split("=", 1) for pair in written.split(",")[1:])
+    kind, _, rest = name.partition(":")
+    on = device or torch.device("cpu")
+    if kind == _TRANSFORMERS and rest:
+        return TransformersDetector(rest, _settings(TransformersSettings, text, values), on)
+    if kind in FAMILIES and rest:
+        return OnnxDetector(Path(rest), kind, _settings(OnnxSettings, text, values), on)
+    # A colon may be part of a path, such as a drive's.
+    if name.lower().endswith(".onnx") and (not rest or len(kind) == 1 or Path(name).exists()):
+        return OnnxDetector(Path(name), None, _settings(OnnxSettings, text, values), on)
+    if name in BUILT_IN or (_IMPORT_PATH.fullmatch(name) and not name.endswith(".onnx")):
+        if values:
+            raise DetectorError(f"detector {text}: {name} has no settings; leave {written[1:]} out")
+        return BUILT_IN[name](on) if name in BUILT_IN else import_detector(name)
+    raise DetectorError(_unknown(name, kind))
+
+
+def _settings(form: type[_Settings], text: str, values: Mapping[str, str]) -> _Settings:
+    try:
+        return form.model_validate(values)
+    except ValidationError as error:
+        raise DetectorError(f"detector {text}: {first_problem(error)}") from error
+
+
+def _unknown(name: str, kind: str) -> str:
+    close = difflib.get_close_matches(kind, [*BUILT_IN, *FAMILIES, _TRANSFORMERS], n=1)
+    hint = f"did you mean {close[0]}? " if close else ""
+    if name and Path(name).exists():
+        hint = "boxes of a file go with --boxes; "
+    families = ", ".join(FAMILIES)
+    return (
+        f"no detector {name!r}; {hint}there are {', '.join(BUILT_IN)}, FILE.onnx, FAMILY:FILE.onnx ({families}),"
+        f" {_TRANSFORMERS}:NAME and package.module:Class"
+    )

@@ -1,0 +1,41 @@
+"""Detectors of one's own, by import path."""
+
+import difflib
+import importlib
+from typing import cast
+
+from mspn.detect.protocol import Detector, DetectorError
+
+
+def import_detector(path: str) -> Detector:
+    """The detector at `package.module:name`: an instance, or a class or function that makes one without arguments.
+
+    Raises:
+        DetectorError: if there is no such module or name, it cannot be made so, or it has no `detect`.
+    """
+    module_name, _, name = path.partition(":")
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        raise DetectorError(
+            f"detector {path}: no module {error.name!r}; install it, or name its folder in PYTHONPATH"
+        ) from error
+    if not hasattr(module, name):
+        close = difflib.get_close_matches(name, vars(module), n=1)
+        hint = f"; did you mean {close[0]}?" if close else "; check its spelling"
+        raise DetectorError(f"detector {path}: {module_name} has no {name!r}{hint}")
+    found = getattr(module, name)
+    if isinstance(found, type) or not hasattr(found, "detect"):
+        if not callable(found):
+            raise DetectorError(
+                f"detector {path} is a {type(found).__name__}; name a class with a method detect(picture)"
+            )
+        try:
+            found = found()
+        except TypeError as error:
+            raise DetectorError(
+                f"detector {path} cannot be made without arguments ({error}); name a function that makes it"
+            ) from error
+    if not callable(getattr(found, "detect", None)):
+        raise DetectorError(f"detector {path} has no method detect(picture); docs/detectors.md says what it must do")
+    return cast(Detector, found)
