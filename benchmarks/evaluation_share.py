@@ -14,12 +14,12 @@ from typing import get_args
 import cv2
 import torch
 
+from benchmarks.clock import Clock
 from benchmarks.photographs import PEOPLE_PER_PICTURE, write_photographs
 from mspn.evaluate.average_precision import average_precision, read_truth
 from mspn.evaluate.evaluator import predict_people
 from mspn.evaluate.report import write_results
 from mspn.model.build import build_network
-from mspn.model.pose_network import PoseNetwork
 from mspn.predict.estimator import PoseEstimator
 from mspn.predict.runner import Precision
 from mspn.recipes import find_recipe
@@ -51,7 +51,8 @@ def main() -> None:
 def _measure(annotations: Path, images: Path, results: Path, model: str, precision: Precision) -> None:
     recipe = find_recipe(model)
     network = build_network(recipe.model).eval()
-    clock = _Clock(network)
+    clock = Clock(time.process_time)
+    network.final_heatmaps = clock.time(network.final_heatmaps)  # type: ignore[method-assign]
     estimator = PoseEstimator(Checkpoint(Header(recipe=recipe), network), device="cpu", precision=precision)
     start = time.process_time()
     truth = read_truth(annotations, COCO_17)
@@ -65,22 +66,6 @@ def _measure(annotations: Path, images: Path, results: Path, model: str, precisi
         f"{model}, {precision}: {people} people in {total:.1f} s, of which the network took {clock.seconds:.1f} s;"
         f" everything else is {outside / total:.1%}, {outside / people * 1000:.1f} ms a person"
     )
-
-
-class _Clock:
-    """Counts the processor time that a network takes."""
-
-    def __init__(self, network: PoseNetwork) -> None:
-        self.seconds = 0.0
-        original = network.final_heatmaps
-
-        def timed(crops: torch.Tensor) -> torch.Tensor:
-            start = time.process_time()
-            heatmaps = original(crops)
-            self.seconds += time.process_time() - start
-            return heatmaps
-
-        network.final_heatmaps = timed  # type: ignore[method-assign]
 
 
 if __name__ == "__main__":

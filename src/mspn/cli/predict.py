@@ -24,7 +24,7 @@ from mspn.cli.pull import find_with_bar
 from mspn.detect.boxes_file import BoxesFile
 from mspn.detect.boxes_folder import BoxesFolder
 from mspn.detect.by_name import make_detector
-from mspn.files import prepare_folder
+from mspn.files import prepare_folder, remove_leftovers
 from mspn.picture import Picture, Unreadable
 from mspn.predict.estimator import PoseEstimator
 from mspn.predict.journal import Journal
@@ -78,15 +78,18 @@ def predict_command(
     with one_line_errors():
         chosen = [_checked_writer(name.strip()) for name in save.split(",")]
         allowed = tuple(ip_network(network) for network in allow_networks or ())
-        drawn = out / ImageWriter.FOLDER
+        drawn, videos = out / ImageWriter.FOLDER, out / VideoWriter.FOLDER
         draws = any(name in DRAWING_WRITERS for name in chosen)
         look = find_theme(theme)
-        settings = SourceSettings(allowed_networks=allowed, left_out=(out, drawn, out / VideoWriter.FOLDER))
+        settings = SourceSettings(allowed_networks=allowed, left_out=(out, drawn, videos))
         total = count_pictures(sources, settings)
         # Standard input can be read only once.
         paths = [] if total is None else [path for path in find_sources(sources, settings) if isinstance(path, Path)]
         found_by = _open_boxes(boxes, paths) if boxes else make_detector(detector, choose_device(device))
         prepare_folder(out)
+        if resume:
+            for folder in (out, drawn, videos):
+                remove_leftovers(folder)
         estimator = PoseEstimator(
             [find_with_bar(model) for model in models],
             found_by,

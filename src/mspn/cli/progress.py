@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TimeRemainingColumn
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from mspn.predict.pipeline import PictureResult
@@ -25,7 +25,7 @@ def show_progress(total: int | None, stop: StopRequest) -> Iterator[Callable[[Pi
     if not console.is_terminal:
         yield lambda _result: None
         return
-    columns = (_Doing(stop), BarColumn(), MofNCompleteColumn(), _Rates(), TimeRemainingColumn())
+    columns = (_Doing(stop), BarColumn(20), MofNCompleteColumn(), _Rates(Column(no_wrap=True)), TimeRemainingColumn())
     with Progress(*columns, console=console) as bar:
         task = bar.add_task("", total=total, people=0)
 

@@ -1,0 +1,74 @@
+"""How much of the time that `mspn predict` takes for a folder the networks have, those for poses and for people.
+
+Pictures of 640 x 480 pixels are drawn on the spot. Seconds of the wall clock, with flip, from the first picture read to
+the last result written as JSON; pose weights are random, which changes no time. Without --detector, two boxes a picture
+are given.
+Run: OMP_NUM_THREADS=1 python -m benchmarks.predict_share [--pictures 50] [--model mspn-2] [--precision auto]
+    [--detector NAME]
+"""
+
+import argparse
+import time
+from contextlib import closing
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import get_args
+
+import cv2
+import torch
+
+from benchmarks.clock import Clock
+from benchmarks.photographs import write_photographs
+from mspn.detect.boxes_file import BoxesFile
+from mspn.detect.by_name import make_detector
+from mspn.detect.protocol import Detector
+from mspn.model.build import build_network
+from mspn.predict.estimator import PoseEstimator
+from mspn.predict.runner import Precision
+from mspn.predict.writers.json_files import JsonWriter
+from mspn.recipes import find_recipe
+from mspn.records import Size
+from mspn.weights.checkpoint import Checkpoint, Header
+
+_SIZE = Size(480, 640)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__.partition("\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    parser.add_argument("--pictures", type=int, default=50)
+    parser.add_argument("--model", default="mspn-2")
+    parser.add_argument("--precision", choices=get_args(Precision), default="auto")
+    parser.add_argument("--detector", help="as mspn predict takes it")
+    options = parser.parse_args()
+    cv2.setNumThreads(1)
+    with TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        annotations, images = write_photographs(folder, options.pictures, _SIZE)
+        clock = Clock(time.perf_counter)
+        recipe = find_recipe(options.model)
+        network = build_network(recipe.model).eval()
+        network.final_heatmaps = clock.time(network.final_heatmaps)  # type: ignore[method-assign]
+        detector: Detector = BoxesFile(annotations)
+        if options.detector:
+            detector = make_detector(options.detector, torch.device("cpu"))
+            detector.detect = clock.time(detector.detect)  # type: ignore[method-assign]
+        estimator = PoseEstimator(
+            Checkpoint(Header(recipe=recipe), network), detector, device="cpu", precision=options.precision
+        )
+        start = time.perf_counter()
+        people = 0
+        with closing(JsonWriter(folder)) as writer:
+            for result in estimator.stream(images, keep_pixels=False):
+                writer.write(result)
+                people += len(result.poses)
+        total = time.perf_counter() - start
+    print(
+        f"{options.model}, {estimator.precision}: {people} people in {options.pictures} pictures in {total:.1f} s,"
+        f" of which the networks have {clock.seconds:.1f} s, {clock.seconds / total:.0%}"
+    )
+
+
+if __name__ == "__main__":
+    main()
