@@ -1,3 +1,4 @@
+import gc
 import sys
 from pathlib import Path
 
@@ -197,6 +198,19 @@ def test_frames_are_read_only_when_they_are_asked_for(tmp_path: Path):
         frames.close()
 
     assert read_so_far < path.stat().st_size
+
+
+def test_frames_do_not_pile_up_in_memory(tmp_path: Path):
+    path = write_video(tmp_path / "a.mp4", num_frames=30)
+    gc.disable()
+    try:
+        with path.open("rb") as file:
+            for _ in read_video(file, "a.mp4", 10_000):
+                num_alive = sum(type(one) is av.VideoFrame for one in gc.get_objects())
+    finally:
+        gc.enable()
+
+    assert num_alive < 5
 
 
 def test_without_pyav_the_error_says_how_to_install_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -72,7 +72,7 @@ def test_a_redirect_to_a_private_address_is_refused_before_connecting(
 
 
 def test_private_addresses_are_refused_unless_allowed(server: FileServer):
-    with pytest.raises(SourceError, match="nothing is asked there unless allowed_networks says so"):
+    with pytest.raises(SourceError, match=r"nothing is asked there unless its network is allowed \(--allow-network"):
         fetch(server.url(), allowed_networks=())
     assert server.requests == []
 

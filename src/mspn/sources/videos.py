@@ -70,10 +70,11 @@ def read_video(file: IO[bytes], name: str, max_pixels: int) -> Iterator[Picture]
         stream = _picture_stream(container, name)
         refuse_large_frames(stream.codec_context, name, max_pixels)
         progress = _Progress(_start(container))
-        video = None
+        video, matrix = None, None
         for frame in _decode(av, container, stream, progress):
             refuse_large_frames(frame, name, max_pixels)
-            pixels = to_rgb(frame)
+            matrix = matrix if video else read_display_matrix(frame)
+            pixels = to_rgb(frame, matrix)
             video = video or Video(
                 name, Size(*pixels.shape[:2]), stream.average_rate, _num_frames(container, stream), is_live=False
             )
@@ -94,13 +95,19 @@ def count_frames(path: Path) -> int | None:
         return _num_frames(container, _picture_stream(container, name))
 
 
-def to_rgb(frame: Any) -> UInt8[np.ndarray, "H W 3"]:
-    """Pixels of a decoded frame, upright, whatever its pixel format."""
+def read_display_matrix(frame: Any) -> tuple[int, ...] | None:
+    """How frames must be turned, see `turn_by_matrix`; asked of a video's first frame, it holds for all.
+
+    PyAV keeps a frame that is asked for it in memory until Python collects cycles, so the others are not asked.
+    """
+    matrices = [struct.unpack("=9i", bytes(data)) for data in frame.side_data if data.type.name == "DISPLAYMATRIX"]
+    return matrices[0] if matrices else None
+
+
+def to_rgb(frame: Any, matrix: tuple[int, ...] | None) -> UInt8[np.ndarray, "H W 3"]:
+    """Pixels of a decoded frame, whatever its pixel format, turned by its display matrix if there is one."""
     pixels: np.ndarray = frame.to_ndarray(format="rgb24")
-    for data in frame.side_data:
-        if data.type.name == "DISPLAYMATRIX":
-            return turn_by_matrix(pixels, struct.unpack("=9i", bytes(data)))
-    return pixels
+    return turn_by_matrix(pixels, matrix) if matrix else pixels
 
 
 @dataclass
