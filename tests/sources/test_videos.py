@@ -202,6 +202,7 @@ def test_frames_are_read_only_when_they_are_asked_for(tmp_path: Path):
 
 def test_frames_do_not_pile_up_in_memory(tmp_path: Path):
     path = write_video(tmp_path / "a.mp4", num_frames=30)
+    gc.collect()
     gc.disable()
     try:
         with path.open("rb") as file:
