@@ -64,4 +64,6 @@ def is_public(address: IPv4Address | IPv6Address) -> bool:
             inner = IPv4Address(int(address) & 0xFFFFFFFF)
         if inner is not None:
             return is_public(inner)
+        if address.is_site_local:  # an older kind of private
+            return False
     return address.is_global and not (address.is_multicast or address.is_reserved or address.is_link_local)

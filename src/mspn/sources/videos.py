@@ -115,15 +115,10 @@ class _Progress:
     start: Fraction
     """Seconds; time stamps count from here."""
     num_frames: int = 0
-    num_damaged: int = 0
-    problem: str = ""
-    """The first."""
+    damage: str = ""
+    """What the decoder said of the first piece that it could not read."""
     end: Fraction = Fraction(0)
     """Seconds at which the last piece of anything, sound included, ends."""
-
-    def count_damage(self, error: Exception) -> None:
-        self.num_damaged += 1
-        self.problem = self.problem or reason(error)
 
 
 def _open(av: Any, file: IO[bytes], name: str) -> Any:
@@ -160,13 +155,13 @@ def refuse_large_frames(frame: Any, name: str, max_pixels: int) -> None:
 
 
 def _decode(av: Any, container: Any, stream: Any, progress: _Progress) -> Iterator[Any]:
-    """Frames that can be decoded; what cannot is counted."""
+    """Frames that can be decoded; that others cannot is noted."""
     packets = container.demux()
     while True:
         try:
             packet = next(packets, None)
         except (av.error.FFmpegError, OSError) as error:
-            progress.count_damage(error)
+            progress.damage = progress.damage or reason(error)
             return
         if packet is None:
             return
@@ -177,7 +172,7 @@ def _decode(av: Any, container: Any, stream: Any, progress: _Progress) -> Iterat
         try:
             frames = packet.decode()
         except (av.error.FFmpegError, OSError) as error:
-            progress.count_damage(error)
+            progress.damage = progress.damage or reason(error)
             continue
         yield from frames
 
@@ -206,10 +201,10 @@ def _num_frames(container: Any, stream: Any) -> int | None:
 
 
 def _tell_what_is_missing(container: Any, stream: Any, progress: _Progress, name: str) -> None:
-    if progress.num_damaged:
+    if progress.damage:
         raise SourceError(
-            f"{name} is damaged or cut short ({progress.problem}): {progress.num_frames} frames were read,"
-            f" {progress.num_damaged} pieces could not be; copy or download it again"
+            f"{name} is damaged or cut short ({progress.damage}): {progress.num_frames} frames were read, others could"
+            " not be; copy or download it again"
         )
     if not progress.num_frames:
         raise _no_frames(name)
