@@ -74,7 +74,11 @@ def read_video(file: IO[bytes], name: str, max_pixels: int) -> Iterator[Picture]
         for frame in _decode(av, container, stream, progress):
             refuse_large_frames(frame, name, max_pixels)
             matrix = matrix if video else read_display_matrix(frame)
-            pixels = to_rgb(frame, matrix)
+            try:
+                pixels = to_rgb(frame, matrix)
+            except av.error.FFmpegError as error:
+                progress.damage = progress.damage or reason(error)
+                continue
             video = video or Video(
                 name, Size(*pixels.shape[:2]), stream.average_rate, _num_frames(container, stream), is_live=False
             )
@@ -124,7 +128,9 @@ class _Progress:
 def _open(av: Any, file: IO[bytes], name: str) -> Any:
     try:
         # An open file, since FFmpeg takes some names for protocols; and no format that refers to other files.
-        return av.open(file, options={"format_whitelist": _DEMUXERS, "protocol_whitelist": ""})
+        return av.open(
+            file, options={"format_whitelist": _DEMUXERS, "protocol_whitelist": ""}, metadata_errors="replace"
+        )
     except av.error.EOFError as error:
         raise _no_frames(name) from error
     except (av.error.FFmpegError, OSError) as error:
@@ -138,6 +144,8 @@ def _picture_stream(container: Any, name: str) -> Any:
     stream = container.streams.best("video")
     if stream is None:
         raise SourceError(f"{name} has no pictures in it; is it sound alone, or an empty recording?")
+    if stream.codec_context is None:
+        raise SourceError(f"{name} has pictures in a format that PyAV does not know; convert it to MP4")
     return stream
 
 
