@@ -1,3 +1,4 @@
+import gc
 import sys
 from pathlib import Path
 
@@ -166,6 +167,22 @@ def test_sound_alone_and_empty_files_are_refused(tmp_path: Path):
     assert "is no video that can be read" in read(empty)[1]
 
 
+def test_an_unknown_format_of_pictures_is_refused(tmp_path: Path):
+    path = write_video(tmp_path / "a.mkv", codec="ffv1")
+    path.write_bytes(path.read_bytes().replace(b"V_FFV1", b"V_NONE"))
+
+    assert read(path)[1] == f"{path} has pictures in a format that PyAV does not know; convert it to MP4"
+
+
+def test_titles_in_any_encoding_do_not_matter(tmp_path: Path):
+    path = write_video(tmp_path / "a.avi", num_frames=2)
+    content = path.read_bytes()
+    assert b"Lavf" in content
+    path.write_bytes(content.replace(b"Lavf", b"L\xe9vf"))
+
+    assert len(read(path)[0]) == 2
+
+
 def test_huge_frames_are_refused_before_they_are_decoded(tmp_path: Path):
     path = write_video(tmp_path / "a.mp4")
 
@@ -197,6 +214,20 @@ def test_frames_are_read_only_when_they_are_asked_for(tmp_path: Path):
         frames.close()
 
     assert read_so_far < path.stat().st_size
+
+
+def test_frames_do_not_pile_up_in_memory(tmp_path: Path):
+    path = write_video(tmp_path / "a.mp4", num_frames=30)
+    gc.collect()
+    gc.disable()
+    try:
+        with path.open("rb") as file:
+            for _ in read_video(file, "a.mp4", 10_000):
+                num_alive = sum(type(one) is av.VideoFrame for one in gc.get_objects())
+    finally:
+        gc.enable()
+
+    assert num_alive < 5
 
 
 def test_without_pyav_the_error_says_how_to_install_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -1,3 +1,4 @@
+import io
 import re
 import time
 from collections.abc import Iterator
@@ -72,7 +73,7 @@ def test_a_redirect_to_a_private_address_is_refused_before_connecting(
 
 
 def test_private_addresses_are_refused_unless_allowed(server: FileServer):
-    with pytest.raises(SourceError, match="nothing is asked there unless allowed_networks says so"):
+    with pytest.raises(SourceError, match=r"nothing is asked there unless its network is allowed \(--allow-network"):
         fetch(server.url(), allowed_networks=())
     assert server.requests == []
 
@@ -149,6 +150,17 @@ def test_a_header_that_never_ends_ends_on_time(server: FileServer):
 
     with pytest.raises(SourceError, match=r"takes longer than 0\.2 seconds"):
         fetch(server.url(), download_seconds=0.2)
+
+
+def test_a_full_disk_is_a_clear_line(server: FileServer, monkeypatch: pytest.MonkeyPatch):
+    class FullDisk(io.BytesIO):
+        def write(self, _content: Any) -> int:
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(module.tempfile, "TemporaryFile", FullDisk)
+
+    with pytest.raises(SourceError, match=r"cannot be kept \(No space left on device\); make room in"):
+        fetch(server.url())
 
 
 def test_silence_is_not_waited_for(server: FileServer):

@@ -50,8 +50,8 @@ def find_places(host: str, port: int, allowed: Sequence[IPv4Network | IPv6Networ
         address = ip_address(place[0])
         if not is_public(address) and not any(address in network for network in allowed):
             raise SourceError(
-                f"{host} ({address}) is not on the public internet; nothing is asked there unless allowed_networks"
-                " says so"
+                f"{host} ({address}) is not on the public internet; nothing is asked there unless its network is"
+                " allowed (--allow-network, or allowed_networks in Python)"
             )
     return places
 
@@ -64,4 +64,6 @@ def is_public(address: IPv4Address | IPv6Address) -> bool:
             inner = IPv4Address(int(address) & 0xFFFFFFFF)
         if inner is not None:
             return is_public(inner)
+        if address.is_site_local:  # an older kind of private
+            return False
     return address.is_global and not (address.is_multicast or address.is_reserved or address.is_link_local)

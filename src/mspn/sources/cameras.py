@@ -1,6 +1,7 @@
 """Cameras of this computer, by number."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 
 import cv2
@@ -11,6 +12,8 @@ from mspn.picture import Picture
 from mspn.sources.live import Frame, watch
 from mspn.sources.problems import SourceError
 from mspn.sources.settings import SourceSettings
+
+_SILENT = 0
 
 
 def watch_camera(number: int, settings: SourceSettings) -> Iterator[Picture]:
@@ -23,7 +26,8 @@ def watch_camera(number: int, settings: SourceSettings) -> Iterator[Picture]:
 
 
 def _frames(number: int) -> Iterator[Frame]:
-    camera = cv2.VideoCapture(number)
+    with _quiet():
+        camera = cv2.VideoCapture(number)
     try:
         if not camera.isOpened():
             raise SourceError(f"no camera {number} can be opened; is it plugged in, allowed, and not in use?")
@@ -34,6 +38,18 @@ def _frames(number: int) -> Iterator[Frame]:
             yield partial(_to_rgb, pixels)
     finally:
         camera.release()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep OpenCV from adding lines of its own to ours."""
+    logging = getattr(cv2.utils, "logging", cv2)  # OpenCV 5 has it elsewhere than 4
+    level = logging.getLogLevel()
+    logging.setLogLevel(_SILENT)
+    try:
+        yield
+    finally:
+        logging.setLogLevel(level)
 
 
 def _to_rgb(pixels: np.ndarray) -> UInt8[np.ndarray, "H W 3"]:

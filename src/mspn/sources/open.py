@@ -117,9 +117,9 @@ def _is_endless(source: Source) -> bool:
 
 
 def _count(source: Source | Unreadable) -> int | None:
-    if isinstance(source, Path) and _is_video(source):
-        try:
-            return count_frames(source)
-        except (SourceError, OSError):
-            return 1
-    return 1
+    if not isinstance(source, Path):
+        return 1
+    try:
+        return count_frames(source) if _is_video(source) else 1
+    except (SourceError, OSError):
+        return 1

@@ -42,7 +42,7 @@ def _frames(address: str, settings: SourceSettings) -> Iterator[Frame]:
                     frames = packet.decode()
                 for frame in frames:
                     refuse_large_frames(frame, name, settings.max_pixels)
-                    yield partial(to_rgb, frame)
+                    yield partial(to_rgb, frame, None)
     except (av.error.FFmpegError, OSError) as error:
         raise SourceError(
             f"{name} cannot be reached, or broke off ({reason(error)}); check address and network"

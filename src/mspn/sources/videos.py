@@ -70,10 +70,15 @@ def read_video(file: IO[bytes], name: str, max_pixels: int) -> Iterator[Picture]
         stream = _picture_stream(container, name)
         refuse_large_frames(stream.codec_context, name, max_pixels)
         progress = _Progress(_start(container))
-        video = None
+        video, matrix = None, None
         for frame in _decode(av, container, stream, progress):
             refuse_large_frames(frame, name, max_pixels)
-            pixels = to_rgb(frame)
+            matrix = matrix if video else read_display_matrix(frame)
+            try:
+                pixels = to_rgb(frame, matrix)
+            except av.error.FFmpegError as error:
+                progress.damage = progress.damage or reason(error)
+                continue
             video = video or Video(
                 name, Size(*pixels.shape[:2]), stream.average_rate, _num_frames(container, stream), is_live=False
             )
@@ -94,13 +99,19 @@ def count_frames(path: Path) -> int | None:
         return _num_frames(container, _picture_stream(container, name))
 
 
-def to_rgb(frame: Any) -> UInt8[np.ndarray, "H W 3"]:
-    """Pixels of a decoded frame, upright, whatever its pixel format."""
+def read_display_matrix(frame: Any) -> tuple[int, ...] | None:
+    """How frames must be turned, see `turn_by_matrix`; asked of a video's first frame, it holds for all.
+
+    PyAV keeps a frame that is asked for it in memory until Python collects cycles, so the others are not asked.
+    """
+    matrices = [struct.unpack("=9i", bytes(data)) for data in frame.side_data if data.type.name == "DISPLAYMATRIX"]
+    return matrices[0] if matrices else None
+
+
+def to_rgb(frame: Any, matrix: tuple[int, ...] | None) -> UInt8[np.ndarray, "H W 3"]:
+    """Pixels of a decoded frame, whatever its pixel format, turned by its display matrix if there is one."""
     pixels: np.ndarray = frame.to_ndarray(format="rgb24")
-    for data in frame.side_data:
-        if data.type.name == "DISPLAYMATRIX":
-            return turn_by_matrix(pixels, struct.unpack("=9i", bytes(data)))
-    return pixels
+    return turn_by_matrix(pixels, matrix) if matrix else pixels
 
 
 @dataclass
@@ -108,21 +119,18 @@ class _Progress:
     start: Fraction
     """Seconds; time stamps count from here."""
     num_frames: int = 0
-    num_damaged: int = 0
-    problem: str = ""
-    """The first."""
+    damage: str = ""
+    """What the decoder said of the first piece that it could not read."""
     end: Fraction = Fraction(0)
     """Seconds at which the last piece of anything, sound included, ends."""
-
-    def count_damage(self, error: Exception) -> None:
-        self.num_damaged += 1
-        self.problem = self.problem or reason(error)
 
 
 def _open(av: Any, file: IO[bytes], name: str) -> Any:
     try:
         # An open file, since FFmpeg takes some names for protocols; and no format that refers to other files.
-        return av.open(file, options={"format_whitelist": _DEMUXERS, "protocol_whitelist": ""})
+        return av.open(
+            file, options={"format_whitelist": _DEMUXERS, "protocol_whitelist": ""}, metadata_errors="replace"
+        )
     except av.error.EOFError as error:
         raise _no_frames(name) from error
     except (av.error.FFmpegError, OSError) as error:
@@ -136,6 +144,8 @@ def _picture_stream(container: Any, name: str) -> Any:
     stream = container.streams.best("video")
     if stream is None:
         raise SourceError(f"{name} has no pictures in it; is it sound alone, or an empty recording?")
+    if stream.codec_context is None:
+        raise SourceError(f"{name} has pictures in a format that PyAV does not know; convert it to MP4")
     return stream
 
 
@@ -153,13 +163,13 @@ def refuse_large_frames(frame: Any, name: str, max_pixels: int) -> None:
 
 
 def _decode(av: Any, container: Any, stream: Any, progress: _Progress) -> Iterator[Any]:
-    """Frames that can be decoded; what cannot is counted."""
+    """Frames that can be decoded; that others cannot is noted."""
     packets = container.demux()
     while True:
         try:
             packet = next(packets, None)
         except (av.error.FFmpegError, OSError) as error:
-            progress.count_damage(error)
+            progress.damage = progress.damage or reason(error)
             return
         if packet is None:
             return
@@ -170,7 +180,7 @@ def _decode(av: Any, container: Any, stream: Any, progress: _Progress) -> Iterat
         try:
             frames = packet.decode()
         except (av.error.FFmpegError, OSError) as error:
-            progress.count_damage(error)
+            progress.damage = progress.damage or reason(error)
             continue
         yield from frames
 
@@ -199,10 +209,10 @@ def _num_frames(container: Any, stream: Any) -> int | None:
 
 
 def _tell_what_is_missing(container: Any, stream: Any, progress: _Progress, name: str) -> None:
-    if progress.num_damaged:
+    if progress.damage:
         raise SourceError(
-            f"{name} is damaged or cut short ({progress.problem}): {progress.num_frames} frames were read,"
-            f" {progress.num_damaged} pieces could not be; copy or download it again"
+            f"{name} is damaged or cut short ({progress.damage}): {progress.num_frames} frames were read, others could"
+            " not be; copy or download it again"
         )
     if not progress.num_frames:
         raise _no_frames(name)

@@ -149,7 +149,11 @@ def _receive(response: HTTPResponse, file: IO[bytes], settings: SourceSettings) 
         done += len(chunk)
         if done > most:
             raise SourceError(f"sends more than the limit of {most} bytes; download it and name the file")
-        file.write(chunk)
+        try:
+            file.write(chunk)
+        except OSError as error:
+            room = tempfile.gettempdir()
+            raise SourceError(f"cannot be kept ({reason(error)}); make room in {room}, or set TMPDIR") from error
     if response.length:
         raise SourceError(f"broke off, {response.length} bytes before the end; try again")
 
