@@ -115,7 +115,7 @@ def draw_labels(
         limb_opacities=np.where(seen_of_limbs == 2, 1.0, _OCCLUDED_OPACITY),
         is_ring=visibility == 1,
         width=thickness,
-        radius=1.5 * thickness,
+        radius=1.5 * thickness + 0.7,
     )
     _draw_figure(canvas, figure, DEFAULT_THEME, 0)
     return canvas
