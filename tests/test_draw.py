@@ -72,13 +72,16 @@ def test_lines_move_by_fractions_of_a_pixel():
 
 
 def test_a_dark_outline_sets_limbs_off_from_a_bright_picture():
-    white = np.full((60, 60, 3), 255, np.uint8)
+    white = np.full((400, 400, 3), 255, np.uint8)
+    pose = _pose(1.0, x=200.0)
+    pose.keypoints_image[COCO_17.keypoints.index("left_wrist")] = (200, 300)
 
-    row = draw_poses(white, [_pose(1.0)])[30].astype(int)
+    row = draw_poses(white, [pose])[150]
 
-    # Neither white nor orange has so little red; half of a black line leaves half of the white.
-    assert row[27:34, 0].min() < 160
-    assert row[20].tolist() == [255, 255, 255]
+    # A person of 360 has lines of 3.6 pixels, with 1.2 of half transparent black beside them: half of the white.
+    assert 120 <= row[190:210, 0].min() <= 150
+    assert row[200].tolist() == [255, 120, 40]
+    assert row[190].tolist() == [255, 255, 255]
 
 
 def test_people_have_colours_of_their_own_from_left_to_right():

@@ -17,6 +17,13 @@ def test_a_jpeg_shows_what_was_written(tmp_path: Path):
     assert (tmp_path / "folder" / "a.jpg").read_bytes() == encode_jpeg(pixels)
 
 
+def test_what_is_too_long_for_a_jpeg_is_made_smaller(tmp_path: Path):
+    write_jpeg(tmp_path / "a.jpg", np.zeros((20, 131_000, 3), np.uint8))
+
+    # Half the size.
+    assert read_picture(tmp_path / "a.jpg").shape == (10, 65_500, 3)
+
+
 def test_a_picture_without_room_on_the_disk_leaves_nothing(tmp_path: Path):
     noise = np.random.default_rng(0).integers(0, 255, (200, 200, 3), dtype=np.uint8)
 

@@ -23,7 +23,7 @@ _PERSON_TO_LINE = 100
 """A limb is this many times thinner than its person is large."""
 _POSE_TO_PERSON = 1.3
 """A person is at most so much larger than the pose: the box may be that of the whole picture."""
-_OUTLINE_TO_LINE = 0.3
+_OUTLINE_TO_LINE, _THINNEST_OUTLINE_PX = 0.25, 0.3
 _FACE_TO_BODY = 0.6
 """What is in the face is that much smaller than the rest, since it is close together."""
 _FARTHEST_PX = 1e6
@@ -115,7 +115,7 @@ def draw_labels(
         limb_opacities=np.where(seen_of_limbs == 2, 1.0, _OCCLUDED_OPACITY),
         is_ring=visibility == 1,
         width=thickness,
-        radius=1.5 * thickness,
+        radius=1.5 * thickness + 0.7,
     )
     _draw_figure(canvas, figure, DEFAULT_THEME, 0)
     return canvas
@@ -145,7 +145,7 @@ def _pose_figure(pose: Pose) -> _Figure:
 def _draw_figure(canvas: UInt8[np.ndarray, "H W 3"], figure: _Figure, theme: Theme, person: int) -> None:
     """Draw limbs below joints, faint limbs below strong ones, and outlines below everything."""
     limbs, joints = _colour_figure(figure, theme, person)
-    outline = max(1.0, _OUTLINE_TO_LINE * figure.width)
+    outline = _THINNEST_OUTLINE_PX + _OUTLINE_TO_LINE * figure.width
     layer = _layer_around(
         canvas,
         np.array([joint.center for joint in joints]),

@@ -9,12 +9,24 @@ from jaxtyping import UInt8
 from mspn.files import explain_failures, replacing
 
 _QUALITY = 90
+_LONGEST_SIDE_PX = 65_500
+"""Of what libjpeg writes."""
+
+
+def fit_within(pixels: UInt8[np.ndarray, "H W 3"], longest_side_px: int) -> UInt8[np.ndarray, "h w 3"]:
+    """The picture, made smaller if its longer side is above a length."""
+    scale = longest_side_px / max(pixels.shape[:2])
+    if scale >= 1:
+        return pixels
+    height, width = (max(1, round(side * scale)) for side in pixels.shape[:2])
+    return cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA)
 
 
 def encode_jpeg(pixels: UInt8[np.ndarray, "H W 3"]) -> bytes:
-    """The bytes of a JPEG file that shows RGB pixels."""
-    done, encoded = cv2.imencode(".jpg", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
-    assert done, f"a picture of {pixels.shape[1]}x{pixels.shape[0]} pixels cannot be a JPEG"
+    """The bytes of a JPEG file that shows RGB pixels, made smaller where they are longer than the format allows."""
+    bgr = cv2.cvtColor(fit_within(pixels, _LONGEST_SIDE_PX), cv2.COLOR_RGB2BGR)
+    done, encoded = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
+    assert done, bgr.shape
     return encoded.tobytes()
 
 

@@ -1,5 +1,7 @@
 """Smooth drawing: lines and discs at fractions of a pixel, as opaque as one likes, laid on a picture in one go."""
 
+import math
+
 import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -23,19 +25,27 @@ class Layer:
     def __init__(self, left: int, top: int, right: int, bottom: int) -> None:
         """Start an empty layer on the pixels from left and top to before right and bottom."""
         self._part = np.s_[top:bottom, left:right]
-        self._origin = np.array([left, top])
+        self._left, self._top = left, top
         self._drawn = np.zeros((bottom - top, right - left, 4), np.uint8)
 
     def draw_line(
         self, start: Float[np.ndarray, "2"], end: Float[np.ndarray, "2"], width: float, colour: Colour, opacity: float
     ) -> None:
         """Draw a line with straight ends; below two pixels it does not get thinner."""
-        along = end - start
-        length = float(np.hypot(*along))
+        (x1, y1), (x2, y2) = start.tolist(), end.tolist()
+        length = math.hypot(x2 - x1, y2 - y1)
         if length > 0:
-            across = np.array([-along[1], along[0]]) / length * max(width - _SMOOTHING_PX, 0) / 2
-            corners = np.array([start + across, end + across, end - across, start - across])
-            cv2.fillConvexPoly(self._drawn, self._place(corners), _ink(colour, opacity), cv2.LINE_AA, _SHIFT)
+            # Plain numbers: arrays of two take several times as long, and there are hundreds of lines a frame.
+            half = max(width - _SMOOTHING_PX, 0) / 2 / length
+            right, down = (y1 - y2) * half, (x2 - x1) * half
+            corners = (
+                (x1 + right, y1 + down),
+                (x2 + right, y2 + down),
+                (x2 - right, y2 - down),
+                (x1 - right, y1 - down),
+            )
+            fixed = np.array([self._place(x, y) for x, y in corners], np.int32)
+            cv2.fillConvexPoly(self._drawn, fixed, _ink(colour, opacity), cv2.LINE_AA, _SHIFT)
 
     def draw_disc(self, center: Float[np.ndarray, "2"], radius: float, colour: Colour, opacity: float) -> None:
         self._draw_circle(center, radius - _SMOOTHING_PX / 2, cv2.FILLED, colour, opacity)
@@ -55,13 +65,13 @@ class Layer:
     def _draw_circle(
         self, center: Float[np.ndarray, "2"], radius: float, thickness: int, colour: Colour, opacity: float
     ) -> None:
+        x, y = center.tolist()
         fixed_radius = max(round(radius * 2**_SHIFT), 0)
-        x, y = self._place(center).tolist()
-        cv2.circle(self._drawn, (x, y), fixed_radius, _ink(colour, opacity), thickness, cv2.LINE_AA, _SHIFT)
+        cv2.circle(self._drawn, self._place(x, y), fixed_radius, _ink(colour, opacity), thickness, cv2.LINE_AA, _SHIFT)
 
-    def _place(self, points: Float[np.ndarray, "*N 2"]) -> np.ndarray:
-        fixed: np.ndarray = np.rint((points - self._origin) * 2**_SHIFT).astype(np.int32)
-        return fixed
+    def _place(self, x: float, y: float) -> tuple[int, int]:
+        """In the layer, as OpenCV wants it."""
+        return round((x - self._left) * 2**_SHIFT), round((y - self._top) * 2**_SHIFT)
 
 
 def _ink(colour: Colour, opacity: float) -> tuple[int, int, int, int]:

@@ -3,12 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from jaxtyping import UInt8
 
 from mspn.draw import draw_poses
-from mspn.jpeg import encode_jpeg
+from mspn.jpeg import encode_jpeg, fit_within
 from mspn.records import Pose
 from mspn.themes import DEFAULT_THEME, Theme
 
@@ -39,8 +38,4 @@ def show_poses(
     >>> show_poses(image, PoseEstimator()(image))
     """
     drawn = draw_poses(image, poses, theme, with_boxes=with_boxes)
-    scale = _LONGEST_SIDE_PX / max(drawn.shape[:2])
-    if scale < 1:
-        height, width = (max(1, round(side * scale)) for side in drawn.shape[:2])
-        drawn = cv2.resize(drawn, (width, height), interpolation=cv2.INTER_AREA)
-    return DrawnPicture(drawn)
+    return DrawnPicture(fit_within(drawn, _LONGEST_SIDE_PX))

@@ -1,4 +1,4 @@
-"""A table in columns, many times smaller than as text."""
+"""A table in columns, smaller than as text."""
 
 import importlib
 from contextlib import ExitStack
@@ -9,7 +9,7 @@ from mspn.files import explain_failures, replacing
 from mspn.predict.pipeline import PictureResult
 from mspn.predict.table import KeypointRow, list_keypoints
 
-_ROWS_PER_GROUP = 100_000
+_ROWS_PER_GROUP = 20_000
 """As many wait in memory."""
 _TEXT = ("source", "keypoint")
 _WHOLE_NUMBERS = ("frame", "person")
