@@ -1,4 +1,5 @@
 import logging
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -8,13 +9,17 @@ import onnxruntime
 import pytest
 import torch
 
+from mspn.detect.boxes_file import BoxesFile
 from mspn.detect.onnx_detector import OnnxDetector, OnnxSettings
 from mspn.detect.protocol import DetectorError
+from mspn.images import read_picture
 from mspn.picture import Picture
 from mspn.records import Box, Detection
 from tests.detect.family_outputs import rtmdet_outputs, yolox_outputs
 from tests.detect.onnx_files import write_adder, write_answers, write_detr
 
+_PHOTOS = Path(os.environ.get("MSPN_DATA", "data")) / "coco_sample"
+_NANODET = _PHOTOS.parents[1] / "models" / "nanodet.onnx"
 _WIDE = Picture("wide.jpg", np.zeros((64, 128, 3), np.uint8))
 
 
@@ -212,3 +217,23 @@ def test_with_cuda_in_onnxruntime_the_gpu_that_is_asked_for_serves(tmp_path: Pat
     OnnxDetector(path, device=torch.device("cuda", 1))
 
     assert asked == [[("CUDAExecutionProvider", {"device_id": 1}), "CPUExecutionProvider"]]
+
+
+@pytest.mark.skipif("MSPN_DATA" not in os.environ or not _NANODET.is_file(), reason="no MSPN_DATA, or no NanoDet by it")
+def test_a_published_nanodet_finds_the_people_that_its_own_code_found():
+    detector = OnnxDetector(_NANODET)
+    published = BoxesFile(_PHOTOS / "people_boxes.json")
+    compared = 0
+
+    for path in sorted((_PHOTOS / "images").iterdir())[:10]:
+        found = sorted(detector.detect(Picture(path.name, read_picture(path))), key=lambda one: -one.score)
+        expected = sorted(published.find(path.name), key=lambda one: -one.score)
+
+        # Its code rounds the size of the scaled picture down, and calls the scales of both sides the same.
+        for one, other in zip(found, expected, strict=False):
+            np.testing.assert_allclose(one.score, other.score, atol=2e-2)
+            compared += other.score >= 0.3
+            if other.score >= 0.3:
+                np.testing.assert_allclose(one.box, other.box, atol=5)
+
+    assert compared > 20
