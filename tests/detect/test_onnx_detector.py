@@ -1,4 +1,5 @@
 import logging
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -8,13 +9,17 @@ import onnxruntime
 import pytest
 import torch
 
+from mspn.detect.boxes_file import BoxesFile
 from mspn.detect.onnx_detector import OnnxDetector, OnnxSettings
 from mspn.detect.protocol import DetectorError
+from mspn.images import read_picture
 from mspn.picture import Picture
 from mspn.records import Box, Detection
 from tests.detect.family_outputs import rtmdet_outputs, yolox_outputs
 from tests.detect.onnx_files import write_adder, write_answers, write_detr
 
+_PHOTOS = Path(os.environ.get("MSPN_DATA", "data")) / "coco_sample"
+_NANODET = _PHOTOS.parents[1] / "models" / "nanodet.onnx"
 _WIDE = Picture("wide.jpg", np.zeros((64, 128, 3), np.uint8))
 
 
@@ -50,6 +55,17 @@ def test_a_box_in_the_padding_is_none(tmp_path: Path):
 
     # The picture ends at row 32 of the input.
     assert OnnxDetector(write_answers(tmp_path / "a.onnx", outputs)).detect(_WIDE) == []
+
+
+def test_boxes_without_end_end_with_the_picture_and_boxes_nowhere_are_none(tmp_path: Path):
+    outputs = yolox_outputs()
+    outputs["output"][0, 70, 2:4] = np.inf
+    outputs["output"][0, 71] = outputs["output"][0, 70]
+    outputs["output"][0, 71, 0] = np.nan
+
+    (person,) = OnnxDetector(write_answers(tmp_path / "yolox.onnx", outputs)).detect(_WIDE)
+
+    assert person.box == Box(0, 0, 128, 64)
 
 
 def test_nobody_in_the_picture_is_an_empty_list(tmp_path: Path):
@@ -212,3 +228,26 @@ def test_with_cuda_in_onnxruntime_the_gpu_that_is_asked_for_serves(tmp_path: Pat
     OnnxDetector(path, device=torch.device("cuda", 1))
 
     assert asked == [[("CUDAExecutionProvider", {"device_id": 1}), "CPUExecutionProvider"]]
+
+
+@pytest.mark.skipif("MSPN_DATA" not in os.environ or not _NANODET.is_file(), reason="no MSPN_DATA, or no NanoDet by it")
+def test_a_published_nanodet_finds_the_people_that_its_own_code_found():
+    detector = OnnxDetector(_NANODET)
+    published = BoxesFile(_PHOTOS / "people_boxes.json")
+    compared = 0
+
+    for path in sorted((_PHOTOS / "images").iterdir())[:10]:
+        found = _sure(detector.detect(Picture(path.name, read_picture(path))))
+        expected = _sure(published.find(path.name))
+
+        # Its code rounds the size of the scaled picture down, and calls the scales of both sides the same.
+        np.testing.assert_allclose([one.score for one in found], [one.score for one in expected], atol=0.02)
+        for one, other in zip(found, expected, strict=True):
+            np.testing.assert_allclose(one.box, other.box, atol=5)
+        compared += len(expected)
+
+    assert compared > 20
+
+
+def _sure(found: list[Detection]) -> list[Detection]:
+    return sorted((one for one in found if one.score >= 0.4), key=lambda one: -one.score)

@@ -78,6 +78,14 @@ def test_a_network_for_something_else_is_refused(tmp_path: Path):
         TransformersDetector(str(folder))
 
 
+def test_a_network_whose_boxes_nobody_reads_is_refused(tmp_path: Path):
+    folder = write_yolos(tmp_path)
+    (folder / "preprocessor_config.json").write_text('{"image_processor_type": "ViTImageProcessor"}')
+
+    with pytest.raises(DetectorError, match=r"has no boxes to give; take a network for object detection"):
+        TransformersDetector(str(folder))
+
+
 def test_a_network_that_needs_another_library_says_so(yolos: str, monkeypatch: pytest.MonkeyPatch):
     def need_timm(*_arguments: object, **_options: object) -> None:
         raise ImportError("DetrModel requires the timm library.\nInstall it.")

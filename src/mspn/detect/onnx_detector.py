@@ -85,15 +85,15 @@ class OnnxDetector:
                 f"{self._network.path} gives numbers that are no boxes for {picture.source or 'an image'};"
                 " export it again, in float32"
             )
+        corners = letterbox.to_picture(found.corners_input)
         # Boxes of other categories are only counted.
         is_needed = (found.categories == self._person) | (self._settings.rule != "people")
-        corners, scores, categories = (
-            values[is_needed] for values in (found.corners_input, found.scores, found.categories)
-        )
+        is_needed &= np.isfinite(corners).all(1)
+        corners, scores, categories = (values[is_needed] for values in (corners, found.scores, found.categories))
         if self.layout.most_overlap is not None:
             kept = drop_overlapping(corners, scores, categories, self.layout.most_overlap)
             corners, scores, categories = corners[kept], scores[kept], categories[kept]
-        return choose_people(letterbox.to_picture(corners), scores, categories == self._person, self._settings.rule)
+        return choose_people(corners, scores, categories == self._person, self._settings.rule)
 
     def _recognise(self, family: str | None) -> tuple[Layout, Candidates]:
         network = self._network
@@ -102,7 +102,7 @@ class OnnxDetector:
         fitting = [(layout, found) for layout in layouts if (found := layout.read(outputs, network.size)) is not None]
         if len(fitting) == 1:
             return fitting[0]
-        written = ", ".join(f"{name} {'x'.join(map(str, values.shape))}" for name, values in outputs.items())
+        written = ", ".join(f"{name} {'x'.join(map(str, values.shape))}" for name, values in outputs.items()) or "none"
         if fitting:
             names = [name for name, members in FAMILIES.items() if any(layout in members for layout, _ in fitting)]
             raise DetectorError(

@@ -51,7 +51,7 @@ class OnnxNetwork:
         self.size = self._find_size(side)
 
     def run(self, pixels: Float[np.ndarray, "1 3 h w"]) -> Outputs:
-        """What the network says of prepared pixels.
+        """What the network says of prepared pixels, as far as it is numbers of one picture.
 
         Raises:
             DetectorError: if onnxruntime fails.
@@ -70,6 +70,7 @@ class OnnxNetwork:
         return {
             name: value.astype(np.float32) if value.dtype == np.float16 else value
             for name, value in zip(names, values, strict=True)
+            if isinstance(value, np.ndarray) and value.dtype.kind in "fiu" and value.shape[:1] == (1,)
         }
 
     def _find_size(self, side: int | None) -> Size:

@@ -4,6 +4,8 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mspn.detect.families.detr import RTDETR, RTDETR_QUERIES
 from mspn.detect.families.layout import Layout, Outputs, grid
@@ -117,6 +119,28 @@ def test_outputs_of_another_form_are_of_no_layout(outputs: Outputs):
     layouts = {one for members in FAMILIES.values() for one in members}
 
     assert all(layout.read(outputs, _SIZE) is None for layout in layouts)
+
+
+@given(
+    names=st.lists(
+        st.sampled_from(["dets", "labels", "boxes", "scores", "logits", "pred_boxes", "a", "b"]),
+        unique=True,
+        max_size=6,
+    ),
+    shapes=st.lists(
+        st.lists(st.sampled_from([0, 1, 2, 3, 4, 5, 8, 16, 44, 64, 84, 85, 112]), max_size=3).map(tuple),
+        min_size=6,
+        max_size=6,
+    ),
+    value=st.sampled_from([0.0, 0.5, -1.0, 1e30, np.inf, np.nan]),
+)
+def test_whatever_numbers_come_out_are_taken_or_left(names: list[str], shapes: list[tuple[int, ...]], value: float):
+    outputs = {name: np.full((1, *shape), value, np.float32) for name, shape in zip(names, shapes, strict=False)}
+    layouts = {one for members in FAMILIES.values() for one in members}
+
+    for layout in layouts:
+        candidates = layout.read(outputs, _SIZE)
+        assert candidates is None or len(candidates.scores) == len(candidates.corners_input)
 
 
 def test_a_grid_counts_cells_row_by_row_and_level_by_level():

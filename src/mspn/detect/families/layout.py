@@ -13,7 +13,7 @@ LOWEST_SCORE = 0.05
 """Boxes below are left out at once; NanoDet's and the paper's tests do so too."""
 
 Outputs = Mapping[str, np.ndarray]
-"""What a network said of one picture, by name, with a first axis of 1."""
+"""Numbers that a network gave for one picture, by name, with a first axis of 1."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,4 +82,4 @@ def candidates_of(corners_input: Float[np.ndarray, "N 4"], scores: Float[np.ndar
 
 def are_shares(values: np.ndarray) -> bool:
     """Whether all lie from 0 to 1, as scores do."""
-    return bool(values.min() >= 0 and values.max() <= 1)
+    return bool(values.size and values.min() >= 0 and values.max() <= 1)

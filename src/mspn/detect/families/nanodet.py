@@ -37,8 +37,10 @@ def _read_levels(outputs: Outputs, size: Size) -> Candidates | None:
 
 def _read_one(outputs: Outputs, cells: Float[np.ndarray, "N 3"]) -> Candidates | None:
     """One output (1, N, C + 4 x bins): scores, then distances."""
-    values = next(iter(outputs.values()))
-    if len(outputs) != 1 or values.ndim != 3 or values.shape[1] != len(cells):
+    if len(outputs) != 1:
+        return None
+    (values,) = outputs.values()
+    if values.ndim != 3 or values.shape[1] != len(cells):
         return None
     for bins in _BINS:
         scores, sides = values[0, :, : -4 * bins], values[0, :, -4 * bins :]

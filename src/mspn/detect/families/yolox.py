@@ -17,8 +17,10 @@ def _read(outputs: Outputs, size: Size) -> Candidates | None:
 
     Boxes are as the network gives them, or decoded to input pixels (the export's --decode_in_inference).
     """
-    values = next(iter(outputs.values()))
-    if len(outputs) != 1 or values.ndim != 3 or values.shape[2] < 6:
+    if len(outputs) != 1:
+        return None
+    (values,) = outputs.values()
+    if values.ndim != 3 or values.shape[2] < 6:
         return None
     grids = [cells for strides in _STRIDES if len(cells := grid(size, strides, 0)) == values.shape[1]]
     if not grids:
