@@ -1,9 +1,9 @@
 """Does predicting take more memory the more pictures there are?
 
-A video of 10,000 frames, made by looping a short one, and a folder of 2,000 pictures of three sizes go through the whole
+A video of 10,000 frames, made by looping a short one, and a folder of 2,000 pictures of three sizes go through the
 pipeline: decoded, two people cut out of each, estimated, written as JSON, JSON Lines, COCO and CSV, noted for --resume.
-Only the network is a stub that answers with flat maps, so that it ends in minutes. The memory of the process (RSS) after
-500 pictures must be that at the end, within 10 %.
+Only the network is a stub that answers with flat maps, so that it ends in minutes. The memory of the process (RSS)
+after 500 pictures must be that at the end, within 10 %.
 Run: OMP_NUM_THREADS=1 python -m benchmarks.pipeline_memory [--frames 10000] [--pictures 2000]
 """
 
