@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar
 
 Item = TypeVar("Item")
 
-_PATIENCE_SECONDS = 10.0
+_PATIENCE_SECONDS = 5.0
 """A stage that waits for something outside of the program, such as a camera, is left behind after this time."""
 
 

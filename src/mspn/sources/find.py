@@ -102,7 +102,8 @@ def _expand_path(source: str | Path, settings: SourceSettings) -> Iterator[Path 
 
 def _read_standard_input(settings: SourceSettings) -> Iterator[Source | Unreadable]:
     """The sources of a list, one a line, as the lines come."""
-    lines = sys.stdin.buffer
+    # Not through its buffer: a thread that waits there keeps Python from ending.
+    lines = getattr(sys.stdin.buffer, "raw", sys.stdin.buffer)
     while line := lines.readline(_LONGEST_LINE_BYTES + 1):
         if b"\0" in line or len(line) > _LONGEST_LINE_BYTES:
             yield Unreadable(
