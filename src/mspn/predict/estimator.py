@@ -12,13 +12,14 @@ from mspn.config import Recipe, TestConfig
 from mspn.crop import cut_crop
 from mspn.detect.protocol import Detector
 from mspn.detect.whole_picture import WholePicture
+from mspn.devices import Precision, choose_device
 from mspn.geometry import CropFrame
 from mspn.heatmaps.decode import decode
 from mspn.images import read_picture
 from mspn.picture import Picture
 from mspn.predict.ensemble import Ensemble, Member
 from mspn.predict.poses import make_poses
-from mspn.predict.runner import Precision, Runner, choose_device
+from mspn.predict.runner import Runner
 from mspn.predict.suppression import without_duplicates
 from mspn.records import Detection, Pose, check_box
 from mspn.weights.checkpoint import Checkpoint

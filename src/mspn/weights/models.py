@@ -7,7 +7,7 @@ from mspn.model.build import build_network
 from mspn.model.pose_network import PoseNetwork
 from mspn.model_config import NetworkConfig
 from mspn.recipes import RECIPES, find_recipe
-from mspn.weights.checkpoint import Checkpoint, WeightsError, load_checkpoint, read_header
+from mspn.weights.checkpoint import Checkpoint, Header, WeightsError, load_checkpoint, read_header
 from mspn.weights.download import Report
 from mspn.weights.index import ASSETS, load_index
 from mspn.weights.pull import cache_folder, pull
@@ -45,7 +45,13 @@ def find_shape(model: str | Path) -> NetworkConfig:
     """Shape of a network: of a named recipe, trained or not, or of a weights file; errors as in `find_weights`."""
     entry = None if isinstance(model, Path) else load_index().find(model)
     name = entry.recipe if entry is not None else str(model)
-    return RECIPES[name].model if name in RECIPES else read_header(find_weights(model)).recipe.model
+    if name in RECIPES:
+        return RECIPES[name].model
+    path = find_weights(model)
+    header = read_header(path)
+    if not isinstance(header, Header):
+        raise WeightsError(f"{path} is a person detector, not a pose network")
+    return header.recipe.model
 
 
 def load_named(model: str | Path) -> Checkpoint:
