@@ -1,0 +1,108 @@
+"""Pictures and videos in folders, and by patterns such as photos/**/*.jpg."""
+
+import os
+from collections.abc import Iterator, Sequence
+from fnmatch import fnmatchcase
+from itertools import groupby, takewhile
+from pathlib import Path
+
+from mspn.images import PICTURE_SUFFIXES
+from mspn.picture import Unreadable
+from mspn.sources.videos import VIDEO_SUFFIXES
+
+_WILD = "*?["
+_ANY_FOLDERS = "**"
+
+
+def search_folder(folder: Path, left_out: Sequence[Path] = ()) -> Iterator[Path | Unreadable]:
+    """Pictures and videos in a folder and below: those of a folder by name, then those of its subfolders.
+
+    Hidden files and folders are left out. Links to folders are followed; a folder is searched once, and a link back to
+    a folder that holds it is a line of its own. Folders below that are among those left out are not searched.
+    """
+    for found in _walk(folder, left_out):
+        if isinstance(found, Unreadable):
+            yield found
+        else:
+            yield from (path for path in _visible(found) if _has_known_suffix(path) and not path.is_dir())
+
+
+def is_pattern(name: str) -> bool:
+    """Whether a name has wildcards, and is not the name of something that is there."""
+    return _has_wildcards(name) and not Path(name).exists()
+
+
+def match_pattern(pattern: str, left_out: Sequence[Path] = ()) -> Iterator[Path | Unreadable]:
+    """Files and folders that a pattern stands for, sorted within each folder: *, ?, [abc], and ** for any folders.
+
+    As in a shell, hidden files only match names that start with a dot; unlike there, loops of links end.
+    """
+    parts = Path(pattern).parts
+    fixed = list(takewhile(lambda part: not _has_wildcards(part), parts))
+    # Two ** in a row say no more than one.
+    wild = [
+        part for part, group in groupby(parts[len(fixed) :]) for part in ([part] if part == _ANY_FOLDERS else group)
+    ]
+    return _match(Path(*fixed), wild, left_out)
+
+
+def _has_wildcards(name: str) -> bool:
+    return any(sign in name for sign in _WILD)
+
+
+def _match(folder: Path, parts: Sequence[str], left_out: Sequence[Path]) -> Iterator[Path | Unreadable]:
+    first, *rest = parts
+    if first == _ANY_FOLDERS:
+        for found in _walk(folder, left_out):
+            if isinstance(found, Unreadable):
+                yield found
+            elif rest:
+                yield from _match(found, rest, left_out)
+            else:
+                yield from (path for path in _visible(found) if not path.is_dir())
+        return
+    for path in _entries(folder):
+        if fnmatchcase(path.name, first) and (first.startswith(".") or not path.name.startswith(".")):
+            if not rest:
+                yield path
+            elif path.is_dir():
+                yield from _match(path, rest, left_out)
+
+
+def _walk(folder: Path, left_out: Sequence[Path]) -> Iterator[Path | Unreadable]:
+    """The folder and all below it, each before its subfolders."""
+    not_below = {_identity(path) for path in left_out if path.is_dir()}
+    seen: set[tuple[int, int]] = set()
+    waiting: list[tuple[Path, tuple[tuple[int, int], ...]]] = [(folder, ())]
+    while waiting:  # no recursion, since folders may be nested deeper than Python allows
+        here, above = waiting.pop()
+        try:
+            identity = _identity(here)
+            inside = _visible(here)
+        except OSError as error:
+            yield Unreadable(str(here), f"{here} cannot be searched ({error.strerror}); check its rights")
+            continue
+        if identity in above:
+            yield Unreadable(str(here), f"{here} is a link back to a folder that holds it; what is there is read once")
+        elif identity not in seen and not (above and identity in not_below):
+            seen.add(identity)
+            yield here
+            waiting += [(path, (*above, identity)) for path in reversed(inside) if path.is_dir()]
+
+
+def _identity(folder: Path) -> tuple[int, int]:
+    status = folder.stat()
+    return status.st_dev, status.st_ino
+
+
+def _visible(folder: Path) -> list[Path]:
+    return [path for path in _entries(folder) if not path.name.startswith(".")]
+
+
+def _entries(folder: Path) -> list[Path]:
+    return [folder / name for name in sorted(os.listdir(folder))] if folder.is_dir() else []  # noqa: PTH208 (as fast)
+
+
+def _has_known_suffix(path: Path) -> bool:
+    suffix = path.suffix.lower()
+    return suffix in PICTURE_SUFFIXES or suffix in VIDEO_SUFFIXES

@@ -1,0 +1,125 @@
+"""Every source becomes pictures, one after another; what cannot be read becomes a line that says why."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from mspn.images import PICTURE_SUFFIXES, PictureError, decode_picture, read_picture
+from mspn.picture import Picture, Unreadable
+from mspn.sources.addresses import STREAM_SCHEMES, scheme_of, without_password
+from mspn.sources.arrays import check_array, read_pillow_image
+from mspn.sources.cameras import watch_camera
+from mspn.sources.find import STANDARD_INPUT, Source, find_sources, is_camera
+from mspn.sources.problems import SourceError
+from mspn.sources.settings import DEFAULTS, SourceSettings
+from mspn.sources.streams import watch_stream
+from mspn.sources.videos import HEAD_BYTES, VIDEO_SUFFIXES, count_frames, looks_like_video, read_video
+from mspn.sources.web import fetched
+
+
+def open_sources(sources: Sequence[Source], settings: SourceSettings = DEFAULTS) -> Iterator[Picture | Unreadable]:
+    """Pictures of all sources in order, each read when it is asked for; cameras and streams do not end by themselves.
+
+    Raises:
+        SourceError: at once, if nothing is named, or nothing of it is there.
+        TypeError: at once, if something is named that can be no source.
+    """
+    found = find_sources(sources, settings)
+    return (picture for source in found for picture in open_source(source, settings))
+
+
+def open_source(source: Source | Unreadable, settings: SourceSettings = DEFAULTS) -> Iterator[Picture | Unreadable]:
+    """Pictures of one of those that `find_sources` gives; what is wrong with it is the last that comes."""
+    if isinstance(source, Unreadable):
+        yield source
+        return
+    try:
+        yield from _read(source, settings)
+    except (PictureError, SourceError) as error:
+        yield Unreadable(name_source(source), str(error))
+    except OSError as error:
+        name = name_source(source)
+        yield Unreadable(
+            name, f"{name or 'an image'} cannot be read ({error.strerror or error}); check it and its rights"
+        )
+
+
+def name_source(source: Source | Unreadable) -> str:
+    """What results call a source: as the user named it, but for passwords; empty for a picture in memory."""
+    if isinstance(source, Unreadable):
+        return source.source
+    return without_password(str(source)) if isinstance(source, str | Path) else ""
+
+
+def count_pictures(sources: Sequence[Source], settings: SourceSettings = DEFAULTS) -> int | None:
+    """How many pictures will come, as far as file names and the headers of videos tell; None if nobody can know.
+
+    What cannot be read counts as one, as does what is at an address.
+
+    Raises:
+        SourceError: as `open_sources`.
+    """
+    if any(_is_endless(source) for source in sources):
+        return None
+    total = 0
+    for source in find_sources(sources, settings):
+        count = _count(source)
+        if count is None:
+            return None
+        total += count
+    return total
+
+
+def _read(source: Source, settings: SourceSettings) -> Iterator[Picture]:
+    if isinstance(source, np.ndarray):
+        yield Picture("", check_array(source))
+    elif not isinstance(source, str | Path):
+        yield Picture("", read_pillow_image(source, settings.max_pixels))
+    elif is_camera(source):
+        yield from watch_camera(int(str(source)), settings)
+    elif isinstance(source, str) and (scheme := scheme_of(source)):
+        yield from watch_stream(source, settings) if scheme in STREAM_SCHEMES else _read_address(source, settings)
+    else:
+        yield from _read_file(Path(source), settings)
+
+
+def _read_file(path: Path, settings: SourceSettings) -> Iterator[Picture]:
+    if _is_video(path):
+        with path.open("rb") as file:
+            yield from read_video(file, str(path), settings.max_pixels)
+    else:
+        yield Picture(str(path), read_picture(path, settings.max_pixels))
+
+
+def _read_address(url: str, settings: SourceSettings) -> Iterator[Picture]:
+    with fetched(url, settings) as file:
+        is_video = looks_like_video(file.read(HEAD_BYTES))
+        file.seek(0)
+        if is_video:
+            yield from read_video(file, url, settings.max_pixels)
+        else:
+            yield Picture(url, decode_picture(file.read(), url, settings.max_pixels))
+
+
+def _is_video(path: Path) -> bool:
+    suffix = path.suffix.lower()
+    if suffix in PICTURE_SUFFIXES or suffix in VIDEO_SUFFIXES or not path.is_file():
+        return suffix in VIDEO_SUFFIXES
+    with path.open("rb") as file:
+        return looks_like_video(file.read(HEAD_BYTES))
+
+
+def _is_endless(source: Source) -> bool:
+    return is_camera(source) or (
+        isinstance(source, str) and (source == STANDARD_INPUT or scheme_of(source) in STREAM_SCHEMES)
+    )
+
+
+def _count(source: Source | Unreadable) -> int | None:
+    if not isinstance(source, Path):
+        return 1
+    try:
+        return count_frames(source) if _is_video(source) else 1
+    except (SourceError, OSError):
+        return 1

@@ -1,0 +1,18 @@
+"""PyAV, which only videos and streams need."""
+
+import importlib
+from typing import Any
+
+from mspn.sources.problems import SourceError
+
+
+def load_pyav(source: str) -> Any:
+    """The module `av`.
+
+    Raises:
+        SourceError: naming the source, if it is not installed.
+    """
+    try:
+        return importlib.import_module("av")  # late: an extra
+    except ImportError as error:
+        raise SourceError(f"reading {source} needs PyAV; pip install 'mspn[video]'") from error
