@@ -16,9 +16,9 @@ import cv2
 import numpy as np
 
 from benchmarks.photographs import write_photographs
+from mspn.devices import Precision
 from mspn.predict.estimator import PoseEstimator
 from mspn.predict.pipeline import predict_pictures
-from mspn.predict.runner import Precision
 from mspn.records import Box, Detection, Size
 from mspn.sources.open import open_sources
 

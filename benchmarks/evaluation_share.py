@@ -16,12 +16,12 @@ import torch
 
 from benchmarks.clock import Clock
 from benchmarks.photographs import PEOPLE_PER_PICTURE, write_photographs
+from mspn.devices import Precision
 from mspn.evaluate.average_precision import average_precision, read_truth
 from mspn.evaluate.evaluator import predict_people
 from mspn.evaluate.report import write_results
 from mspn.model.build import build_network
 from mspn.predict.estimator import PoseEstimator
-from mspn.predict.runner import Precision
 from mspn.recipes import find_recipe
 from mspn.records import Size
 from mspn.skeleton import COCO_17

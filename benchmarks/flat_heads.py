@@ -15,8 +15,8 @@ from mspn.evaluate.average_precision import average_precision, read_truth
 from mspn.evaluate.evaluator import predict_people
 from mspn.model.pose_network import initialise
 from mspn.model.single_stage import Head
+from mspn.overrides import override
 from mspn.predict.estimator import PoseEstimator
-from mspn.recipes import override
 from mspn.skeleton import COCO_17
 from mspn.train.loop import train
 from tests.drawn_people import write_drawn_set

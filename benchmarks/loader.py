@@ -114,7 +114,7 @@ def print_steps(people: People, batch_size: int, batches: int) -> None:
             with clock("ours: frame"):
                 frame = draw_frame(people, RECIPE, draw)
             factors.append(frame.width_image / size.width)
-            path = people.pictures[people.picture_index[draw.person]]
+            path = people.pictures[people.picture_index[draw.item]]
             with clock("ours: read and decode"):
                 picture = read_reduced_picture(path, factors[-1])
             with clock("ours: warp"):
@@ -127,7 +127,7 @@ def print_steps(people: People, batch_size: int, batches: int) -> None:
                 crop = cut_crop(whole, frame)
             with clock("straightforward: normalise"):
                 normalise_crop(crop)
-            keypoints_image = people.keypoints_image[draw.person]
+            keypoints_image = people.keypoints_image[draw.item]
             keypoints_crop = transform_points(keypoints_image[:, :2], frame.image_to_crop)
             inside = ((keypoints_crop >= 0) & (keypoints_crop < (size.width, size.height))).all(1)
             with clock("straightforward: label maps"):
@@ -135,7 +135,7 @@ def print_steps(people: People, batch_size: int, batches: int) -> None:
         with clock("ours: collate"):
             batch = default_collate(samples)
         with clock("training process, ours: normalise"):
-            normalise(batch.crop)
+            normalise(batch.pixels)
         points_heatmap = crop_to_heatmap(batch.labels.keypoints_crop)
         maps = Size(size.height // HEATMAP_STRIDE, size.width // HEATMAP_STRIDE)
         with clock("training process, ours: targets of all kernels"):

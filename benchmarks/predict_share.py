@@ -22,9 +22,9 @@ from benchmarks.photographs import write_photographs
 from mspn.detect.boxes_file import BoxesFile
 from mspn.detect.by_name import make_detector
 from mspn.detect.protocol import Detector
+from mspn.devices import Precision
 from mspn.model.build import build_network
 from mspn.predict.estimator import PoseEstimator
-from mspn.predict.runner import Precision
 from mspn.predict.writers.json_files import JsonWriter
 from mspn.recipes import find_recipe
 from mspn.records import Size

@@ -16,7 +16,8 @@ from mspn.model_config import (
     NetworkConfig,
     SimpleBaselineConfig,
 )
-from mspn.recipes import RECIPES, SettingsError, find_recipe, override, parse_recipe
+from mspn.overrides import SettingsError, override, parse_recipe
+from mspn.recipes import RECIPES, find_recipe
 from mspn.records import Size
 from mspn.train_config import TrainConfig
 

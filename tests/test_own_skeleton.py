@@ -10,7 +10,7 @@ import pytest
 from mspn import PoseEstimator
 from mspn.detect.boxes_file import BoxesFile
 from mspn.draw import draw_poses
-from mspn.recipes import SettingsError, override
+from mspn.overrides import SettingsError, override
 from mspn.skeleton import COCO_17
 from mspn.train.loop import train
 from mspn.train.state import RECIPE_FILE, load_recipe

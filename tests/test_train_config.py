@@ -1,6 +1,7 @@
 import pytest
 
-from mspn.recipes import SettingsError, find_recipe, override
+from mspn.overrides import SettingsError, override
+from mspn.recipes import find_recipe
 from mspn.train.schedule import learning_rate
 from mspn.train_config import MMPOSE_TRAINING, PAPER_TRAINING, TRAININGS, TrainConfig
 

@@ -9,7 +9,7 @@ from mspn.augmentation_config import NO_AUGMENTATION
 from mspn.config import Recipe, SupervisionConfig
 from mspn.data_config import DataConfig, PeopleSetConfig
 from mspn.model_config import ModelConfig
-from mspn.recipes import override
+from mspn.overrides import override
 from mspn.records import Size
 from mspn.train.loop import train
 from mspn.train_config import TrainConfig

@@ -6,8 +6,8 @@ from pathlib import Path
 import torch
 
 from mspn.model.build import build_network
+from mspn.overrides import override
 from mspn.predict.estimator import PoseEstimator
-from mspn.recipes import override
 from mspn.weights.checkpoint import Checkpoint, Header, save_weights
 from tests.trained import small_and_fast, tiny_recipe
 

@@ -4,13 +4,14 @@ Defaults are the released code's where paper and code differ; docs/paper-to-code
 """
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, PositiveFloat, ValidationInfo, field_validator, model_validator
+from pydantic import Discriminator, Field, PositiveFloat, Tag, ValidationInfo, field_validator, model_validator
 
 from mspn.augmentation_config import AUGMENTATIONS, RELEASED_AUGMENTATION, AugmentationConfig
 from mspn.data_config import DataConfig
-from mspn.model_config import ModelConfig, NetworkConfig
+from mspn.model_config import DetectorConfig, ModelConfig, NetworkConfig
+from mspn.scene_config import SceneConfig, SceneDataConfig
 from mspn.settings import Settings
 from mspn.skeleton import Skeleton, find_skeleton
 from mspn.skeleton_file import parse_skeleton
@@ -102,7 +103,7 @@ NAMED_SETTINGS: dict[str, Mapping[str, Settings]] = {
 
 
 class Recipe(Settings):
-    """Everything that defines an experiment."""
+    """Everything that defines a pose network and its training."""
 
     name: str
     skeleton: str | Skeleton = "coco-17"
@@ -141,3 +142,28 @@ class Recipe(Settings):
                 f" {len(self.keypoint_table.keypoints)}; make them agree"
             )
         return self
+
+
+class DetectorRecipe(Settings):
+    """Everything that defines a person detector and its training."""
+
+    name: str
+    model: DetectorConfig = DetectorConfig()
+    scene: SceneConfig = SceneConfig()
+    data: SceneDataConfig = SceneDataConfig()
+    train: TrainConfig = TrainConfig()
+    """A person here is a scene there: batch_size counts scenes."""
+
+
+def recipe_class(values: Any) -> type[Recipe] | type[DetectorRecipe]:
+    """What plain values, or settings, are a recipe of; whatever is no detector's is a pose network's."""
+    model = values.get("model") if isinstance(values, dict) else getattr(values, "model", None)
+    kind = model.get("kind") if isinstance(model, dict) else getattr(model, "kind", None)
+    return DetectorRecipe if kind == DetectorConfig().kind else Recipe
+
+
+AnyRecipe = Annotated[
+    Annotated[Recipe, Tag(Recipe.__name__)] | Annotated[DetectorRecipe, Tag(DetectorRecipe.__name__)],
+    Discriminator(lambda values: recipe_class(values).__name__),
+]
+"""Whatever can be trained, told apart by the kind of its model."""

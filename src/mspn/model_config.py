@@ -20,8 +20,35 @@ Backbone = Literal[
 ]
 
 
+class BackboneConfig(Settings):
+    """What every network on a classification backbone has."""
+
+    backbone: Backbone = "resnet50"
+    """Down-sampling unit (of every stage)."""
+    stem_channels: int = Field(64, ge=1)
+    """Width. All channels of stem and backbone grow in proportion; 64 is what the backbone's name stands for, and the
+    stem's own channels except where the backbone brings a stem of its own (EfficientNets)."""
+    bottleneck_stride: Literal["3x3", "1x1"] = "3x3"
+    """Convolution of a bottleneck that halves the size: 3x3 in the released code, 1x1 where the paper counted costs."""
+
+
+class DetectorConfig(BackboneConfig):
+    """Shape of a person detector: a single-stage module with a head at 1/8, 1/16 and 1/32."""
+
+    kind: Literal["person-detector"] = "person-detector"
+    backbone: Backbone = "efficientnet-lite0"
+    up_channels: int = Field(96, ge=1)
+    """Channels of the up-sampling units and heads."""
+    longer_side: int = Field(416, ge=32, multiple_of=32)
+    """Pixels that pictures are resized to."""
+
+    @property
+    def summary(self) -> str:
+        return f"person detector on {self.backbone}"
+
+
 class AnyNetworkConfig(Settings):
-    """What every network has."""
+    """What every pose network has."""
 
     num_keypoints: int = Field(17, ge=1)
     input_size: Size = Size(256, 192)
@@ -35,19 +62,7 @@ class AnyNetworkConfig(Settings):
         return size
 
 
-class BackboneConfig(AnyNetworkConfig):
-    """What every network on a classification backbone has."""
-
-    backbone: Backbone = "resnet50"
-    """Down-sampling unit (of every stage)."""
-    stem_channels: int = Field(64, ge=1)
-    """Width. All channels of stem and backbone grow in proportion; 64 is what the backbone's name stands for, and the
-    stem's own channels except where the backbone brings a stem of its own (EfficientNets)."""
-    bottleneck_stride: Literal["3x3", "1x1"] = "3x3"
-    """Convolution of a bottleneck that halves the size: 3x3 in the released code, 1x1 where the paper counted costs."""
-
-
-class ModelConfig(BackboneConfig):
+class ModelConfig(AnyNetworkConfig, BackboneConfig):
     """Shape of a multi-stage pose network (paper Sec. 3.1 and 3.2)."""
 
     kind: Literal["mspn"] = "mspn"
@@ -85,7 +100,7 @@ class HourglassConfig(AnyNetworkConfig):
         return f"{_stages(self.num_stages)} of hourglass"
 
 
-class SimpleBaselineConfig(BackboneConfig):
+class SimpleBaselineConfig(AnyNetworkConfig, BackboneConfig):
     """Shape of a simple baseline: backbone, deconvolutions, one head (Xiao et al.)."""
 
     kind: Literal["simplebaseline"] = "simplebaseline"
@@ -97,7 +112,7 @@ class SimpleBaselineConfig(BackboneConfig):
         return f"simple baseline on {self.backbone}"
 
 
-class CPNConfig(BackboneConfig):
+class CPNConfig(AnyNetworkConfig, BackboneConfig):
     """Shape of a cascaded pyramid network (Chen et al.)."""
 
     kind: Literal["cpn"] = "cpn"

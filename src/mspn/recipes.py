@@ -1,13 +1,10 @@
-"""Named experiments: each recipe is a function that returns its settings; `override` changes single ones."""
+"""Named experiments: each recipe is a function that returns its settings."""
 
 import difflib
-from collections.abc import Sequence
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Literal, TypeVar
 
-import yaml
-from pydantic import ValidationError
-
-from mspn.config import NAMED_SETTINGS, Recipe, SupervisionConfig
+from mspn.config import AnyRecipe, DetectorRecipe, Recipe, SupervisionConfig
 from mspn.data_config import DataConfig, PeopleSetConfig
 from mspn.model_config import (
     Backbone,
@@ -18,9 +15,8 @@ from mspn.model_config import (
     SimpleBaselineConfig,
 )
 from mspn.records import Size
-from mspn.settings import first_problem
-from mspn.skeleton import FACE, SKELETONS, Skeleton
-from mspn.skeleton_file import SkeletonError, named_skeleton
+from mspn.scene_config import SceneDataConfig, SceneSetConfig
+from mspn.skeleton import FACE
 from mspn.train_config import TrainConfig
 
 _COCO_TRAIN = DataConfig(
@@ -176,6 +172,45 @@ def tiny_192x128() -> Recipe:
     )
 
 
+def person_detector() -> DetectorRecipe:
+    """Our embedded detector: one EfficientNet-Lite0 module that finds people at 1/8, 1/16 and 1/32.
+
+    Meant to start from ImageNet weights (`train.initial_weights`), whose stem stays as it is. Where a set labels one
+    person a picture and others stand beside, its labels are too rough to learn boxes from, and proposals count.
+    """
+    return DetectorRecipe(
+        name="person-detector",
+        data=SceneDataConfig(
+            train=(
+                _scenes("coco_train", weight=2.0),
+                _scenes("web_train", weight=4.0),
+                _scenes("studio_train", labelled="doubtful", weight=0.5),
+                _scenes("lspet_train", labelled="doubtful", weight=0.25),
+            )
+        ),
+        train=TrainConfig(
+            iterations=4200,
+            batch_size=16,
+            learning_rate=1.5e-3,
+            warmup_iterations=200,
+            ema_decay=0.998,
+            frozen_parts=("stem",),
+            precision="bfloat16",
+            checkpoint_every=200,
+        ),
+    )
+
+
+def _scenes(name: str, weight: float, labelled: Literal["people", "doubtful"] = "people") -> SceneSetConfig:
+    return SceneSetConfig(
+        annotations=f"{name}/annotations.json",
+        images=f"{name}/images",
+        proposals=f"{name}/people_boxes.json",
+        labelled=labelled,
+        weight=weight,
+    )
+
+
 _ALL = [
     *(coco_256x192(stages) for stages in (1, 2, 3, 4)),
     coco_384x288(4),
@@ -195,92 +230,33 @@ _ALL = [
     cascaded_pyramid(),
 ]
 RECIPES = {recipe.name: recipe for recipe in _ALL}
+"""Of pose networks."""
+
+
+DETECTOR_RECIPES = {recipe.name: recipe for recipe in [person_detector()]}
 
 
 def find_recipe(name: str) -> Recipe:
-    """The recipe of that name.
+    """The recipe of the pose network of that name.
 
     Raises:
         ValueError: naming close ones, if there is none.
     """
-    if name in RECIPES:
-        return RECIPES[name]
-    close = difflib.get_close_matches(name, RECIPES, n=3)
-    hint = f"did you mean {' or '.join(close)}?" if close else f"there are {', '.join(RECIPES)}"
+    return _find(name, RECIPES)
+
+
+def find_any_recipe(name: str) -> AnyRecipe:
+    """The recipe of that name, of a pose network or of a detector; errors as in `find_recipe`."""
+    recipes: dict[str, Recipe | DetectorRecipe] = {**RECIPES, **DETECTOR_RECIPES}
+    return _find(name, recipes)
+
+
+_Found = TypeVar("_Found", bound=Recipe | DetectorRecipe)
+
+
+def _find(name: str, recipes: Mapping[str, _Found]) -> _Found:
+    if name in recipes:
+        return recipes[name]
+    close = difflib.get_close_matches(name, recipes, n=3)
+    hint = f"did you mean {' or '.join(close)}?" if close else f"there are {', '.join(recipes)}"
     raise ValueError(f"no recipe {name!r}; {hint}")
-
-
-class SettingsError(ValueError):
-    """A setting that does not exist or has an impossible value."""
-
-
-def override(recipe: Recipe, assignments: Sequence[str]) -> Recipe:
-    """Change settings of a recipe by "path.to.setting=value", the value in YAML.
-
-    "skeleton=hand.yaml" takes over the whole skeleton of that file, and the network's number of keypoints with it.
-
-    Raises:
-        SettingsError: for an unknown setting, naming close ones, or a value that it cannot have.
-    """
-    values = recipe.model_dump(mode="json")
-    for assignment in assignments:
-        path, equals, text = assignment.partition("=")
-        if not equals:
-            raise SettingsError(f"--set {assignment}: write it as name=value, for example train.batch_size=8")
-        *parents, key = path.strip().split(".")
-        try:
-            value = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise SettingsError(f"--set {assignment}: the value is not YAML ({error})".replace("\n", " ")) from error
-        if isinstance(value, str) and value in NAMED_SETTINGS.get(path, ()):
-            value = NAMED_SETTINGS[path][value].model_dump()  # so that what follows can change parts of it
-        if path == "skeleton" and isinstance(value, str):
-            skeleton = _find_skeleton(value, assignment)
-            # A file is kept whole: the recipe must not depend on where it lies.
-            value = value if value in SKELETONS else skeleton.model_dump(mode="json")
-            values["model"]["num_keypoints"] = len(skeleton.keypoints)
-        try:
-            _find_group(values, parents, assignment)[_position(key)] = value
-        except (IndexError, TypeError) as error:
-            raise SettingsError(f"--set {assignment}: {'.'.join(parents)} is a list and has no item {key!r}") from error
-    # The first problem names its setting; a dozen other assignments before it would only hide it.
-    return parse_recipe(values, where=f"--set {assignments[0]}" if len(assignments) == 1 else "--set")
-
-
-def _find_skeleton(name_or_file: str, assignment: str) -> Skeleton:
-    try:
-        return named_skeleton(name_or_file)
-    except SkeletonError as error:
-        raise SettingsError(f"--set {assignment}: {error}") from error
-
-
-def parse_recipe(values: Any, where: str) -> Recipe:
-    """Check plain values against the settings; `where` says in errors what was read.
-
-    Raises:
-        SettingsError: with one line for the first thing that is wrong.
-    """
-    try:
-        return Recipe.model_validate(values)
-    except ValidationError as error:
-        raise SettingsError(f"{where}: {first_problem(error)}") from error
-
-
-def _find_group(values: Any, parents: Sequence[str], assignment: str) -> Any:
-    """The settings, or the list of them, that a path leads to; list items are counted from 0."""
-    node = values
-    for parent in parents:
-        try:
-            node = node[_position(parent)]
-        except (KeyError, IndexError, TypeError):
-            node = None
-        if not isinstance(node, dict | list):
-            groups = [name for name, value in values.items() if isinstance(value, dict)]
-            close = difflib.get_close_matches(parent, groups, n=1)
-            hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(groups)}"
-            raise SettingsError(f"--set {assignment}: no group of settings {parent!r}; {hint}")
-    return node
-
-
-def _position(key: str) -> str | int:
-    return int(key) if key.isdecimal() else key

@@ -56,6 +56,9 @@ class TrainConfig(Settings):
     """What to start from: one of our weights files or names (what has the same name and shape is taken over), or a
     file of an ImageNet network (a ResNet in torchvision's layout, an EfficientNet-Lite in that of
     efficientnet-lite-pytorch); null: random weights."""
+    frozen_parts: tuple[str, ...] = ()
+    """Parts of the network that keep what they start from, by the beginning of their tensors' names, for example
+    ["stem"]: less to compute, and nothing is forgotten where there is little data."""
     initial_scope: Literal["all-stages", "first-stage", "stem"] = "all-stages"
     """What an ImageNet network fills. all-stages: the stem and every stage's down-sampling layers (MMPose);
     first-stage: the stem and the first stage's; stem: the stem alone (a ResNet's first convolution and norm, all that

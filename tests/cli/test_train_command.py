@@ -18,7 +18,7 @@ STATE = IterationReport(
     iteration=7,
     losses=[[10.0, 2.5], [4.0, 1.5]],
     learning_rate=5e-4,
-    people_per_second=61.6,
+    samples_per_second=61.6,
     waiting_share=0.125,
     memory_mib=1023.7,
     average_precision=None,
@@ -39,7 +39,7 @@ def narrow(folder: Path) -> list[str]:
 def test_the_display_says_losses_by_stage_and_level_speed_and_waiting():
     assert describe(STATE).splitlines() == [
         "loss 18.0 = 10.0 2.5 | 4.0 1.5 (stages, fine to coarse)",
-        "62 people/s, 12% waiting for data, rate 5.00e-04, 1024 MiB",
+        "62 samples/s, 12% waiting for data, rate 5.00e-04, 1024 MiB",
     ]
 
 
@@ -99,5 +99,5 @@ def test_on_a_terminal_a_bar_is_drawn_with_the_details_below(tmp_path: Path, mon
     run("train", "mspn-small", "--out", tmp_path / "run", *narrow(tmp_path))
 
     assert "4/4" in screen.getvalue()
-    assert "people/s" in screen.getvalue()
+    assert "samples/s" in screen.getvalue()
     assert "(stages, fine to coarse)" in screen.getvalue()

@@ -64,7 +64,7 @@ def dataset_of(recipe: Recipe) -> CropDataset:
 def color_at(sample: Sample, keypoint: int) -> str:
     """The colour of the crop where a keypoint's label is."""
     x, y = sample.labels.keypoints_crop[keypoint].round().int().tolist()
-    red, _green, blue = sample.crop[y, x].tolist()
+    red, _green, blue = sample.pixels[y, x].tolist()
     return "red" if red > 200 > blue else "blue" if blue > 200 > red else "neither"
 
 
@@ -73,8 +73,8 @@ def test_a_sample_is_a_crop_with_labels_of_every_keypoint(tmp_path: Path):
 
     sample = dataset[Draw(position=0, person=1)]
 
-    assert sample.crop.shape == (128, 96, 3)
-    assert sample.crop.dtype == torch.uint8
+    assert sample.pixels.shape == (128, 96, 3)
+    assert sample.pixels.dtype == torch.uint8
     assert sample.labels.keypoints_crop.shape == (17, 2)
     assert sample.labels.visibility[[LEFT_WRIST, RIGHT_WRIST]].tolist() == [2, 1]
     assert sample.labels.visibility.sum() == 3
@@ -153,7 +153,7 @@ def test_a_draws_position_decides_the_augmentation(tmp_path: Path):
 
     first, again, other = (dataset[Draw(position, person=0)] for position in (4, 4, 5))
 
-    assert torch.equal(first.crop, again.crop)
+    assert torch.equal(first.pixels, again.pixels)
     assert torch.equal(first.labels.keypoints_crop, again.labels.keypoints_crop)
     assert not torch.equal(first.labels.keypoints_crop, other.labels.keypoints_crop)
 
@@ -165,8 +165,8 @@ def test_a_picture_that_cannot_be_read_gives_a_black_crop_in_which_nothing_count
     sample = dataset_of(recipe)[Draw(position=0, person=1)]
 
     assert not sample.is_readable
-    assert sample.person == 1
-    assert not sample.crop.any()
+    assert sample.drawn == 1
+    assert not sample.pixels.any()
     assert not sample.labels.counted.any()
     assert dataset_of(recipe)[Draw(position=0, person=0)].is_readable
 
@@ -205,7 +205,7 @@ def load_batches(recipe: Recipe, workers: int, start: int, count: int, method: s
 
 def assert_same_batches(one: list[Sample], other: list[Sample]) -> None:
     for first, second in zip(one, other, strict=True):
-        assert torch.equal(first.crop, second.crop)
+        assert torch.equal(first.pixels, second.pixels)
         assert all(torch.equal(a, b) for a, b in zip(first.labels, second.labels, strict=True))
 
 
@@ -215,7 +215,7 @@ def test_the_same_seed_gives_the_same_batches_with_any_number_of_workers(tmp_pat
 
     alone = load_batches(recipe, workers=0, start=0, count=4)
 
-    assert alone[0].crop.shape == (2, 128, 96, 3)
+    assert alone[0].pixels.shape == (2, 128, 96, 3)
     assert alone[0].labels.keypoints_crop.shape == (2, 17, 2)
     assert_same_batches(load_batches(recipe, workers=2, start=0, count=4), alone)
 
@@ -308,7 +308,7 @@ def test_positions_count_all_draws():
 def test_an_epoch_draws_everyone_once_and_leaves_out_what_fills_no_batch():
     # 11 people in batches of 2: five batches, one person waits for the next epoch.
     batches = first_batches(10)
-    epochs = [[draw.person for batch in batches[first : first + 5] for draw in batch] for first in (0, 5)]
+    epochs = [[draw.item for batch in batches[first : first + 5] for draw in batch] for first in (0, 5)]
 
     assert SeededBatches([7, 4], [1.0, 1.0], 2, seed=3, start=0).batches_per_epoch == 5
     assert all(len(set(epoch)) == 10 for epoch in epochs)
@@ -333,7 +333,7 @@ def test_a_sets_weight_says_how_often_its_people_are_drawn(weights: list[float],
 
     batches = first_batches(total, set_sizes=[8, 4], weights=weights, batch_size=1)
 
-    counts = Counter(batch[0].person for batch in batches)
+    counts = Counter(batch[0].item for batch in batches)
     assert sum(counts[person] for person in range(8)) == draws[0]
     assert sum(counts[person] for person in range(8, 12)) == draws[1]
     for size, weight, first in ((8, weights[0], 0), (4, weights[1], 8)):
@@ -344,7 +344,7 @@ def test_which_half_of_a_set_is_drawn_changes_with_the_epoch():
     batches = first_batches(40, set_sizes=[8], weights=[0.5], batch_size=1)
 
     # Ten epochs of four people each.
-    epochs = {frozenset(batch[0].person for batch in batches[first : first + 4]) for first in range(0, 40, 4)}
+    epochs = {frozenset(batch[0].item for batch in batches[first : first + 4]) for first in range(0, 40, 4)}
     assert len(epochs) > 5
     assert frozenset.union(*epochs) == set(range(8))
 
@@ -353,7 +353,7 @@ def test_fewer_people_than_a_batch_are_drawn_again():
     batches = first_batches(3, set_sizes=[3], weights=[1.0], batch_size=8)
 
     for batch in batches:
-        counts = Counter(draw.person for draw in batch)
+        counts = Counter(draw.item for draw in batch)
         assert sorted(counts.values()) == [2, 3, 3]
 
 
@@ -361,7 +361,7 @@ def test_a_tiny_weight_still_draws_different_people():
     # A tenth of three people rounds to none.
     batches = first_batches(40, set_sizes=[3], weights=[0.1], batch_size=1)
 
-    assert {batch[0].person for batch in batches} == {0, 1, 2}
+    assert {batch[0].item for batch in batches} == {0, 1, 2}
 
 
 def test_the_people_of_a_picture_share_its_decoding_and_look_as_they_do_alone(
@@ -383,15 +383,15 @@ def test_the_people_of_a_picture_share_its_decoding_and_look_as_they_do_alone(
     together = dataset.__getitems__(draws)
 
     assert len(read) == 2
-    assert [int(sample.person) for sample in together] == [5, 0, 4, 1]
-    assert all(torch.equal(one.crop, other.crop) for one, other in zip(together, alone, strict=True))
+    assert [int(sample.drawn) for sample in together] == [5, 0, 4, 1]
+    assert all(torch.equal(one.pixels, other.pixels) for one, other in zip(together, alone, strict=True))
 
 
 def test_an_epoch_by_pictures_draws_everyone_once_with_the_people_of_a_picture_together():
     picture_index = np.array([0, 1, 0, 2, 1, 0, 2, 3])
     batches = SeededBatches([8], [1.0], 2, seed=4, start=0, picture_index=picture_index)
 
-    drawn = [draw.person for batch in islice(batches, 8) for draw in batch]
+    drawn = [draw.item for batch in islice(batches, 8) for draw in batch]
 
     first, second = drawn[:8], drawn[8:]
     assert sorted(first) == sorted(second) == list(range(8))

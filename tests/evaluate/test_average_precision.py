@@ -146,10 +146,10 @@ def test_boxes_have_an_average_precision_of_their_own(tmp_path: Path):
     # Nine tenths of the width overlap by 0.9, which meets the nine thresholds up to 0.90 of the ten.
     narrow = {image_id: [Detection(box._replace(width=0.901 * box.width), 0.5)] for image_id, box in boxes.items()}
 
-    assert box_average_precision(truth, exact) == pytest.approx(1.0)
-    assert box_average_precision(truth, narrow) == pytest.approx(0.9)
-    assert box_average_precision(truth, {}) == 0.0
-    assert box_average_precision(truth, {1: [Detection(boxes[1], float("nan"))]}) == 0.0
+    assert box_average_precision(truth, exact)["AP"] == pytest.approx(1.0)
+    assert box_average_precision(truth, narrow)["AP"] == pytest.approx(0.9)
+    assert box_average_precision(truth, {})["AP"] == 0.0
+    assert box_average_precision(truth, {1: [Detection(boxes[1], float("nan"))]})["AP"] == 0.0
 
 
 def test_a_results_file_keeps_its_boxes_where_each_row_has_one(tmp_path: Path):

@@ -4,7 +4,7 @@ import torch
 
 import mspn
 from mspn.crop import normalise
-from mspn.predict.runner import choose_device
+from mspn.devices import choose_device
 from tests.trained import overfitted
 
 

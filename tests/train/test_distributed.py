@@ -10,8 +10,8 @@ import torch
 from safetensors.torch import load_file
 
 from mspn.config import Recipe
+from mspn.overrides import override
 from mspn.processes import ALONE, Processes
-from mspn.recipes import override
 from mspn.train.loop import train
 from mspn.train.narrator import IterationReport
 from tests.drawn_people import write_drawn_set

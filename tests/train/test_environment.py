@@ -8,11 +8,13 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from mspn.config import Recipe
-from mspn.data.dataset import read_training_sets
 from mspn.data.formats import read_labels, write_labels
+from mspn.processes import ALONE
 from mspn.train.environment import changed_files, describe_environment, git_commit, processor_name, read_sessions
+from mspn.train.pose_task import PoseTask
 from tests.drawn_people import write_drawn_set
 from tests.trained import tiny_recipe
 
@@ -31,7 +33,8 @@ def _recipe(folder: Path) -> Recipe:
 
 
 def _describe(run: Path, recipe: Recipe, iteration: int) -> None:
-    describe_environment(run, recipe, read_training_sets(recipe), iteration=iteration, num_processes=2)
+    task = PoseTask(recipe, torch.device("cpu"), ALONE)
+    describe_environment(run, recipe.data.root, task.fingerprints(), iteration=iteration, num_processes=2)
 
 
 def test_a_session_keeps_versions_command_and_the_fingerprints_of_its_data(
@@ -50,7 +53,7 @@ def test_a_session_keeps_versions_command_and_the_fingerprints_of_its_data(
     (data,) = session.data
     assert (data.annotations, data.pictures, data.people) == ("annotations.json", 2, 3)
     assert data.sha256 == hashlib.sha256((tmp_path / "annotations.json").read_bytes()).hexdigest()
-    assert data.faces_sha256 == hashlib.sha256(b"{}").hexdigest()
+    assert data.proposals_sha256 == hashlib.sha256(b"{}").hexdigest()
 
 
 def test_neither_the_home_folder_nor_the_machine_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

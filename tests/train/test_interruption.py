@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 from mspn.config import Recipe
-from mspn.recipes import override
+from mspn.overrides import override
 from mspn.train.interruption import TrainingStoppedError, stop_requests
 from mspn.train.loop import train
 from mspn.train.narrator import IterationReport

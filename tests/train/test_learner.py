@@ -1,14 +1,17 @@
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 from torch.utils.data import default_collate
 
 from mspn.config import Recipe
 from mspn.data.dataset import CropDataset, Draw, Sample, read_training_sets
+from mspn.loss import supervise
 from mspn.model.build import build_network
-from mspn.processes import Processes
-from mspn.recipes import override
+from mspn.overrides import override
+from mspn.processes import ALONE, Processes
 from mspn.train.learner import Learner, TrainingDivergedError
 from tests.drawn_people import write_drawn_set
 from tests.trained import small_and_fast, tiny_recipe
@@ -30,7 +33,15 @@ def samples(recipe: Recipe, people: range) -> Sample:
 
 def learner(recipe: Recipe) -> Learner:
     torch.manual_seed(3)
-    return Learner(build_network(recipe.model), recipe, CPU)
+    return make_learner(recipe)
+
+
+def make_learner(
+    recipe: Recipe, network: nn.Module | None = None, device: torch.device = CPU, processes: Processes = ALONE
+) -> Learner:
+    network = network or build_network(recipe.model)
+    supervision = partial(supervise, config=recipe.supervision)
+    return Learner(network, supervision, recipe.train, device, processes)
 
 
 def weights_of(one: Learner) -> dict[str, torch.Tensor]:
@@ -127,7 +138,7 @@ def test_a_restored_learner_goes_on_as_if_it_had_never_stopped(recipe: Recipe):
     first.step(batches[0], 1e-3)
     state = first.state()
     torch.manual_seed(99)
-    second = Learner(build_network(recipe.model), recipe, CPU)
+    second = make_learner(recipe)
     second.restore(state)
     for batch in batches[1:]:
         second.step(batch, 1e-3)
@@ -153,13 +164,13 @@ def test_norms_cannot_be_synchronised_between_cpus(recipe: Recipe):
     recipe = override(recipe, ["train.norm=synchronised"])
 
     with pytest.raises(ValueError, match=r"train\.norm=synchronised needs GPUs"):
-        Learner(build_network(recipe.model), recipe, CPU, Processes(0, 2))
+        make_learner(recipe, processes=Processes(0, 2))
     learner(recipe)  # a process alone has nothing to synchronise
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_on_a_gpu_a_step_has_the_losses_of_the_cpu(recipe: Recipe):
-    on_gpu = Learner(learner(recipe).weights, recipe, torch.device("cuda"))
+    on_gpu = make_learner(recipe, learner(recipe).weights, torch.device("cuda"))
 
     losses = on_gpu.step([samples(recipe, range(2))], 1e-3)
 

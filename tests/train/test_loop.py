@@ -10,8 +10,8 @@ from safetensors.torch import load_file
 from mspn.config import Recipe
 from mspn.data.dataset import Sample
 from mspn.data_config import DataConfig
+from mspn.overrides import override
 from mspn.processes import Processes
-from mspn.recipes import override
 from mspn.train.learner import Learner, TrainingDivergedError
 from mspn.train.loop import train
 from mspn.train.narrator import IterationReport
@@ -78,7 +78,7 @@ def test_metrics_have_a_line_per_epoch_and_none_twice_after_a_resume(tmp_path: P
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert [(line["epoch"], line["iteration"]) for line in lines] == [(1, 2), (2, 4), (3, 6)]
     assert lines[-1]["learning_rate"] == 0
-    assert lines[0]["people_per_second"] > 0
+    assert lines[0]["samples_per_second"] > 0
     assert 0 <= lines[0]["waiting_share"] <= 1
 
 

@@ -14,7 +14,7 @@ def epoch(number: int, validation: dict[str, float] | None = None) -> EpochMetri
         loss=10.0,
         losses=[[1.0, 2.0], [3.0, 4.0]],
         learning_rate=1e-3,
-        people_per_second=12.5,
+        samples_per_second=12.5,
         waiting_share=0.125,
         memory_mib=512.0,
         seconds=60.0 * number,
@@ -30,7 +30,7 @@ def test_a_line_is_appended_for_people_and_for_programs(tmp_path: Path):
 
     assert read_metrics(tmp_path) == [epoch(1), epoch(2, {"AP": 0.5, "AP50": 0.75})]
     assert (tmp_path / "metrics.csv").read_text().splitlines() == [
-        "epoch,iteration,loss,learning_rate,people_per_second,waiting_share,memory_mib,seconds,"
+        "epoch,iteration,loss,learning_rate,samples_per_second,waiting_share,memory_mib,seconds,"
         "loss_stage1_level1,loss_stage1_level2,loss_stage2_level1,loss_stage2_level2,validation_ap",
         "1,100,10.0,0.001,12.5,0.125,512.0,60.0,1.0,2.0,3.0,4.0,",
         "2,200,10.0,0.001,12.5,0.125,512.0,120.0,1.0,2.0,3.0,4.0,0.5",
@@ -82,7 +82,7 @@ def test_a_meter_averages_losses_and_measures_speed_and_waiting(monkeypatch: pyt
 
     assert meter.losses == [[2.0, 10.0]]
     assert meter.loss == 12.0
-    assert meter.people_per_second == 2 * 16 / 8
+    assert meter.samples_per_second == 2 * 16 / 8
     assert meter.waiting_share == 6 / 8
 
 
@@ -93,7 +93,7 @@ def test_iterations_faster_than_the_ticks_of_a_coarse_clock_are_measured(monkeyp
     meter.data_arrived()
     meter.step_done(torch.tensor([[1.0]]))
 
-    assert meter.people_per_second > 0
+    assert meter.samples_per_second > 0
     assert 0 <= meter.waiting_share <= 1
 
 

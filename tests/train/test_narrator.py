@@ -24,7 +24,7 @@ def test_every_iteration_is_reported_with_its_own_losses():
     assert [report.iteration for report in reports] == [1, 2]
     assert [report.losses for report in reports] == [[[1.0, 2.0]], [[3.0, 2.0]]]
     assert reports[1].learning_rate == 1e-3
-    assert reports[1].people_per_second > 0
+    assert reports[1].samples_per_second > 0
     assert reports[1].average_precision is None
 
 
@@ -58,5 +58,5 @@ def test_a_long_epoch_is_told_of_once_a_minute(monkeypatch: pytest.MonkeyPatch, 
 
     # At 75 s the first time; 97 iterations are left then, at 0.4 people a second.
     assert [record.getMessage() for record in caplog.records] == [
-        "iteration 3: loss 1.0, 0 people/s, 0 % waiting for data, about 40 min left"
+        "iteration 3: loss 1.0, 0 samples/s, 0 % waiting for data, about 40 min left"
     ]

@@ -10,14 +10,13 @@ import pytest
 
 from mspn.config import Recipe
 from mspn.data_config import DataConfig, PeopleSetConfig
-from mspn.recipes import find_recipe, override
+from mspn.overrides import override
+from mspn.recipes import find_recipe
 from mspn.train.environment import Session, SetFingerprint
 from mspn.train.report import write_report
 from mspn.train.state import save_recipe
 
-_SET = SetFingerprint(
-    annotations="people.json", sha256="ab12", faces=None, faces_sha256=None, pictures=1200, people=3400
-)
+_SET = SetFingerprint(annotations="people.json", sha256="ab12", pictures=1200, people=3400)
 _SESSION = Session(
     started="2026-01-02T03:04:05+00:00",
     iteration=0,
@@ -62,7 +61,7 @@ def _line(epoch: int, **changes: Any) -> dict[str, Any]:
         "loss": 100.0,
         "losses": [[40.0, 10.0], [40.0, 10.0]],
         "learning_rate": 1e-3,
-        "people_per_second": 12.5,
+        "samples_per_second": 12.5,
         "waiting_share": 0.25,
         "memory_mib": 512.0,
         "seconds": 3600.0 * epoch,
@@ -104,7 +103,7 @@ def test_the_headline_says_how_far_it_is_and_what_was_best(tmp_path: Path):
         "iterations": "3,000",
         "best AP": "0.713",
         "loss": "100",
-        "people per second": "12.5",
+        "samples per second": "12.5",
         "time": "3 h 0 min",
     }
     assert "at iteration 2,000" in _Page(path).text
@@ -119,7 +118,7 @@ def test_every_measure_has_a_curve(tmp_path: Path):
         "Loss of stage 2, weighted",
         "Average precision",
         "Learning rate",
-        "People per second",
+        "Samples per second",
         "Waiting for data, % of the time",
         "Peak memory, MiB",
     ]

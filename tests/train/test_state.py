@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 import torch
 
-from mspn.recipes import SettingsError, find_recipe
+from mspn.overrides import SettingsError
+from mspn.recipes import find_recipe
 from mspn.train.state import Progress, find_checkpoints, load_recipe, restore_checkpoint, save_checkpoint, save_recipe
 
 

@@ -18,7 +18,7 @@ def _line(epoch: int, **changes: object) -> EpochMetrics:
         loss=64.0,
         losses=[[32.0, 16.0], [8.0, 8.0]],
         learning_rate=0.5,
-        people_per_second=12.5,
+        samples_per_second=12.5,
         waiting_share=0.25,
         memory_mib=512.0,
         seconds=60.0,
@@ -53,7 +53,7 @@ def test_each_line_is_a_point_of_every_curve(tmp_path: Path):
         "loss_stage_2/level_1",
         "loss_stage_2/level_2",
         "memory_mib",
-        "speed/people_per_second",
+        "speed/samples_per_second",
         "speed/waiting_share",
         "validation/AP",
     ]

@@ -8,7 +8,8 @@ from mspn.config import Recipe
 from mspn.model.build import build_network
 from mspn.model.network import MSPN
 from mspn.model_config import ModelConfig
-from mspn.recipes import find_recipe, override
+from mspn.overrides import override
+from mspn.recipes import find_recipe
 from mspn.weights.checkpoint import Header, WeightsError, load_checkpoint, read_header, save_weights
 
 RECIPE = Recipe(

@@ -17,7 +17,14 @@ from mspn.cli.options import parse_size
 from mspn.cli.pull import pull_command, verify_command
 from mspn.model.cost import Cost, count_cost
 from mspn.recipes import RECIPES
-from mspn.weights.checkpoint import Checkpoint, load_checkpoint, read_header, save_weights
+from mspn.weights.checkpoint import (
+    Checkpoint,
+    DetectorHeader,
+    load_checkpoint,
+    load_detector,
+    read_header,
+    save_weights,
+)
 from mspn.weights.convert import read_foreign, write_foreign
 from mspn.weights.index import Entry, load_index
 from mspn.weights.models import find_shape, find_weights
@@ -145,17 +152,24 @@ def convert_command(
     with one_line_errors():
         if half and to is not Target.MSPN:
             fail("--half is for --to mspn only")
+        said = {"licence": licence, "notes": notes, "results": _parse_results(results) if results else None}
+        changes = {key: one for key, one in said.items() if one is not None}
+        dtype = torch.float16 if half else torch.float32
+        if _is_detector(source):
+            if to is not Target.MSPN or input_size is not None:
+                fail(f"{source} is a person detector, which has one layout and no crop size; leave out the options")
+            detector = load_detector(source)
+            save_weights(destination, detector.model, detector.header.model_copy(update=changes), dtype)
+            typer.echo(f"{destination}: {detector.header.recipe.model.summary}")
+            return
         checkpoint = _read(source)
         recipe = checkpoint.header.recipe
         if input_size is not None:
             model = recipe.model.model_copy(update={"input_size": parse_size(input_size)})
             recipe = recipe.model_copy(update={"model": model})
         if to is Target.MSPN:
-            said = {"licence": licence, "notes": notes, "results": _parse_results(results) if results else None}
-
-            changes = {key: one for key, one in said.items() if one is not None}
             header = checkpoint.header.model_copy(update={"recipe": recipe, **changes})
-            save_weights(destination, checkpoint.model, header, torch.float16 if half else torch.float32)
+            save_weights(destination, checkpoint.model, header, dtype)
         else:
             write_foreign(destination, checkpoint.model, to.value)
     shape = recipe.model
@@ -184,6 +198,10 @@ def _place(entry: Entry) -> str:
     if entry.recipe not in RECIPES:
         return "for a newer mspn"
     return "to pull" if entry.urls else "by hand"
+
+
+def _is_detector(path: Path) -> bool:
+    return path.suffix == _OUR_SUFFIX and isinstance(read_header(path), DetectorHeader)
 
 
 def _read(path: Path) -> Checkpoint:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from mspn.cli.errors import fail
 from mspn.cli.pull import find_with_bar
-from mspn.recipes import override
+from mspn.overrides import override
 from mspn.weights.checkpoint import Checkpoint, load_checkpoint
 
 

@@ -24,12 +24,12 @@ from mspn.cli.pull import find_with_bar
 from mspn.detect.boxes_file import BoxesFile
 from mspn.detect.boxes_folder import BoxesFolder
 from mspn.detect.by_name import make_detector
+from mspn.devices import choose_device
 from mspn.files import prepare_folder, remove_leftovers
 from mspn.picture import Picture, Unreadable
 from mspn.predict.estimator import PoseEstimator
 from mspn.predict.journal import Journal
 from mspn.predict.pipeline import PictureResult, predict_pictures
-from mspn.predict.runner import choose_device
 from mspn.predict.writers import DRAWING_WRITERS, WRITERS, Writer, make_writer
 from mspn.predict.writers.drawn_pictures import ImageWriter
 from mspn.predict.writers.drawn_videos import VideoWriter

@@ -14,10 +14,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.text import Text
 
 from mspn.cli.errors import KILLED, fail, one_line_errors
-from mspn.config import Recipe
+from mspn.config import AnyRecipe
 from mspn.files import prepare_folder
+from mspn.overrides import override
 from mspn.processes import Processes, is_restart, joined_processes
-from mspn.recipes import find_recipe, override
+from mspn.recipes import find_any_recipe
 from mspn.train.interruption import TrainingStoppedError
 from mspn.train.loop import train
 from mspn.train.narrator import IterationReport, ReportIteration
@@ -54,7 +55,7 @@ def train_command(
         typer.echo(f"weights: {weights}")
 
 
-def _resolve(name: str, out: Path, resume: bool, settings: list[str]) -> Recipe:
+def _resolve(name: str, out: Path, resume: bool, settings: list[str]) -> AnyRecipe:
     has_run = (out / RECIPE_FILE).is_file()
     if has_run and not resume:
         fail(f"{out} already holds a run; add --resume to go on with it, or choose another --out")
@@ -63,7 +64,7 @@ def _resolve(name: str, out: Path, resume: bool, settings: list[str]) -> Recipe:
         if recipe.name != name:
             fail(f"{out} holds a run of {recipe.name}, not of {name}")
     else:
-        recipe = find_recipe(name)
+        recipe = find_any_recipe(name)
     return override(recipe, settings)
 
 
@@ -75,7 +76,7 @@ def _say_how_to_go_on(stopped: TrainingStoppedError, recipe: str, out: Path, pro
 
 
 @contextmanager
-def _display(recipe: Recipe, processes: Processes) -> Iterator[ReportIteration]:
+def _display(recipe: AnyRecipe, processes: Processes) -> Iterator[ReportIteration]:
     """A bar with what matters below it, redrawn a few times a second; nothing where nobody looks."""
     console = Console(stderr=True)
     if not (console.is_terminal and processes.is_first):
@@ -120,6 +121,6 @@ def describe(state: IterationReport) -> str:
     measured = f", AP {state.average_precision:.3f}" if state.average_precision is not None else ""
     return (
         f"loss {sum(map(sum, state.losses)):.1f} = {stages} (stages, fine to coarse)\n"
-        f"{state.people_per_second:.0f} people/s, {state.waiting_share:.0%} waiting for data,"
+        f"{state.samples_per_second:.0f} samples/s, {state.waiting_share:.0%} waiting for data,"
         f" rate {state.learning_rate:.2e}, {state.memory_mib:.0f} MiB{measured}"
     )

@@ -29,21 +29,22 @@ from mspn.records import Box
 
 
 class Draw(NamedTuple):
-    """One person's turn in training."""
+    """The turn in training of a person, or of a picture."""
 
     position: int
-    """How many people were drawn before, over all epochs; seeds the augmentation."""
-    person: int
+    """How many were drawn before, over all epochs; seeds the augmentation."""
+    item: int
+    """Who, by the position among all."""
 
 
 class Sample(NamedTuple):
     """A training crop, or a batch of them with a leading B."""
 
-    crop: UInt8[Tensor, "*B H W 3"]
+    pixels: UInt8[Tensor, "*B H W 3"]
     """RGB."""
     labels: KeypointLabels
-    person: Int[Tensor, " *B"]
-    """Position among all people."""
+    drawn: Int[Tensor, " *B"]
+    """The person's position among all."""
     is_readable: Bool[Tensor, " *B"]
     """False where the picture could not be read: the crop is black, and no keypoint counts."""
 
@@ -63,16 +64,16 @@ class CropDataset(Dataset[Sample]):
         frames = [self._draw_frame(draw) for draw in draws]
         by_picture: dict[int, list[int]] = {}
         for number, draw in enumerate(draws):
-            by_picture.setdefault(int(self.people.picture_index[draw.person]), []).append(number)
+            by_picture.setdefault(int(self.people.picture_index[draw.item]), []).append(number)
         samples: dict[int, Sample] = {}
         for picture, numbers in by_picture.items():
             crops = self._cut(picture, [frames[number] for number in numbers])
             for number, crop in zip(numbers, crops, strict=True):
-                samples[number] = self._make_sample(draws[number].person, frames[number], crop)
+                samples[number] = self._make_sample(draws[number].item, frames[number], crop)
         return [samples[number] for number in range(len(draws))]
 
     def _draw_frame(self, draw: Draw) -> CropFrame:
-        recipe, people, person = self.recipe, self.people, draw.person
+        recipe, people, person = self.recipe, self.people, draw.item
         rng = np.random.default_rng((recipe.train.seed, draw.position))
         box = Box(*people.boxes[person].tolist())
         keypoints_image = people.keypoints_image[person]

@@ -16,6 +16,8 @@ from mspn.settings import first_problem
 from mspn.skeleton import Skeleton
 
 STATS = ("AP", "AP50", "AP75", "APM", "APL", "AR", "AR50", "AR75", "ARM", "ARL")
+_BOX_STATS = ("AP", "AP50", "AP75")
+"""The first of COCO's twelve."""
 
 
 class CocoResult(BaseModel):
@@ -75,8 +77,8 @@ def average_precision(
 
 def box_average_precision(
     truth: CocoPeople, found: Mapping[int, Sequence[Detection]], engine: Engine = "pycocotools"
-) -> float:
-    """COCO's average precision of boxes of people, over overlaps from 0.50 to 0.95.
+) -> dict[str, float]:
+    """COCO's average precision of boxes of people, over overlaps from 0.50 to 0.95 (AP) and at two of them.
 
     Args:
         truth: the labelled people; crowds and people without keypoints are people here.
@@ -89,7 +91,8 @@ def box_average_precision(
         for detection in detections
         if math.isfinite(detection.score)
     ]
-    return compute_stats(engine, _dataset(truth), rows, "bbox")[0]
+    stats = compute_stats(engine, _dataset(truth), rows, "bbox")
+    return dict(zip(_BOX_STATS, stats[: len(_BOX_STATS)], strict=True))
 
 
 def read_results(path: Path, skeleton: Skeleton) -> list[dict[str, Any]]:

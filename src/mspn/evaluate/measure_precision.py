@@ -103,7 +103,7 @@ def precision_of_model(
         model=" + ".join(models),
         ensemble=describe_ensemble(estimator.ensemble, models),
         stats=stats,
-        boxes_average_precision=box_average_precision(truth, detected, engine) if detected else None,
+        boxes_average_precision=box_average_precision(truth, detected, engine)["AP"] if detected else None,
         reasons=tuple(explain_low(truth, predictions.rows, skeleton, stats, detected)),
         gmacs=sum(count_cost(member.recipe.model).total.gmacs_inference for member in members),
         protocol=Protocol(

@@ -1,12 +1,15 @@
 """What every network here is: crops in, heat maps of stages and levels out."""
 
 from abc import ABC, abstractmethod
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from mspn.model.blocks import HeatmapConv, HeatmapConvNorm
 from mspn.model_config import NetworkConfig
+
+Network = TypeVar("Network", bound=nn.Module)
 
 CROP_MULTIPLE = 32
 """The coarsest level is at 1/32 of the crop's size."""
@@ -36,7 +39,7 @@ class PoseNetwork(nn.Module, ABC):
         """(B, K, H/4, W/4) of the last stage's finest level, exactly as `forward` gives it; no needless head runs."""
 
 
-def place(model: PoseNetwork, device: torch.device) -> PoseNetwork:
+def place(model: Network, device: torch.device) -> Network:
     """Move a network to a device, its weights in channels-last memory, where convolutions are fastest."""
     model = model.to(device)
     return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]  # not in its stubs

@@ -11,13 +11,14 @@ from mspn.config import Recipe, TestConfig
 from mspn.crop import cut_crop
 from mspn.detect.protocol import Detector
 from mspn.detect.whole_picture import WholePicture
+from mspn.devices import Precision, choose_device
 from mspn.heatmaps.decode import decode
 from mspn.images import read_picture
 from mspn.picture import Picture
 from mspn.predict.ensemble import Ensemble, Member
 from mspn.predict.pipeline import PictureResult, predict_pictures
 from mspn.predict.poses import make_poses
-from mspn.predict.runner import Precision, Runner, choose_device
+from mspn.predict.runner import Runner
 from mspn.predict.subject import Subject
 from mspn.predict.suppression import without_duplicates
 from mspn.records import Detection, Pose, check_box

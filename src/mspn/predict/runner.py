@@ -1,7 +1,7 @@
 """The fast path from crops to the last heat maps."""
 
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 import torch
@@ -9,20 +9,17 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from mspn.crop import normalise
+from mspn.devices import Precision, choose_device, choose_precision
 from mspn.model.pose_network import PoseNetwork, place
 from mspn.weights.models import build_model, load_model
-
-Precision = Literal["auto", "float32", "bfloat16"]
 
 
 class Runner:
     """A network ready to answer: RGB uint8 crops (B, H, W, 3) in, float32 heat maps (B, K, H/4, W/4) out."""
 
     def __init__(self, model: PoseNetwork, device: torch.device, precision: Precision) -> None:
-        if precision not in get_args(Precision):
-            raise ValueError(f"no precision {precision!r}; there are {', '.join(get_args(Precision))}")
         self.device = device
-        self.precision: Precision = _fastest_precision(device) if precision == "auto" else precision
+        self.precision: Precision = choose_precision(precision, device)
         self._model = place(model.eval(), device)
 
     @torch.inference_mode()
@@ -67,36 +64,3 @@ def load_runner(
         torch.set_num_threads(threads)
     network = build_model(str(model)) if random_weights else load_model(model)
     return Runner(network, choose_device("auto"), precision)
-
-
-def choose_device(name: str) -> torch.device:
-    """The device of that name; "auto" is the GPU where there is one, else the CPU.
-
-    Raises:
-        ValueError: if torch knows no such device or this machine has none.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise ValueError(f"no device {name!r}; write auto, cpu, cuda, cuda:1 or mps") from error
-    if device.type not in ("cpu", "cuda", "mps"):
-        raise ValueError(f"device {name!r} is not supported; write auto, cpu, cuda, cuda:1 or mps")
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise ValueError(f"device {name!r} is asked for, but torch finds none here; use --device cpu") from error
-    return device
-
-
-def _fastest_precision(device: torch.device) -> Precision:
-    if device.type == "cuda":
-        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
-    return "bfloat16" if _cpu_computes_bfloat16() else "float32"
-
-
-def _cpu_computes_bfloat16() -> bool:
-    # torch has no public question for this; older and other builds lack the private ones.
-    questions = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
-    return any(getattr(torch.cpu, question, lambda: False)() for question in questions)

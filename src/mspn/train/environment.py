@@ -17,8 +17,6 @@ import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from mspn.config import Recipe
-from mspn.data.people import People
 from mspn.files import sha256_of, write_text
 from mspn.settings import first_problem
 
@@ -38,11 +36,11 @@ class SetFingerprint(BaseModel):
     annotations: str
     """File, as the recipe names it."""
     sha256: str
-    faces: str | None
-    """File of proposed faces, as the recipe names it."""
-    faces_sha256: str | None
+    proposals: str | None = None
+    """File of proposed faces or boxes, as the recipe names it."""
+    proposals_sha256: str | None = None
     pictures: int
-    """Those that show somebody who is trained on."""
+    """Those that show somebody who is trained on; all of a detector's."""
     people: int
 
 
@@ -79,7 +77,7 @@ class _EnvironmentFile(BaseModel):
 
 
 def describe_environment(
-    run: Path, recipe: Recipe, sets: Sequence[People], *, iteration: int, num_processes: int
+    run: Path, data_root: str, data: tuple[SetFingerprint, ...], *, iteration: int, num_processes: int
 ) -> None:
     """Add this session to the run folder's environment.json; a run that starts anew starts the file anew.
 
@@ -87,8 +85,8 @@ def describe_environment(
 
     Args:
         run: the run folder.
-        recipe: what is trained; names the files of labels.
-        sets: the people of its sets, in the same order.
+        data_root: of the recipe.
+        data: what is trained on.
         iteration: iterations that are done already.
         num_processes: that train together.
 
@@ -96,12 +94,12 @@ def describe_environment(
         ValueError: if the file that is there is damaged.
     """
     earlier = read_sessions(run) if iteration else ()
-    session = _describe_session(recipe, sets, iteration, num_processes)
+    session = _describe_session(data, iteration, num_processes)
     if earlier:
         for name in changed_files(earlier[0].data, session.data):
             logger.warning(
                 "%s is not what it was when the run %s began; numbers before and after do not compare",
-                Path(recipe.data.root) / name,
+                Path(data_root) / name,
                 run,
             )
     file = _EnvironmentFile(sessions=(*earlier, session))
@@ -123,7 +121,7 @@ def read_sessions(run: Path) -> tuple[Session, ...]:
         raise ValueError(f"{path} is damaged ({first_problem(error, 'the file')}); move it away to go on") from error
 
 
-def _describe_session(recipe: Recipe, sets: Sequence[People], iteration: int, num_processes: int) -> Session:
+def _describe_session(data: tuple[SetFingerprint, ...], iteration: int, num_processes: int) -> Session:
     return Session(
         started=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         iteration=iteration,
@@ -139,22 +137,19 @@ def _describe_session(recipe: Recipe, sets: Sequence[People], iteration: int, nu
         gpus=tuple(torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())),
         threads=torch.get_num_threads(),
         processes=num_processes,
-        data=_fingerprints(recipe, sets),
+        data=data,
     )
 
 
-def _fingerprints(recipe: Recipe, sets: Sequence[People]) -> tuple[SetFingerprint, ...]:
-    root = Path(recipe.data.root)
-    return tuple(
-        SetFingerprint(
-            annotations=config.annotations,
-            sha256=_digest_of(root / config.annotations),
-            faces=config.faces,
-            faces_sha256=None if config.faces is None else sha256_of(root / config.faces),
-            pictures=len(np.unique(people.picture_index)),
-            people=len(people),
-        )
-        for config, people in zip(recipe.data.train, sets, strict=True)
+def fingerprint(root: Path, annotations: str, proposals: str | None, *, pictures: int, people: int) -> SetFingerprint:
+    """What tells a set from another one or from its later self; paths are relative to the root."""
+    return SetFingerprint(
+        annotations=annotations,
+        sha256=_digest_of(root / annotations),
+        proposals=proposals,
+        proposals_sha256=None if proposals is None else sha256_of(root / proposals),
+        pictures=pictures,
+        people=people,
     )
 
 
@@ -169,8 +164,8 @@ def _digest_of(labels: Path) -> str:
 
 def changed_files(before: Sequence[SetFingerprint], now: Sequence[SetFingerprint]) -> list[str]:
     """Files that both have under the same name, with other content."""
-    digests = {one.annotations: one.sha256 for one in before} | {one.faces: one.faces_sha256 for one in before}
-    files = [pair for one in now for pair in ((one.annotations, one.sha256), (one.faces, one.faces_sha256))]
+    digests = {one.annotations: one.sha256 for one in before} | {one.proposals: one.proposals_sha256 for one in before}
+    files = [pair for one in now for pair in ((one.annotations, one.sha256), (one.proposals, one.proposals_sha256))]
     return [name for name, digest in files if name is not None and digests.get(name, digest) != digest]
 
 

@@ -11,14 +11,12 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from mspn.config import Recipe
 from mspn.crop import normalise
-from mspn.data.dataset import Sample
-from mspn.loss import KeypointLabels, supervise
-from mspn.model.pose_network import PoseNetwork, place
+from mspn.model.pose_network import place
 from mspn.processes import ALONE, Processes
 from mspn.train.depthwise import keep_depthwise_in_float32
 from mspn.train.recompute import recompute_activations
+from mspn.train.task import Batch, Losses
 from mspn.train_config import TrainConfig
 
 
@@ -30,19 +28,32 @@ class Learner:
     """Network, optimiser, loss scaler and averaged weights."""
 
     def __init__(
-        self, network: PoseNetwork, recipe: Recipe, device: torch.device, processes: Processes = ALONE
+        self,
+        network: nn.Module,
+        supervise: Callable[[Any, Any], Losses],
+        config: TrainConfig,
+        device: torch.device,
+        processes: Processes = ALONE,
     ) -> None:
-        """Make a network ready to learn; it is moved to the device, and its norms are changed as the recipe says.
+        """Make a network ready to learn; it is moved to the device, and its norms are changed as the settings say.
+
+        Args:
+            network: takes normalised pictures.
+            supervise: gives the losses of the network's outputs and a batch's labels.
+            config: optimiser and schedule.
+            device: to learn on.
+            processes: who shares the work.
 
         Raises:
-            ValueError: if batch norms cannot be synchronised here.
+            ValueError: if batch norms cannot be synchronised here, or there is no part to freeze.
         """
-        config = recipe.train
-        self._recipe = recipe
+        self._config = config
+        self._supervise = supervise
         self._device = device
         self._processes = processes
         self._dtype: torch.dtype = getattr(torch, config.precision)
         self._network = place(_with_norms(network, config, device, processes), device)
+        _freeze(self._network, config.frozen_parts)
         self._average = _moving_average(self._network, config)
         if device.type == "cpu" and self._dtype == torch.bfloat16:
             keep_depthwise_in_float32(self._network)
@@ -62,13 +73,13 @@ class Learner:
         self._set_modes()
 
     @property
-    def weights(self) -> PoseNetwork:
+    def weights(self) -> nn.Module:
         """The network to keep and to measure: the averaged one where weights are averaged."""
         if self._average is not None and int(self._average.n_averaged) > 0:
-            return cast("PoseNetwork", self._average.module)
+            return self._average.module
         return self._network
 
-    def step(self, parts: Sequence[Sample], learning_rate: float) -> Tensor:
+    def step(self, parts: Sequence[Batch], learning_rate: float) -> Tensor:
         """Learn from a batch.
 
         Args:
@@ -94,13 +105,13 @@ class Learner:
             self._average.update_parameters(self._network)
         return losses
 
-    def _backward(self, part: Sample, *, is_last: bool, share: float) -> Tensor:
-        labels = KeypointLabels(*(tensor.to(self._device, non_blocking=True) for tensor in part.labels))
-        crops = normalise(part.crop.to(self._device, non_blocking=True))
+    def _backward(self, part: Batch, *, is_last: bool, share: float) -> Tensor:
+        labels = type(part.labels)(*(tensor.to(self._device, non_blocking=True) for tensor in part.labels))
+        pictures = normalise(part.pixels.to(self._device, non_blocking=True))
         with nullcontext() if is_last else self._without_exchange():
             with torch.autocast(self._device.type, self._dtype, enabled=self._dtype != torch.float32):
-                outputs = self._forward(crops)
-            losses = supervise(outputs, labels, self._recipe.supervision)
+                outputs = self._forward(pictures)
+            losses = self._supervise(outputs, labels)
             self._scaler.scale(losses.total * share).backward()  # type: ignore[no-untyped-call]
         return losses.by_stage_and_level
 
@@ -126,7 +137,7 @@ class Learner:
         self._network.load_state_dict(state["model"])
         self._optimizer.load_state_dict(state["optimizer"])
         for group in self._optimizer.param_groups:
-            group["weight_decay"] = self._recipe.train.weight_decay
+            group["weight_decay"] = self._config.weight_decay
         if self._scaler.is_enabled() and state["scaler"]:
             self._scaler.load_state_dict(state["scaler"])
         if self._average is not None and state["average"] is not None:
@@ -134,21 +145,30 @@ class Learner:
 
     def _set_modes(self) -> None:
         self._forward.train()
-        if self._recipe.train.norm == "frozen":
-            for module in self._network.modules():
-                if isinstance(module, _BatchNorm):
-                    module.eval()
+        every_norm = self._config.norm == "frozen"
+        for name, module in self._network.named_modules():
+            if isinstance(module, _BatchNorm) and (every_norm or name.startswith(self._config.frozen_parts)):
+                module.eval()
 
 
-def _with_norms(network: PoseNetwork, config: TrainConfig, device: torch.device, processes: Processes) -> PoseNetwork:
+def _freeze(network: nn.Module, parts: tuple[str, ...]) -> None:
+    for part in parts:
+        frozen = [tensor for name, tensor in network.named_parameters() if name.startswith(part)]
+        if not frozen:
+            raise ValueError(f"train.frozen_parts: nothing in the network begins with {part!r}")
+        for tensor in frozen:
+            tensor.requires_grad_(False)
+
+
+def _with_norms(network: nn.Module, config: TrainConfig, device: torch.device, processes: Processes) -> nn.Module:
     if config.norm != "synchronised" or processes.count == 1:
         return network
     if device.type != "cuda":
         raise ValueError("train.norm=synchronised needs GPUs: torch cannot synchronise batch norms between CPUs")
-    return cast("PoseNetwork", nn.SyncBatchNorm.convert_sync_batchnorm(network))  # type: ignore[no-untyped-call]
+    return cast("nn.Module", nn.SyncBatchNorm.convert_sync_batchnorm(network))  # type: ignore[no-untyped-call]
 
 
-def _moving_average(network: PoseNetwork, config: TrainConfig) -> AveragedModel | None:
+def _moving_average(network: nn.Module, config: TrainConfig) -> AveragedModel | None:
     if config.ema_decay is None:
         return None
     return AveragedModel(network, multi_avg_fn=_averaging(config.ema_decay), use_buffers=True)

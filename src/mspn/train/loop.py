@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain, islice
 from pathlib import Path
@@ -13,13 +13,11 @@ from safetensors import SafetensorError
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from mspn.config import Recipe
-from mspn.data.dataset import CropDataset, Sample, SeededBatches, prepare_worker, read_training_sets
-from mspn.data.people import merge
+from mspn.config import AnyRecipe
+from mspn.data.dataset import SeededBatches, prepare_worker
+from mspn.devices import choose_device
 from mspn.files import remove_leftovers
-from mspn.model.build import build_network
-from mspn.model.pose_network import PoseNetwork
-from mspn.predict.runner import choose_device
+from mspn.model.build import AnyNetwork
 from mspn.processes import ALONE, Processes
 from mspn.train.environment import describe_environment
 from mspn.train.interruption import StopRequest, TrainingStoppedError, stop_requests
@@ -30,7 +28,7 @@ from mspn.train.pictures import PictureWatch
 from mspn.train.random_state import capture_random_state, restore_random_state
 from mspn.train.report import write_report
 from mspn.train.schedule import learning_rate
-from mspn.train.sheet import SHEET_CROPS, write_sheet
+from mspn.train.sheet import SHEET_CROPS
 from mspn.train.state import (
     BEST_FILE,
     CHECKPOINT_FOLDER,
@@ -41,16 +39,17 @@ from mspn.train.state import (
     save_checkpoint,
     save_recipe,
 )
+from mspn.train.task import Batch
+from mspn.train.tasks import read_task
 from mspn.train.tensorboard import TensorBoardLog
-from mspn.train.validation import Validation
-from mspn.weights.checkpoint import Header, WeightsError, save_weights
+from mspn.weights.checkpoint import WeightsError, save_weights
 from mspn.weights.start import start_from
 
 logger = logging.getLogger(__name__)
 
 
 def train(
-    recipe: Recipe,
+    recipe: AnyRecipe,
     run: Path,
     *,
     resume: bool,
@@ -109,20 +108,27 @@ def train(
 class _Session:
     """A run from where it stands until it ends or is stopped."""
 
-    def __init__(self, recipe: Recipe, run: Path, processes: Processes, *, is_new: bool) -> None:
+    def __init__(self, recipe: AnyRecipe, run: Path, processes: Processes, *, is_new: bool) -> None:
         self._recipe = recipe
         self._run = run
         self._processes = processes
         self._device = choose_device(recipe.train.device)
-        self._learner = Learner(_new_network(recipe, is_new=is_new), recipe, self._device, processes)
+        self._task = read_task(recipe, self._device, processes)
+        network = self._start_network(is_new=is_new)
+        self._learner = Learner(network, self._task.supervise, recipe.train, self._device, processes)
         self._progress = Progress() if is_new else self._go_back()
         self._saved = self._progress.iteration
-        self._sets = read_training_sets(recipe)
-        self._people = merge(self._sets)
-        self._validation = Validation(recipe, self._device, processes)
         if processes.is_first:
             for folder in (run, run / CHECKPOINT_FOLDER):
                 remove_leftovers(folder)
+
+    def _start_network(self, *, is_new: bool) -> AnyNetwork:
+        config = self._recipe.train
+        torch.manual_seed(config.seed)
+        network = self._task.build_network()
+        if is_new and config.initial_weights is not None:
+            start_from(network, config.initial_weights, config.initial_scope)
+        return network
 
     def _go_back(self) -> Progress:
         progress = restore_checkpoint(self._run, self._restore)
@@ -150,22 +156,23 @@ class _Session:
     def run_iterations(self, stop: StopRequest, report: ReportIteration) -> None:
         """Train until the last iteration, or until someone asks to stop."""
         config = self._recipe.train
+        data = self._task.data
         batches = SeededBatches(
-            [len(one) for one in self._sets],
+            data.set_sizes,
             [one.weight for one in self._recipe.data.train],
             config.batch_size,
             config.seed,
             self._progress.iteration,
             processes=self._processes,
             parts=config.accumulate,
-            picture_index=self._people.picture_index if self._recipe.data.order == "pictures" else None,
+            picture_index=data.grouping,
         )
         narrator = Narrator(config, self._device, self._open_logs(batches), report)
-        pictures = PictureWatch(self._people)
+        pictures = PictureWatch(data.pictures)
         began = time.monotonic() - self._progress.seconds
         for iteration, parts in self._numbered(self._loader(batches)):
             narrator.data_arrived()
-            pictures.report_unreadable(parts)
+            pictures.report_unreadable(self._unreadable(parts))
             rate = learning_rate(iteration, config)
             narrator.step_done(iteration, self._step(parts, rate, iteration), rate)
             self._progress = self._progress._replace(iteration=iteration, seconds=time.monotonic() - began)
@@ -173,7 +180,7 @@ class _Session:
             is_last = iteration == config.iterations
             epoch, into_epoch = divmod(iteration, batches.batches_per_epoch)
             epoch_ends = into_epoch == 0
-            validates = self._validation.is_possible and (
+            validates = self._task.validation.is_possible and (
                 is_last or (epoch_ends and epoch % config.validate_every == 0)
             )
             if epoch_ends or is_last:
@@ -185,7 +192,12 @@ class _Session:
             if is_stopped and not is_last:
                 raise TrainingStoppedError(iteration, is_stopped)
 
-    def _numbered(self, loader: DataLoader[Sample]) -> Iterator[tuple[int, list[Sample]]]:
+    def _unreadable(self, parts: Sequence[Batch]) -> list[int]:
+        """Pictures of a batch that cannot be read, by their positions among all."""
+        drawn = [item for part in parts for item in part.drawn[~part.is_readable].tolist()]
+        return [int(self._task.data.picture_index[item]) for item in drawn]
+
+    def _numbered(self, loader: DataLoader[Batch]) -> Iterator[tuple[int, list[Batch]]]:
         """What is left of the iterations, each with this process's share of the batch."""
         config = self._recipe.train
         numbers = range(self._progress.iteration + 1, config.iterations + 1)
@@ -195,9 +207,9 @@ class _Session:
         for iteration in numbers:
             yield iteration, list(islice(batches, config.accumulate))
 
-    def _loader(self, batches: SeededBatches) -> DataLoader[Sample]:
+    def _loader(self, batches: SeededBatches) -> DataLoader[Batch]:
         return DataLoader(
-            CropDataset(self._people, self._recipe),
+            self._task.data.samples,
             batch_sampler=batches,
             num_workers=self._recipe.data.workers,
             worker_init_fn=prepare_worker,
@@ -212,16 +224,22 @@ class _Session:
             return []
         done = self._progress.iteration
         save_recipe(self._run, self._recipe)
-        describe_environment(self._run, self._recipe, self._sets, iteration=done, num_processes=self._processes.count)
+        describe_environment(
+            self._run,
+            self._recipe.data.root,
+            self._task.fingerprints(),
+            iteration=done,
+            num_processes=self._processes.count,
+        )
         if not done:
             draws = list(islice(chain.from_iterable(batches), SHEET_CROPS))
-            write_sheet(self._run, CropDataset(self._people, self._recipe), draws, [len(one) for one in self._sets])
+            self._task.write_sheet(self._run, draws)
         logs: list[EpochLog] = [MetricsLog(self._run, done)]
         if self._recipe.train.tensorboard:
             logs.append(TensorBoardLog(self._run, done))
         return logs
 
-    def _step(self, parts: list[Sample], rate: float, iteration: int) -> Tensor:
+    def _step(self, parts: list[Batch], rate: float, iteration: int) -> Tensor:
         try:
             return self._learner.step(parts, rate)
         except TrainingDivergedError as error:
@@ -234,7 +252,7 @@ class _Session:
         )
 
     def _validate(self) -> dict[str, float]:
-        measured = self._validation.measure(self._learner.weights)
+        measured = self._task.validation.measure(self._learner.weights)
         if measured["AP"] > self._progress.best:
             self._progress = self._progress._replace(best=measured["AP"])
             self._save_weights(BEST_FILE)
@@ -260,9 +278,8 @@ class _Session:
 
     def _save_weights(self, name: str) -> None:
         if self._processes.is_first:
-            header = Header(recipe=self._recipe, data=tuple(one.annotations for one in self._recipe.data.train))
             with self._kept_on_failure():
-                save_weights(self._run / name, self._learner.weights, header)
+                save_weights(self._run / name, self._learner.weights, self._task.header())
 
     @contextmanager
     def _kept_on_failure(self) -> Iterator[None]:
@@ -279,11 +296,3 @@ class _Session:
     def what_is_kept(self) -> str:
         """The last checkpoint, in words."""
         return f"{self._run} keeps that of iteration {self._saved}" if self._saved else "there is none yet"
-
-
-def _new_network(recipe: Recipe, *, is_new: bool) -> PoseNetwork:
-    torch.manual_seed(recipe.train.seed)
-    network = build_network(recipe.model)
-    if is_new and recipe.train.initial_weights is not None:
-        start_from(network, recipe.train.initial_weights, recipe.train.initial_scope)
-    return network

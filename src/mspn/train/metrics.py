@@ -22,7 +22,7 @@ class EpochMetrics(NamedTuple):
     losses: list[list[float]]
     """Its parts by stage and level, fine to coarse, weighted."""
     learning_rate: float
-    people_per_second: float
+    samples_per_second: float
     """Over all processes."""
     waiting_share: float
     """Share of the time spent waiting for data, 0 to 1."""
@@ -114,7 +114,7 @@ class Meter:
         return sum(map(sum, self.losses))
 
     @property
-    def people_per_second(self) -> float:
+    def samples_per_second(self) -> float:
         return self._steps * self._batch_size / (time.perf_counter() - self._began)
 
     @property

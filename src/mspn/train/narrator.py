@@ -23,7 +23,7 @@ class IterationReport(NamedTuple):
     losses: list[list[float]]
     """Its own, by stage and level, fine to coarse, weighted."""
     learning_rate: float
-    people_per_second: float
+    samples_per_second: float
     waiting_share: float
     memory_mib: float
     average_precision: float | None
@@ -68,7 +68,7 @@ class Narrator:
                 iteration=iteration,
                 losses=losses.tolist(),
                 learning_rate=rate,
-                people_per_second=recent.people_per_second,
+                samples_per_second=recent.samples_per_second,
                 waiting_share=recent.waiting_share,
                 memory_mib=peak_memory_mib(self._device),
                 average_precision=self._average_precision,
@@ -86,7 +86,7 @@ class Narrator:
             loss=self._epoch.loss,
             losses=self._epoch.losses,
             learning_rate=rate,
-            people_per_second=self._epoch.people_per_second,
+            samples_per_second=self._epoch.samples_per_second,
             waiting_share=self._epoch.waiting_share,
             memory_mib=peak_memory_mib(self._device),
             seconds=seconds,
@@ -103,10 +103,10 @@ class Narrator:
         self._recent.reset()
 
     def _tell(self, when: str, iteration: int, meter: Meter) -> None:
-        left = (self._config.iterations - iteration) * self._config.batch_size / meter.people_per_second
+        left = (self._config.iterations - iteration) * self._config.batch_size / meter.samples_per_second
         logger.info(
-            "%s: loss %.1f, %.0f people/s, %.0f %% waiting for data, about %.0f min left",
-            *(when, meter.loss, meter.people_per_second, 100 * meter.waiting_share, left / 60),
+            "%s: loss %.1f, %.0f samples/s, %.0f %% waiting for data, about %.0f min left",
+            *(when, meter.loss, meter.samples_per_second, 100 * meter.waiting_share, left / 60),
         )
         self._told = time.perf_counter()
         if meter is self._recent:

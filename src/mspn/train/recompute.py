@@ -10,10 +10,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
 from mspn.model.blocks import Stem
-from mspn.model.pose_network import PoseNetwork
 
 
-def recompute_activations(network: PoseNetwork) -> None:
+def recompute_activations(network: nn.Module) -> None:
     """Let a network's blocks forget their activations, in place; results and names of tensors stay as they are.
 
     A block is what stands in one of the network's lists: a residual block, an up-sampling unit, a head. Batch

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mspn.chart import Chart, Series, draw_chart, format_number
-from mspn.config import Recipe
+from mspn.config import AnyRecipe
 from mspn.files import write_text
 from mspn.page import (
     render_charts,
@@ -21,7 +21,7 @@ from mspn.page import (
     render_tiles,
     render_title,
 )
-from mspn.recipes import RECIPES
+from mspn.recipes import find_any_recipe
 from mspn.settings import flatten
 from mspn.train.environment import Session, changed_files, read_sessions
 from mspn.train.metrics import EpochMetrics, read_metrics
@@ -62,7 +62,7 @@ def write_report(run: Path) -> Path:
     return path
 
 
-def _headline(recipe: Recipe, lines: Sequence[EpochMetrics]) -> list[tuple[str, str, str]]:
+def _headline(recipe: AnyRecipe, lines: Sequence[EpochMetrics]) -> list[tuple[str, str, str]]:
     planned = f"of {recipe.train.iterations:,}"
     if not lines:
         return [("iterations", "0", planned)]
@@ -75,7 +75,7 @@ def _headline(recipe: Recipe, lines: Sequence[EpochMetrics]) -> list[tuple[str, 
         ("iterations", f"{last.iteration:,}", planned),
         ("best AP", *best),
         ("loss", format_number(last.loss), f"in epoch {last.epoch:,}"),
-        ("people per second", format_number(last.people_per_second), f"in epoch {last.epoch:,}"),
+        ("samples per second", format_number(last.samples_per_second), f"in epoch {last.epoch:,}"),
         ("time", f"{hours} h {minutes} min", "over all sessions"),
     ]
 
@@ -95,7 +95,7 @@ def _draw_curves(lines: Sequence[EpochMetrics]) -> str:
         figures.append(_draw_figure("Average precision", lines, validated))
     for title, values, limits in (
         ("Learning rate", [line.learning_rate for line in lines], None),
-        ("People per second", [line.people_per_second for line in lines], None),
+        ("Samples per second", [line.samples_per_second for line in lines], None),
         ("Waiting for data, % of the time", [100 * line.waiting_share for line in lines], (0.0, 100.0)),
         ("Peak memory, MiB", [line.memory_mib for line in lines], None),
     ):
@@ -160,20 +160,21 @@ def _tabulate_data(sessions: Sequence[Session]) -> str:
     changed = changed_files(sessions[0].data, sessions[-1].data)
     rows = []
     for one in sessions[-1].data:
-        files = [(one.annotations, one.sha256)] + ([(one.faces, one.faces_sha256)] if one.faces else [])
+        files = [(one.annotations, one.sha256)] + ([(one.proposals, one.proposals_sha256)] if one.proposals else [])
         for name, digest in files:
             note = "changed since the first session" if name in changed else ""
             rows.append((name, f"{one.pictures:,}", f"{one.people:,}", digest or "", note))
     return render_table(("labels", "pictures", "people", "SHA-256", ""), rows)
 
 
-def _tabulate_settings(recipe: Recipe) -> str:
+def _tabulate_settings(recipe: AnyRecipe) -> str:
     """What differs from the named recipe, then everything."""
     settings = flatten(recipe.model_dump(mode="json"))
     everything = render_details("All settings", render_table(("setting", "value"), settings.items()))
-    if recipe.name not in RECIPES:
+    try:
+        named = flatten(find_any_recipe(recipe.name).model_dump(mode="json"))
+    except ValueError:  # somebody's own
         return everything
-    named = flatten(RECIPES[recipe.name].model_dump(mode="json"))
     differing = [(name, value, named.get(name, "-")) for name, value in settings.items() if value != named.get(name)]
     if not differing:
         return render_note(f"As the recipe {recipe.name} says.") + everything

@@ -65,10 +65,10 @@ def draw_sheet(dataset: CropDataset, draws: Sequence[Draw], set_sizes: Sequence[
     set_names = np.repeat([one.annotations.removesuffix(".json") for one in recipe.data.train], set_sizes)
     tiles = []
     for index, sample in enumerate(samples):
-        person = int(sample.person)
+        person = int(sample.drawn)
         picture = dataset.people.pictures[dataset.people.picture_index[person]].name
         captions = (f"{set_names[person]}  #{dataset.people.annotation_ids[person]}", f"{picture}: {_count(sample)}")
-        panel, _ = enlarge_crop(sample.crop.numpy())
+        panel, _ = enlarge_crop(sample.pixels.numpy())
         overlays = [overlay_heatmaps(panel, one.heatmaps[index], recipe.keypoint_table) for one in targets]
         tiles.append(join_panels([_draw_crop(sample, recipe.keypoint_table), *overlays], captions))
     columns = ", ".join(["crop with labels", *(one.name for one in targets)])
@@ -111,7 +111,7 @@ def _is_learned(labels: KeypointLabels, config: SupervisionConfig, level: int) -
 
 def _draw_crop(sample: Sample, skeleton: Skeleton) -> UInt8[np.ndarray, "h w 3"]:
     """The enlarged crop with its labels; a cross where one does not count."""
-    panel, scale = enlarge_crop(sample.crop.numpy())
+    panel, scale = enlarge_crop(sample.pixels.numpy())
     points = sample.labels.keypoints_crop.numpy() * scale
     visibility = sample.labels.visibility.numpy()
     counted = sample.labels.counted.numpy()

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 import torch
 
-from mspn.config import Recipe
+from mspn.config import AnyRecipe
 from mspn.files import replacing, write_text
-from mspn.recipes import SettingsError, parse_recipe
+from mspn.overrides import SettingsError, parse_recipe
 
 RECIPE_FILE = "recipe.json"
 WEIGHTS_FILE = "weights.safetensors"
@@ -76,12 +76,12 @@ def restore_checkpoint(run: Path, restore: Callable[[Mapping[str, Any]], None]) 
     raise ValueError(f"{problem}, and there is no other; start a new run, or put a whole copy of it there")
 
 
-def save_recipe(run: Path, recipe: Recipe) -> None:
+def save_recipe(run: Path, recipe: AnyRecipe) -> None:
     """Keep the resolved recipe in the run folder."""
     write_text(run / RECIPE_FILE, recipe.model_dump_json(indent=2) + "\n")
 
 
-def load_recipe(run: Path) -> Recipe:
+def load_recipe(run: Path) -> AnyRecipe:
     """Read the recipe that a run folder keeps.
 
     Raises:

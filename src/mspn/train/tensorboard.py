@@ -32,7 +32,7 @@ class TensorBoardLog:
         values = {
             "loss/total": line.loss,
             "learning_rate": line.learning_rate,
-            "speed/people_per_second": line.people_per_second,
+            "speed/samples_per_second": line.samples_per_second,
             "speed/waiting_share": line.waiting_share,
             "memory_mib": line.memory_mib,
         }

@@ -7,11 +7,11 @@ from pathlib import Path
 import torch
 
 from mspn.config import Recipe
+from mspn.devices import Precision
 from mspn.evaluate.average_precision import average_precision, read_truth
 from mspn.evaluate.evaluator import predict_people
 from mspn.model.pose_network import PoseNetwork
 from mspn.predict.estimator import PoseEstimator
-from mspn.predict.runner import Precision
 from mspn.processes import Processes
 from mspn.weights.checkpoint import Checkpoint, Header
 

@@ -11,11 +11,12 @@ import torch
 from pydantic import Field, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from torch import Tensor, nn
 
-from mspn.config import Recipe
-from mspn.data_config import DataConfig
+from mspn.config import AnyRecipe, DetectorRecipe, Recipe, recipe_class
 from mspn.files import replacing
-from mspn.model.build import build_network
+from mspn.model.build import AnyNetwork, build_network
+from mspn.model.person_detector import PersonDetector
 from mspn.model.pose_network import PoseNetwork
 from mspn.settings import Settings, first_problem
 
@@ -27,11 +28,11 @@ class WeightsError(ValueError):
     """A weights file that is missing or cannot be used."""
 
 
-class Header(Settings):
+class AnyHeader(Settings):
     """What a weights file says about itself."""
 
     format: int = FORMAT
-    recipe: Recipe
+    recipe: AnyRecipe
     """How the network is built, was trained, and should be tested."""
     data: tuple[str, ...] = ()
     """Sets that it was trained on."""
@@ -41,16 +42,37 @@ class Header(Settings):
     notes: str = ""
 
 
+class Header(AnyHeader):
+    """Of a pose network."""
+
+    recipe: Recipe
+
+
+class DetectorHeader(AnyHeader):
+    """Of a person detector."""
+
+    recipe: DetectorRecipe
+
+
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
-    """A loaded weights file."""
+    """A loaded weights file of a pose network."""
 
     header: Header
     model: PoseNetwork
     """In eval mode, float32, on the CPU."""
 
 
-def save_weights(path: Path, model: PoseNetwork, header: Header, dtype: torch.dtype = torch.float32) -> None:
+@dataclass(frozen=True, eq=False)
+class DetectorCheckpoint:
+    """A loaded weights file of a person detector."""
+
+    header: DetectorHeader
+    model: PersonDetector
+    """As a pose network's."""
+
+
+def save_weights(path: Path, model: nn.Module, header: AnyHeader, dtype: torch.dtype = torch.float32) -> None:
     """Write a network's tensors and header, atomically; floating-point tensors in the given type.
 
     Where data and initial weights lay on this machine is left out of the header.
@@ -64,7 +86,7 @@ def save_weights(path: Path, model: PoseNetwork, header: Header, dtype: torch.dt
         if not torch.isfinite(stored).all():
             raise WeightsError(f"tensor {name!r} has values that are not finite as {dtype}; keep it in float32")
         tensors[name] = stored
-    data = header.recipe.data.model_copy(update={"root": DataConfig().root})
+    data = header.recipe.data.model_copy(update={"root": type(header.recipe.data)().root})
     start = header.recipe.train.initial_weights
     train = header.recipe.train.model_copy(update={"initial_weights": start and Path(start).name})
     recipe = header.recipe.model_copy(update={"data": data, "train": train})
@@ -73,7 +95,7 @@ def save_weights(path: Path, model: PoseNetwork, header: Header, dtype: torch.dt
         save_file(tensors, temporary, metadata={_HEADER_KEY: content})
 
 
-def read_header(path: Path) -> Header:
+def read_header(path: Path) -> AnyHeader:
     """Read only what a weights file says about itself.
 
     Raises:
@@ -84,17 +106,46 @@ def read_header(path: Path) -> Header:
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
-    """Build the network that a weights file describes, with its weights; nothing in the file is ever executed.
+    """Build the pose network that a weights file describes, with its weights; nothing in the file is ever executed.
 
     Raises:
         WeightsError: if the file is missing, damaged, of another kind, or does not fit its own header.
     """
-    with _opened(path) as file:
-        header = _parse_header(file.metadata() or {}, path)
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+    header, tensors = _read(path)
+    if not isinstance(header, Header):
+        raise WeightsError(f"{path} is a person detector, not a pose network; give it to --detector")
     # Without memory until the tensors are known to fit: a header may ask for any size.
     with torch.device("meta"):
         model = build_network(header.recipe.model)
+    _fill(model, tensors, path)
+    return Checkpoint(header, model.eval())
+
+
+def load_detector(path: Path) -> DetectorCheckpoint:
+    """Build the person detector that a weights file describes; as `load_checkpoint`."""
+    header, tensors = _read(path)
+    if not isinstance(header, DetectorHeader):
+        raise WeightsError(f"{path} is a pose network, not a person detector; give it to --model")
+    with torch.device("meta"):
+        model = PersonDetector(header.recipe.model)
+    _fill(model, tensors, path)
+    return DetectorCheckpoint(header, model.eval())
+
+
+def load_any(path: Path) -> AnyNetwork:
+    """The network of a weights file, whatever it is for; errors as in `load_checkpoint`."""
+    load = load_detector if isinstance(read_header(path), DetectorHeader) else load_checkpoint
+    return load(path).model
+
+
+def _read(path: Path) -> tuple[AnyHeader, dict[str, Tensor]]:
+    with _opened(path) as file:
+        header = _parse_header(file.metadata() or {}, path)
+        return header, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+
+
+def _fill(model: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Give a network without memory the tensors of a file."""
     expected = model.state_dict()
     for name in sorted(expected.keys() ^ tensors.keys()):
         kind = "lacks" if name in expected else "has the unknown"
@@ -106,7 +157,6 @@ def load_checkpoint(path: Path) -> Checkpoint:
         if not torch.isfinite(tensor).all():
             raise WeightsError(f"{path}: tensor {name!r} has values that are not finite numbers")
     model.load_state_dict({name: tensor.to(expected[name].dtype) for name, tensor in tensors.items()}, assign=True)
-    return Checkpoint(header, model.eval())
 
 
 @contextmanager
@@ -121,11 +171,13 @@ def _opened(path: Path) -> Iterator[Any]:
         raise WeightsError(f"{path} is not a safetensors file ({error}); {hint}") from error
 
 
-def _parse_header(metadata: Mapping[str, str], path: Path) -> Header:
+def _parse_header(metadata: Mapping[str, str], path: Path) -> AnyHeader:
     if _HEADER_KEY not in metadata:
         raise WeightsError(f"{path} has no header of ours; convert foreign weights with `mspn models convert` first")
     try:
-        header = Header.model_validate(json.loads(metadata[_HEADER_KEY]))
+        values = json.loads(metadata[_HEADER_KEY])
+        is_detector = isinstance(values, dict) and recipe_class(values.get("recipe")) is DetectorRecipe
+        header: AnyHeader = (DetectorHeader if is_detector else Header).model_validate(values)
     except ValidationError as error:
         raise WeightsError(f"{path}: its header cannot be read by this version: {first_problem(error)}") from error
     except json.JSONDecodeError as error:

@@ -10,7 +10,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from mspn.model.pose_network import PoseNetwork
+from mspn.model.build import AnyNetwork
 from mspn.model_config import BackboneConfig
 from mspn.weights.checkpoint import WeightsError
 from mspn.weights.foreign_file import read_foreign_file
@@ -20,7 +20,7 @@ Scope = Literal["all-stages", "first-stage", "stem"]
 
 
 @torch.no_grad()
-def start_from_imagenet(model: PoseNetwork, path: Path, scope: Scope) -> None:
+def start_from_imagenet(model: AnyNetwork, path: Path, scope: Scope) -> None:
     """Fill a network's stem and down-sampling layers from a file of its backbone.
 
     That is a ResNet in torchvision's layout or an EfficientNet-Lite in that of efficientnet-lite-pytorch, whole: every

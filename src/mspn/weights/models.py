@@ -6,8 +6,16 @@ from pathlib import Path
 from mspn.model.build import build_network
 from mspn.model.pose_network import PoseNetwork
 from mspn.model_config import NetworkConfig
-from mspn.recipes import RECIPES, find_recipe
-from mspn.weights.checkpoint import Checkpoint, WeightsError, load_checkpoint, read_header
+from mspn.recipes import DETECTOR_RECIPES, RECIPES, find_recipe
+from mspn.weights.checkpoint import (
+    Checkpoint,
+    DetectorCheckpoint,
+    Header,
+    WeightsError,
+    load_checkpoint,
+    load_detector,
+    read_header,
+)
 from mspn.weights.download import Report
 from mspn.weights.index import ASSETS, load_index
 from mspn.weights.pull import cache_folder, pull
@@ -31,12 +39,12 @@ def find_weights(model: str | Path, report: Report = lambda _done, _total: None)
         return ASSETS / entry.file if entry.file is not None else pull(entry, cache_folder(), report=report)
     if Path(name).is_file():
         return Path(name)
-    if name in RECIPES and not isinstance(model, Path):
+    if name in {**RECIPES, **DETECTOR_RECIPES} and not isinstance(model, Path):
         raise WeightsError(
             f"there are no weights of {name} in this version; train it (`mspn train {name} --out RUN`), give the"
             " path of a weights file, or convert a published checkpoint (`mspn models convert`)"
         )
-    close = difflib.get_close_matches(name, [*index.names(), *RECIPES], n=1)
+    close = difflib.get_close_matches(name, [*index.names(), *RECIPES, *DETECTOR_RECIPES], n=1)
     hint = f"did you mean {close[0]!r}?" if close else "see `mspn models list`"
     raise WeightsError(f"no weights file at {name} and no model of that name; {hint}")
 
@@ -45,12 +53,23 @@ def find_shape(model: str | Path) -> NetworkConfig:
     """Shape of a network: of a named recipe, trained or not, or of a weights file; errors as in `find_weights`."""
     entry = None if isinstance(model, Path) else load_index().find(model)
     name = entry.recipe if entry is not None else str(model)
-    return RECIPES[name].model if name in RECIPES else read_header(find_weights(model)).recipe.model
+    if name in RECIPES:
+        return RECIPES[name].model
+    path = find_weights(model)
+    header = read_header(path)
+    if not isinstance(header, Header):
+        raise WeightsError(f"{path} is a person detector, not a pose network")
+    return header.recipe.model
 
 
 def load_named(model: str | Path) -> Checkpoint:
     """Load a model by name or file, with its header; errors as in `find_weights` and `load_checkpoint`."""
     return load_checkpoint(find_weights(model))
+
+
+def load_named_detector(detector: str | Path) -> DetectorCheckpoint:
+    """Load a person detector by name or file, with its header; errors as in `find_weights` and `load_detector`."""
+    return load_detector(find_weights(detector))
 
 
 def load_model(model: str | Path = "default") -> PoseNetwork:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import torch
 
-from mspn.model.pose_network import PoseNetwork
-from mspn.weights.checkpoint import WeightsError, load_checkpoint, read_header
+from mspn.model.build import AnyNetwork
+from mspn.weights.checkpoint import WeightsError, load_any, read_header
 from mspn.weights.imagenet import Scope, start_from_imagenet
 from mspn.weights.index import load_index
 from mspn.weights.models import find_weights
@@ -14,7 +14,7 @@ from mspn.weights.models import find_weights
 logger = logging.getLogger(__name__)
 
 
-def start_from(network: PoseNetwork, source: str, scope: Scope) -> None:
+def start_from(network: AnyNetwork, source: str, scope: Scope) -> None:
     """Fill a network, in place, from weights of ours (a name or a file) or from an ImageNet network.
 
     Args:
@@ -40,9 +40,9 @@ def _has_our_header(path: Path) -> bool:
 
 
 @torch.no_grad()
-def _start_from_ours(network: PoseNetwork, path: Path) -> None:
+def _start_from_ours(network: AnyNetwork, path: Path) -> None:
     """Take every tensor over that has the same name and shape; others, of heads for other keypoints, stay random."""
-    theirs = load_checkpoint(path).model.state_dict()
+    theirs = load_any(path).state_dict()
     ours = network.state_dict()
     fitting = [name for name, tensor in ours.items() if name in theirs and theirs[name].shape == tensor.shape]
     if not any(name.startswith("stem.") and ours[name].ndim == 4 for name in fitting):

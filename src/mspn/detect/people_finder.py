@@ -1,0 +1,59 @@
+"""Our own detector: everyone in a picture, by a network of `mspn.model.person_detector`."""
+
+import cv2
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from mspn.crop import normalise
+from mspn.detect.letterbox import fit_long_side
+from mspn.devices import Precision, choose_precision
+from mspn.model.folding import fold_norms
+from mspn.model.person_detector import PersonDetector
+from mspn.picture import Picture
+from mspn.records import Box, Detection
+
+_LEAST_SCORE = 0.05
+"""Boxes below are not worth sorting."""
+_MOST_OVERLAP = 0.6
+"""Of two boxes that overlap more (IoU), the one with the lower score is of the same person."""
+_MOST_PEOPLE = 100
+
+
+class PeopleFinder:
+    """Finds people with a network; pictures of all sizes."""
+
+    def __init__(self, network: PersonDetector, device: torch.device, precision: Precision = "auto") -> None:
+        """Make a network ready to answer.
+
+        Args:
+            network: in eval mode; it stays as it is.
+            device: to compute on.
+            precision: what to compute with.
+        """
+        self._device = device
+        self._dtype: torch.dtype = getattr(torch, choose_precision(precision, device))
+        self._longer_side = network.config.longer_side
+        folded = fold_norms(network).to(device, self._dtype)
+        self._network = folded.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in its stubs
+
+    def detect(self, picture: Picture) -> list[Detection]:
+        """Everyone in the picture, best first, boxes within its borders."""
+        letterbox = fit_long_side(picture.size, self._longer_side)
+        scores, corners_input = self._ask(letterbox.draw(picture.pixels))
+        corners = letterbox.to_picture(corners_input)
+        boxes = np.column_stack([corners[:, :2], corners[:, 2:] - corners[:, :2]])
+        kept = cv2.dnn.NMSBoxes(boxes.tolist(), scores.tolist(), _LEAST_SCORE, _MOST_OVERLAP)
+        return [
+            Detection(Box(*boxes[index].tolist()), float(scores[index]))
+            for index in np.asarray(kept, int).reshape(-1)[:_MOST_PEOPLE]
+        ]
+
+    @torch.inference_mode()
+    def _ask(self, pixels: np.ndarray) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, "n 4"]]:
+        """Scores, and boxes (left, top, right, bottom) in input pixels, of the candidates that are worth a look."""
+        pictures = normalise(torch.from_numpy(pixels)[None].to(self._device)).to(self._dtype)
+        candidates = self._network(pictures)
+        scores = candidates.logits[0].sigmoid()
+        chosen = scores >= _LEAST_SCORE
+        return scores[chosen].double().cpu().numpy(), candidates.boxes[0][chosen].double().cpu().numpy()

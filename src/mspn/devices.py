@@ -1,0 +1,49 @@
+"""What networks run on: processors and number formats."""
+
+from typing import Literal, get_args
+
+import torch
+
+Precision = Literal["auto", "float32", "bfloat16"]
+
+
+def choose_device(name: str) -> torch.device:
+    """The device of that name; "auto" is the GPU where there is one, else the CPU.
+
+    Raises:
+        ValueError: if torch knows no such device or this machine has none.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ValueError(f"no device {name!r}; write auto, cpu, cuda, cuda:1 or mps") from error
+    if device.type not in ("cpu", "cuda", "mps"):
+        raise ValueError(f"device {name!r} is not supported; write auto, cpu, cuda, cuda:1 or mps")
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"device {name!r} is asked for, but torch finds none here; use --device cpu") from error
+    return device
+
+
+def choose_precision(name: Precision, device: torch.device) -> Precision:
+    """What to compute with: float32 or bfloat16; "auto" takes bfloat16 where the processor computes with it.
+
+    Raises:
+        ValueError: for an unknown one.
+    """
+    if name not in get_args(Precision):
+        raise ValueError(f"no precision {name!r}; there are {', '.join(get_args(Precision))}")
+    if name != "auto":
+        return name
+    if device.type == "cuda":
+        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
+    return "bfloat16" if _cpu_computes_bfloat16() else "float32"
+
+
+def _cpu_computes_bfloat16() -> bool:
+    # torch has no public question for this; older and other builds lack the private ones.
+    questions = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
+    return any(getattr(torch.cpu, question, lambda: False)() for question in questions)

@@ -1,0 +1,33 @@
+"""A tiny person detector and what it is trained on."""
+
+import json
+from pathlib import Path
+
+from mspn.config import DetectorRecipe
+from mspn.model_config import DetectorConfig
+from mspn.scene_config import SceneConfig, SceneDataConfig, SceneSetConfig
+from mspn.train_config import TrainConfig
+from tests.drawn_people import write_drawn_set
+
+
+def tiny_detector_recipe(folder: Path, *, iterations: int) -> DetectorRecipe:
+    """A narrow network on pictures of two drawn people each, all labelled, one of them proposed too."""
+    annotations = write_drawn_set(folder, num_pictures=4, people_per_picture=2)
+    rows = json.loads(annotations.read_text())
+    first = rows["annotations"][0]["bbox"]
+    (folder / "people_boxes.json").write_text(json.dumps({rows["images"][0]["file_name"]: [[*first, 0.9]]}))
+    drawn = SceneSetConfig(annotations="annotations.json", images="images", proposals="people_boxes.json", weight=2.0)
+    return DetectorRecipe(
+        name="tiny-detector",
+        model=DetectorConfig(backbone="resnet18", stem_channels=16, up_channels=16, longer_side=96),
+        scene=SceneConfig(side=96, scale=(1.0, 1.0), mosaic_probability=0.2, paste_probability=0.2),
+        data=SceneDataConfig(root=str(folder), train=(drawn,), validation=drawn, workers=0),
+        train=TrainConfig(
+            iterations=iterations,
+            batch_size=4,
+            learning_rate=1e-2,
+            warmup_iterations=5,
+            checkpoint_every=2,
+            validate_every=1000,
+        ),
+    )
