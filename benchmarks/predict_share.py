@@ -1,10 +1,10 @@
 """How much of the time that `mspn predict` takes for a folder the networks have, those for poses and for people.
 
-Pictures of 640 x 480 pixels are drawn on the spot. Seconds of the wall clock, with flip, from the first picture read to
-the last result written as JSON; pose weights are random, which changes no time. Without --detector, two boxes a picture
-are given.
+Without --images, pictures of 640 x 480 pixels are drawn on the spot, and two boxes given in each. Seconds of the wall
+clock, with flip, from the first picture read to the last result written as JSON; pose weights are random, which changes
+no time.
 Run: OMP_NUM_THREADS=1 python -m benchmarks.predict_share [--pictures 50] [--model mspn-2] [--precision auto]
-    [--detector NAME]
+    [--images FOLDER --detector NAME]
 """
 
 import argparse
@@ -21,7 +21,6 @@ from benchmarks.clock import Clock
 from benchmarks.photographs import write_photographs
 from mspn.detect.boxes_file import BoxesFile
 from mspn.detect.by_name import make_detector
-from mspn.detect.protocol import Detector
 from mspn.devices import Precision
 from mspn.model.build import build_network
 from mspn.predict.estimator import PoseEstimator
@@ -40,32 +39,36 @@ def main() -> None:
     parser.add_argument("--pictures", type=int, default=50)
     parser.add_argument("--model", default="mspn-2")
     parser.add_argument("--precision", choices=get_args(Precision), default="auto")
-    parser.add_argument("--detector", help="as mspn predict takes it")
+    parser.add_argument("--images", type=Path, help="photographs, in place of drawn pictures")
+    parser.add_argument("--detector", default="none", help="that finds people in them, as mspn predict takes it")
     options = parser.parse_args()
     cv2.setNumThreads(1)
     with TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        annotations, images = write_photographs(folder, options.pictures, _SIZE)
         clock = Clock(time.perf_counter)
         recipe = find_recipe(options.model)
         network = build_network(recipe.model).eval()
         network.final_heatmaps = clock.time(network.final_heatmaps)  # type: ignore[method-assign]
-        detector: Detector = BoxesFile(annotations)
-        if options.detector:
+        images: Path = options.images
+        if images:
             detector = make_detector(options.detector, torch.device("cpu"))
             detector.detect = clock.time(detector.detect)  # type: ignore[method-assign]
+        else:
+            annotations, images = write_photographs(folder, options.pictures, _SIZE)
+            detector = BoxesFile(annotations)
         estimator = PoseEstimator(
             Checkpoint(Header(recipe=recipe), network), detector, device="cpu", precision=options.precision
         )
         start = time.perf_counter()
-        people = 0
+        pictures = people = 0
         with closing(JsonWriter(folder)) as writer:
             for result in estimator.stream(images, keep_pixels=False):
                 writer.write(result)
+                pictures += 1
                 people += len(result.poses)
         total = time.perf_counter() - start
     print(
-        f"{options.model}, {estimator.precision}: {people} people in {options.pictures} pictures in {total:.1f} s,"
+        f"{options.model}, {estimator.precision}: {people} people in {pictures} pictures in {total:.1f} s,"
         f" of which the networks have {clock.seconds:.1f} s, {clock.seconds / total:.0%}"
     )
 

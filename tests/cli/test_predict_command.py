@@ -172,6 +172,17 @@ def test_people_are_found_in_every_so_many_th_frame_of_a_video(tmp_path: Path, a
     assert "8 in 8 frames" in result.stdout
 
 
+def test_nobody_in_a_picture_is_an_empty_list(tmp_path: Path, pictures: Path, arguments: list[object]):
+    (tmp_path / "boxes.json").write_text(json.dumps({f"{number}.png": [] for number in range(12)}))
+
+    result = run(*arguments, "--out", tmp_path / "out", "--boxes", tmp_path / "boxes.json", "--save", "json")
+
+    assert result.exit_code == 0, result.output
+    assert "12 pictures, 0 people" in result.stdout
+    rows = json.loads((tmp_path / "out" / "predictions.json").read_text())
+    assert [row["people"] for row in rows] == [[]] * 12
+
+
 def test_a_list_on_standard_input_names_pictures(tmp_path: Path, pictures: Path, arguments: list[object]):
     names = "".join(f"{path}\n" for path in sorted(pictures.iterdir()))
     texts = [str(one) for one in arguments]

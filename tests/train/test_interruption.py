@@ -150,6 +150,15 @@ def test_signals_mean_what_they_meant_before_once_training_has_ended():
     assert signal.getsignal(signal.SIGTERM) == before
 
 
+def test_asking_twice_ends_at_once_where_that_is_wanted():
+    with stop_requests(second_ends=True) as request:
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert request.signal_number == signal.SIGTERM
+
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+
+
 def test_in_another_thread_signals_are_left_alone():
     heard = []
 

@@ -1,0 +1,77 @@
+import io
+from functools import partial
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from mspn.cli.progress import Tally, show_progress
+from mspn.picture import Moment, Picture, Video
+from mspn.predict.pipeline import PictureResult
+from mspn.records import Box, Pose, Size
+from mspn.skeleton import COCO_17
+from mspn.train.interruption import stop_requests
+
+PIXELS = np.zeros((4, 4, 3), np.uint8)
+POSE = Pose(COCO_17, np.zeros((17, 2)), np.ones(17), 0.75, 1.2, Box(0, 0, 4, 4), 0.75)
+
+
+def _picture(number: int, people: int = 1) -> PictureResult:
+    name = f"{number}.jpg"
+    return PictureResult(name, Picture(name, PIXELS), [POSE] * people, [])
+
+
+def _frame(video: Video, number: int) -> PictureResult:
+    return PictureResult(video.source, Picture(video.source, PIXELS, Moment(video, number, 0.0)), [POSE], [])
+
+
+def test_each_picture_has_a_row_and_each_video_one_for_all_of_its_frames(capsys: pytest.CaptureFixture[str]):
+    tally = Tally()
+    for result in (
+        _picture(0, people=0),
+        *(_frame(Video("a.mp4", Size(4, 4), None, None, False), n) for n in range(3)),
+    ):
+        tally.count(result)
+    tally.count(PictureResult("b.jpg", None, [], ["no picture"]))
+
+    tally.show()
+
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "│ 0.jpg │ 0 │ - │" in printed
+    assert "│ a.mp4 │ 3 in 3 frames │ 0.75 │" in printed
+    assert "5 pictures, 3 people in " in printed
+    assert printed.endswith("1 pictures with problems")
+
+
+def test_after_twenty_rows_the_others_are_counted(capsys: pytest.CaptureFixture[str]):
+    tally = Tally()
+    for number in range(25):
+        tally.count(_picture(number))
+
+    tally.show()
+
+    printed = capsys.readouterr().out
+    assert "19.jpg" in printed
+    assert "20.jpg" not in printed
+    assert "... and 5 more" in printed
+
+
+def test_a_terminal_shows_pictures_rates_and_that_ctrl_c_was_heard(monkeypatch: pytest.MonkeyPatch):
+    screen = io.StringIO()
+    terminal = partial(Console, file=screen, force_terminal=True, width=120)
+    monkeypatch.setattr("mspn.cli.progress.Console", lambda stderr: terminal())
+
+    with stop_requests() as stop, show_progress(4, stop) as advance:
+        for number in range(3):
+            advance(_picture(number, people=2))
+        stop.signal_number = 2
+
+    assert "3/4" in screen.getvalue()
+    assert "finishing; Ctrl-C again ends at once" in screen.getvalue()
+
+
+def test_where_nobody_looks_nothing_is_shown(capsys: pytest.CaptureFixture[str]):
+    with stop_requests() as stop, show_progress(None, stop) as advance:
+        advance(_picture(0))
+
+    assert capsys.readouterr() == ("", "")
