@@ -2,7 +2,8 @@
 
 Both take the same steps with the same network and batch, one thread, in turns; medians of the processor's time count,
 so that other programs matter little. Ours: bfloat16 autocast, channels-last memory, targets and losses of all people at
-once, fused Adam. The straightforward one: float32, NCHW, targets drawn by OpenCV, the loss a person at a time.
+once, fused Adam. The straightforward one: float32, NCHW, maps resized before
+the 1x1 convolutions of up-sampling as in the released code, targets drawn by OpenCV, the loss a person at a time.
 --profile prints where our step's time goes.
 """
 
@@ -15,10 +16,10 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
-from benchmarks.straightforward import draw_label_maps, loss_per_person
+from benchmarks.straightforward import draw_label_maps, loss_per_person, resize_first
 from mspn.config import Recipe
 from mspn.crop import normalise
 from mspn.loss import KeypointLabels, supervise
@@ -69,7 +70,7 @@ def main() -> None:
     network = build_network(recipe.model).train()
     steps = {
         "ours": our_step(place(copy.deepcopy(network), torch.device("cpu")), recipe),
-        "straightforward": straightforward_step(network, recipe),
+        "straightforward": straightforward_step(resize_first(network), recipe),
     }
     taken: dict[str, list[Parts]] = {name: [step(batch)] for name, step in steps.items()}
     for _ in range(options.iterations):
@@ -115,7 +116,7 @@ def our_step(model: PoseNetwork, recipe: Recipe) -> Callable[[Batch], Parts]:
     return step
 
 
-def straightforward_step(model: PoseNetwork, recipe: Recipe) -> Callable[[Batch], Parts]:
+def straightforward_step(model: nn.Module, recipe: Recipe) -> Callable[[Batch], Parts]:
     optimizer = torch.optim.Adam(model.parameters(), recipe.train.learning_rate, weight_decay=1e-5)
 
     def step(batch: Batch) -> Parts:

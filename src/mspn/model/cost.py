@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from mspn.model.build import build_network
 from mspn.model.pose_network import PoseNetwork
+from mspn.model.single_stage import UpUnit
 from mspn.model_config import BackboneConfig, NetworkConfig
 from mspn.records import Size
 
@@ -47,7 +48,8 @@ def count_cost(
         config: the network.
         convention: "standard" counts the network as it is built, in units of 1e9. "paper" counts as Tables 2-4 do, by
             what fits their numbers: bottlenecks halve the size in their first 1x1 convolution, heads that the result
-            does not need are left out, and the unit is 2^30.
+            does not need are left out, and the unit is 2^30. Either counts up-sampling units as published networks
+            run them, the 1x1 convolution behind the resize; ours has it before, on a quarter of the cells.
         input_size: of the crop; None takes the network's own.
 
     Raises:
@@ -96,6 +98,21 @@ def _multiply_adds(network: PoseNetwork, run: Callable[[Tensor], Any], crops: Te
                 counts[part] = counts.get(part, 0) + pixels * weight.numel()
 
             hooks.append(module.register_forward_hook(count))
+        elif isinstance(module, UpUnit) and module.from_coarser is not None:
+            weights = module.from_coarser.conv.weight.numel()
+
+            def correct(
+                _module: nn.Module,
+                inputs: tuple[Tensor, Tensor],
+                _output: Tensor,
+                part: str = _part(name),
+                weights: int = weights,
+            ) -> None:
+                # It runs before the resize; everyone counts it behind.
+                fine, coarse = (features[0, 0].numel() for features in inputs)
+                counts[part] = counts.get(part, 0) + (fine - coarse) * weights
+
+            hooks.append(module.register_forward_hook(correct))
     with torch.no_grad():
         run(crops)
     for hook in hooks:

@@ -21,7 +21,7 @@ class BasicBlock(nn.Module):
         self.shortcut = _shortcut(in_channels, out_channels, stride)
 
     def forward(self, x: Tensor) -> Tensor:
-        return functional.relu(self.conv2(self.conv1(x)) + self.shortcut(x), inplace=True)
+        return _add_and_relu(self.conv2(self.conv1(x)), self.shortcut(x))
 
 
 class Bottleneck(nn.Module):
@@ -45,7 +45,13 @@ class Bottleneck(nn.Module):
         self.shortcut = _shortcut(in_channels, out_channels, stride)
 
     def forward(self, x: Tensor) -> Tensor:
-        return functional.relu(self.conv3(self.conv2(self.conv1(x))) + self.shortcut(x), inplace=True)
+        return _add_and_relu(self.conv3(self.conv2(self.conv1(x))), self.shortcut(x))
+
+
+def _add_and_relu(x: Tensor, shortcut: Tensor) -> Tensor:
+    """In place: a batch norm's output is not needed for its gradient."""
+    x += shortcut
+    return functional.relu(x, inplace=True)
 
 
 def _shortcut(in_channels: int, out_channels: int, stride: int) -> nn.Module:

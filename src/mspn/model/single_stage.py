@@ -29,7 +29,9 @@ class UpUnit(nn.Module):
     def forward(self, down: Tensor, coarser: Tensor | None) -> Tensor:
         merged: Tensor = self.lateral(down)
         if self.from_coarser is not None and coarser is not None:
-            merged = merged + self.from_coarser(resize(coarser, *down.shape[-2:]))
+            # The published networks resize first. A 1x1 convolution gives the same on either side, here on a quarter
+            # of the cells; the norm's statistics are of the finer ones, so it stays behind.
+            merged += self.from_coarser.norm(resize(self.from_coarser.conv(coarser), *down.shape[-2:]))
         return functional.relu(merged, inplace=True)
 
 
