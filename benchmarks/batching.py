@@ -40,7 +40,7 @@ def main() -> None:
         count = sum(map(len, people.values()))
         seconds, processor_seconds = {}, {}
         for batch_size in (1, options.batch):
-            estimator = PoseEstimator(options.model, precision=options.precision, batch_size=batch_size)
+            estimator = PoseEstimator(options.model, "none", precision=options.precision, batch_size=batch_size)
             _run(estimator, dict(list(people.items())[:5]))  # the first run prepares much
             start, processor_start = time.perf_counter(), time.process_time()
             _run(estimator, people)

@@ -53,7 +53,7 @@ def _measure(annotations: Path, images: Path, results: Path, model: str, precisi
     network = build_network(recipe.model).eval()
     clock = Clock(time.process_time)
     network.final_heatmaps = clock.time(network.final_heatmaps)  # type: ignore[method-assign]
-    estimator = PoseEstimator(Checkpoint(Header(recipe=recipe), network), device="cpu", precision=precision)
+    estimator = PoseEstimator(Checkpoint(Header(recipe=recipe), network), "none", device="cpu", precision=precision)
     start = time.process_time()
     truth = read_truth(annotations, COCO_17)
     predictions = predict_people(estimator, truth, images, None)

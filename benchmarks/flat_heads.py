@@ -40,7 +40,7 @@ def main() -> None:
             recipe = override(tiny_recipe(folder, iterations=120), [f"supervision.foreground_weight={foreground}"])
             with patch("mspn.model.network.initialise", with_weight):
                 weights = train(recipe, folder / str(number), resume=False)
-            estimator = PoseEstimator(weights, precision="float32")
+            estimator = PoseEstimator(weights, "none", precision="float32")
             truth = read_truth(folder / "annotations.json", COCO_17)
             rows = predict_people(estimator, truth, folder / "images", None).rows
             stats = average_precision(truth, rows, COCO_17)

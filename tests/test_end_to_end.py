@@ -82,7 +82,7 @@ def test_the_shipped_weights_find_the_faces_of_the_sample_photographs():
 @pytest.mark.parametrize(("photos", "least"), [("lspet_val", 0.28), ("studio_val", 0.76), ("coco_sample", 0.24)])
 def test_the_shipped_weights_reach_their_average_precision(model: str, photos: str, least: float):
     folder = Path(str(PHOTOS)) / photos
-    estimator = mspn.PoseEstimator(model, precision="float32", test=FAITHFUL_TEST)
+    estimator = mspn.PoseEstimator(model, "none", precision="float32", test=FAITHFUL_TEST)
 
     truth = read_truth(folder / "annotations.json", COCO_17)
 

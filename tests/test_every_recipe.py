@@ -44,7 +44,7 @@ def test_it_trains_and_predicts(recipe: Recipe, tmp_path: Path):
     losses.total.backward()
     torch.optim.Adam(network.parameters(), lr=1e-3).step()
     save_weights(tmp_path / "weights.safetensors", network, Header(recipe=recipe))
-    (pose,) = PoseEstimator(tmp_path / "weights.safetensors")(np.zeros((80, 60, 3), np.uint8))
+    (pose,) = PoseEstimator(tmp_path / "weights.safetensors", "none")(np.zeros((80, 60, 3), np.uint8))
 
     assert torch.isfinite(losses.total)
     assert all(parameter.grad is not None for parameter in network.parameters())

@@ -21,7 +21,7 @@ def untrained(folder: Path, settings: Sequence[str] = ()) -> Checkpoint:
 
 def untrained_estimator(folder: Path, settings: Sequence[str] = ()) -> PoseEstimator:
     """What finds poses with it, three people at once."""
-    return PoseEstimator(untrained(folder, settings), device="cpu", precision="float32", batch_size=3)
+    return PoseEstimator(untrained(folder, settings), "none", device="cpu", precision="float32", batch_size=3)
 
 
 def untrained_weights(folder: Path) -> Path:

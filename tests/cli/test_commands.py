@@ -81,7 +81,7 @@ def test_predict_refuses_bad_input_with_one_line(tmp_path: Path):
     assert "there are json, jsonl, coco, csv, parquet, yolo, images, video" in error_line(
         run("predict", picture, "--model", weights, "--save", "xml")
     )
-    assert "no detector 'yolo'; did you mean yolox? there are none" in error_line(
+    assert "no detector 'yolo'; did you mean yolox? there are default, person-detector, none" in error_line(
         run("predict", picture, "--model", weights, "--detector", "yolo")
     )
     assert "no theme 'pink'; there are sides, limbs" in error_line(

@@ -33,7 +33,18 @@ def pictures(tmp_path: Path) -> Path:
 def arguments(tmp_path: Path, pictures: Path) -> list[object]:
     """A command that takes two people at once."""
     weights = untrained_weights(tmp_path)
-    return ["predict", pictures, "--model", weights, "--batch", 2, "--save", "json,jsonl,coco,csv,images"]
+    return [
+        "predict",
+        pictures,
+        "--model",
+        weights,
+        "--detector",
+        "none",
+        "--batch",
+        2,
+        "--save",
+        "json,jsonl,coco,csv,images",
+    ]
 
 
 def _interrupt_after(monkeypatch: pytest.MonkeyPatch, number: int, signals: list[signal.Signals]) -> None:

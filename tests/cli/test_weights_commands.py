@@ -117,7 +117,7 @@ def test_verify_checks_the_package_and_the_cache(entry: Entry, cache: Path):
     changed = run("models", "verify", "pocket")
 
     assert sound.exit_code == 0
-    assert sound.stdout.splitlines() == ["mspn-small: ok", "mspn-tiny: ok", "pocket-theirs: ok"]
+    assert sound.stdout.splitlines() == ["mspn-small: ok", "mspn-tiny: ok", "person-detector: ok", "pocket-theirs: ok"]
     assert changed.exit_code == 1
     # SHA-256 of "changed", by sha256sum.
     assert "is d67e2e944994496c8d8ec76eed0cf9f09679448d584b532bebf941852a37f5ed, not" in changed.stderr

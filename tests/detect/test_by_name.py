@@ -6,14 +6,19 @@ import pytest
 
 from mspn.detect.by_name import make_detector
 from mspn.detect.onnx_detector import OnnxDetector
+from mspn.detect.people_finder import PeopleFinder
 from mspn.detect.protocol import DetectorError
 from mspn.detect.transformers_detector import TransformersDetector
 from mspn.detect.whole_picture import WholePicture
+from mspn.model.person_detector import PersonDetector
 from mspn.picture import Picture
+from mspn.weights.checkpoint import DetectorHeader, save_weights
+from mspn.weights.index import ASSETS
 from tests.detect.family_outputs import rtmdet_outputs, yolox_outputs
 from tests.detect.onnx_files import write_answers
 from tests.detect.own_detectors import LeftHalf
 from tests.detect.tiny_yolos import write_yolos
+from tests.trained_detector import tiny_detector_recipe
 
 _PICTURE = Picture("a.jpg", np.zeros((64, 64, 3), np.uint8))
 
@@ -79,16 +84,31 @@ def test_what_has_no_settings_refuses_them(name: str):
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("non", r"no detector 'non'; did you mean none\? there are none, FILE.onnx, FAMILY:FILE.onnx \(nanodet, yolox"),
+        ("non", r"no detector 'non'; did you mean none\? there are .*, none, .*, FAMILY:FILE.onnx \(nanodet, yolox"),
         ("nanodte:model.onnx", r"no detector 'nanodte:model.onnx'; did you mean nanodet\?"),
         ("transformer:PekingU/rtdetr_v2_r18vd", r"did you mean transformers\?"),
         ("transformers:", r"no detector 'transformers:'; did you mean transformers\? .* transformers:NAME"),
-        ("", r"no detector ''; there are none"),
-        ("model.pt", r"no detector 'model.pt'; there are none, FILE.onnx"),
-        (os.devnull, r"boxes of a file go with --boxes; there are none"),
+        ("", r"no detector ''; there are default"),
+        ("model.pt", r"no detector 'model.pt'; there are default"),
+        (os.devnull, r"boxes of a file go with --boxes; there are default"),
         ("model.onnx", r"no file at model.onnx; check the path of the detector"),
     ],
 )
 def test_what_names_no_detector_is_answered_with_those_there_are(text: str, problem: str):
     with pytest.raises(DetectorError, match=problem):
         make_detector(text)
+
+
+def test_the_default_is_the_embedded_detector():
+    assert isinstance(make_detector("default"), PeopleFinder)
+
+
+def test_a_detector_of_ones_own_training_is_named_by_its_file(tmp_path: Path):
+    recipe = tiny_detector_recipe(tmp_path / "set", iterations=2)
+    save_weights(tmp_path / "own.safetensors", PersonDetector(recipe.model), DetectorHeader(recipe=recipe))
+
+    assert isinstance(make_detector(str(tmp_path / "own.safetensors")), PeopleFinder)
+    with pytest.raises(DetectorError, match=r"absent\.safetensors"):
+        make_detector(str(tmp_path / "absent.safetensors"))
+    with pytest.raises(DetectorError, match="is a pose network, not a person detector; give it to --model"):
+        make_detector(str(ASSETS / "mspn-tiny.safetensors"))

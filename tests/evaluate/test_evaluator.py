@@ -15,7 +15,7 @@ from tests.trained import overfitted
 
 
 def _estimator() -> PoseEstimator:
-    return PoseEstimator(overfitted()[1], precision="float32", batch_size=5)
+    return PoseEstimator(overfitted()[1], "none", precision="float32", batch_size=5)
 
 
 def _truth(folder: Path) -> CocoPeople:

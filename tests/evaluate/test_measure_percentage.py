@@ -8,7 +8,7 @@ from tests.trained import overfitted
 
 def test_only_the_first_process_reports_and_writes(tmp_path: Path):
     folder, weights = overfitted()
-    estimator = PoseEstimator(weights, precision="float32")
+    estimator = PoseEstimator(weights, "none", precision="float32")
 
     reports = []
     for rank in range(2):

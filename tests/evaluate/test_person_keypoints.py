@@ -107,7 +107,7 @@ def test_mat_results_must_be_of_mpii_and_of_everyone(tmp_path: Path):
 def test_everyone_is_predicted_in_the_labelled_box():
     folder, weights = overfitted()
     labels = read_coco(folder / "annotations.json")
-    estimator = PoseEstimator(weights, precision="float32")
+    estimator = PoseEstimator(weights, "none", precision="float32")
 
     found, rows = predict_labelled(estimator, labels, folder / "images")
 
@@ -127,7 +127,7 @@ def test_people_who_cannot_be_predicted_are_counted_and_the_others_done(tmp_path
     people = [*labels.people[:2], without_box, *labels.people[3:]]
 
     found, _ = predict_labelled(
-        PoseEstimator(weights, precision="float32"),
+        PoseEstimator(weights, "none", precision="float32"),
         LabelledSet(COCO_17, pictures, people),
         folder / "images",
     )
@@ -139,7 +139,7 @@ def test_people_who_cannot_be_predicted_are_counted_and_the_others_done(tmp_path
 
 def test_a_folder_without_the_pictures_is_refused(tmp_path: Path):
     folder, weights = overfitted()
-    estimator = PoseEstimator(weights, precision="float32")
+    estimator = PoseEstimator(weights, "none", precision="float32")
     labels = read_coco(folder / "annotations.json")
 
     with pytest.raises(AnnotationError, match=r"not one picture in .* could be used; is it the right folder\?"):
@@ -151,7 +151,7 @@ def test_a_folder_without_the_pictures_is_refused(tmp_path: Path):
 def test_processes_share_the_pictures():
     folder, weights = overfitted()
     labels = read_coco(folder / "annotations.json")
-    estimator = PoseEstimator(weights, precision="float32")
+    estimator = PoseEstimator(weights, "none", precision="float32")
 
     parts = [
         predict_labelled(estimator, labels, folder / "images", processes=ProcessApart(rank, 2))[0].keypoints_image

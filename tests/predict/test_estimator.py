@@ -82,7 +82,7 @@ def test_boxes_under_the_threshold_are_left_out():
 
 
 def test_without_a_detector_the_whole_picture_is_one_person():
-    estimator = PoseEstimator(overfitted()[1])
+    estimator = PoseEstimator(overfitted()[1], "none")
 
     (pose,) = estimator(np.zeros((120, 80, 3), np.uint8))
 
@@ -114,7 +114,7 @@ def test_a_stream_gives_a_result_for_each_picture_in_order():
 
 
 def test_a_single_source_need_not_be_in_a_list():
-    estimator = PoseEstimator(overfitted()[1])
+    estimator = PoseEstimator(overfitted()[1], "none")
 
     (result,) = estimator.stream(np.zeros((64, 64, 3), np.uint8))
 
@@ -137,8 +137,8 @@ def test_the_batch_size_does_not_change_the_answer():
 def test_flip_averages_with_the_mirrored_crop():
     folder, weights = overfitted()
     crop = torch.from_numpy(cv2.resize(read_picture(folder / "images" / "000000000001.png"), (128, 192)))[None]
-    plain = PoseEstimator(weights, precision="float32", test=FAITHFUL_TEST.model_copy(update={"flip": False}))
-    flipped = PoseEstimator(weights, precision="float32", test=FAITHFUL_TEST)
+    plain = PoseEstimator(weights, "none", precision="float32", test=FAITHFUL_TEST.model_copy(update={"flip": False}))
+    flipped = PoseEstimator(weights, "none", precision="float32", test=FAITHFUL_TEST)
 
     of_crop, of_mirror = (plain.ensemble.leader.heatmaps(one) for one in (crop, crop.flip(2)))
 
@@ -149,7 +149,7 @@ def test_flip_averages_with_the_mirrored_crop():
 @pytest.mark.parametrize("image", [np.zeros((8, 8), np.uint8), np.zeros((8, 8, 3), np.float32)])
 def test_an_array_that_is_no_rgb_image_is_refused(image: np.ndarray):
     with pytest.raises(ValueError, match="an image must be RGB uint8"):
-        PoseEstimator(overfitted()[1])(image)
+        PoseEstimator(overfitted()[1], "none")(image)
 
 
 def test_a_missing_model_is_an_error_and_never_random_weights(tmp_path: Path):

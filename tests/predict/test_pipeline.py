@@ -94,7 +94,7 @@ def test_a_picture_that_cannot_be_read_is_reported_in_its_place_and_the_others_a
         cv2.imwrite(str(tmp_path / name), np.zeros((64, 64, 3), np.uint8))
     (tmp_path / "b.jpg").write_text("not a picture")
 
-    results = list(predict_pictures(PoseEstimator(overfitted()[1]), open_sources([tmp_path])))
+    results = list(predict_pictures(PoseEstimator(overfitted()[1], "none"), open_sources([tmp_path])))
 
     assert [len(result.poses) for result in results] == [1, 0, 1]
     assert [len(result.problems) for result in results] == [0, 1, 0]

@@ -48,7 +48,7 @@ def test_files_of_the_package_have_the_checksum_that_the_index_says():
     # After new weights, `mspn models verify` prints the digest for weights/index.json.
     embedded = [entry for entry in load_index().entries if entry.file is not None]
 
-    assert [entry.name for entry in embedded] == ["mspn-small", "mspn-tiny"]
+    assert [entry.name for entry in embedded] == ["mspn-small", "mspn-tiny", "person-detector"]
     for entry in embedded:
         assert hashlib.sha256((ASSETS / str(entry.file)).read_bytes()).hexdigest() == entry.sha256
 

@@ -142,6 +142,7 @@ def evaluate_command(
             detected = _open_boxes(boxes, boxes_rule)
             estimator = PoseEstimator(
                 load_with_test_settings(models, protocol.value if protocol else None, settings or []),
+                "none",
                 device=device,
                 precision=precision.value,
                 batch_size=batch,

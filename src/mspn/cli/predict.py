@@ -50,10 +50,10 @@ def predict_command(
     detector: Annotated[
         str,
         typer.Option(
-            help="What finds people: none (each picture is one person), FILE.onnx, FAMILY:FILE.onnx, transformers:NAME"
-            " or package.module:Class; see docs/detectors.md."
+            help="What finds people: default (ours), none (each picture is one person), FILE.safetensors, FILE.onnx,"
+            " FAMILY:FILE.onnx, transformers:NAME or package.module:Class; see docs/detectors.md."
         ),
-    ] = "none",
+    ] = "default",
     threshold: Annotated[float, typer.Option(min=0, max=1, help="Boxes with a lower score are left out.")] = 0.3,
     boxes: Annotated[
         Path | None, typer.Option(help="Boxes file, or a folder of text files, in place of a detector.")

@@ -11,14 +11,22 @@ from pydantic import ValidationError
 
 from mspn.detect.onnx_detector import FAMILIES, OnnxDetector, OnnxSettings
 from mspn.detect.own_class import import_detector
+from mspn.detect.people_finder import PeopleFinder
 from mspn.detect.protocol import Detector, DetectorError
 from mspn.detect.transformers_detector import TransformersDetector, TransformersSettings
 from mspn.detect.whole_picture import WholePicture
 from mspn.settings import Settings, first_problem
+from mspn.weights.checkpoint import WeightsError
+from mspn.weights.models import load_named_detector
 
 _Settings = TypeVar("_Settings", bound=Settings)
 
-BUILT_IN: Mapping[str, Callable[[torch.device], Detector]] = {"none": lambda _device: WholePicture()}
+EMBEDDED = "person-detector"
+BUILT_IN: Mapping[str, Callable[[torch.device], Detector]] = {
+    "default": lambda device: _find_people(EMBEDDED, device),
+    EMBEDDED: lambda device: _find_people(EMBEDDED, device),
+    "none": lambda _device: WholePicture(),
+}
 """Those that need nothing but their name."""
 
 _TRANSFORMERS = "transformers"
@@ -30,8 +38,9 @@ def make_detector(text: str, device: torch.device | None = None) -> Detector:
     """Make a detector from what a user wrote.
 
     Args:
-        text: a name of `BUILT_IN`, FILE.onnx, FAMILY:FILE.onnx, transformers:NAME or package.module:Class. Settings of
-            ONNX and transformers detectors follow with commas: model.onnx,side=640,rule=best-100.
+        text: a name of `BUILT_IN`, FILE.safetensors (a detector that `mspn train` made), FILE.onnx, FAMILY:FILE.onnx,
+            transformers:NAME or package.module:Class. Settings of ONNX and transformers detectors follow with commas:
+            model.onnx,side=640,rule=best-100.
         device: that networks run on; None is the CPU.
 
     Raises:
@@ -47,6 +56,8 @@ def make_detector(text: str, device: torch.device | None = None) -> Detector:
         return TransformersDetector(rest, _settings(TransformersSettings, text, values), on)
     if kind in FAMILIES and rest:
         return OnnxDetector(Path(rest), kind, _settings(OnnxSettings, text, values), on)
+    if name.lower().endswith(".safetensors"):
+        return _find_people(Path(name), on)
     # A colon may be part of a path, such as a drive's.
     if name.lower().endswith(".onnx") and (not rest or len(kind) == 1 or Path(name).exists()):
         return OnnxDetector(Path(name), None, _settings(OnnxSettings, text, values), on)
@@ -55,6 +66,13 @@ def make_detector(text: str, device: torch.device | None = None) -> Detector:
             raise DetectorError(f"detector {text}: {name} has no settings; leave {written[1:]} out")
         return BUILT_IN[name](on) if name in BUILT_IN else import_detector(name)
     raise DetectorError(_unknown(name, kind))
+
+
+def _find_people(name: str | Path, device: torch.device) -> PeopleFinder:
+    try:
+        return PeopleFinder(load_named_detector(name).model, device)
+    except WeightsError as error:
+        raise DetectorError(str(error)) from error
 
 
 def _settings(form: type[_Settings], text: str, values: Mapping[str, str]) -> _Settings:
@@ -71,6 +89,6 @@ def _unknown(name: str, kind: str) -> str:
         hint = "boxes of a file go with --boxes; "
     families = ", ".join(FAMILIES)
     return (
-        f"no detector {name!r}; {hint}there are {', '.join(BUILT_IN)}, FILE.onnx, FAMILY:FILE.onnx ({families}),"
-        f" {_TRANSFORMERS}:NAME and package.module:Class"
+        f"no detector {name!r}; {hint}there are {', '.join(BUILT_IN)}, FILE.safetensors, FILE.onnx,"
+        f" FAMILY:FILE.onnx ({families}), {_TRANSFORMERS}:NAME and package.module:Class"
     )

@@ -9,8 +9,8 @@ from jaxtyping import UInt8
 
 from mspn.config import Recipe, TestConfig
 from mspn.crop import cut_crop
+from mspn.detect.by_name import make_detector
 from mspn.detect.protocol import Detector
-from mspn.detect.whole_picture import WholePicture
 from mspn.devices import Precision, choose_device
 from mspn.heatmaps.decode import decode
 from mspn.images import read_picture
@@ -41,7 +41,7 @@ class PoseEstimator:
     def __init__(
         self,
         model: Model | Sequence[Model] = "default",
-        detector: Detector | None = None,
+        detector: Detector | str = "default",
         *,
         device: str = "auto",
         precision: Precision = "auto",
@@ -55,7 +55,8 @@ class PoseEstimator:
 
         Args:
             model: name, weights file, or one that is loaded; or a list of them.
-            detector: finds the people; None takes the whole picture for one person.
+            detector: finds the people, or the name of what does, see `make_detector`: "default" is our embedded
+                detector, "none" takes the whole picture for one person.
             device: auto, cpu, cuda, cuda:1, ...
             precision: auto, float32 or bfloat16, see `load_runner`.
             batch_size: people that the network sees at once.
@@ -66,6 +67,7 @@ class PoseEstimator:
 
         Raises:
             WeightsError: if there are no such weights.
+            DetectorError: if there is no such detector.
             ValueError: for an unknown device or precision, an empty batch, or models that cannot be averaged.
         """
         if batch_size < 1:
@@ -81,7 +83,7 @@ class PoseEstimator:
                 settings = settings.model_copy(update={"flip": flip})
             members.append(Member(recipe, settings, Runner(checkpoint.model, on, precision)))
         self.ensemble = Ensemble(members, ensemble_weights)
-        self.detector: Detector = detector or WholePicture()
+        self.detector: Detector = make_detector(detector, on) if isinstance(detector, str) else detector
         self.batch_size = batch_size
         self.threshold = threshold
 
