@@ -2,6 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 SAMPLE := src/mspn/assets/sample
+# The last one comes with Debian's opencv-doc, where that is installed.
+PHOTOS := $(wildcard $(SAMPLE)/*.jpg /usr/share/doc/opencv-doc/examples/data/basketball1.png)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check format
@@ -9,8 +11,9 @@ SAMPLE := src/mspn/assets/sample
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: .venv/.installed  ## predict the people in the sample pictures, print them, draw them into demo/
-	$(BIN)/mspn predict $(SAMPLE) --boxes $(SAMPLE)/boxes.json --out demo --save json,images
+demo: .venv/.installed  ## find the people in the sample pictures and video, print them, draw them into demo/
+	$(BIN)/mspn predict $(PHOTOS) --out demo --save json,images
+	$(BIN)/mspn predict $(SAMPLE)/pan.mp4 --out demo/pan --save jsonl,video
 
 test: .venv/.installed  ## run the test suite
 	$(BIN)/python -m pytest

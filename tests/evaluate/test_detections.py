@@ -50,6 +50,16 @@ def test_people_below_a_height_need_not_be_found(truth: CocoPeople):
     assert count_found(truth, {}, threshold=0.3, lowest=200).people == 0
 
 
+def test_one_box_finds_one_person(truth: CocoPeople):
+    first, _ = boxes_of(truth, 1)
+    twice = {1: [Detection(first, 0.9), Detection(first._replace(width=first.width - 1), 0.8)]}
+
+    counts = count_found(truth, twice, threshold=0.3)
+
+    # Both boxes are right, but they find the same person.
+    assert counts == (1, 4, 2, 2)
+
+
 def test_a_picture_that_cannot_be_read_has_no_detections(truth: CocoPeople, tmp_path: Path):
     (tmp_path / "images" / truth.images[0].file_name).write_bytes(b"damaged")
 

@@ -123,6 +123,8 @@ def predict_command(
     typer.echo(f"results: {out}")
     if "images" in chosen:
         typer.echo(f"drawn pictures: {drawn}")
+    if "video" in chosen and videos.is_dir():
+        typer.echo(f"drawn videos: {videos}")
     if stop.signal_number:
         typer.echo("stopped; what is done is written. Go on with the same command and --resume", err=True)
         raise typer.Exit(KILLED + stop.signal_number)

@@ -1,12 +1,12 @@
 """Our own detector: everyone in a picture, by a network of `mspn.model.person_detector`."""
 
-import cv2
 import numpy as np
 import torch
 from jaxtyping import Float
 
 from mspn.crop import normalise
 from mspn.detect.letterbox import fit_long_side
+from mspn.detect.overlap import drop_overlapping
 from mspn.devices import Precision, choose_precision
 from mspn.model.folding import fold_norms
 from mspn.model.person_detector import PersonDetector
@@ -42,12 +42,9 @@ class PeopleFinder:
         letterbox = fit_long_side(picture.size, self._longer_side)
         scores, corners_input = self._ask(letterbox.draw(picture.pixels))
         corners = letterbox.to_picture(corners_input)
+        kept = drop_overlapping(corners, scores, np.zeros(len(scores), int), _MOST_OVERLAP)[:_MOST_PEOPLE]
         boxes = np.column_stack([corners[:, :2], corners[:, 2:] - corners[:, :2]])
-        kept = cv2.dnn.NMSBoxes(boxes.tolist(), scores.tolist(), _LEAST_SCORE, _MOST_OVERLAP)
-        return [
-            Detection(Box(*boxes[index].tolist()), float(scores[index]))
-            for index in np.asarray(kept, int).reshape(-1)[:_MOST_PEOPLE]
-        ]
+        return [Detection(Box(*boxes[index].tolist()), float(scores[index])) for index in kept]
 
     @torch.inference_mode()
     def _ask(self, pixels: np.ndarray) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, "n 4"]]:

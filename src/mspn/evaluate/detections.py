@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from jaxtyping import Bool, Float
 
 from mspn.box_overlap import overlap
 from mspn.data.coco import CocoPeople
@@ -65,35 +66,45 @@ def count_found(
 ) -> Found:
     """Count who is found and which boxes are right, at an overlap of 0.5.
 
+    A person is found by a box of their own; boxes choose in the order of their scores. A box is right if it overlaps
+    anybody.
+
     Args:
-        truth: the labelled people.
+        truth: the labelled people; crowds need not be found.
         found: detections by image id.
         threshold: detections with a lower score do not count.
-        lowest: people whose box is no higher than this many image pixels need not be found.
+        lowest: people and boxes no higher than this many image pixels do not count.
         unlabelled: boxes of people without labels by image id: right for a detection, but nobody need find them.
     """
     counts = np.zeros(4, int)
     for image in truth.images:
-        labelled = [Box(*row.bbox) for row in truth.annotations if row.image_id == image.id]
-        boxes = [detection.box for detection in found.get(image.id, []) if detection.score >= threshold]
-        tall = [box for box in labelled if box.height > lowest]
+        people = [Box(*row.bbox) for row in truth.annotations if row.image_id == image.id and not row.iscrowd]
+        certain = [detection for detection in found.get(image.id, []) if detection.score >= threshold]
+        boxes = [detection.box for detection in sorted(certain, key=lambda one: -one.score)]
         others = list((unlabelled or {}).get(image.id, []))
-        counts += (
-            *(_num_covered(tall, boxes), len(tall)),
-            *(_num_covered(boxes, [*labelled, *others]), len(boxes)),
-        )
+        shared = _overlaps(boxes, [*people, *others])
+        is_found = _choose(shared[:, : len(people)])
+        is_tall, is_tall_box = (np.array([box.height > lowest for box in some], bool) for some in (people, boxes))
+        is_right = shared.max(1, initial=0) >= _RIGHT
+        counts += [(is_found & is_tall).sum(), is_tall.sum(), (is_right & is_tall_box).sum(), is_tall_box.sum()]
     return Found(*counts.tolist())
 
 
-def _num_covered(boxes: Sequence[Box], by: Sequence[Box]) -> int:
-    """Boxes that one of the others overlaps enough."""
-    if not boxes or not by:
-        return 0
-    shared = overlap(_corners(boxes)[:, None], _corners(by)[None]).shared
-    return int((shared.amax(1) >= _RIGHT).sum())
+def _choose(shared: Float[np.ndarray, "boxes people"]) -> Bool[np.ndarray, " people"]:
+    """Who is chosen by a box, each of which takes the one it overlaps most of those who are left."""
+    is_found = np.zeros(shared.shape[1], bool)
+    for row in shared:
+        left = np.where(is_found, 0, row)
+        if left.max(initial=0) >= _RIGHT:
+            is_found[left.argmax()] = True
+    return is_found
 
 
-def _corners(boxes: Sequence[Box]) -> torch.Tensor:
-    table = torch.tensor(boxes, dtype=torch.float64)
-    table[:, 2:] += table[:, :2]
-    return table
+def _overlaps(boxes: Sequence[Box], others: Sequence[Box]) -> Float[np.ndarray, "boxes others"]:
+    shared: np.ndarray = overlap(_corners(boxes)[:, None], _corners(others)[None]).shared.numpy()
+    return shared
+
+
+def _corners(boxes: Sequence[Box]) -> Float[torch.Tensor, "n 4"]:
+    table = torch.tensor(boxes, dtype=torch.float64).reshape(-1, 4)
+    return torch.cat([table[:, :2], table[:, :2] + table[:, 2:]], 1)

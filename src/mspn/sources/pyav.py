@@ -5,6 +5,10 @@ from typing import Any
 
 from mspn.sources.problems import SourceError
 
+SAFE_FORMATS = "mov,matroska,avi,mpegts,mpeg,mpegvideo,flv,ogg,asf,gif,dv,mxf"
+"""What FFmpeg may take a file for: formats that hold pictures and sound themselves. Playlists, which name other files
+and addresses, are not among them."""
+
 
 def load_pyav(source: str) -> Any:
     """The module `av`.

@@ -35,8 +35,6 @@ _SIGNS = (
 _MOV_BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")
 _PICTURE_BRANDS = (b"avif", b"avis", b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1")
 _TS_PACKET_BYTES = 188
-_DEMUXERS = "mov,matroska,avi,mpegts,mpeg,mpegvideo,flv,ogg,asf,gif,dv,mxf"
-"""Formats that hold pictures themselves; playlists, which name other files and addresses, are not among them."""
 _KNOW_THEIR_LENGTH = ("mov", "matroska")
 _LEAST_MISSING_SECONDS = 1
 _MICROSECOND = Fraction(1, 1_000_000)
@@ -129,7 +127,7 @@ def _open(av: Any, file: IO[bytes], name: str) -> Any:
     try:
         # An open file, since FFmpeg takes some names for protocols; and no format that refers to other files.
         return av.open(
-            file, options={"format_whitelist": _DEMUXERS, "protocol_whitelist": ""}, metadata_errors="replace"
+            file, options={"format_whitelist": SAFE_FORMATS, "protocol_whitelist": ""}, metadata_errors="replace"
         )
     except av.error.EOFError as error:
         raise _no_frames(name) from error

@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from mspn.picture import Video
+from mspn.sources.pyav import SAFE_FORMATS
 
 logger = logging.getLogger(__name__)
 
-_DEMUXERS = "mov,matroska,avi,mpegts,mpeg,mpegvideo,flv,ogg,asf,dv,mxf"
-"""Formats that hold the sound themselves; playlists, which name other files and addresses, are not among them."""
 _MP4_CODECS = ("aac", "ac3", "alac", "eac3", "mp3", "opus")
 """That players know in MP4."""
 
@@ -65,7 +64,7 @@ def open_sound(av: Any, video: Video) -> Sound | None:
     if video.is_live or not Path(video.source).is_file():
         return None
     try:
-        container = av.open(video.source, options={"format_whitelist": _DEMUXERS, "protocol_whitelist": "file"})
+        container = av.open(video.source, options={"format_whitelist": SAFE_FORMATS, "protocol_whitelist": "file"})
     except (av.FFmpegError, OSError):
         return None
     stream = container.streams.best("audio")
