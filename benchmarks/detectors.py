@@ -54,7 +54,8 @@ def main() -> None:
             f"{name}: AP {precision['AP']:.3f}, AP50 {precision['AP50']:.3f}; from a score of {THRESHOLD} on"
             f" recall {tall.recall:.3f} of {tall.people} people above {LEAST_HEIGHT} pixels,"
             f" precision {tall.precision:.3f} of {tall.boxes} boxes as high,"
-            f" {every.precision:.3f} of all {every.boxes}; {1000 * median(seconds[name]):.0f} ms a picture (median of {len(seconds[name])})"
+            f" {every.precision:.3f} of all {every.boxes};"
+            f" {1000 * median(seconds[name]):.0f} ms a picture (median of {len(seconds[name])})"
         )
 
 

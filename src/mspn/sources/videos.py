@@ -13,7 +13,7 @@ from jaxtyping import UInt8
 from mspn.picture import Moment, Picture, Video
 from mspn.records import Size
 from mspn.sources.problems import SourceError, reason
-from mspn.sources.pyav import load_pyav
+from mspn.sources.pyav import SAFE_FORMATS, load_pyav
 from mspn.sources.upright import turn_by_matrix
 
 VIDEO_SUFFIXES = frozenset(
