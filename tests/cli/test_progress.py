@@ -43,6 +43,15 @@ def test_each_picture_has_a_row_and_each_video_one_for_all_of_its_frames(capsys:
     assert printed.endswith("1 pictures with problems")
 
 
+def test_names_of_files_neither_break_rows_nor_steer_the_terminal(capsys: pytest.CaptureFixture[str]):
+    tally = Tally()
+    tally.count(PictureResult("a\nb\x1b[31m\u202egpj[red].jpg", None, [], ["no picture"]))
+
+    tally.show()
+
+    assert r"│ a\nb\x1b[31m\u202egpj[red].jpg │" in capsys.readouterr().out
+
+
 def test_after_twenty_rows_the_others_are_counted(capsys: pytest.CaptureFixture[str]):
     tally = Tally()
     for number in range(25):

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from mspn.cli.errors import KILLED, SOME_FAILED, fail, one_line_errors
+from mspn.cli.errors import KILLED, SOME_FAILED, fail, on_one_line, one_line_errors
 from mspn.cli.options import (
     BatchOption,
     DeviceOption,
@@ -170,7 +170,7 @@ def _write(
         with suppress(KeyboardInterrupt):  # asked to stop, and then not to wait for what is in flight
             for result in predicted:
                 for problem in result.problems:
-                    typer.echo(f"skipped: {problem}", err=True)
+                    typer.echo(f"skipped: {on_one_line(problem)}", err=True)
                 for writer in writers:
                     writer.write(result)
                 journal.note(result)

@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColum
 from rich.table import Column, Table
 from rich.text import Text
 
+from mspn.cli.errors import on_one_line
 from mspn.predict.pipeline import PictureResult
 from mspn.train.interruption import StopRequest
 
@@ -95,7 +96,7 @@ class Tally:
         table = Table("picture", "people", "best score")
         for row in self._rows:
             people = f"{row.num_people} in {row.num_pictures} frames" if row.is_video else str(row.num_people)
-            table.add_row(escape(row.source), people, f"{row.best_score:.2f}" if row.num_people else "-")
+            table.add_row(escape(on_one_line(row.source)), people, f"{row.best_score:.2f}" if row.num_people else "-")
         if self._num_sources > _MOST_ROWS:
             table.add_row(f"... and {self._num_sources - _MOST_ROWS} more", "", "")
         Console().print(table)
