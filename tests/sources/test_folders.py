@@ -20,11 +20,12 @@ def relative(found: list[Path | Unreadable], folder: Path) -> list[str]:
 
 
 def test_a_folder_and_those_below_are_searched_in_order(tmp_path: Path):
-    make_files(tmp_path, "b.jpg", "a.PNG", "notes.txt", "z/c.mp4", "m/deep/d.webp", ".hidden.jpg", ".cache/e.jpg")
+    make_files(tmp_path, "b.jpg", "a.PNG", "notes.txt", "z/c.mp4", "m/deep/d.webp", "z/p.HEIC")
+    make_files(tmp_path, ".hidden.jpg", ".cache/e.jpg")
 
     found = list(search_folder(tmp_path))
 
-    assert relative(found, tmp_path) == ["a.PNG", "b.jpg", "m/deep/d.webp", "z/c.mp4"]
+    assert relative(found, tmp_path) == ["a.PNG", "b.jpg", "m/deep/d.webp", "z/c.mp4", "z/p.HEIC"]
 
 
 def test_a_folder_that_is_named_like_a_picture_is_a_folder(tmp_path: Path):

@@ -11,6 +11,8 @@ from mspn.images import PICTURE_SUFFIXES
 from mspn.picture import Unreadable
 from mspn.sources.videos import VIDEO_SUFFIXES
 
+_OTHER_PICTURE_SUFFIXES = frozenset({".avif", ".heic", ".heif"})
+"""Of phones and the web. Not every OpenCV reads them; a line about each is better than silence."""
 _WILD = "*?["
 _ANY_FOLDERS = "**"
 
@@ -125,4 +127,4 @@ def _unsearchable(folder: Path, error: OSError) -> Unreadable:
 
 def _has_known_suffix(path: Path) -> bool:
     suffix = path.suffix.lower()
-    return suffix in PICTURE_SUFFIXES or suffix in VIDEO_SUFFIXES
+    return suffix in PICTURE_SUFFIXES | _OTHER_PICTURE_SUFFIXES | VIDEO_SUFFIXES
