@@ -4,6 +4,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from mspn.detect.protocol import DetectorError
 from mspn.picture import Picture, Unreadable, Video
 from mspn.predict.carry import CarriedPeople
 from mspn.predict.stages import Stages
@@ -27,7 +28,7 @@ class PictureResult:
 
     source: str
     picture: Picture | None
-    """None where it could not be read; black where its pixels were not to be kept."""
+    """None where it could not be read, or the detector failed; black where its pixels were not to be kept."""
     poses: list[Pose]
     """Best first."""
     problems: list[str]
@@ -43,7 +44,8 @@ def predict_pictures(
     recall: Callable[[Picture], list[Pose] | None] | None = None,
     keep_pixels: bool = True,
 ) -> Generator[PictureResult, None, None]:
-    """Estimate the poses in each picture, in order; a picture or box that is of no use is a line in `problems`.
+    """Estimate the poses in each picture, in order; a picture or box that is of no use is a line in `problems`, as is a
+    picture for which the detector raises DetectorError.
 
     Reading, finding people and estimating run in threads of their own, each a bounded way ahead of the next; closing
     the iterator stops them. How batches are filled does not depend on time, so that results can be repeated.
@@ -92,7 +94,11 @@ class _Work:
                 task.is_known, task.poses = True, known
                 self._let_pixels_go(task)
             elif not is_carried:
-                self._cut_out(task, picture, self.find(picture))
+                try:
+                    self._cut_out(task, picture, self.find(picture))
+                except DetectorError as error:
+                    video = None
+                    task = Task(picture.source, None, problems=[f"{picture.source}: {error}"])
             yield task
 
     def estimate(self, tasks: Iterable[Task]) -> Iterator[PictureResult]:
