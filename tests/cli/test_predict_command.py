@@ -205,9 +205,9 @@ def test_a_list_on_standard_input_names_pictures(tmp_path: Path, pictures: Path,
 
 
 def test_a_network_that_is_none_is_refused(arguments: list[object]):
-    assert "'home' does not appear to be an IPv4 or IPv6 network" in error_line(
-        run(*arguments, "--allow-network", "home")
-    )
+    line = error_line(run(*arguments, "--allow-network", "home"))
+
+    assert "--allow-network home: 'home' does not appear to be an IPv4 or IPv6 network; write one such as" in line
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names")

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, suppress
 from functools import partial
-from ipaddress import ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated
 
@@ -24,6 +24,7 @@ from mspn.cli.pull import find_with_bar
 from mspn.detect.boxes_file import BoxesFile
 from mspn.detect.boxes_folder import BoxesFolder
 from mspn.detect.by_name import make_detector
+from mspn.detect.protocol import Detector
 from mspn.devices import choose_device
 from mspn.files import prepare_folder, remove_leftovers
 from mspn.picture import Picture, Unreadable
@@ -77,15 +78,17 @@ def predict_command(
     """Find the keypoints of the people in pictures and videos."""
     with one_line_errors():
         chosen = [_checked_writer(name.strip()) for name in save.split(",")]
-        allowed = tuple(ip_network(network) for network in allow_networks or ())
+        allowed = tuple(map(_parse_network, allow_networks or ()))
         drawn, videos = out / ImageWriter.FOLDER, out / VideoWriter.FOLDER
         draws = any(name in DRAWING_WRITERS for name in chosen)
         look = find_theme(theme)
         settings = SourceSettings(allowed_networks=allowed, left_out=(out, drawn, videos))
         total = count_pictures(sources, settings)
-        # Standard input can be read only once.
-        paths = [] if total is None else [path for path in find_sources(sources, settings) if isinstance(path, Path)]
-        found_by = _open_boxes(boxes, paths) if boxes else make_detector(detector, choose_device(device))
+        if boxes:
+            # Standard input can be read only once.
+            found_by = _open_boxes(boxes, () if total is None else find_sources(sources, settings))
+        else:
+            found_by = make_detector(detector, choose_device(device))
         prepare_folder(out)
         if resume:
             for folder in (out, drawn, videos):
@@ -179,11 +182,19 @@ def _write(
     return tally
 
 
-def _open_boxes(boxes: Path, paths: Sequence[Path]) -> BoxesFile | BoxesFolder:
+def _open_boxes(boxes: Path, sources: Iterable[Source | Unreadable]) -> Detector:
     file = BoxesFolder(boxes) if boxes.is_dir() else BoxesFile(boxes)
+    paths = [source for source in sources if isinstance(source, Path)]
     if paths and not any(file.knows(str(path)) for path in paths):
         fail(f"{boxes} says nothing about any of the {len(paths)} pictures; do its file names match theirs?")
     return file
+
+
+def _parse_network(text: str) -> IPv4Network | IPv6Network:
+    try:
+        return ip_network(text)
+    except ValueError as error:
+        fail(f"--allow-network {text}: {error}; write one such as 192.168.1.0/24, or an address")
 
 
 def _checked_writer(name: str) -> str:
