@@ -117,9 +117,14 @@ def predict_command(
         with journal, stop_requests(second_ends=True) as stop:
             if journal.num_done_before:
                 typer.echo(f"going on: {journal.num_done_before} pictures are done", err=True)
-            pictures = _read(find_sources(sources, settings), settings, journal, drawn if draws else None, stop)
+            pictures = _read(find_sources(sources, settings), settings, journal, drawn if draws else None)
             predicted = predict_pictures(
-                estimator, pictures, detect_every=detect_every, recall=journal.recall, keep_pixels=draws
+                estimator,
+                pictures,
+                detect_every=detect_every,
+                recall=journal.recall,
+                keep_pixels=draws,
+                is_over=lambda: stop.signal_number != 0,
             )
             tally = _write(predicted, [partial(make_writer, name, out, look) for name in chosen], journal, total, stop)
     tally.show()
@@ -140,9 +145,8 @@ def _read(
     settings: SourceSettings,
     journal: Journal,
     drawn: Path | None,
-    stop: StopRequest,
 ) -> Iterator[Picture | Unreadable]:
-    """Read what is named until someone asks to stop; pictures that are done are read again only to be drawn.
+    """Read what is named; pictures that are done are read again only to be drawn.
 
     Raises:
         ValueError: for a picture in the folder `drawn`, whose place would be taken by what is drawn on it.
@@ -151,10 +155,7 @@ def _read(
         if drawn and isinstance(source, Path) and source.resolve().parent == drawn.resolve():
             raise ValueError(f"drawn pictures would go to {drawn}, which holds {source.name}; choose another --out")
         done = None if drawn else journal.stand_in(name_source(source))
-        for picture in [done] if done else open_source(source, settings):
-            if stop.signal_number:
-                return
-            yield picture
+        yield from [done] if done else open_source(source, settings)
 
 
 def _write(
