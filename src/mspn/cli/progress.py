@@ -77,11 +77,14 @@ class Tally:
     _num_sources: int = 0
 
     def count(self, result: PictureResult) -> None:
-        self.num_pictures += 1
-        self.num_people += len(result.poses)
         self.num_with_problems += bool(result.problems)
         is_video = result.picture is not None and result.picture.moment is not None
-        if self._last is None or not is_video or self._last.source != result.source:
+        is_same_video = self._last is not None and self._last.is_video and self._last.source == result.source
+        if is_same_video and result.picture is None:
+            return  # a frame, or the rest, that cannot be read
+        self.num_pictures += 1
+        self.num_people += len(result.poses)
+        if self._last is None or not (is_same_video and is_video):
             self._last = _Row(result.source, is_video)
             self._num_sources += 1
             if self._num_sources <= _MOST_ROWS:
