@@ -40,6 +40,12 @@ def test_looking_after_labels_needs_no_torch(name: str):
     assert "torch" not in _imports("data", name, "--help")
 
 
+def test_predicting_imports_no_library_that_a_picture_does_not_need():
+    needless = {"onnxruntime", "transformers", "pycocotools", "pyarrow", "pandas", "scipy", "matplotlib", "av"}
+
+    assert needless & _imports("predict", "--help") == set()
+
+
 def test_the_command_that_runs_is_the_imported_one():
     result = run("data", "convert", "--help")
 
