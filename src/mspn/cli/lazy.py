@@ -52,8 +52,8 @@ def load_command(home: str) -> Any:
 def _collection_paused() -> Iterator[None]:
     """Make objects that stay, without looking for garbage among them again and again.
 
-    What `import torch` makes is searched about ten times as it grows, and once more when the program ends: together a
-    third of a second.
+    Python searches what `import torch` makes some 380 times as it grows, twice as a whole, and again when the program
+    ends: half a second of 1.5 in all.
     """
     was_enabled = gc.isenabled()
     gc.disable()
