@@ -10,8 +10,12 @@ from torch import Tensor
 
 from mspn.crop import normalise
 from mspn.devices import Precision, choose_device, choose_precision
-from mspn.model.pose_network import PoseNetwork, place
+from mspn.model.inference import find_unused, prepare
+from mspn.model.pose_network import PoseNetwork
 from mspn.weights.models import build_model, load_model
+
+_CROPS_IN_CACHE = 8
+"""On a CPU, what is computed of more crops at once falls out of the cache; at 32, that costs a sixth of the speed."""
 
 
 class Runner:
@@ -20,7 +24,8 @@ class Runner:
     def __init__(self, model: PoseNetwork, device: torch.device, precision: Precision) -> None:
         self.device = device
         self.precision: Precision = choose_precision(precision, device)
-        self._model = place(model.eval(), device)
+        self._dtype: torch.dtype = getattr(torch, self.precision)
+        self._model = prepare(model.eval(), device, self._dtype, unused=find_unused(model))
 
     @torch.inference_mode()
     def __call__(self, crops: UInt8[Tensor, "B H W 3"] | UInt8[np.ndarray, "B H W 3"]) -> Float[Tensor, "B K h w"]:
@@ -32,10 +37,13 @@ class Runner:
         crops = torch.as_tensor(crops)
         if crops.ndim != 4 or crops.shape[-1] != 3 or crops.dtype != torch.uint8:
             raise ValueError(f"crops must be uint8 (B, H, W, 3), not {crops.dtype} {tuple(crops.shape)}")
-        pixels = normalise(crops.to(self.device))
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
-            heatmaps = self._model.final_heatmaps(pixels)
-        return heatmaps.float()
+        at_once = max(_CROPS_IN_CACHE, torch.get_num_threads()) if self.device.type == "cpu" else len(crops)
+        few_by_few = [self._answer(crops[start : start + at_once]) for start in range(0, len(crops), at_once)]
+        return torch.cat(few_by_few)
+
+    def _answer(self, crops: UInt8[Tensor, "B H W 3"]) -> Float[Tensor, "B K h w"]:
+        pixels = normalise(crops.to(self.device)).to(self._dtype)
+        return self._model.final_heatmaps(pixels).float()
 
 
 def load_runner(
