@@ -15,6 +15,7 @@ from mspn.devices import Precision, choose_device
 from mspn.heatmaps.decode import decode
 from mspn.images import read_picture
 from mspn.picture import Picture
+from mspn.predict.engines import Engine
 from mspn.predict.ensemble import Ensemble, Member
 from mspn.predict.pipeline import PictureResult, predict_pictures
 from mspn.predict.poses import make_poses
@@ -45,6 +46,7 @@ class PoseEstimator:
         *,
         device: str = "auto",
         precision: Precision = "auto",
+        engine: Engine = "auto",
         batch_size: int = 32,
         threshold: float = 0.3,
         flip: bool | None = None,
@@ -59,6 +61,7 @@ class PoseEstimator:
                 detector, "none" takes the whole picture for one person.
             device: auto, cpu, cuda, cuda:1, ...
             precision: auto, float32 or bfloat16, see `load_runner`.
+            engine: auto, torch, onnxruntime or openvino, see `load_runner`.
             batch_size: people that the network sees at once.
             threshold: boxes with a lower score are left out.
             flip: average with the mirrored crop, or do not; None does as `test` says.
@@ -68,7 +71,7 @@ class PoseEstimator:
         Raises:
             WeightsError: if there are no such weights.
             DetectorError: if there is no such detector.
-            ValueError: for an unknown device or precision, an empty batch, or models that cannot be averaged.
+            ValueError: for an unknown device, precision or engine, an empty batch, or models that cannot be averaged.
         """
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, not {batch_size}")
@@ -81,7 +84,7 @@ class PoseEstimator:
             settings = test or recipe.test
             if flip is not None:
                 settings = settings.model_copy(update={"flip": flip})
-            members.append(Member(recipe, settings, Runner(checkpoint.model, on, precision)))
+            members.append(Member(recipe, settings, Runner(checkpoint.model, on, precision, engine)))
         self.ensemble = Ensemble(members, ensemble_weights)
         self.detector: Detector = make_detector(detector, on) if isinstance(detector, str) else detector
         self.batch_size = batch_size
@@ -101,6 +104,11 @@ class PoseEstimator:
     def precision(self) -> Precision:
         """What the networks compute with: float32 or bfloat16."""
         return self.ensemble.leader.runner.precision
+
+    @property
+    def engine(self) -> Engine:
+        """What computes the networks: torch, onnxruntime or openvino."""
+        return self.ensemble.leader.runner.engine
 
     def __call__(self, image: UInt8[np.ndarray, "H W 3"] | str | Path) -> list[Pose]:
         """Poses of everyone in a picture, best first.
