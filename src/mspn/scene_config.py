@@ -38,7 +38,7 @@ class SceneDataConfig(Settings):
 class SceneConfig(Settings):
     """How scenes are composed of pictures."""
 
-    side: int = Field(320, ge=32, multiple_of=32)
+    side: int = Field(416, ge=32, multiple_of=32)
     """Of the square that the network is trained on, in pixels."""
     scale: tuple[PositiveFloat, PositiveFloat] = (0.6, 1.6)
     """Longer side of a picture that has the scene to itself, as a share of the scene's side."""

@@ -12,7 +12,8 @@ from mspn.loss import supervise
 from mspn.model.build import build_network
 from mspn.overrides import override
 from mspn.processes import ALONE, Processes
-from mspn.train.learner import Learner, TrainingDivergedError
+from mspn.train.interruption import TrainingDivergedError
+from mspn.train.learner import Learner
 from tests.drawn_people import write_drawn_set
 from tests.trained import small_and_fast, tiny_recipe
 

@@ -12,7 +12,8 @@ from mspn.data.dataset import Sample
 from mspn.data_config import DataConfig
 from mspn.overrides import override
 from mspn.processes import Processes
-from mspn.train.learner import Learner, TrainingDivergedError
+from mspn.train.interruption import TrainingDivergedError
+from mspn.train.learner import Learner
 from mspn.train.loop import train
 from mspn.train.narrator import IterationReport
 from mspn.train.state import find_checkpoints

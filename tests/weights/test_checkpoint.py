@@ -180,3 +180,18 @@ def test_where_data_and_initial_weights_lay_is_left_out(tmp_path: Path):
     kept = read_header(tmp_path / "w.safetensors").recipe
     assert (kept.data.root, kept.train.initial_weights) == ("data", "net.pth")
     assert b"/home/ada" not in (tmp_path / "w.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("value", "dtype"),
+    [(float("nan"), torch.float16), (float("inf"), torch.bfloat16), (1e300, torch.float64)],  # the last overflows
+)
+def test_weights_that_are_not_finite_as_the_network_holds_them_are_refused(
+    network: MSPN, tmp_path: Path, value: float, dtype: torch.dtype
+):
+    tensors = network.state_dict()
+    name = next(iter(tensors))
+    tensors[name] = torch.full(tensors[name].shape, value, dtype=dtype)
+
+    with pytest.raises(WeightsError, match=f"tensor '{name}' has values that are not finite numbers"):
+        load_checkpoint(save_tensors(tmp_path / "weights.safetensors", tensors))

@@ -1,21 +1,41 @@
 """The `mspn` command."""
 
 import logging
+import os
 import sys
 from importlib.metadata import version
 from typing import Annotated
 
-import cv2
 import typer
 
-from mspn.cli.data import data_app
-from mspn.cli.evaluate import evaluate_command
-from mspn.cli.models import models_app
-from mspn.cli.predict import predict_command
-from mspn.cli.report import report_command
-from mspn.cli.train import train_command
+from mspn.cli.lazy import LazyCommand, LazyGroup
+
+COMMANDS = {
+    "predict": LazyCommand(
+        "mspn.cli.predict:predict_command", "Find the keypoints of the people in pictures and videos."
+    ),
+    "evaluate": LazyCommand(
+        "mspn.cli.evaluate:evaluate_command",
+        "Measure average precision, or the share of correct keypoints, on labelled people; or compare reports.",
+    ),
+    "train": LazyCommand("mspn.cli.train:train_command", "Train a recipe and keep everything in a run folder."),
+    "report": LazyCommand(
+        "mspn.cli.report:report_command",
+        "Write report.html into a run folder: how far training is, and what it was made with.",
+    ),
+    "models": LazyCommand(
+        "mspn.cli.models:models_app", "Networks and their weights: list, show, cost, pull, verify, convert."
+    ),
+    "data": LazyCommand("mspn.cli.data:data_app", "Look after labelled sets."),
+}
+
+
+class _Commands(LazyGroup):
+    table = COMMANDS
+
 
 app = typer.Typer(
+    cls=_Commands,
     help="Human pose estimation with multi-stage networks.",
     no_args_is_help=True,
     pretty_exceptions_show_locals=False,
@@ -36,18 +56,21 @@ def _set_up(
     ] = False,
 ) -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    # Its complaints about damaged pictures would stand beside our own line about each.
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 
-app.command("predict")(predict_command)
-app.command("evaluate")(evaluate_command)
-app.command("train")(train_command)
-app.command("report")(report_command)
-app.add_typer(models_app, name="models")
-app.add_typer(data_app, name="data")
+_ENVIRONMENT = {
+    # OpenCV's complaints about damaged pictures would stand beside our own line about each.
+    "OPENCV_LOG_LEVEL": "SILENT",
+    # How often a thread of torch (with GNU's OpenMP) looks whether the others are done before it sleeps. By default it
+    # looks for milliseconds, at each tensor; where another program had one of two cores, a first prediction took up to
+    # 13 s of processor time in place of 1.6. This is GNU's own value where it knows that threads outnumber cores.
+    "GOMP_SPINCOUNT": "1000",
+}
+"""What libraries read when they are imported, which is when a command runs; what is set already stays."""
 
 
 def main() -> None:
     """Entry point of the `mspn` command."""
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
     app()

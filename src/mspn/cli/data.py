@@ -2,13 +2,27 @@
 
 import typer
 
-from mspn.cli.data_check import check_command
-from mspn.cli.data_convert import convert_command
-from mspn.cli.data_show import show_command
-from mspn.cli.data_stats import stats_command
+from mspn.cli.lazy import LazyCommand, LazyGroup
 
-data_app = typer.Typer(help="Look after labelled sets.", no_args_is_help=True)
-data_app.command("check")(check_command)
-data_app.command("show")(show_command)
-data_app.command("stats")(stats_command)
-data_app.command("convert")(convert_command)
+COMMANDS = {
+    "check": LazyCommand(
+        "mspn.cli.data_check:check_command",
+        "Look for mistakes in labels and pictures; exit code 1 if there are errors, 0 if there are warnings or"
+        " nothing.",
+    ),
+    "show": LazyCommand(
+        "mspn.cli.data_show:show_command", "Draw labels on their pictures, and sheets of a hundred people each."
+    ),
+    "stats": LazyCommand("mspn.cli.data_stats:stats_command", "Count pictures, people and keypoints."),
+    "convert": LazyCommand(
+        "mspn.cli.data_convert:convert_command",
+        "Rewrite labels in another format; what that cannot hold is said.",
+    ),
+}
+
+
+class _Commands(LazyGroup):
+    table = COMMANDS
+
+
+data_app = typer.Typer(cls=_Commands, help="Look after labelled sets.", no_args_is_help=True)

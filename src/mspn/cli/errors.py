@@ -6,7 +6,7 @@ from typing import NoReturn
 
 import typer
 
-from mspn.train.learner import TrainingDivergedError
+from mspn.train.interruption import TrainingDivergedError
 
 USAGE_ERROR = 2
 SOME_FAILED = 1

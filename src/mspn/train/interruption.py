@@ -1,4 +1,4 @@
-"""Stopping when someone asks: Ctrl-C and SIGTERM."""
+"""Training that ends early: when someone asks (Ctrl-C and SIGTERM), or when it diverges."""
 
 import signal
 import threading
@@ -14,6 +14,10 @@ class TrainingStoppedError(Exception):
         super().__init__(f"stopped by {signal.Signals(signal_number).name} after iteration {iteration}")
         self.iteration = iteration
         self.signal_number = signal_number
+
+
+class TrainingDivergedError(RuntimeError):
+    """The loss is no number any more."""
 
 
 class StopRequest:

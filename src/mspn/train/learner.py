@@ -15,13 +15,10 @@ from mspn.crop import normalise
 from mspn.model.pose_network import place
 from mspn.processes import ALONE, Processes
 from mspn.train.depthwise import keep_depthwise_in_float32
+from mspn.train.interruption import TrainingDivergedError
 from mspn.train.recompute import recompute_activations
 from mspn.train.task import Batch, Losses
 from mspn.train_config import TrainConfig
-
-
-class TrainingDivergedError(RuntimeError):
-    """The loss is no number any more."""
 
 
 class Learner:

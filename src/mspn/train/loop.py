@@ -20,8 +20,8 @@ from mspn.files import remove_leftovers
 from mspn.model.build import AnyNetwork
 from mspn.processes import ALONE, Processes
 from mspn.train.environment import describe_environment
-from mspn.train.interruption import StopRequest, TrainingStoppedError, stop_requests
-from mspn.train.learner import Learner, TrainingDivergedError
+from mspn.train.interruption import StopRequest, TrainingDivergedError, TrainingStoppedError, stop_requests
+from mspn.train.learner import Learner
 from mspn.train.metrics import MetricsLog
 from mspn.train.narrator import EpochLog, Narrator, ReportIteration
 from mspn.train.pictures import PictureWatch
