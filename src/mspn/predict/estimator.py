@@ -5,13 +5,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
+from torch import Tensor
 
 from mspn.config import Recipe, TestConfig
 from mspn.crop import cut_crop
 from mspn.detect.by_name import make_detector
 from mspn.detect.protocol import Detector
 from mspn.devices import Precision, choose_device
+from mspn.geometry import CropFrame
 from mspn.heatmaps.decode import decode
 from mspn.images import read_picture
 from mspn.picture import Picture
@@ -175,7 +177,8 @@ class PoseEstimator:
         """Poses of people who are cut out, in the same order; pictures do not matter, batches are filled."""
         poses: list[Pose] = []
         for start in range(0, len(subjects), self.batch_size):
-            poses += self._estimate_batch(subjects[start : start + self.batch_size])
+            batch = subjects[start : start + self.batch_size]
+            poses += self.read(batch, self.ask(batch))
         return poses
 
     def choose(self, poses: Sequence[Pose]) -> list[Pose]:
@@ -184,11 +187,20 @@ class PoseEstimator:
             poses = without_duplicates(poses, self.test.suppression_oks)
         return sorted(poses, key=lambda pose: -pose.score)
 
-    def _estimate_batch(self, subjects: Sequence[Subject]) -> list[Pose]:
+    def ask(self, subjects: Sequence[Subject]) -> Float[Tensor, "B K h w"]:
+        """Heat maps of one batch of people, averaged over the networks and mirrored crops."""
         crops = [
             torch.from_numpy(np.stack(of_network)) for of_network in zip(*(one.crops for one in subjects), strict=True)
         ]
-        frames = list(zip(*(one.frames for one in subjects), strict=True))
-        decoded = decode(self.ensemble.heatmaps(crops, frames), self.test)
+        return self.ensemble.heatmaps(crops, _frames(subjects))
+
+    def read(self, subjects: Sequence[Subject], heatmaps: Float[Tensor, "B K h w"]) -> list[Pose]:
+        """Poses that a batch's heat maps show."""
         detections = [subject.detection for subject in subjects]
-        return make_poses(detections, frames[0], decoded, self.recipe.keypoint_table, self.test)
+        decoded = decode(heatmaps, self.test)
+        return make_poses(detections, _frames(subjects)[0], decoded, self.recipe.keypoint_table, self.test)
+
+
+def _frames(subjects: Sequence[Subject]) -> list[tuple[CropFrame, ...]]:
+    """For each network, where the people's crops lie."""
+    return list(zip(*(subject.frames for subject in subjects), strict=True))
