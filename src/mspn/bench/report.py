@@ -60,7 +60,7 @@ def draw_rates(report: BenchReport) -> str:
     bars: list[Bar] = []
     for case in dict.fromkeys(_case(rate) for rate in report.rates):
         model, batch, threads = case
-        bars.append(Bar(f"{model}, batch {batch}", [0.0, 0.0], "" if threads == 1 else f"{threads} threads"))
+        bars.append(Bar(f"{Path(model).stem}, batch {batch}", [0.0, 0.0], "" if threads == 1 else f"{threads} threads"))
         for rate in report.rates:
             if _case(rate) == case:
                 speed = rate.crops_per_second
