@@ -285,7 +285,11 @@ def giant_headers() -> dict[str, bytes]:
     webp = b"RIFF" + struct.pack("<I", 22) + b"WEBPVP8X" + struct.pack("<II", 10, 0) + side + side
     # Two tags, width and height, each one 32-bit number; lossy and lossless WebP have 14 bits for a side.
     tiff = b"MM\0*" + struct.pack(">IHHHIIHHII", 8, 2, 256, 4, 1, 60000, 257, 4, 1, 60000)
-    return {"png": png_header(60000, 60000), "jpeg": bytes(jpeg), "bmp": bytes(bitmap), "webp": webp, "tiff": tiff}
+    gif = b"GIF89a" + struct.pack("<HH", 60000, 60000)
+    # The second part is the larger one.
+    avif = b"\0\0\0\x1cftypavif" + b"".join(b"ispe" + struct.pack(">III", 0, side, side) for side in (8, 60000, 9))
+    others = {"bmp": bytes(bitmap), "webp": webp, "tiff": tiff, "gif": gif, "avif": avif}
+    return {"png": png_header(60000, 60000), "jpeg": bytes(jpeg), **others}
 
 
 @pytest.mark.parametrize("kind", giant_headers())
@@ -294,6 +298,18 @@ def test_a_few_bytes_that_declare_too_many_pixels_are_refused(kind: str):
         PictureError, match=r"bomb has 60000x60000 pixels, above the limit of 100,000,000; make it smaller"
     ):
         decode_picture(giant_headers()[kind], "bomb")
+
+
+def test_what_hides_its_size_is_not_decoded():
+    # OpenCV reads both, however large: a format whose header is not looked at, and a JPEG with a stray byte after its
+    # first segment.
+    portable, jpeg = encode(noise(8, 8), ".ppm"), encode(noise(8, 8), ".jpg")
+    jpeg = jpeg[:20] + b"\0" + jpeg[20:]
+    assert all(cv2.imdecode(np.frombuffer(one, np.uint8), cv2.IMREAD_COLOR) is not None for one in (portable, jpeg))
+
+    for encoded in (portable, jpeg):
+        with pytest.raises(PictureError, match="hidden is not a picture that can be read, or it is damaged"):
+            decode_picture(encoded, "hidden")
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".tiff", ".bmp"])

@@ -1,5 +1,6 @@
 """Reading pictures safely: whatever the file holds, out comes RGB uint8."""
 
+import re
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", 
 """What a folder is searched for; a file that is named outright may have any suffix."""
 _LARGEST_HEADER_BYTES = 2**20
 _ORIENTATION = 274
+_PART_SIZE = re.compile(rb"ispe\0\0\0\0")
 ON_THEIR_SIDE = (5, 6, 7, 8)
 """EXIF orientations in which width and height trade places."""
 
@@ -76,20 +78,23 @@ def decode_picture(encoded: bytes, name: str, max_pixels: int = MAX_PIXELS) -> U
 
 
 def _decode_picture(encoded: bytes, name: str, largest_reduction: float, max_pixels: int) -> ReducedPicture:
-    # Sizes are checked before decoding, since a few bytes can declare gigabytes of pixels.
-    reduction = 1
+    # Sizes are checked before decoding, since a few bytes can declare gigabytes of pixels; what declares none in a form
+    # that is known is not decoded.
+    scan_start = 0
     if _is_jpeg(encoded):
         size, scan_start = _jpeg_header(encoded)
-        _refuse_large(size, name, max_pixels)
-        if not _has_end_of_image(encoded, scan_start):
-            raise PictureError(f"{name} is cut short (a JPEG without its end); copy or download it again")
-        if size is not None:
-            reduction = _jpeg_reduction(encoded[:scan_start], size, largest_reduction)
     else:
-        _refuse_large(_declared_size(encoded), name, max_pixels)
+        size = _declared_size(encoded)
+    if size is not None:
+        _refuse_large(size, name, max_pixels)
+    if _is_jpeg(encoded) and not _has_end_of_image(encoded, scan_start):
+        raise PictureError(f"{name} is cut short (a JPEG without its end); copy or download it again")
+    if size is None:
+        raise _unreadable(name)
+    reduction = _jpeg_reduction(encoded[:scan_start], size, largest_reduction) if _is_jpeg(encoded) else 1
     pixels = _decode(encoded, _REDUCTION_FLAGS[reduction])
     if pixels is None:
-        raise PictureError(f"{name} is not a picture that can be read, or it is damaged; convert it to JPEG or PNG")
+        raise _unreadable(name)
     _refuse_large(Size(*pixels.shape[:2]), name, max_pixels)
     if _may_be_transparent(encoded):
         unchanged = _decode(encoded, cv2.IMREAD_UNCHANGED)
@@ -126,8 +131,12 @@ def _decode(encoded: bytes, flags: int) -> np.ndarray | None:
         return None
 
 
-def _refuse_large(size: Size | None, name: str, max_pixels: int) -> None:
-    if size is not None and size.height * size.width > max_pixels:
+def _unreadable(name: str) -> PictureError:
+    return PictureError(f"{name} is not a picture that can be read, or it is damaged; convert it to JPEG or PNG")
+
+
+def _refuse_large(size: Size, name: str, max_pixels: int) -> None:
+    if size.height * size.width > max_pixels:
         raise PictureError(
             f"{name} has {size.width}x{size.height} pixels, above the limit of {max_pixels:,}; make it smaller first"
         )
@@ -151,7 +160,7 @@ def _may_be_transparent(encoded: bytes) -> bool:
 
 
 def _declared_size(encoded: bytes) -> Size | None:
-    """Size that a PNG, WebP, BMP or TIFF header declares; None for what is no such header."""
+    """Size that a PNG, WebP, BMP, TIFF, GIF or AVIF header declares; None for what is no such header."""
     try:
         if encoded.startswith(b"\x89PNG\r\n\x1a\n"):
             width, height = struct.unpack(">II", encoded[16:24])
@@ -167,11 +176,21 @@ def _declared_size(encoded: bytes) -> Size | None:
             width, height = struct.unpack("<ii", encoded[18:26])
         elif encoded[:4] in (b"II*\0", b"MM\0*"):
             width, height = _tiff_size(encoded)
+        elif encoded.startswith(b"GIF8"):
+            width, height = struct.unpack("<HH", encoded[6:10])
+        elif encoded[4:8] == b"ftyp":
+            width, height = _largest_part(encoded)
         else:
             return None
     except struct.error:
         return None
-    return Size(abs(height), abs(width))
+    return Size(abs(height), abs(width)) if width and height else None
+
+
+def _largest_part(encoded: bytes) -> tuple[int, int]:
+    """Width and height of an AVIF or HEIC picture, which says them of each of its parts; 0 where it says none."""
+    sizes = [struct.unpack_from(">II", encoded, match.end()) for match in _PART_SIZE.finditer(encoded)]
+    return max(sizes, key=lambda size: size[0] * size[1], default=(0, 0))
 
 
 def _tiff_size(encoded: bytes) -> tuple[int, int]:
@@ -220,7 +239,7 @@ def read_size(path: Path) -> Size:
     """Height and width of a picture, upright as its EXIF orientation says, from its header alone.
 
     Raises:
-        PictureError: if there is no file, or it is no JPEG, PNG, WebP, BMP or TIFF.
+        PictureError: if there is no file, or it is no JPEG, PNG, WebP, BMP, TIFF, GIF or AVIF.
     """
     if not path.is_file():
         raise PictureError(f"no picture at {path}; check the path")

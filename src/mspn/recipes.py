@@ -189,7 +189,7 @@ def person_detector() -> DetectorRecipe:
             )
         ),
         train=TrainConfig(
-            iterations=3000,
+            iterations=2800,
             batch_size=16,
             learning_rate=1.5e-3,
             warmup_iterations=200,

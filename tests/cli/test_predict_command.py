@@ -1,6 +1,7 @@
 import json
 import os
 import signal
+import sys
 from pathlib import Path
 
 import av
@@ -204,6 +205,21 @@ def test_a_list_on_standard_input_names_pictures(tmp_path: Path, pictures: Path,
 
 
 def test_a_network_that_is_none_is_refused(arguments: list[object]):
-    assert "'home' does not appear to be an IPv4 or IPv6 network" in error_line(
-        run(*arguments, "--allow-network", "home")
-    )
+    line = error_line(run(*arguments, "--allow-network", "home"))
+
+    assert "--allow-network home: 'home' does not appear to be an IPv4 or IPv6 network; write one such as" in line
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names")
+def test_names_that_are_no_text_are_said_on_one_line_and_written(
+    tmp_path: Path, pictures: Path, arguments: list[object]
+):
+    (pictures / os.fsdecode(b"caf\xe9\n\x1b.png")).write_text("no picture")
+    (pictures / "0.png").rename(pictures / os.fsdecode(b"caf\xe9.png"))
+
+    result = run(*arguments, "--out", tmp_path / "out", "--save", "csv,json")
+
+    assert result.exit_code == 1, result.output
+    assert rf"skipped: {pictures}/caf\udce9\n\x1b.png is not a picture" in result.stderr
+    assert rf"{pictures}/caf\udce9.png," in (tmp_path / "out" / "predictions.csv").read_text()
+    assert len(json.loads((tmp_path / "out" / "predictions.json").read_text())) == 12

@@ -32,6 +32,7 @@ def test_each_picture_has_a_row_and_each_video_one_for_all_of_its_frames(capsys:
         *(_frame(Video("a.mp4", Size(4, 4), None, None, False), n) for n in range(3)),
     ):
         tally.count(result)
+    tally.count(PictureResult("a.mp4", None, [], ["cut short"]))
     tally.count(PictureResult("b.jpg", None, [], ["no picture"]))
 
     tally.show()
@@ -40,7 +41,17 @@ def test_each_picture_has_a_row_and_each_video_one_for_all_of_its_frames(capsys:
     assert "│ 0.jpg │ 0 │ - │" in printed
     assert "│ a.mp4 │ 3 in 3 frames │ 0.75 │" in printed
     assert "5 pictures, 3 people in " in printed
-    assert printed.endswith("1 pictures with problems")
+    assert printed.count("a.mp4") == 1
+    assert printed.endswith("2 pictures with problems")
+
+
+def test_names_of_files_neither_break_rows_nor_steer_the_terminal(capsys: pytest.CaptureFixture[str]):
+    tally = Tally()
+    tally.count(PictureResult("a\nb\x1b[31m\u202egpj[red].jpg", None, [], ["no picture"]))
+
+    tally.show()
+
+    assert r"│ a\nb\x1b[31m\u202egpj[red].jpg │" in capsys.readouterr().out
 
 
 def test_after_twenty_rows_the_others_are_counted(capsys: pytest.CaptureFixture[str]):

@@ -71,7 +71,7 @@ def color_at(sample: Sample, keypoint: int) -> str:
 def test_a_sample_is_a_crop_with_labels_of_every_keypoint(tmp_path: Path):
     dataset = dataset_of(recipe_of(tmp_path, NO_AUGMENTATION))
 
-    sample = dataset[Draw(position=0, person=1)]
+    sample = dataset[Draw(position=0, item=1)]
 
     assert sample.pixels.shape == (128, 96, 3)
     assert sample.pixels.dtype == torch.uint8
@@ -84,7 +84,7 @@ def test_a_sample_is_a_crop_with_labels_of_every_keypoint(tmp_path: Path):
 def test_labels_are_where_the_frame_puts_them(tmp_path: Path):
     dataset = dataset_of(recipe_of(tmp_path, NO_AUGMENTATION))
 
-    sample = dataset[Draw(position=0, person=0)]
+    sample = dataset[Draw(position=0, item=0)]
 
     # Box 90 x 150 around (50, 80) grows to 112.5 x 150; 96 / 112.5 crop pixels each, and (48, 64) is the middle.
     scale = 96 / 112.5
@@ -96,7 +96,7 @@ def test_labels_are_where_the_frame_puts_them(tmp_path: Path):
 def test_a_mirrored_person_has_left_and_right_swapped(tmp_path: Path):
     dataset = dataset_of(recipe_of(tmp_path, NO_AUGMENTATION.model_copy(update={"mirror_probability": 1.0})))
 
-    sample = dataset[Draw(position=0, person=0)]
+    sample = dataset[Draw(position=0, item=0)]
 
     # What was the left wrist, red and visible, is a right wrist in the mirror.
     assert (color_at(sample, LEFT_WRIST), color_at(sample, RIGHT_WRIST)) == ("blue", "red")
@@ -112,7 +112,7 @@ def test_labels_stay_on_their_dots_whatever_the_augmentation(tmp_path: Path):
 
     seen = Counter()
     for position in range(60):
-        sample = dataset[Draw(position, person=0)]
+        sample = dataset[Draw(position, item=0)]
         visible = [keypoint for keypoint in (LEFT_WRIST, RIGHT_WRIST) if sample.labels.visibility[keypoint]]
         seen.update(
             (keypoint, sample.labels.visibility[keypoint].item(), color_at(sample, keypoint)) for keypoint in visible
@@ -130,7 +130,7 @@ def test_the_mirror_swaps_what_is_counted(tmp_path: Path):
     one_set = recipe.data.train[0].model_copy(update={"never_labelled": ("left_ankle",)})
     recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"train": (one_set,)})})
 
-    sample = dataset_of(recipe)[Draw(position=0, person=0)]
+    sample = dataset_of(recipe)[Draw(position=0, item=0)]
 
     assert sample.labels.counted[[LEFT_ANKLE, RIGHT_ANKLE]].tolist() == [True, False]
 
@@ -141,7 +141,7 @@ def test_keypoints_outside_the_crop_are_unlabelled(tmp_path: Path):
     annotation = person(0, 0, WRISTS | {"left_ankle": (85, 50, 2), "nose": (84.6, 50, 2)}, bbox=[55, 30, 30, 40])
     write_annotations(tmp_path / "people.json", [annotation], {0: "0.png"})
 
-    sample = dataset_of(recipe)[Draw(position=0, person=0)]
+    sample = dataset_of(recipe)[Draw(position=0, item=0)]
 
     # The right wrist is far away; the ankle at x = 96 is just beyond the last pixel, 95; the nose is at 94.72.
     visibility = dict(zip(COCO_17.keypoints, sample.labels.visibility.tolist(), strict=True))
@@ -151,7 +151,7 @@ def test_keypoints_outside_the_crop_are_unlabelled(tmp_path: Path):
 def test_a_draws_position_decides_the_augmentation(tmp_path: Path):
     dataset = dataset_of(recipe_of(tmp_path, RELEASED_AUGMENTATION))
 
-    first, again, other = (dataset[Draw(position, person=0)] for position in (4, 4, 5))
+    first, again, other = (dataset[Draw(position, item=0)] for position in (4, 4, 5))
 
     assert torch.equal(first.pixels, again.pixels)
     assert torch.equal(first.labels.keypoints_crop, again.labels.keypoints_crop)
@@ -162,13 +162,13 @@ def test_a_picture_that_cannot_be_read_gives_a_black_crop_in_which_nothing_count
     recipe = recipe_of(tmp_path, NO_AUGMENTATION)
     (tmp_path / "images" / "1.png").unlink()
 
-    sample = dataset_of(recipe)[Draw(position=0, person=1)]
+    sample = dataset_of(recipe)[Draw(position=0, item=1)]
 
     assert not sample.is_readable
     assert sample.drawn == 1
     assert not sample.pixels.any()
     assert not sample.labels.counted.any()
-    assert dataset_of(recipe)[Draw(position=0, person=0)].is_readable
+    assert dataset_of(recipe)[Draw(position=0, item=0)].is_readable
 
 
 def test_a_missing_folder_of_pictures_is_named(tmp_path: Path):

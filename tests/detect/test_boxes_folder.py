@@ -3,8 +3,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mspn.data.label_files import AnnotationError
 from mspn.detect.boxes_folder import BoxesFolder
+from mspn.detect.protocol import DetectorError
 from mspn.picture import Picture
 from mspn.records import Box, Detection
 
@@ -60,7 +60,7 @@ def test_pictures_of_the_same_name_are_told_apart_by_their_folders(tmp_path: Pat
 def test_a_line_that_is_no_box_is_named(tmp_path: Path, line: str, problem: str):
     boxes = _folder(tmp_path, {"a.txt": f"0 0.5 0.5 1 1\n{line}\n"})
 
-    with pytest.raises(AnnotationError, match=problem):
+    with pytest.raises(DetectorError, match=problem):
         boxes.detect(Picture("a.jpg", _PIXELS))
 
 
@@ -69,10 +69,22 @@ def test_a_huge_file_is_refused(tmp_path: Path):
     with (tmp_path / "a.txt").open("wb") as file:
         file.truncate(2**24 + 1)
 
-    with pytest.raises(AnnotationError, match=r"a.txt is larger than 16 MiB; is it a file of boxes"):
+    with pytest.raises(DetectorError, match=r"a.txt is larger than 16 MiB; is it a file of boxes"):
+        boxes.detect(Picture("a.jpg", _PIXELS))
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    boxes = _folder(tmp_path, {"a.txt": ""})
+
+    def refuse(path: Path, **_settings: str) -> str:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "read_text", refuse)
+
+    with pytest.raises(DetectorError, match=r"a.txt cannot be read \(Permission denied\); check its rights"):
         boxes.detect(Picture("a.jpg", _PIXELS))
 
 
 def test_a_folder_without_text_files_is_refused(tmp_path: Path):
-    with pytest.raises(AnnotationError, match=r"no .txt files in .*; name a boxes file, or a folder of one text file"):
+    with pytest.raises(DetectorError, match=r"no .txt files in .*; name a boxes file, or a folder of one text file"):
         BoxesFolder(tmp_path)

@@ -9,10 +9,12 @@ from mspn import PoseEstimator
 from mspn.config import FAITHFUL_TEST
 from mspn.data.coco import read_coco
 from mspn.data.people_sets import select_people
+from mspn.detect.protocol import DetectorError
 from mspn.images import read_picture
 from mspn.picture import Picture
 from mspn.records import Box, Detection
 from mspn.skeleton import COCO_17
+from tests.sources.test_arrays import Image
 from tests.trained import overfitted
 
 
@@ -122,6 +124,9 @@ def test_a_single_source_need_not_be_in_a_list():
     assert result.picture.pixels.shape == (64, 64, 3)
     with pytest.raises(ValueError, match=r"no picture, video or folder at nowhere.jpg"):
         estimator.stream("nowhere.jpg")
+    for no_source in (0, None, iter(["a.jpg"])):
+        with pytest.raises(TypeError, match="a source is a path, an address, a camera number as text"):
+            estimator.stream(no_source)  # type: ignore[arg-type]
 
 
 def test_the_batch_size_does_not_change_the_answer():
@@ -146,10 +151,27 @@ def test_flip_averages_with_the_mirrored_crop():
     torch.testing.assert_close(flipped.ensemble.leader.heatmaps(crop), expected)
 
 
-@pytest.mark.parametrize("image", [np.zeros((8, 8), np.uint8), np.zeros((8, 8, 3), np.float32)])
+@pytest.mark.parametrize(
+    "image", [np.zeros((8, 8), np.uint8), np.zeros((8, 8, 3), np.float32), np.zeros((0, 8, 3), np.uint8)]
+)
 def test_an_array_that_is_no_rgb_image_is_refused(image: np.ndarray):
-    with pytest.raises(ValueError, match="an image must be RGB uint8"):
+    with pytest.raises(ValueError, match=r"is no picture; give RGB as uint8 of shape \(H, W, 3\)"):
         PoseEstimator(overfitted()[1], "none")(image)
+
+
+def test_images_of_pillow_are_taken_and_what_is_no_picture_is_refused():
+    estimator = PoseEstimator(overfitted()[1], "none")
+
+    (pose,) = estimator(Image(np.zeros((64, 48, 3), np.uint8)))
+
+    assert pose.box == Box(0, 0, 48, 64)
+    with pytest.raises(TypeError, match="a picture is a path, an array or an image of Pillow, not NoneType"):
+        estimator(None)  # type: ignore[arg-type]
+
+
+def test_a_detector_may_be_named_by_its_path(tmp_path: Path):
+    with pytest.raises(DetectorError, match=r"no file at .*yolox\.onnx; check the path of the detector"):
+        PoseEstimator(overfitted()[1], tmp_path / "yolox.onnx")
 
 
 def test_a_missing_model_is_an_error_and_never_random_weights(tmp_path: Path):

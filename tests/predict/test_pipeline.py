@@ -9,6 +9,7 @@ import pytest
 
 from mspn import PoseEstimator
 from mspn.detect.boxes_file import BoxesFile
+from mspn.detect.protocol import DetectorError
 from mspn.picture import Moment, Picture, Unreadable, Video
 from mspn.predict.pipeline import predict_pictures
 from mspn.predict.subject import Subject
@@ -122,6 +123,20 @@ def test_boxes_of_no_use_are_reported_and_the_others_are_done(tmp_path: Path):
     assert "box [500, 5, 40, 50] lies outside the picture of 64x64 pixels" in outside
     assert "box [nan, 5, 40, 50] has a number that is not finite" in unknown
     assert "score must be from 0 to 1, not nan" in unsure
+
+
+def test_a_picture_at_which_the_detector_fails_is_reported_and_the_others_are_done():
+    def find(picture: Picture) -> list[Detection]:
+        if picture.source == "1.jpg":
+            raise DetectorError("boxes.txt, line 2 is no box")
+        return [Detection(Box(0, 0, 64, 64), 1.0)]
+
+    first, second, third = predict_pictures(_Stub(), map(_picture, range(3)), find)  # type: ignore[arg-type]
+
+    assert len(first.poses) == len(third.poses) == 1
+    # Nobody can say whether anyone is in it.
+    assert second.picture is None
+    assert second.problems == ["1.jpg: boxes.txt, line 2 is no box"]
 
 
 def test_nobody_in_a_picture_is_an_empty_result():

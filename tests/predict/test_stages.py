@@ -47,6 +47,24 @@ def test_an_item_larger_than_the_room_fits_alone():
         assert list(stages.run_ahead([1, 2, 3], lambda _item: 7.0)) == [1, 2, 3]
 
 
+def test_once_the_work_is_over_nothing_more_is_waited_for():
+    has_next, is_over = threading.Event(), threading.Event()
+
+    def make() -> Iterator[int]:
+        yield 1
+        has_next.wait()
+        yield 2
+
+    with Stages() as stages:
+        items = stages.run_ahead(make(), _everything, is_over.is_set)
+
+        assert next(items) == 1
+        is_over.set()
+        assert list(items) == []
+        has_next.set()
+    assert _stage_threads() == 0
+
+
 def test_an_error_in_a_thread_is_raised_where_the_items_are_taken_after_those_before_it():
     def fail() -> Iterator[int]:
         yield 1

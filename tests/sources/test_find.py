@@ -72,6 +72,7 @@ def test_a_number_is_a_file_if_there_is_one():
     Path("0").touch()
     assert not is_camera("0")
     assert not is_camera("-1")
+    assert not is_camera("20260101")
     assert not is_camera(Path("1"))
 
 
@@ -86,6 +87,17 @@ def test_what_is_missing_is_a_line_among_the_others():
         "! no file or folder matches *.tif; check the pattern",
         "! ftp://host/a.jpg: no ftp addresses are read, only http, https, rtsp, rtsps; name files by their path",
         "! loop is a link that leads to nothing, or back to itself; check the link",
+    ]
+
+
+def test_names_that_the_system_cannot_look_up_are_lines_among_the_others():
+    name = "x" * 5000
+
+    assert found(name, f"{name}*", f"{name}/*.jpg", "a.jpg") == [
+        f"! no picture, video or folder at {name}; check the path",
+        f"! no file or folder matches {name}*; check the pattern",
+        f"! no file or folder matches {name}/*.jpg; check the pattern",
+        "a.jpg",
     ]
 
 

@@ -20,11 +20,12 @@ def relative(found: list[Path | Unreadable], folder: Path) -> list[str]:
 
 
 def test_a_folder_and_those_below_are_searched_in_order(tmp_path: Path):
-    make_files(tmp_path, "b.jpg", "a.PNG", "notes.txt", "z/c.mp4", "m/deep/d.webp", ".hidden.jpg", ".cache/e.jpg")
+    make_files(tmp_path, "b.jpg", "a.PNG", "notes.txt", "z/c.mp4", "m/deep/d.webp", "z/p.HEIC")
+    make_files(tmp_path, ".hidden.jpg", ".cache/e.jpg")
 
     found = list(search_folder(tmp_path))
 
-    assert relative(found, tmp_path) == ["a.PNG", "b.jpg", "m/deep/d.webp", "z/c.mp4"]
+    assert relative(found, tmp_path) == ["a.PNG", "b.jpg", "m/deep/d.webp", "z/c.mp4", "z/p.HEIC"]
 
 
 def test_a_folder_that_is_named_like_a_picture_is_a_folder(tmp_path: Path):
@@ -77,10 +78,30 @@ def test_a_folder_without_rights_is_one_line(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(os, "listdir", refuse_secrets)
 
     found = list(search_folder(tmp_path))
+    matching = list(match_pattern(f"{tmp_path}/*/*.jpg"))
 
     assert relative(found, tmp_path) == ["a.jpg"]
     secret = tmp_path / "secret"
-    assert found[1] == Unreadable(str(secret), f"{secret} cannot be searched (Permission denied); check its rights")
+    problem = Unreadable(str(secret), f"{secret} cannot be searched (Permission denied); check its rights")
+    assert found[1] == problem
+    assert matching == [problem]
+
+
+def test_a_folder_in_which_nobody_may_look_further_hides_nothing_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    make_files(tmp_path, "names/a.jpg", "names/sub/b.jpg", "other/c.jpg")
+    look_up = Path.is_dir
+
+    def refuse_names(path: Path) -> bool:
+        if path.parent.name == "names":
+            raise PermissionError(13, "Permission denied", str(path))
+        return look_up(path)
+
+    monkeypatch.setattr(Path, "is_dir", refuse_names)
+
+    # Reading a.jpg will say why it cannot be.
+    assert relative(list(search_folder(tmp_path)), tmp_path) == ["names/a.jpg", "other/c.jpg"]
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,9 @@
 import gc
 import sys
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -134,6 +137,36 @@ def test_damage_in_the_middle_costs_only_what_is_there(tmp_path: Path):
     assert 30 <= len(pictures) < 40
     assert seconds(pictures)[-1] == pytest.approx(3.9)
     assert "is damaged or cut short" in problem
+
+
+class _LateStream:
+    """A container with a stream that PyAV does not know of when its packets come."""
+
+    def __init__(self, container: Any) -> None:
+        self._container = container
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._container, name)
+
+    def __enter__(self) -> "_LateStream":
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._container.close()
+
+    def demux(self) -> Iterator[Any]:
+        yield from islice(self._container.demux(), 12)
+        raise IndexError("list index out of range")
+
+
+def test_a_stream_that_begins_in_the_middle_ends_the_video_with_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    path, open_file = write_video(tmp_path / "a.avi"), av.open
+    monkeypatch.setattr(av, "open", lambda *given, **settings: _LateStream(open_file(*given, **settings)))
+
+    pictures, problem = read(path)
+
+    assert len(pictures) == 12
+    assert "is damaged or cut short (a stream begins in the middle): 12 frames were read" in problem
 
 
 def test_a_video_without_its_index_is_refused(tmp_path: Path):

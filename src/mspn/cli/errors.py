@@ -1,5 +1,6 @@
 """How a command ends when something is wrong: one line, exit code 2."""
 
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NoReturn
@@ -12,6 +13,8 @@ USAGE_ERROR = 2
 SOME_FAILED = 1
 KILLED = 128
 """And the number of the signal, as shells have it."""
+_UNSEEN = ("Cc", "Cf", "Cs", "Zl", "Zp")
+"""Unicode's control and format signs, bytes that are no UTF-8, and line breaks."""
 
 
 @contextmanager
@@ -31,5 +34,12 @@ def one_line_errors() -> Iterator[None]:
 
 def fail(message: str) -> NoReturn:
     """Print one line on standard error and end with exit code 2."""
-    typer.echo("error: " + " ".join(message.split()), err=True)
+    typer.echo("error: " + on_one_line(" ".join(message.split())), err=True)
     raise typer.Exit(USAGE_ERROR)
+
+
+def on_one_line(text: str) -> str:
+    """Text as a terminal may get it: names of files may hold line breaks, and signs that steer terminals."""
+    return "".join(
+        sign.encode("unicode_escape").decode() if unicodedata.category(sign) in _UNSEEN else sign for sign in text
+    )

@@ -3,13 +3,13 @@
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, suppress
 from functools import partial
-from ipaddress import ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from mspn.cli.errors import KILLED, SOME_FAILED, fail, one_line_errors
+from mspn.cli.errors import KILLED, SOME_FAILED, fail, on_one_line, one_line_errors
 from mspn.cli.options import (
     BatchOption,
     DeviceOption,
@@ -26,6 +26,7 @@ from mspn.cli.pull import find_with_bar
 from mspn.detect.boxes_file import BoxesFile
 from mspn.detect.boxes_folder import BoxesFolder
 from mspn.detect.by_name import make_detector
+from mspn.detect.protocol import Detector
 from mspn.devices import choose_device
 from mspn.files import prepare_folder, remove_leftovers
 from mspn.picture import Picture, Unreadable
@@ -80,15 +81,17 @@ def predict_command(
     """Find the keypoints of the people in pictures and videos."""
     with one_line_errors():
         chosen = [_checked_writer(name.strip()) for name in save.split(",")]
-        allowed = tuple(ip_network(network) for network in allow_networks or ())
+        allowed = tuple(map(_parse_network, allow_networks or ()))
         drawn, videos = out / ImageWriter.FOLDER, out / VideoWriter.FOLDER
         draws = any(name in DRAWING_WRITERS for name in chosen)
         look = find_theme(theme)
         settings = SourceSettings(allowed_networks=allowed, left_out=(out, drawn, videos))
         total = count_pictures(sources, settings)
-        # Standard input can be read only once.
-        paths = [] if total is None else [path for path in find_sources(sources, settings) if isinstance(path, Path)]
-        found_by = _open_boxes(boxes, paths) if boxes else make_detector(detector, choose_device(device))
+        if boxes:
+            # Standard input can be read only once.
+            found_by = _open_boxes(boxes, () if total is None else find_sources(sources, settings))
+        else:
+            found_by = make_detector(detector, choose_device(device))
         prepare_folder(out)
         if resume:
             for folder in (out, drawn, videos):
@@ -118,9 +121,14 @@ def predict_command(
         with journal, stop_requests(second_ends=True) as stop:
             if journal.num_done_before:
                 typer.echo(f"going on: {journal.num_done_before} pictures are done", err=True)
-            pictures = _read(find_sources(sources, settings), settings, journal, drawn if draws else None, stop)
+            pictures = _read(find_sources(sources, settings), settings, journal, drawn if draws else None)
             predicted = predict_pictures(
-                estimator, pictures, detect_every=detect_every, recall=journal.recall, keep_pixels=draws
+                estimator,
+                pictures,
+                detect_every=detect_every,
+                recall=journal.recall,
+                keep_pixels=draws,
+                is_over=lambda: stop.signal_number != 0,
             )
             tally = _write(predicted, [partial(make_writer, name, out, look) for name in chosen], journal, total, stop)
     tally.show()
@@ -141,9 +149,8 @@ def _read(
     settings: SourceSettings,
     journal: Journal,
     drawn: Path | None,
-    stop: StopRequest,
 ) -> Iterator[Picture | Unreadable]:
-    """Read what is named until someone asks to stop; pictures that are done are read again only to be drawn.
+    """Read what is named; pictures that are done are read again only to be drawn.
 
     Raises:
         ValueError: for a picture in the folder `drawn`, whose place would be taken by what is drawn on it.
@@ -152,10 +159,7 @@ def _read(
         if drawn and isinstance(source, Path) and source.resolve().parent == drawn.resolve():
             raise ValueError(f"drawn pictures would go to {drawn}, which holds {source.name}; choose another --out")
         done = None if drawn else journal.stand_in(name_source(source))
-        for picture in [done] if done else open_source(source, settings):
-            if stop.signal_number:
-                return
-            yield picture
+        yield from [done] if done else open_source(source, settings)
 
 
 def _write(
@@ -174,7 +178,7 @@ def _write(
         with suppress(KeyboardInterrupt):  # asked to stop, and then not to wait for what is in flight
             for result in predicted:
                 for problem in result.problems:
-                    typer.echo(f"skipped: {problem}", err=True)
+                    typer.echo(f"skipped: {on_one_line(problem)}", err=True)
                 for writer in writers:
                     writer.write(result)
                 journal.note(result)
@@ -183,11 +187,19 @@ def _write(
     return tally
 
 
-def _open_boxes(boxes: Path, paths: Sequence[Path]) -> BoxesFile | BoxesFolder:
+def _open_boxes(boxes: Path, sources: Iterable[Source | Unreadable]) -> Detector:
     file = BoxesFolder(boxes) if boxes.is_dir() else BoxesFile(boxes)
+    paths = [source for source in sources if isinstance(source, Path)]
     if paths and not any(file.knows(str(path)) for path in paths):
         fail(f"{boxes} says nothing about any of the {len(paths)} pictures; do its file names match theirs?")
     return file
+
+
+def _parse_network(text: str) -> IPv4Network | IPv6Network:
+    try:
+        return ip_network(text)
+    except ValueError as error:
+        fail(f"--allow-network {text}: {error}; write one such as 192.168.1.0/24, or an address")
 
 
 def _checked_writer(name: str) -> str:

@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColum
 from rich.table import Column, Table
 from rich.text import Text
 
+from mspn.cli.errors import on_one_line
 from mspn.predict.pipeline import PictureResult
 from mspn.train.interruption import StopRequest
 
@@ -76,11 +77,14 @@ class Tally:
     _num_sources: int = 0
 
     def count(self, result: PictureResult) -> None:
-        self.num_pictures += 1
-        self.num_people += len(result.poses)
         self.num_with_problems += bool(result.problems)
         is_video = result.picture is not None and result.picture.moment is not None
-        if self._last is None or not is_video or self._last.source != result.source:
+        is_same_video = self._last is not None and self._last.is_video and self._last.source == result.source
+        if is_same_video and result.picture is None:
+            return  # a frame, or the rest, that cannot be read
+        self.num_pictures += 1
+        self.num_people += len(result.poses)
+        if self._last is None or not (is_same_video and is_video):
             self._last = _Row(result.source, is_video)
             self._num_sources += 1
             if self._num_sources <= _MOST_ROWS:
@@ -95,7 +99,7 @@ class Tally:
         table = Table("picture", "people", "best score")
         for row in self._rows:
             people = f"{row.num_people} in {row.num_pictures} frames" if row.is_video else str(row.num_people)
-            table.add_row(escape(row.source), people, f"{row.best_score:.2f}" if row.num_people else "-")
+            table.add_row(escape(on_one_line(row.source)), people, f"{row.best_score:.2f}" if row.num_people else "-")
         if self._num_sources > _MOST_ROWS:
             table.add_row(f"... and {self._num_sources - _MOST_ROWS} more", "", "")
         Console().print(table)

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from mspn.data.label_files import AnnotationError
 from mspn.detect.boxes_rule import choose_people
+from mspn.detect.protocol import DetectorError
 from mspn.picture import Picture
 from mspn.records import Detection, Size
 
@@ -24,19 +24,17 @@ class BoxesFolder:
         """Look into the folder.
 
         Raises:
-            AnnotationError: if there are no text files in it.
+            DetectorError: if there are no text files in it.
         """
         if next(folder.rglob("*.txt"), None) is None:
-            raise AnnotationError(
-                f"no .txt files in {folder}; name a boxes file, or a folder of one text file a picture"
-            )
+            raise DetectorError(f"no .txt files in {folder}; name a boxes file, or a folder of one text file a picture")
         self.folder = folder
 
     def detect(self, picture: Picture) -> list[Detection]:
         """Everyone in the picture's file.
 
         Raises:
-            AnnotationError: naming the line that is no box.
+            DetectorError: if it cannot be read, naming the line that is no box.
         """
         path = self._file_of(picture.source)
         return [] if path is None else self._read(path, picture.size)
@@ -52,13 +50,13 @@ class BoxesFolder:
         return next((candidate for candidate in candidates if candidate.is_file()), None)
 
     def _read(self, path: Path, size: Size) -> list[Detection]:
-        if path.stat().st_size > _LARGEST_BYTES:
-            raise AnnotationError(f"{path} is larger than {_LARGEST_BYTES // 2**20} MiB; is it a file of boxes?")
-        rows = [
-            _numbers(line, f"{path}, line {number}")
-            for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), start=1)
-            if line.strip()
-        ]
+        try:
+            if path.stat().st_size > _LARGEST_BYTES:
+                raise DetectorError(f"{path} is larger than {_LARGEST_BYTES // 2**20} MiB; is it a file of boxes?")
+            lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        except OSError as error:
+            raise DetectorError(f"{path} cannot be read ({error.strerror}); check its rights") from error
+        rows = [_numbers(line, f"{path}, line {number}") for number, line in enumerate(lines, start=1) if line.strip()]
         values = np.array(rows).reshape(-1, 6)
         middle, half = values[:, 1:3], values[:, 3:5] / 2
         limits = np.array([size.width, size.height] * 2)
@@ -71,9 +69,9 @@ def _numbers(line: str, where: str) -> list[float]:
     try:
         numbers = [float(word) for word in line.split()]
     except ValueError as error:
-        raise AnnotationError(f"{where}: {error}; write numbers only") from error
+        raise DetectorError(f"{where}: {error}; write numbers only") from error
     if len(numbers) not in (5, 6) or not np.isfinite(numbers).all():
-        raise AnnotationError(f"{where} is no box; write category, x, y, width, height as shares, and perhaps a score")
+        raise DetectorError(f"{where} is no box; write category, x, y, width, height as shares, and perhaps a score")
     if not all(-1 <= number <= 2 for number in numbers[1:]):
-        raise AnnotationError(f"{where} has numbers far above 1; write shares of the picture's width and height")
+        raise DetectorError(f"{where} has numbers far above 1; write shares of the picture's width and height")
     return [*numbers, 1.0][:6]

@@ -83,8 +83,11 @@ def _settings(form: type[_Settings], text: str, values: Mapping[str, str]) -> _S
 
 
 def _unknown(name: str, kind: str) -> str:
-    close = difflib.get_close_matches(kind, [*BUILT_IN, *FAMILIES, _TRANSFORMERS], n=1)
+    prefixes = [*FAMILIES, _TRANSFORMERS]
+    close = difflib.get_close_matches(kind, [*BUILT_IN, *prefixes], n=1)
     hint = f"did you mean {close[0]}? " if close else ""
+    if kind in prefixes:
+        hint = f"what follows {kind} and a colon is missing; "
     if name and Path(name).exists():
         hint = "boxes of a file go with --boxes; "
     families = ", ".join(FAMILIES)

@@ -24,7 +24,7 @@ _RIGHT = 0.5
 
 
 class Found(NamedTuple):
-    """Counts over a set; each is a share when divided by the one after it."""
+    """Counts over a set."""
 
     found_people: int
     """Labelled people whom some box covers."""
@@ -35,11 +35,11 @@ class Found(NamedTuple):
 
     @property
     def recall(self) -> float:
-        return self.found_people / self.people
+        return self.found_people / max(1, self.people)
 
     @property
     def precision(self) -> float:
-        return self.right_boxes / self.boxes
+        return self.right_boxes / max(1, self.boxes)
 
 
 def find_everyone(
@@ -76,12 +76,15 @@ def count_found(
         lowest: people and boxes no higher than this many image pixels do not count.
         unlabelled: boxes of people without labels by image id: right for a detection, but nobody need find them.
     """
+    people_by_image: dict[int, list[Box]] = {image.id: [] for image in truth.images}
+    for row in truth.annotations:
+        if not row.iscrowd:
+            people_by_image[row.image_id].append(Box(*row.bbox))
     counts = np.zeros(4, int)
-    for image in truth.images:
-        people = [Box(*row.bbox) for row in truth.annotations if row.image_id == image.id and not row.iscrowd]
-        certain = [detection for detection in found.get(image.id, []) if detection.score >= threshold]
+    for image_id, people in people_by_image.items():
+        certain = [detection for detection in found.get(image_id, []) if detection.score >= threshold]
         boxes = [detection.box for detection in sorted(certain, key=lambda one: -one.score)]
-        others = list((unlabelled or {}).get(image.id, []))
+        others = list((unlabelled or {}).get(image_id, []))
         shared = _overlaps(boxes, [*people, *others])
         is_found = _choose(shared[:, : len(people)])
         is_tall, is_tall_box = (np.array([box.height > lowest for box in some], bool) for some in (people, boxes))

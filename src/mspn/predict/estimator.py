@@ -25,6 +25,7 @@ from mspn.predict.runner import Runner
 from mspn.predict.subject import Subject
 from mspn.predict.suppression import without_duplicates
 from mspn.records import Detection, Pose, check_box
+from mspn.sources.arrays import PillowImage, read_in_memory
 from mspn.sources.find import Source
 from mspn.sources.open import open_sources
 from mspn.weights.checkpoint import Checkpoint
@@ -44,7 +45,7 @@ class PoseEstimator:
     def __init__(
         self,
         model: Model | Sequence[Model] = "default",
-        detector: Detector | str = "default",
+        detector: Detector | str | Path = "default",
         *,
         device: str = "auto",
         precision: Precision = "auto",
@@ -59,8 +60,8 @@ class PoseEstimator:
 
         Args:
             model: name, weights file, or one that is loaded; or a list of them.
-            detector: finds the people, or the name of what does, see `make_detector`: "default" is our embedded
-                detector, "none" takes the whole picture for one person.
+            detector: finds the people, or the name or file of what does, see `make_detector`: "default" is our
+                embedded detector, "none" takes the whole picture for one person.
             device: auto, cpu, cuda, cuda:1, ...
             precision: auto, float32 or bfloat16, see `load_runner`.
             engine: auto, torch, onnxruntime or openvino, see `load_runner`.
@@ -88,7 +89,7 @@ class PoseEstimator:
                 settings = settings.model_copy(update={"flip": flip})
             members.append(Member(recipe, settings, Runner(checkpoint.model, on, precision, engine)))
         self.ensemble = Ensemble(members, ensemble_weights)
-        self.detector: Detector = make_detector(detector, on) if isinstance(detector, str) else detector
+        self.detector: Detector = make_detector(str(detector), on) if isinstance(detector, str | Path) else detector
         self.batch_size = batch_size
         self.threshold = threshold
 
@@ -112,22 +113,21 @@ class PoseEstimator:
         """What computes the networks: torch, onnxruntime or openvino."""
         return self.ensemble.leader.runner.engine
 
-    def __call__(self, image: UInt8[np.ndarray, "H W 3"] | str | Path) -> list[Pose]:
+    def __call__(self, image: UInt8[np.ndarray, "H W 3"] | PillowImage | str | Path) -> list[Pose]:
         """Poses of everyone in a picture, best first.
 
         Args:
-            image: RGB pixels, or the path of a picture file.
+            image: RGB pixels, an image of Pillow, or the path of a picture file.
 
         Raises:
             PictureError: if the file cannot be read.
-            ValueError: if the array is no RGB uint8 image, or the detector gives a box that cannot be cut out.
+            SourceError: if the array or image is no picture.
+            ValueError: if the detector gives a box that cannot be cut out.
         """
         if isinstance(image, str | Path):
             picture = Picture(str(image), read_picture(Path(image)))
         else:
-            if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-                raise ValueError(f"an image must be RGB uint8 (height, width, 3), not {image.dtype} {image.shape}")
-            picture = Picture("", image)
+            picture = Picture("", read_in_memory(image))
         subjects = [self.cut(picture, detection) for detection in self.find(picture)]
         return self.choose(self.estimate(subjects))
 
@@ -151,9 +151,10 @@ class PoseEstimator:
         Raises:
             SourceError: if nothing is named, or nothing of it is there; a single source that cannot be read is a
                 line in the `problems` of its result.
+            TypeError: if something is named that can be no source.
             ValueError: if detect_every is below 1.
         """
-        sources = [source] if isinstance(source, Source) else source
+        sources = source if isinstance(source, Sequence) and not isinstance(source, str) else [source]
         return predict_pictures(self, open_sources(sources), detect_every=detect_every, keep_pixels=keep_pixels)
 
     def find(self, picture: Picture) -> list[Detection]:

@@ -4,9 +4,10 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from mspn.detect.protocol import DetectorError
 from mspn.picture import Picture, Unreadable, Video
 from mspn.predict.carry import CarriedPeople
-from mspn.predict.stages import Stages
+from mspn.predict.stages import Stages, never
 from mspn.predict.waiting import Task, WaitingPeople
 from mspn.records import Detection, Pose
 
@@ -27,7 +28,7 @@ class PictureResult:
 
     source: str
     picture: Picture | None
-    """None where it could not be read; black where its pixels were not to be kept."""
+    """None where it could not be read, or the detector failed; black where its pixels were not to be kept."""
     poses: list[Pose]
     """Best first."""
     problems: list[str]
@@ -42,8 +43,10 @@ def predict_pictures(
     detect_every: int = 1,
     recall: Callable[[Picture], list[Pose] | None] | None = None,
     keep_pixels: bool = True,
+    is_over: Callable[[], bool] = never,
 ) -> Generator[PictureResult, None, None]:
-    """Estimate the poses in each picture, in order; a picture or box that is of no use is a line in `problems`.
+    """Estimate the poses in each picture, in order; a picture or box that is of no use is a line in `problems`, as is a
+    picture for which the detector raises DetectorError.
 
     Reading, finding people and estimating run in threads of their own, each a bounded way ahead of the next; closing
     the iterator stops them. How batches are filled does not depend on time, so that results can be repeated.
@@ -55,13 +58,14 @@ def predict_pictures(
         detect_every: look for people in every so many-th picture of a video; in between, follow their poses.
         recall: gives the poses of a picture where they are known, else None.
         keep_pixels: False makes the pictures of the results black, and holds pixels no longer than needed.
+        is_over: once it is so, nothing more is read, nor waited for; what was read is finished.
 
     Raises:
         ValueError: if detect_every is below 1.
     """
     if detect_every < 1:
         raise ValueError(f"detect_every must be 1 picture or more, not {detect_every}")
-    return _run_stages(_Work(estimator, find or estimator.find, detect_every, recall, keep_pixels), pictures)
+    return _run_stages(_Work(estimator, find or estimator.find, detect_every, recall, keep_pixels), pictures, is_over)
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +96,11 @@ class _Work:
                 task.is_known, task.poses = True, known
                 self._let_pixels_go(task)
             elif not is_carried:
-                self._cut_out(task, picture, self.find(picture))
+                try:
+                    self._cut_out(task, picture, self.find(picture))
+                except DetectorError as error:
+                    video = None
+                    task = Task(picture.source, None, problems=[f"{picture.source}: {error}"])
             yield task
 
     def estimate(self, tasks: Iterable[Task]) -> Iterator[PictureResult]:
@@ -140,9 +148,11 @@ class _Work:
             yield PictureResult(task.source, task.picture, poses, task.problems)
 
 
-def _run_stages(work: _Work, pictures: Iterable[Picture | Unreadable]) -> Generator[PictureResult, None, None]:
+def _run_stages(
+    work: _Work, pictures: Iterable[Picture | Unreadable], is_over: Callable[[], bool]
+) -> Generator[PictureResult, None, None]:
     with Stages() as stages:
-        read = stages.run_ahead(pictures, _share_of_room)
+        read = stages.run_ahead(pictures, _share_of_room, is_over)
         tasks = stages.run_ahead(work.look(read), lambda task: _share_of_room(task.picture))
         yield from stages.run_ahead(work.estimate(tasks), lambda result: _share_of_room(result.picture))
 

@@ -10,6 +10,12 @@ Item = TypeVar("Item")
 
 _PATIENCE_SECONDS = 5.0
 """A stage that waits for something outside of the program, such as a camera, is left behind after this time."""
+_POLL_SECONDS = 0.2
+"""How often whoever waits for an item asks whether the work is over."""
+
+
+def never() -> bool:
+    return False
 
 
 class _StoppedError(Exception):
@@ -45,7 +51,9 @@ class Stages:
         self._is_stopped = False
         self._threads: list[threading.Thread] = []
 
-    def run_ahead(self, items: Iterable[Item], share: Callable[[Item], float]) -> Iterator[Item]:
+    def run_ahead(
+        self, items: Iterable[Item], share: Callable[[Item], float], is_over: Callable[[], bool] = never
+    ) -> Iterator[Item]:
         """Iterate in a thread of its own, as far ahead of whoever takes the items as there is room.
 
         What is raised there is raised where the items are taken, after those that came before.
@@ -53,12 +61,13 @@ class Stages:
         Args:
             items: iterated, and closed if it is a generator, in the other thread.
             share: of the room that an item takes up; 1 fills it, and one item always fits.
+            is_over: once it is so, only the items that are there already are given, and no other is waited for.
         """
         room: _Room[Item] = _Room()
-        thread = threading.Thread(target=self._fill, args=(room, items, share), name="mspn-stage", daemon=True)
+        thread = threading.Thread(target=self._fill, args=(room, items, share, is_over), name="mspn-stage", daemon=True)
         self._threads.append(thread)
         thread.start()
-        return self._take_all(room)
+        return self._take_all(room, is_over)
 
     def __enter__(self) -> "Stages":
         return self
@@ -72,10 +81,18 @@ class Stages:
         for thread in self._threads:
             thread.join(_PATIENCE_SECONDS)
 
-    def _fill(self, room: _Room[Item], items: Iterable[Item], share: Callable[[Item], float]) -> None:
+    def _fill(
+        self,
+        room: _Room[Item],
+        items: Iterable[Item],
+        share: Callable[[Item], float],
+        is_over: Callable[[], bool],
+    ) -> None:
         try:
             try:
                 for item in items:
+                    if is_over():
+                        break
                     self._put(room, item, share(item))
             finally:
                 if isinstance(items, Generator):
@@ -95,10 +112,10 @@ class Stages:
             room.taken_up += share
             self._changed.notify_all()
 
-    def _take_all(self, room: _Room[Item]) -> Generator[Item, None, None]:
+    def _take_all(self, room: _Room[Item], is_over: Callable[[], bool]) -> Generator[Item, None, None]:
         while True:
             with self._changed:
-                self._wait(lambda: room.items or room.is_last)
+                self._wait(lambda: room.items or room.is_last or is_over())
                 if not room.items:
                     break
                 item, share = room.items.popleft()
@@ -110,6 +127,7 @@ class Stages:
             raise room.error
 
     def _wait(self, is_so: Callable[[], Any]) -> None:
-        self._changed.wait_for(lambda: self._is_stopped or is_so())
+        while not self._changed.wait_for(lambda: self._is_stopped or is_so(), _POLL_SECONDS):
+            pass
         if self._is_stopped:
             raise _StoppedError

@@ -34,9 +34,11 @@ def list_keypoints(result: PictureResult) -> Iterator[KeypointRow]:
     """Rows of everyone in a picture; none where nobody was found, or nothing could be read."""
     moment = result.picture.moment if result.picture else None
     frame, seconds = (None, None) if moment is None else (moment.frame, round_seconds(moment.seconds))
+    # Names of files need not be UTF-8, tables are.
+    source = result.source.encode(errors="backslashreplace").decode()
     for person, pose in enumerate(result.poses):
         score, box_score = round_score(pose.score), round_score(pose.box_score)
         box = round_coordinates(*pose.box)
         for name, (x, y, keypoint_score) in pose.keypoints.items():
             values = (*box, box_score, name, *round_coordinates(x, y), round_score(keypoint_score))
-            yield KeypointRow._make((result.source, frame, seconds, person, score, *values))
+            yield KeypointRow._make((source, frame, seconds, person, score, *values))

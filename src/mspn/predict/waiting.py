@@ -15,7 +15,7 @@ class Task:
 
     source: str
     picture: Picture | None
-    """None where it could not be read."""
+    """None where it could not be read, or the detector failed."""
     is_carried: bool = False
     """Whether its people are looked for where they were in the picture before."""
     is_known: bool = False

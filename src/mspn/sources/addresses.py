@@ -49,8 +49,9 @@ def find_places(host: str, port: int, allowed: Sequence[IPv4Network | IPv6Networ
     for _family, place in places:
         address = ip_address(place[0])
         if not is_public(address) and not any(address in network for network in allowed):
+            known_as = host if host == str(address) else f"{host} ({address})"
             raise SourceError(
-                f"{host} ({address}) is not on the public internet; nothing is asked there unless its network is"
+                f"{known_as} is not on the public internet; nothing is asked there unless its network is"
                 " allowed (--allow-network, or allowed_networks in Python)"
             )
     return places

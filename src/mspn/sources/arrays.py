@@ -6,6 +6,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import UInt8
 
+from mspn.images import MAX_PIXELS
 from mspn.sources.problems import SourceError
 from mspn.sources.upright import turn_by_exif
 
@@ -32,6 +33,20 @@ class PillowImage(Protocol):
 
     def convert(self, mode: str) -> Any:
         """The picture in another mode, which NumPy understands."""
+
+
+def read_in_memory(image: np.ndarray | PillowImage, max_pixels: int = MAX_PIXELS) -> UInt8[np.ndarray, "H W 3"]:
+    """Pixels of a picture that is in memory, see `check_array` and `read_pillow_image`.
+
+    Raises:
+        SourceError: if it is no picture.
+        TypeError: if it is neither an array nor an image of Pillow.
+    """
+    if isinstance(image, np.ndarray):
+        return check_array(image)
+    if isinstance(image, PillowImage):
+        return read_pillow_image(image, max_pixels)
+    raise TypeError(f"a picture is a path, an array or an image of Pillow, not {type(image).__name__}")
 
 
 def check_array(array: np.ndarray) -> UInt8[np.ndarray, "H W 3"]:

@@ -11,7 +11,7 @@ import numpy as np
 from mspn.picture import Unreadable
 from mspn.sources.addresses import STREAM_SCHEMES, WEB_SCHEMES, scheme_of, without_password
 from mspn.sources.arrays import PillowImage
-from mspn.sources.folders import is_pattern, match_pattern, search_folder
+from mspn.sources.folders import holds, is_pattern, match_pattern, search_folder
 from mspn.sources.problems import SourceError
 from mspn.sources.settings import DEFAULTS, SourceSettings
 
@@ -20,6 +20,8 @@ Source = str | Path | np.ndarray | PillowImage
 
 STANDARD_INPUT = "-"
 _LONGEST_LINE_BYTES = 2**16
+_MOST_DIGITS = 3
+"""Of the number of a camera."""
 
 
 def find_sources(sources: Sequence[Source], settings: SourceSettings = DEFAULTS) -> Iterator[Source | Unreadable]:
@@ -48,7 +50,8 @@ def find_sources(sources: Sequence[Source], settings: SourceSettings = DEFAULTS)
 
 def is_camera(source: Source) -> bool:
     """Whether a source is the number of a camera, and not the name of a file."""
-    return isinstance(source, str) and source.isdecimal() and source.isascii() and not Path(source).exists()
+    is_number = isinstance(source, str) and source.isdecimal() and source.isascii() and len(source) <= _MOST_DIGITS
+    return is_number and not Path(str(source)).exists()
 
 
 def _is_missing(source: Source, settings: SourceSettings) -> bool:
@@ -80,21 +83,21 @@ def _expand(source: Source, settings: SourceSettings) -> Iterator[Source | Unrea
 
 def _expand_path(source: str | Path, settings: SourceSettings) -> Iterator[Path | Unreadable]:
     path = Path(source)
-    if path.is_dir():
+    if holds(path.is_dir):
         found = search_folder(path, settings.left_out)
         first = next(found, Unreadable(str(path), f"no pictures or videos in the folder {path}, nor below it"))
         yield from chain([first], found)
-    elif path.is_file():
+    elif holds(path.is_file):
         yield path
     elif isinstance(source, str) and is_pattern(source):
         matches = match_pattern(source, settings.left_out)
         first = next(matches, Unreadable(source, f"no file or folder matches {source}; check the pattern"))
         for match in chain([first], matches):
-            if isinstance(match, Path) and match.is_dir():
+            if isinstance(match, Path) and holds(match.is_dir):
                 yield from search_folder(match, settings.left_out)
             else:
                 yield match
-    elif path.is_symlink():
+    elif holds(path.is_symlink):
         yield Unreadable(str(path), f"{path} is a link that leads to nothing, or back to itself; check the link")
     else:
         yield Unreadable(str(path), f"no picture, video or folder at {path}; check the path")

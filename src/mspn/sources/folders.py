@@ -1,17 +1,26 @@
 """Pictures and videos in folders, and by patterns such as photos/**/*.jpg."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from fnmatch import fnmatchcase
 from itertools import groupby, takewhile
 from pathlib import Path
+from typing import NamedTuple
 
 from mspn.images import PICTURE_SUFFIXES
 from mspn.picture import Unreadable
 from mspn.sources.videos import VIDEO_SUFFIXES
 
+_OTHER_PICTURE_SUFFIXES = frozenset({".avif", ".heic", ".heif"})
+"""Of phones and the web. Not every OpenCV reads them; a line about each is better than silence."""
 _WILD = "*?["
 _ANY_FOLDERS = "**"
+
+
+class _Folder(NamedTuple):
+    path: Path
+    inside: list[Path]
+    """What is visible in it."""
 
 
 def search_folder(folder: Path, left_out: Sequence[Path] = ()) -> Iterator[Path | Unreadable]:
@@ -24,12 +33,20 @@ def search_folder(folder: Path, left_out: Sequence[Path] = ()) -> Iterator[Path 
         if isinstance(found, Unreadable):
             yield found
         else:
-            yield from (path for path in _visible(found) if _has_known_suffix(path) and not path.is_dir())
+            yield from (path for path in found.inside if _has_known_suffix(path) and not holds(path.is_dir))
 
 
 def is_pattern(name: str) -> bool:
     """Whether a name has wildcards, and is not the name of something that is there."""
-    return _has_wildcards(name) and not Path(name).exists()
+    return _has_wildcards(name) and not holds(Path(name).exists)
+
+
+def holds(question: Callable[[], bool]) -> bool:
+    """What `is_dir` and the like of a path say, and no where the system does not tell: no rights, too long a name."""
+    try:
+        return question()
+    except OSError:
+        return False
 
 
 def match_pattern(pattern: str, left_out: Sequence[Path] = ()) -> Iterator[Path | Unreadable]:
@@ -57,37 +74,42 @@ def _match(folder: Path, parts: Sequence[str], left_out: Sequence[Path]) -> Iter
             if isinstance(found, Unreadable):
                 yield found
             elif rest:
-                yield from _match(found, rest, left_out)
+                yield from _match(found.path, rest, left_out)
             else:
-                yield from (path for path in _visible(found) if not path.is_dir())
+                yield from (path for path in found.inside if not holds(path.is_dir))
         return
-    for path in _entries(folder):
+    try:
+        entries = _entries(folder)
+    except OSError as error:
+        yield _unsearchable(folder, error)
+        return
+    for path in entries:
         if fnmatchcase(path.name, first) and (first.startswith(".") or not path.name.startswith(".")):
             if not rest:
                 yield path
-            elif path.is_dir():
+            elif holds(path.is_dir):
                 yield from _match(path, rest, left_out)
 
 
-def _walk(folder: Path, left_out: Sequence[Path]) -> Iterator[Path | Unreadable]:
+def _walk(folder: Path, left_out: Sequence[Path]) -> Iterator[_Folder | Unreadable]:
     """The folder and all below it, each before its subfolders."""
-    not_below = {_identity(path) for path in left_out if path.is_dir()}
+    not_below = {_identity(path) for path in left_out if holds(path.is_dir)}
     seen: set[tuple[int, int]] = set()
     waiting: list[tuple[Path, tuple[tuple[int, int], ...]]] = [(folder, ())]
     while waiting:  # no recursion, since folders may be nested deeper than Python allows
         here, above = waiting.pop()
         try:
             identity = _identity(here)
-            inside = _visible(here)
+            inside = [path for path in _entries(here) if not path.name.startswith(".")]
         except OSError as error:
-            yield Unreadable(str(here), f"{here} cannot be searched ({error.strerror}); check its rights")
+            yield _unsearchable(here, error)
             continue
         if identity in above:
             yield Unreadable(str(here), f"{here} is a link back to a folder that holds it; what is there is read once")
         elif identity not in seen and not (above and identity in not_below):
             seen.add(identity)
-            yield here
-            waiting += [(path, (*above, identity)) for path in reversed(inside) if path.is_dir()]
+            yield _Folder(here, inside)
+            waiting += [(path, (*above, identity)) for path in reversed(inside) if holds(path.is_dir)]
 
 
 def _identity(folder: Path) -> tuple[int, int]:
@@ -95,14 +117,14 @@ def _identity(folder: Path) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
-def _visible(folder: Path) -> list[Path]:
-    return [path for path in _entries(folder) if not path.name.startswith(".")]
-
-
 def _entries(folder: Path) -> list[Path]:
-    return [folder / name for name in sorted(os.listdir(folder))] if folder.is_dir() else []  # noqa: PTH208 (as fast)
+    return [folder / name for name in sorted(os.listdir(folder))] if holds(folder.is_dir) else []  # noqa: PTH208 (fast)
+
+
+def _unsearchable(folder: Path, error: OSError) -> Unreadable:
+    return Unreadable(str(folder), f"{folder} cannot be searched ({error.strerror}); check its rights")
 
 
 def _has_known_suffix(path: Path) -> bool:
     suffix = path.suffix.lower()
-    return suffix in PICTURE_SUFFIXES or suffix in VIDEO_SUFFIXES
+    return suffix in PICTURE_SUFFIXES | _OTHER_PICTURE_SUFFIXES | VIDEO_SUFFIXES

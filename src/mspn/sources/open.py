@@ -3,12 +3,10 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import numpy as np
-
 from mspn.images import PICTURE_SUFFIXES, PictureError, decode_picture, read_picture
 from mspn.picture import Picture, Unreadable
 from mspn.sources.addresses import STREAM_SCHEMES, scheme_of, without_password
-from mspn.sources.arrays import check_array, read_pillow_image
+from mspn.sources.arrays import read_in_memory
 from mspn.sources.cameras import watch_camera
 from mspn.sources.find import STANDARD_INPUT, Source, find_sources, is_camera
 from mspn.sources.problems import SourceError
@@ -72,10 +70,8 @@ def count_pictures(sources: Sequence[Source], settings: SourceSettings = DEFAULT
 
 
 def _read(source: Source, settings: SourceSettings) -> Iterator[Picture]:
-    if isinstance(source, np.ndarray):
-        yield Picture("", check_array(source))
-    elif not isinstance(source, str | Path):
-        yield Picture("", read_pillow_image(source, settings.max_pixels))
+    if not isinstance(source, str | Path):
+        yield Picture("", read_in_memory(source, settings.max_pixels))
     elif is_camera(source):
         yield from watch_camera(int(str(source)), settings)
     elif isinstance(source, str) and (scheme := scheme_of(source)):

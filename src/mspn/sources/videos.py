@@ -169,6 +169,9 @@ def _decode(av: Any, container: Any, stream: Any, progress: _Progress) -> Iterat
         except (av.error.FFmpegError, OSError) as error:
             progress.damage = progress.damage or reason(error)
             return
+        except IndexError:  # PyAV knows only the streams that are there at the start
+            progress.damage = progress.damage or "a stream begins in the middle"
+            return
         if packet is None:
             return
         if packet.dts is not None and packet.duration:

@@ -1,11 +1,15 @@
+import logging
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from mspn.predict.writers.drawn_videos import VideoWriter
+from mspn.predict.writers.sound import Sound
 from mspn.records import Size
 from tests.full_disk import full_disk
 from tests.predict.results import of_picture
@@ -62,6 +66,26 @@ def test_the_sound_is_copied_as_it_stands_there(tmp_path: Path):
     assert sound == original[: len(sound)]
     # The last frame ends at 1.2 s; the tone is over before.
     assert len(sound) == len(original)
+
+
+def test_sound_that_cannot_be_copied_is_said_once_and_the_video_is_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    times = [frame / 25 for frame in range(30)]
+    write_video(tmp_path / "in.mp4", times, "aac")
+    read_on = Sound._read
+
+    def read_backwards(self: Sound) -> Iterator[Any]:
+        for packet in read_on(self):
+            packet.pts = packet.dts = -packet.dts
+            yield packet
+
+    monkeypatch.setattr(Sound, "_read", read_backwards)
+    with caplog.at_level(logging.WARNING):
+        path = _write(tmp_path, tmp_path / "in.mp4", times)
+
+    assert read_times(path) == pytest.approx(times, abs=1e-4)
+    assert caplog.text.count("in.mp4: its sound ends early") == 1
 
 
 def test_the_sound_ends_with_the_last_frame(tmp_path: Path):

@@ -52,4 +52,4 @@ def test_sound_that_breaks_off_is_said_and_ends(caplog: pytest.LogCaptureFixture
         packets = list(sound.take_until(9.0))
 
     assert [packet.pts for packet in packets] == [100]
-    assert "match.mp4: its sound cannot be read to the end" in caplog.text
+    assert "match.mp4: its sound ends early (Invalid data); the rest is silent" in caplog.text

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mspn.picture import Video
+from mspn.sources.problems import reason
 from mspn.sources.pyav import SAFE_FORMATS
 
 logger = logging.getLogger(__name__)
@@ -39,6 +40,13 @@ class Sound:
             yield self._next
             self._next = next(self._packets, None)
 
+    def give_up(self, error: Exception) -> None:
+        """Give no more packets, and say why."""
+        if self._next is not None:
+            self._packets.close()
+            self._next = None
+            self._say_why(error)
+
     def close(self) -> None:
         self._packets.close()
         self._container.close()
@@ -50,8 +58,11 @@ class Sound:
                     shift = round(self._start / packet.time_base)
                     packet.pts, packet.dts = packet.pts - shift, packet.dts - shift
                     yield packet
-        except (self._av.FFmpegError, OSError) as error:
-            logger.warning("%s: its sound cannot be read to the end (%s); the rest is silent", self._name, error)
+        except (self._av.FFmpegError, OSError, IndexError) as error:  # IndexError: see `mspn.sources.videos`
+            self._say_why(error)
+
+    def _say_why(self, error: Exception) -> None:
+        logger.warning("%s: its sound ends early (%s); the rest is silent", self._name, reason(error))
 
 
 def open_sound(av: Any, video: Video) -> Sound | None:
@@ -64,7 +75,9 @@ def open_sound(av: Any, video: Video) -> Sound | None:
     if video.is_live or not Path(video.source).is_file():
         return None
     try:
-        container = av.open(video.source, options={"format_whitelist": SAFE_FORMATS, "protocol_whitelist": "file"})
+        # The whole path, since FFmpeg takes some names for protocols.
+        path = str(Path(video.source).resolve())
+        container = av.open(path, options={"format_whitelist": SAFE_FORMATS, "protocol_whitelist": "file"})
     except (av.FFmpegError, OSError):
         return None
     stream = container.streams.best("audio")

@@ -1,6 +1,6 @@
 """Writing a video file: new pictures at the times of another video, and its sound."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from fractions import Fraction
 from pathlib import Path
@@ -73,7 +73,7 @@ class VideoFile:
         frame.pts = self._last = max(round(seconds / _TIME_BASE), self._last + 1)
         frame.duration = self._frame_units
         with self._explained():
-            self._container.mux(self._pictures.encode(frame))
+            self._mux(self._pictures.encode(frame))
             self._copy_sound(seconds)
 
     def close(self) -> None:
@@ -83,7 +83,7 @@ class VideoFile:
             OSError: if there is no room for it.
         """
         with self._explained(), self._open:
-            self._container.mux(self._pictures.encode(None))
+            self._mux(self._pictures.encode(None))
             self._copy_sound(float((self._last + self._frame_units) * _TIME_BASE))
 
     def _add_pictures(self, original: Video) -> Any:
@@ -101,7 +101,17 @@ class VideoFile:
         if self._sound is not None:
             for packet in self._sound.take_until(until_seconds):
                 packet.stream = self._sound_copy
+                self._mux([packet])
+
+    def _mux(self, packets: Sequence[Any]) -> None:
+        for packet in packets:
+            try:
                 self._container.mux(packet)
+            except self._av.FFmpegError as error:
+                # Packets wait for each other, so that damaged sound may be noticed with a picture.
+                if self._sound is None or isinstance(error, OSError):
+                    raise
+                self._sound.give_up(error)
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
