@@ -1,13 +1,12 @@
 """What a training loop does that follows the released code step by step: our yardstick for speed."""
 
 from collections.abc import Sequence
-from functools import partial
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import Dataset
 
 from mspn.config import Recipe, SupervisionConfig
@@ -17,24 +16,7 @@ from mspn.data.dataset import Draw
 from mspn.data.people import People
 from mspn.geometry import HEATMAP_STRIDE, CropFrame, transform_points
 from mspn.loss import RELEASED_PEAK
-from mspn.model.blocks import resize
-from mspn.model.single_stage import UpUnit
 from mspn.records import Box, Size
-
-
-def resize_first(network: nn.Module) -> nn.Module:
-    """Let a network's up-sampling units resize before their 1x1 convolutions, in place, as the released code does."""
-    for module in network.modules():
-        if isinstance(module, UpUnit):
-            module.forward = partial(_merge_as_released, module)  # type: ignore[method-assign]
-    return network
-
-
-def _merge_as_released(unit: UpUnit, down: Tensor, coarser: Tensor | None) -> Tensor:
-    merged: Tensor = unit.lateral(down)
-    if unit.from_coarser is not None and coarser is not None:
-        merged = merged + unit.from_coarser(resize(coarser, *down.shape[-2:]))
-    return merged.relu()
 
 
 class MapSample(NamedTuple):

@@ -19,7 +19,8 @@ import torch
 from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
-from benchmarks.straightforward import draw_label_maps, loss_per_person, resize_first
+from benchmarks.straightforward import draw_label_maps, loss_per_person
+from mspn.bench.reference import resize_first
 from mspn.config import Recipe
 from mspn.crop import normalise
 from mspn.loss import KeypointLabels, supervise

@@ -5,12 +5,14 @@ from collections.abc import Iterable, Sequence
 from html import escape
 
 # Lines: colours that people with any colour vision tell apart.
-_STYLE = """
+_COLOURS = """
 :root { color-scheme: light dark; --paper: #fbfbfa; --card: #fff; --ink: #1c1e21; --faint: #666c75; --edge: #e2e3e0;
   --line-0: #2a78d6; --line-1: #d95926; --line-2: #128a5e; --line-3: #b07a00; }
 @media (prefers-color-scheme: dark) {
   :root { --paper: #17181b; --card: #202226; --ink: #e6e7e9; --faint: #9aa0a8; --edge: #34373c;
     --line-0: #5a9df0; --line-1: #f08050; --line-2: #35b88a; --line-3: #d9a53a; } }
+"""
+_PAGE_STYLE = """
 * { box-sizing: border-box; }
 body { margin: 0 auto; max-width: 1240px; padding: 24px 20px 60px; background: var(--paper); color: var(--ink);
   font: 15px/1.5 system-ui, sans-serif; }
@@ -31,6 +33,17 @@ figcaption small { float: right; font-weight: 400; }
 .legend i { display: inline-block; width: 14px; height: 3px; border-radius: 2px; margin-right: 6px;
   vertical-align: middle; }
 svg { display: block; width: 100%; height: auto; }
+img { display: block; width: 100%; border-radius: 8px; }
+.scroll { overflow-x: auto; margin-bottom: 12px; }
+table { border-collapse: collapse; width: 100%; font-size: 13.5px; }
+th, td { text-align: left; vertical-align: top; padding: 5px 14px; border-bottom: 1px solid var(--edge); }
+tr:last-child td { border-bottom: 0; }
+th { color: var(--faint); font-weight: 500; white-space: nowrap; }
+td { font-variant-numeric: tabular-nums; overflow-wrap: anywhere; min-width: 70px; }
+td:first-child { white-space: nowrap; }
+summary { cursor: pointer; margin-bottom: 10px; }
+"""
+_CHART_STYLE = """
 svg text { font-size: 11.5px; fill: var(--faint); }
 svg .grid { stroke: var(--edge); } svg .tick { stroke: var(--faint); }
 svg .line { fill: none; stroke-width: 2; stroke-linejoin: round; stroke-linecap: round; }
@@ -41,15 +54,6 @@ svg .band { fill: transparent; } svg .band:hover { fill: var(--ink); fill-opacit
 .mark.line-1, .legend .line-1 { fill: var(--line-1); background: var(--line-1); }
 .mark.line-2, .legend .line-2 { fill: var(--line-2); background: var(--line-2); }
 .mark.line-3, .legend .line-3 { fill: var(--line-3); background: var(--line-3); }
-img { display: block; width: 100%; border-radius: 8px; }
-.scroll { overflow-x: auto; margin-bottom: 12px; }
-table { border-collapse: collapse; width: 100%; font-size: 13.5px; }
-th, td { text-align: left; vertical-align: top; padding: 5px 14px; border-bottom: 1px solid var(--edge); }
-tr:last-child td { border-bottom: 0; }
-th { color: var(--faint); font-weight: 500; white-space: nowrap; }
-td { font-variant-numeric: tabular-nums; overflow-wrap: anywhere; min-width: 70px; }
-td:first-child { white-space: nowrap; }
-summary { cursor: pointer; margin-bottom: 10px; }
 """
 
 
@@ -62,11 +66,18 @@ def render_page(title: str, body: Iterable[str]) -> str:
             """<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline';"""
             """ img-src data:">""",
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            f"<title>{escape(title)}</title><style>{_STYLE}</style></head><body>",
+            f"<title>{escape(title)}</title><style>{_COLOURS}{_PAGE_STYLE}{_CHART_STYLE}</style></head><body>",
             *body,
             "</body></html>\n",
         ]
     )
+
+
+def render_stand_alone(svg: str) -> str:
+    """An SVG file of a chart, with its colours."""
+    style = f"<style>{_COLOURS}{_CHART_STYLE}svg {{ background: var(--card); font-family: sans-serif; }}</style>"
+    opening, _, content = svg.partition(">")
+    return f'{opening} xmlns="http://www.w3.org/2000/svg">{style}{content}\n'
 
 
 def render_title(title: str, note: str) -> str:

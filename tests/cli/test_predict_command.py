@@ -223,3 +223,13 @@ def test_names_that_are_no_text_are_said_on_one_line_and_written(
     assert rf"skipped: {pictures}/caf\udce9\n\x1b.png is not a picture" in result.stderr
     assert rf"{pictures}/caf\udce9.png," in (tmp_path / "out" / "predictions.csv").read_text()
     assert len(json.loads((tmp_path / "out" / "predictions.json").read_text())) == 12
+
+
+def test_an_engine_that_is_not_installed_is_refused_in_one_line(
+    arguments: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setitem(sys.modules, "openvino", None)
+
+    result = run(*arguments, "--engine", "openvino", "--out", tmp_path / "out")
+
+    assert error_line(result) == "error: engine openvino is not installed; pip install 'mspn[openvino]'"

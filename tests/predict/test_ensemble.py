@@ -133,3 +133,22 @@ def test_an_empty_list_of_models_is_refused():
 def test_a_missing_member_is_an_error(tmp_path: Path):
     with pytest.raises(ValueError, match=r"no weights file at .*missing.safetensors"):
         PoseEstimator([overfitted()[1], tmp_path / "missing.safetensors"])
+
+
+def test_mirrored_crops_are_answered_in_the_same_batch_as_plain_ones():
+    batches = []
+
+    class _Counts(_Answers):
+        def __call__(self, crops: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
+            batches.append(crops)
+            return super().__call__(crops)
+
+    flipping = UNPADDED.model_copy(update={"flip": True})
+    member = Member(Recipe(name="fake", model=ModelConfig()), flipping, _Counts(torch.zeros(8, 8)))
+    crop = torch.arange(32 * 32 * 3, dtype=torch.int64).to(torch.uint8).reshape(1, 32, 32, 3)
+
+    member.heatmaps(crop)
+
+    (batch,) = batches
+    assert torch.equal(batch[0], crop[0])
+    assert torch.equal(batch[1], crop[0].flip(1))

@@ -23,6 +23,10 @@ COMMANDS = {
         "mspn.cli.report:report_command",
         "Write report.html into a run folder: how far training is, and what it was made with.",
     ),
+    "bench": LazyCommand(
+        "mspn.cli.bench:bench_command",
+        "Measure how fast networks are on this CPU, and how fast they could be.",
+    ),
     "models": LazyCommand(
         "mspn.cli.models:models_app", "Networks and their weights: list, show, cost, pull, verify, convert."
     ),

@@ -16,6 +16,15 @@ class PrecisionName(str, Enum):
     BFLOAT16 = "bfloat16"
 
 
+class EngineName(str, Enum):
+    """What computes the network."""
+
+    AUTO = "auto"
+    TORCH = "torch"
+    ONNXRUNTIME = "onnxruntime"
+    OPENVINO = "openvino"
+
+
 ModelsOption = Annotated[
     list[str],
     typer.Option("--model", help="Name of a model, or a weights file. Given several times, heat maps are averaged."),
@@ -25,6 +34,9 @@ WeightsOption = Annotated[
 ]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")]
 PrecisionOption = Annotated[PrecisionName, typer.Option(help="auto: bfloat16 where the processor computes with it.")]
+EngineOption = Annotated[
+    EngineName, typer.Option(help="auto: openvino for bfloat16 on a CPU where it is installed, else torch.")
+]
 FlipOption = Annotated[
     bool | None,
     typer.Option("--flip/--no-flip", help="Average with the mirrored crop, or do not; by default as the weights ask."),

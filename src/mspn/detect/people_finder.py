@@ -8,7 +8,7 @@ from mspn.crop import normalise
 from mspn.detect.letterbox import fit_long_side
 from mspn.detect.overlap import drop_overlapping
 from mspn.devices import Precision, choose_precision
-from mspn.model.folding import fold_norms
+from mspn.model.inference import prepare
 from mspn.model.person_detector import PersonDetector
 from mspn.picture import Picture
 from mspn.records import Box, Detection
@@ -34,8 +34,7 @@ class PeopleFinder:
         self._device = device
         self._dtype: torch.dtype = getattr(torch, choose_precision(precision, device))
         self._longer_side = network.config.longer_side
-        folded = fold_norms(network).to(device, self._dtype)
-        self._network = folded.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in its stubs
+        self._network = prepare(network, device, self._dtype)
 
     def detect(self, picture: Picture) -> list[Detection]:
         """Everyone in the picture, best first, boxes within its borders."""

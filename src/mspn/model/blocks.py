@@ -16,6 +16,13 @@ class ConvNorm(nn.Sequential):
         self.conv = nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding, bias=False)
         self.norm = nn.BatchNorm2d(out_channels)
 
+    def add_and_relu(self, x: Tensor, other: Tensor) -> Tensor:
+        """ReLU of its output plus another tensor, which nobody may need any more: packed, it is overwritten."""
+        merged: Tensor = self(x)
+        # In place: a batch norm's output is not needed for its gradient.
+        merged += other
+        return functional.relu(merged, inplace=True)
+
 
 class ConvNormReLU(ConvNorm):
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int, stride: int = 1) -> None:

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Literal
 
 from torch import Tensor, nn
-from torch.nn import functional
 
 from mspn.model.blocks import ConvNorm, ConvNormReLU
 from mspn.model.down_unit import DownUnit
@@ -21,7 +20,7 @@ class BasicBlock(nn.Module):
         self.shortcut = _shortcut(in_channels, out_channels, stride)
 
     def forward(self, x: Tensor) -> Tensor:
-        return _add_and_relu(self.conv2(self.conv1(x)), self.shortcut(x))
+        return self.conv2.add_and_relu(self.conv1(x), self.shortcut(x))
 
 
 class Bottleneck(nn.Module):
@@ -45,13 +44,7 @@ class Bottleneck(nn.Module):
         self.shortcut = _shortcut(in_channels, out_channels, stride)
 
     def forward(self, x: Tensor) -> Tensor:
-        return _add_and_relu(self.conv3(self.conv2(self.conv1(x))), self.shortcut(x))
-
-
-def _add_and_relu(x: Tensor, shortcut: Tensor) -> Tensor:
-    """In place: a batch norm's output is not needed for its gradient."""
-    x += shortcut
-    return functional.relu(x, inplace=True)
+        return self.conv3.add_and_relu(self.conv2(self.conv1(x)), self.shortcut(x))
 
 
 def _shortcut(in_channels: int, out_channels: int, stride: int) -> nn.Module:

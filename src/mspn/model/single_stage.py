@@ -27,12 +27,12 @@ class UpUnit(nn.Module):
         self.from_coarser = None if is_coarsest else ConvNorm(channels, channels, 1)
 
     def forward(self, down: Tensor, coarser: Tensor | None) -> Tensor:
-        merged: Tensor = self.lateral(down)
-        if self.from_coarser is not None and coarser is not None:
-            # The published networks resize first. A 1x1 convolution gives the same on either side, here on a quarter
-            # of the cells; the norm's statistics are of the finer ones, so it stays behind.
-            merged += self.from_coarser.norm(resize(self.from_coarser.conv(coarser), *down.shape[-2:]))
-        return functional.relu(merged, inplace=True)
+        if self.from_coarser is None or coarser is None:
+            return functional.relu(self.lateral(down), inplace=True)
+        # The published networks resize first. A 1x1 convolution gives the same on either side, here on a quarter of the
+        # cells; the norm's statistics are of the finer ones, so it stays behind.
+        resized = self.from_coarser.norm(resize(self.from_coarser.conv(coarser), *down.shape[-2:]))
+        return self.lateral.add_and_relu(down, resized)
 
 
 class Head(nn.Sequential):

@@ -34,11 +34,11 @@ class Member:
 
     def heatmaps(self, crops: UInt8[Tensor, "B H W 3"]) -> Float[Tensor, "B K h w"]:
         """Heat maps of crops, averaged with those of their mirror images where the test settings say so."""
-        maps = self.runner(crops)
-        if self.test.flip:
-            order = self.recipe.keypoint_table.mirror_order
-            maps = average_mirrored(maps, self.runner(crops.flip(2)), order, shift=self.test.mirror_shift)
-        return maps
+        if not self.test.flip:
+            return self.runner(crops)
+        maps, of_mirrored = self.runner(torch.cat([crops, crops.flip(2)])).chunk(2)
+        order = self.recipe.keypoint_table.mirror_order
+        return average_mirrored(maps, of_mirrored, order, shift=self.test.mirror_shift)
 
 
 class Ensemble:

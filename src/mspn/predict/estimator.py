@@ -5,16 +5,19 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
+from torch import Tensor
 
 from mspn.config import Recipe, TestConfig
 from mspn.crop import cut_crop
 from mspn.detect.by_name import make_detector
 from mspn.detect.protocol import Detector
 from mspn.devices import Precision, choose_device
+from mspn.geometry import CropFrame
 from mspn.heatmaps.decode import decode
 from mspn.images import read_picture
 from mspn.picture import Picture
+from mspn.predict.engines import Engine
 from mspn.predict.ensemble import Ensemble, Member
 from mspn.predict.pipeline import PictureResult, predict_pictures
 from mspn.predict.poses import make_poses
@@ -46,6 +49,7 @@ class PoseEstimator:
         *,
         device: str = "auto",
         precision: Precision = "auto",
+        engine: Engine = "auto",
         batch_size: int = 32,
         threshold: float = 0.3,
         flip: bool | None = None,
@@ -60,6 +64,7 @@ class PoseEstimator:
                 embedded detector, "none" takes the whole picture for one person.
             device: auto, cpu, cuda, cuda:1, ...
             precision: auto, float32 or bfloat16, see `load_runner`.
+            engine: auto, torch, onnxruntime or openvino, see `load_runner`.
             batch_size: people that the network sees at once.
             threshold: boxes with a lower score are left out.
             flip: average with the mirrored crop, or do not; None does as `test` says.
@@ -69,7 +74,7 @@ class PoseEstimator:
         Raises:
             WeightsError: if there are no such weights.
             DetectorError: if there is no such detector.
-            ValueError: for an unknown device or precision, an empty batch, or models that cannot be averaged.
+            ValueError: for an unknown device, precision or engine, an empty batch, or models that cannot be averaged.
         """
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, not {batch_size}")
@@ -82,7 +87,7 @@ class PoseEstimator:
             settings = test or recipe.test
             if flip is not None:
                 settings = settings.model_copy(update={"flip": flip})
-            members.append(Member(recipe, settings, Runner(checkpoint.model, on, precision)))
+            members.append(Member(recipe, settings, Runner(checkpoint.model, on, precision, engine)))
         self.ensemble = Ensemble(members, ensemble_weights)
         self.detector: Detector = make_detector(str(detector), on) if isinstance(detector, str | Path) else detector
         self.batch_size = batch_size
@@ -102,6 +107,11 @@ class PoseEstimator:
     def precision(self) -> Precision:
         """What the networks compute with: float32 or bfloat16."""
         return self.ensemble.leader.runner.precision
+
+    @property
+    def engine(self) -> Engine:
+        """What computes the networks: torch, onnxruntime or openvino."""
+        return self.ensemble.leader.runner.engine
 
     def __call__(self, image: UInt8[np.ndarray, "H W 3"] | PillowImage | str | Path) -> list[Pose]:
         """Poses of everyone in a picture, best first.
@@ -168,7 +178,8 @@ class PoseEstimator:
         """Poses of people who are cut out, in the same order; pictures do not matter, batches are filled."""
         poses: list[Pose] = []
         for start in range(0, len(subjects), self.batch_size):
-            poses += self._estimate_batch(subjects[start : start + self.batch_size])
+            batch = subjects[start : start + self.batch_size]
+            poses += self.read(batch, self.ask(batch))
         return poses
 
     def choose(self, poses: Sequence[Pose]) -> list[Pose]:
@@ -177,11 +188,20 @@ class PoseEstimator:
             poses = without_duplicates(poses, self.test.suppression_oks)
         return sorted(poses, key=lambda pose: -pose.score)
 
-    def _estimate_batch(self, subjects: Sequence[Subject]) -> list[Pose]:
+    def ask(self, subjects: Sequence[Subject]) -> Float[Tensor, "B K h w"]:
+        """Heat maps of one batch of people, averaged over the networks and mirrored crops."""
         crops = [
             torch.from_numpy(np.stack(of_network)) for of_network in zip(*(one.crops for one in subjects), strict=True)
         ]
-        frames = list(zip(*(one.frames for one in subjects), strict=True))
-        decoded = decode(self.ensemble.heatmaps(crops, frames), self.test)
+        return self.ensemble.heatmaps(crops, _frames(subjects))
+
+    def read(self, subjects: Sequence[Subject], heatmaps: Float[Tensor, "B K h w"]) -> list[Pose]:
+        """Poses that a batch's heat maps show."""
         detections = [subject.detection for subject in subjects]
-        return make_poses(detections, frames[0], decoded, self.recipe.keypoint_table, self.test)
+        decoded = decode(heatmaps, self.test)
+        return make_poses(detections, _frames(subjects)[0], decoded, self.recipe.keypoint_table, self.test)
+
+
+def _frames(subjects: Sequence[Subject]) -> list[tuple[CropFrame, ...]]:
+    """For each network, where the people's crops lie."""
+    return list(zip(*(subject.frames for subject in subjects), strict=True))

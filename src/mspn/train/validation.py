@@ -55,7 +55,11 @@ class Validation:
             self._processes.copy_from_first(buffer)
         precision: Precision = "bfloat16" if self._recipe.train.precision == "bfloat16" else "float32"
         estimator = PoseEstimator(
-            Checkpoint(Header(recipe=self._recipe), network), "none", device=str(self._device), precision=precision
+            Checkpoint(Header(recipe=self._recipe), network),
+            "none",
+            device=str(self._device),
+            precision=precision,
+            engine="torch",
         )
         predictions = predict_people(estimator, self._truth, self._images, None, processes=self._processes)
         return average_precision(self._truth, predictions.rows, self._recipe.keypoint_table)

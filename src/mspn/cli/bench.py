@@ -1,0 +1,160 @@
+"""mspn bench: how fast networks are on this machine, and how fast they could be."""
+
+from importlib.util import find_spec
+from itertools import product
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+from rich.box import SIMPLE
+from rich.console import Console
+from rich.table import Table
+
+from mspn.bench.ceiling import Ceiling, measure_ceiling, measure_matrix_product
+from mspn.bench.journey import Journey, measure_journey
+from mspn.bench.rates import REFERENCE, Rate, Setup, measure_rates
+from mspn.bench.report import CHART_FILE, JSON_FILE, BenchReport, make_report, write_report
+from mspn.cli.errors import fail, one_line_errors
+from mspn.cli.options import EngineName, PrecisionName
+from mspn.devices import Precision
+from mspn.files import prepare_folder
+from mspn.images import PICTURE_SUFFIXES
+from mspn.model.build import build_network
+from mspn.model.pose_network import PoseNetwork
+from mspn.predict.engines import Engine, EngineChoice, choose_engine
+from mspn.predict.estimator import PoseEstimator
+from mspn.recipes import find_recipe
+from mspn.weights.checkpoint import Checkpoint, Header
+from mspn.weights.models import load_named
+
+_CPU = torch.device("cpu")
+
+
+def bench_command(
+    models: Annotated[list[str], typer.Option("--model", help="Name or weights file; several are timed in turns.")] = [  # noqa: B006 (typer copies it)
+        "default"
+    ],
+    engines: Annotated[
+        list[EngineName] | None, typer.Option("--engine", help="Those to time; by default all that are installed.")
+    ] = None,
+    precisions: Annotated[
+        list[PrecisionName] | None,
+        typer.Option("--precision", help="Those to time; by default float32, and bfloat16 where it pays."),
+    ] = None,
+    batches: Annotated[list[int], typer.Option("--batch", min=1, help="Crops at once; may be given several times.")] = [  # noqa: B006
+        1,
+        16,
+    ],
+    threads: Annotated[list[int], typer.Option(min=1, help="CPU threads; may be given several times.")] = [1],  # noqa: B006
+    rounds: Annotated[int, typer.Option(min=1, help="How often each is timed; medians count.")] = 7,
+    random_weights: Annotated[
+        bool, typer.Option("--random-weights", help="Time networks that are not trained, by the name of their recipe.")
+    ] = False,
+    images: Annotated[
+        Path | None, typer.Option(help="Folder of pictures: where the time goes from file to keypoints.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help=f"Folder for {JSON_FILE} and {CHART_FILE}.")] = Path("bench"),
+) -> None:
+    """Measure how fast networks are on this CPU, and how fast they could be."""
+    with one_line_errors():
+        checkpoints = {name: _untrained(name) if random_weights else load_named(name) for name in models}
+        networks = {name: checkpoint.model.eval() for name, checkpoint in checkpoints.items()}
+        chosen = _choose(engines, precisions)
+        pictures = _find_pictures(images)
+        prepare_folder(out)
+        setups = [
+            Setup(name, engine, precision, number)
+            for name, number in product(networks, threads)
+            for engine, precision in [(REFERENCE, "float32"), *chosen]
+        ]
+        rates = measure_rates(networks, setups, batches, rounds)
+        journeys = [
+            _follow(name, checkpoint, pictures, number)
+            for (name, checkpoint), number in product(checkpoints.items(), threads)
+            if pictures
+        ]
+        report = make_report(_measure_ceilings(networks, chosen, batches, threads), rates, journeys)
+        write_report(report, out)
+    _show(report)
+    typer.echo(f"results: {out / JSON_FILE}, {out / CHART_FILE}")
+
+
+def _untrained(name: str) -> Checkpoint:
+    recipe = find_recipe(name)
+    return Checkpoint(Header(recipe=recipe), build_network(recipe.model))
+
+
+def _choose(engines: list[EngineName] | None, precisions: list[PrecisionName] | None) -> list[EngineChoice]:
+    """Engines, each with the precisions that it has."""
+    wanted: list[Precision] = [one.value for one in precisions or (PrecisionName.FLOAT32, PrecisionName.AUTO)]
+    if engines:
+        named: list[Engine] = [one.value for one in engines]
+        return list(dict.fromkeys(choose_engine(engine, one, _CPU) for engine, one in product(named, wanted)))
+    chosen = [choose_engine("torch", precision, _CPU) for precision in wanted]
+    if find_spec("onnx"):
+        if find_spec("onnxruntime") and any(one.precision == "float32" for one in chosen):
+            chosen.append(choose_engine("onnxruntime", "float32", _CPU))
+        if find_spec("openvino"):
+            chosen += [choose_engine("openvino", precision, _CPU) for precision in wanted]
+    return list(dict.fromkeys(chosen))
+
+
+def _find_pictures(images: Path | None) -> list[Path]:
+    if images is None:
+        return []
+    found = [path for path in sorted(images.iterdir()) if path.suffix.lower() in PICTURE_SUFFIXES]
+    if not found:
+        fail(f"--images {images}: no pictures are there; give a folder of them")
+    return found
+
+
+def _follow(name: str, checkpoint: Checkpoint, pictures: list[Path], threads: int) -> Journey:
+    torch.set_num_threads(threads)
+    return measure_journey(name, PoseEstimator(checkpoint, device="cpu"), pictures, threads)
+
+
+def _measure_ceilings(
+    networks: dict[str, PoseNetwork], chosen: list[EngineChoice], batches: list[int], threads: list[int]
+) -> list[Ceiling]:
+    ceilings = []
+    for precision, number in product(sorted({one.precision for one in chosen}), threads):
+        gmacs_per_second = measure_matrix_product(precision, number)
+        for (name, network), batch in product(networks.items(), batches):
+            ceilings.append(measure_ceiling(name, network, precision, batch, number, gmacs_per_second))
+    return ceilings
+
+
+def _show(report: BenchReport) -> None:
+    for model, threads, batch in dict.fromkeys((one.model, one.threads, one.batch) for one in report.rates):
+        title = f"{model}, batch {batch}, {threads} thread{'s' * (threads > 1)}"
+        table = Table("", "precision", "crops/s", "gain", "of limit", "error", "start", "MiB", title=title, box=SIMPLE)
+        for rate in report.rates:
+            if (rate.model, rate.threads, rate.batch) == (model, threads, batch):
+                table.add_row(*_describe(rate, report))
+        for one in report.ceilings:
+            if (one.model, one.threads, one.batch) == (model, threads, batch):
+                table.add_row("matrix limit", one.precision, f"{one.matrix_crops_per_second:.1f}")
+                table.add_row("conv. limit", one.precision, f"{one.convolution_crops_per_second:.1f}")
+        Console().print(table)
+    for journey in report.journeys:
+        steps = ", ".join(f"{step} {seconds:.2f} s" for step, seconds in journey.seconds.items())
+        typer.echo(
+            f"{journey.model}, {journey.engine}, {journey.precision}, threads: {journey.threads}; {journey.pictures}"
+            f" pictures, {journey.people} people: {steps}; the networks have {journey.network_share:.0%}"
+        )
+    typer.echo(f"on {report.machine}, torch {report.torch}")
+
+
+def _describe(rate: Rate, report: BenchReport) -> tuple[str, ...]:
+    gain, share = report.gain_of(rate), report.share_of(rate)
+    return (
+        rate.engine,
+        rate.precision,
+        f"{rate.crops_per_second:.1f}",
+        "-" if gain is None else f"{gain:.2f}x",
+        "-" if share is None else f"{share:.0%}",
+        f"{rate.error:.1e}",
+        f"{rate.start_seconds:.1f} s",
+        "-" if rate.memory_mib is None else f"{rate.memory_mib:.0f}",
+    )

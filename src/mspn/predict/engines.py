@@ -1,0 +1,80 @@
+"""What computes heat maps: torch, or the libraries of the extras `onnx` and `openvino`."""
+
+from collections.abc import Callable
+from importlib.util import find_spec
+from typing import Literal, NamedTuple, get_args
+
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from mspn.crop import normalise
+from mspn.devices import Precision, choose_precision
+from mspn.model.inference import find_unused, prepare
+from mspn.model.pose_network import PoseNetwork
+from mspn.predict.onnx_engines import OnnxRuntimeEngine, OpenVinoEngine
+
+Engine = Literal["auto", "torch", "onnxruntime", "openvino"]
+
+Answer = Callable[[UInt8[Tensor, "B H W 3"]], Float[Tensor, "B K h w"]]
+"""Float32 heat maps of RGB crops."""
+
+
+class EngineChoice(NamedTuple):
+    """What computes, and with what; neither is "auto"."""
+
+    engine: Engine
+    precision: Precision
+
+
+def choose_engine(engine: Engine, precision: Precision, device: torch.device) -> EngineChoice:
+    """Decide what is left open: the fastest that is installed.
+
+    That is OpenVINO on a CPU, in bfloat16; float32 is for those who want torch's numbers, and they get them.
+
+    Raises:
+        ValueError: for an unknown one, or a combination that there is not.
+    """
+    if engine not in get_args(Engine):
+        raise ValueError(f"no engine {engine!r}; there are {', '.join(get_args(Engine))}")
+    if engine in ("onnxruntime", "openvino") and device.type != "cpu":
+        raise ValueError(f"engine {engine} computes on the CPU, not on {device}; use --device cpu or engine torch")
+    if engine == "onnxruntime":
+        if precision == "bfloat16":
+            raise ValueError("onnxruntime has no bfloat16 on CPUs; use precision float32, or engine torch or openvino")
+        precision = "float32"
+    precision = choose_precision(precision, device)
+    if engine == "auto":
+        is_fastest = device.type == "cpu" and precision == "bfloat16" and find_spec("openvino") and find_spec("onnx")
+        engine = "openvino" if is_fastest else "torch"
+    return EngineChoice(engine, precision)
+
+
+def start_engine(choice: EngineChoice, model: PoseNetwork, device: torch.device) -> Answer:
+    """Make a network in eval mode ready to answer; it stays as it is.
+
+    Raises:
+        ValueError: if the engine is not installed.
+    """
+    match choice.engine:
+        case "openvino":
+            return OpenVinoEngine(model, choice.precision)
+        case "onnxruntime":
+            return OnnxRuntimeEngine(model)
+        case _:
+            return TorchEngine(model, choice.precision, device)
+
+
+class TorchEngine:
+    """torch itself, on any device."""
+
+    def __init__(self, model: PoseNetwork, precision: Precision, device: torch.device) -> None:
+        self._device = device
+        self._dtype: torch.dtype = getattr(torch, precision)
+        self._model = prepare(model, device, self._dtype, unused=find_unused(model))
+
+    @torch.inference_mode()
+    def __call__(self, crops: UInt8[Tensor, "B H W 3"]) -> Float[Tensor, "B K h w"]:
+        """Heat maps on the engine's device."""
+        pixels = normalise(crops.to(self._device)).to(self._dtype)
+        return self._model.final_heatmaps(pixels).float()

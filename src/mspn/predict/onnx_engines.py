@@ -1,0 +1,85 @@
+"""Engines that run a network as ONNX, on the CPU, with as many threads as torch has."""
+
+import importlib
+from typing import Any
+
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from mspn.devices import Precision
+from mspn.model.onnx_export import CROPS, export_onnx
+from mspn.model.pose_network import PoseNetwork
+from mspn.records import Size
+
+_ERRORS_ONLY = 3
+
+
+class OpenVinoEngine:
+    """OpenVINO, the extra `openvino`."""
+
+    def __init__(self, model: PoseNetwork, precision: Precision) -> None:
+        """Compile a network in eval mode.
+
+        Raises:
+            ValueError: if OpenVINO or onnx is not installed.
+        """
+        openvino = _load("openvino")
+        self._size = model.config.input_size
+        core = openvino.Core()
+        settings = {
+            "INFERENCE_PRECISION_HINT": "bf16" if precision == "bfloat16" else "f32",
+            "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+            "NUM_STREAMS": 1,
+        }
+        self._compiled: Any = core.compile_model(core.read_model(export_onnx(model), b""), "CPU", settings)
+
+    def __call__(self, crops: UInt8[Tensor, "B H W 3"]) -> Float[Tensor, "B K h w"]:
+        """Heat maps on the CPU; crops are of the network's size."""
+        _check_size(crops, self._size)
+        return torch.from_numpy(self._compiled(crops.numpy())[0])
+
+
+class OnnxRuntimeEngine:
+    """onnxruntime, the extra `onnx`, in float32."""
+
+    def __init__(self, model: PoseNetwork) -> None:
+        """Open a network in eval mode.
+
+        Raises:
+            ValueError: if onnxruntime or onnx is not installed.
+        """
+        onnxruntime = _load("onnxruntime")
+        self._size = model.config.input_size
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = torch.get_num_threads()
+        options.log_severity_level = _ERRORS_ONLY
+        providers = ["CPUExecutionProvider"]
+        self._session: Any = onnxruntime.InferenceSession(export_onnx(model), options, providers=providers)
+
+    def __call__(self, crops: UInt8[Tensor, "B H W 3"]) -> Float[Tensor, "B K h w"]:
+        """Heat maps on the CPU; crops are of the network's size."""
+        _check_size(crops, self._size)
+        return torch.from_numpy(self._session.run(None, {CROPS: crops.numpy()})[0])
+
+
+def _check_size(crops: Tensor, size: Size) -> None:
+    """Refuse crops that the exported network does not take.
+
+    Raises:
+        ValueError: naming both sizes.
+    """
+    height, width = crops.shape[1:3]
+    if (height, width) != size:
+        raise ValueError(
+            f"crops are {height}x{width} pixels, but this network is for {size.height}x{size.width};"
+            " only the engine torch takes others"
+        )
+
+
+def _load(library: str) -> Any:
+    try:
+        return importlib.import_module(library)  # late: an extra that only its engine needs
+    except ImportError as error:
+        extra = "onnx" if library == "onnxruntime" else library
+        raise ValueError(f"engine {library} is not installed; pip install 'mspn[{extra}]'") from error
