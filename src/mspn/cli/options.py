@@ -35,7 +35,10 @@ WeightsOption = Annotated[
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")]
 PrecisionOption = Annotated[PrecisionName, typer.Option(help="auto: bfloat16 where the processor computes with it.")]
 EngineOption = Annotated[
-    EngineName, typer.Option(help="auto: openvino for bfloat16 on a CPU where it is installed, else torch.")
+    EngineName,
+    typer.Option(
+        help="auto: openvino for bfloat16 on a CPU, from a thousand pictures on where it is installed; else torch."
+    ),
 ]
 FlipOption = Annotated[
     bool | None,

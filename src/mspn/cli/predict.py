@@ -30,6 +30,7 @@ from mspn.detect.protocol import Detector
 from mspn.devices import choose_device
 from mspn.files import prepare_folder, remove_leftovers
 from mspn.picture import Picture, Unreadable
+from mspn.predict.engines import Engine
 from mspn.predict.estimator import PoseEstimator
 from mspn.predict.journal import Journal
 from mspn.predict.pipeline import PictureResult, predict_pictures
@@ -41,6 +42,9 @@ from mspn.sources.open import count_pictures, name_source, open_source
 from mspn.sources.settings import SourceSettings
 from mspn.themes import THEMES, find_theme
 from mspn.train.interruption import StopRequest, stop_requests
+
+_MANY_PICTURES = 1000
+"""From here on, an engine that takes seconds to start and is a sixth faster is worth its start."""
 
 
 def predict_command(
@@ -101,7 +105,7 @@ def predict_command(
             found_by,
             device=device,
             precision=precision.value,
-            engine=engine.value,
+            engine=_worth_starting(engine, total),
             batch_size=batch,
             threshold=threshold,
             flip=flip,
@@ -142,6 +146,12 @@ def predict_command(
         raise typer.Exit(KILLED + stop.signal_number)
     if tally.num_with_problems:
         raise typer.Exit(SOME_FAILED)
+
+
+def _worth_starting(engine: EngineName, total: int | None) -> Engine:
+    """The engine that was asked for; where the choice is open and the pictures are few, the one that starts at once."""
+    is_short = total is not None and total < _MANY_PICTURES
+    return "torch" if engine is EngineName.AUTO and is_short else engine.value
 
 
 def _read(

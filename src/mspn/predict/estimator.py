@@ -49,7 +49,7 @@ class PoseEstimator:
         *,
         device: str = "auto",
         precision: Precision = "auto",
-        engine: Engine = "auto",
+        engine: Engine = "torch",
         batch_size: int = 32,
         threshold: float = 0.3,
         flip: bool | None = None,
@@ -64,7 +64,8 @@ class PoseEstimator:
                 embedded detector, "none" takes the whole picture for one person.
             device: auto, cpu, cuda, cuda:1, ...
             precision: auto, float32 or bfloat16, see `load_runner`.
-            engine: auto, torch, onnxruntime or openvino, see `load_runner`.
+            engine: torch, or what takes longer to start and may run faster: auto, onnxruntime or openvino, see
+                `load_runner`.
             batch_size: people that the network sees at once.
             threshold: boxes with a lower score are left out.
             flip: average with the mirrored crop, or do not; None does as `test` says.
