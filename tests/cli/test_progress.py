@@ -40,6 +40,7 @@ def test_each_picture_has_a_row_and_each_video_one_for_all_of_its_frames(capsys:
     printed = " ".join(capsys.readouterr().out.split())
     assert "│ 0.jpg │ 0 │ - │" in printed
     assert "│ a.mp4 │ 3 in 3 frames │ 0.75 │" in printed
+    assert "│ b.jpg │ not read │ - │" in printed
     assert "5 pictures, 3 people in " in printed
     assert printed.count("a.mp4") == 1
     assert printed.endswith("2 pictures with problems")

@@ -181,3 +181,22 @@ def test_a_missing_model_is_an_error_and_never_random_weights(tmp_path: Path):
         PoseEstimator("mspn-4-384x288")
     with pytest.raises(ValueError, match="mspn-4-mmpose is not in the cache, and MSPN_OFFLINE forbids downloads"):
         PoseEstimator("mspn-4")
+
+
+class _Tuples:
+    def detect(self, _picture: Picture) -> list[tuple[float, ...]]:
+        return [(0, 0, 10, 20, 0.9)]
+
+
+def test_a_detector_that_gives_no_detections_is_named():
+    estimator = PoseEstimator(overfitted()[1], _Tuples(), precision="float32")
+
+    with pytest.raises(ValueError, match=r"the detector _Tuples must give a list of mspn\.records\.Detection, not \["):
+        estimator(np.zeros((60, 50, 3), np.uint8))
+
+
+def test_a_class_is_no_detector():
+    with pytest.raises(DetectorError, match="is a class; give an instance of it"):
+        PoseEstimator(overfitted()[1], _Tuples)
+    with pytest.raises(DetectorError, match=r"has no method detect\(picture\)"):
+        PoseEstimator(overfitted()[1], 5)

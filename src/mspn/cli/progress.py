@@ -59,6 +59,7 @@ class _Rates(ProgressColumn):
 class _Row:
     source: str
     is_video: bool
+    is_readable: bool
     num_pictures: int = 0
     num_people: int = 0
     best_score: float = 0.0
@@ -85,7 +86,7 @@ class Tally:
         self.num_pictures += 1
         self.num_people += len(result.poses)
         if self._last is None or not (is_same_video and is_video):
-            self._last = _Row(result.source, is_video)
+            self._last = _Row(result.source, is_video, result.picture is not None)
             self._num_sources += 1
             if self._num_sources <= _MOST_ROWS:
                 self._rows.append(self._last)
@@ -98,12 +99,23 @@ class Tally:
         """Print the rows and a line with the counts."""
         table = Table("picture", "people", "best score")
         for row in self._rows:
-            people = f"{row.num_people} in {row.num_pictures} frames" if row.is_video else str(row.num_people)
-            table.add_row(escape(on_one_line(row.source)), people, f"{row.best_score:.2f}" if row.num_people else "-")
+            best = f"{row.best_score:.2f}" if row.num_people else "-"
+            table.add_row(escape(on_one_line(row.source)), _people(row), best)
         if self._num_sources > _MOST_ROWS:
             table.add_row(f"... and {self._num_sources - _MOST_ROWS} more", "", "")
         Console().print(table)
         seconds = max(time.monotonic() - self.started, 1e-9)
         rates = f"{self.num_pictures / seconds:.1f} pictures/s, {self.num_people / seconds:.1f} people/s"
-        failed = f", {self.num_with_problems} pictures with problems" if self.num_with_problems else ""
-        typer.echo(f"{self.num_pictures} pictures, {self.num_people} people in {seconds:.1f} s ({rates}){failed}")
+        failed = f", {_counted(self.num_with_problems, 'picture')} with problems" if self.num_with_problems else ""
+        people = "1 person" if self.num_people == 1 else f"{self.num_people} people"
+        typer.echo(f"{_counted(self.num_pictures, 'picture')}, {people} in {seconds:.1f} s ({rates}){failed}")
+
+
+def _people(row: _Row) -> str:
+    if row.is_video:
+        return f"{row.num_people} in {_counted(row.num_pictures, 'frame')}"
+    return str(row.num_people) if row.is_readable else "not read"
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}" + ("" if number == 1 else "s")

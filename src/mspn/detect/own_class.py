@@ -36,6 +36,17 @@ def import_detector(path: str) -> Detector:
             raise DetectorError(
                 f"detector {path} cannot be made without arguments ({error}); name a function that makes it"
             ) from error
+    return check_detector(found, path)
+
+
+def check_detector(found: object, name: str) -> Detector:
+    """See that something is a detector, as far as that shows without a picture.
+
+    Raises:
+        DetectorError: if it is a class rather than an instance, or has no method `detect`.
+    """
+    if isinstance(found, type):
+        raise DetectorError(f"detector {name} is a class; give an instance of it")
     if not callable(getattr(found, "detect", None)):
-        raise DetectorError(f"detector {path} has no method detect(picture); docs/detectors.md says what it must do")
+        raise DetectorError(f"detector {name} has no method detect(picture); docs/detectors.md says what it must do")
     return cast(Detector, found)

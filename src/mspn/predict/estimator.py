@@ -11,6 +11,7 @@ from torch import Tensor
 from mspn.config import Recipe, TestConfig
 from mspn.crop import cut_crop
 from mspn.detect.by_name import make_detector
+from mspn.detect.own_class import check_detector
 from mspn.detect.protocol import Detector
 from mspn.devices import Precision, choose_device
 from mspn.geometry import CropFrame
@@ -90,7 +91,8 @@ class PoseEstimator:
                 settings = settings.model_copy(update={"flip": flip})
             members.append(Member(recipe, settings, Runner(checkpoint.model, on, precision, engine)))
         self.ensemble = Ensemble(members, ensemble_weights)
-        self.detector: Detector = make_detector(str(detector), on) if isinstance(detector, str | Path) else detector
+        is_named = isinstance(detector, str | Path)
+        self.detector = make_detector(str(detector), on) if is_named else check_detector(detector, repr(detector))
         self.batch_size = batch_size
         self.threshold = threshold
 
@@ -159,8 +161,16 @@ class PoseEstimator:
         return predict_pictures(self, open_sources(sources), detect_every=detect_every, keep_pixels=keep_pixels)
 
     def find(self, picture: Picture) -> list[Detection]:
-        """The detector's boxes from the threshold on (a score that is no number is kept, to be refused by `cut`)."""
-        return [detection for detection in self.detector.detect(picture) if not detection.score < self.threshold]
+        """The detector's boxes from the threshold on (a score that is no number is kept, to be refused by `cut`).
+
+        Raises:
+            ValueError: if the detector gives anything but detections.
+        """
+        found = self.detector.detect(picture)
+        if not (isinstance(found, Sequence) and all(isinstance(one, Detection) for one in found)):
+            name = type(self.detector).__name__
+            raise ValueError(f"the detector {name} must give a list of mspn.records.Detection, not {repr(found)[:60]}")
+        return [detection for detection in found if not detection.score < self.threshold]
 
     def cut(self, picture: Picture, detection: Detection) -> Subject:
         """Cut a person out of a picture.
