@@ -1,5 +1,7 @@
 """What networks run on: processors and number formats."""
 
+import platform
+from pathlib import Path
 from typing import Literal, get_args
 
 import torch
@@ -47,3 +49,13 @@ def _cpu_computes_bfloat16() -> bool:
     # torch has no public question for this; older and other builds lack the private ones.
     questions = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
     return any(getattr(torch.cpu, question, lambda: False)() for question in questions)
+
+
+def processor_name(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
+    """The processor's name from Linux's list, elsewhere what Python knows."""
+    if cpuinfo.is_file():
+        for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():
+            name, _, value = line.partition(":")
+            if name.strip() == "model name":
+                return value.strip()
+    return platform.processor() or platform.machine()

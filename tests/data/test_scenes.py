@@ -101,11 +101,3 @@ def test_proposals_of_another_form_are_refused(tmp_path: Path):
 
     with pytest.raises(AnnotationError, match=r"people_boxes\.json is no table of proposals; write"):
         read(tmp_path / "set")
-
-
-def test_a_set_without_pictures_is_refused(tmp_path: Path):
-    write_set(tmp_path / "set", [], [])
-    (tmp_path / "set" / "annotations.json").write_text('{"images": [], "annotations": [], "categories": []}')
-
-    with pytest.raises(AnnotationError, match="annotations"):
-        read(tmp_path / "set")

@@ -1,6 +1,6 @@
 import numpy as np
 
-from mspn.detect.letterbox import Letterbox, draw_batch, fit_inside, fit_long_side, stretch_over
+from mspn.detect.letterbox import Letterbox, fit_inside, fit_longer_side, stretch_over
 from mspn.records import Size
 
 
@@ -15,13 +15,13 @@ def test_a_small_picture_is_enlarged():
 
 def test_the_other_side_is_padded_to_the_next_multiple_of_32():
     # 640x480 times 416/640 is 416x312, and 320 is the next multiple of 32.
-    assert fit_long_side(Size(640, 480), 416) == Letterbox(Size(640, 480), Size(416, 312), Size(416, 320))
-    assert fit_long_side(Size(480, 640), 416).padded == Size(320, 416)
-    assert fit_long_side(Size(500, 500), 416).padded == Size(416, 416)
+    assert fit_longer_side(Size(640, 480), 416) == Letterbox(Size(640, 480), Size(416, 312), Size(416, 320))
+    assert fit_longer_side(Size(480, 640), 416).padded == Size(320, 416)
+    assert fit_longer_side(Size(500, 500), 416).padded == Size(416, 416)
 
 
 def test_a_picture_of_one_row_keeps_it():
-    assert fit_long_side(Size(1, 3000), 416) == Letterbox(Size(1, 3000), Size(1, 416), Size(32, 416))
+    assert fit_longer_side(Size(1, 3000), 416) == Letterbox(Size(1, 3000), Size(1, 416), Size(32, 416))
 
 
 def test_the_picture_lies_at_the_top_left_of_grey():
@@ -57,16 +57,3 @@ def test_stretching_scales_each_side_by_its_own_factor():
     corners = stretch_over(Size(50, 200), Size(100, 100)).to_picture(np.array([[10.0, 10.0, 20.0, 20.0]]))
 
     assert corners.tolist() == [[20.0, 5.0, 40.0, 10.0]]
-
-
-def test_a_batch_of_unlike_pictures_is_padded_to_the_largest():
-    pictures = [np.zeros((64, 32, 3), np.uint8), np.zeros((32, 64, 3), np.uint8)]
-    letterboxes = [fit_long_side(Size(*pixels.shape[:2]), 64) for pixels in pictures]
-
-    batch = draw_batch(pictures, letterboxes)
-
-    assert batch.shape == (2, 64, 64, 3)
-    assert (batch[0, :, :32] == 0).all()
-    assert (batch[0, :, 32:] == 114).all()
-    assert (batch[1, :32] == 0).all()
-    assert (batch[1, 32:] == 114).all()

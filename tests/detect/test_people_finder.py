@@ -74,3 +74,18 @@ def test_of_boxes_of_the_same_person_the_best_stays():
 
     ((_, score),) = find(network, height=96, width=128)
     assert score == pytest.approx(0.9)
+
+
+def test_a_box_in_the_grey_beside_the_picture_is_nobody():
+    # A picture of 128 x 40 is 64 x 20 in the input, which is padded to 64 x 32: row 3 of level 0 lies below it.
+    network = detector_that_sees((0, 3, 4))
+
+    def shrink(_module: object, _inputs: object, output: object) -> object:
+        cell = int(output.logits[0].argmax())
+        boxes = output.boxes.clone()
+        boxes[:, cell] = torch.tensor([30.0, 24.0, 40.0, 31.0])
+        return output._replace(boxes=boxes)
+
+    network.register_forward_hook(shrink)
+
+    assert find(network, height=40, width=128) == []

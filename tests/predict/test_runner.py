@@ -38,6 +38,13 @@ def test_random_weights_come_only_when_asked_for():
     assert heatmaps.shape == (1, 17, 16, 8)
 
 
+@pytest.mark.parametrize("precision", ["float32", "auto"])
+def test_no_crops_have_no_heatmaps(precision: str):
+    heatmaps = mspn.load_runner("mspn-tiny", "torch", precision=precision)(np.zeros((0, 64, 32, 3), np.uint8))
+
+    assert heatmaps.shape == (0, 17, 16, 8)
+
+
 @pytest.mark.parametrize(
     "crops", [np.zeros((2, 64, 32), np.uint8), np.zeros((2, 3, 64, 32), np.uint8), np.zeros((2, 64, 32, 3), np.float32)]
 )

@@ -12,8 +12,9 @@ import torch
 
 from mspn.config import Recipe
 from mspn.data.formats import read_labels, write_labels
+from mspn.devices import processor_name
 from mspn.processes import ALONE
-from mspn.train.environment import changed_files, describe_environment, git_commit, processor_name, read_sessions
+from mspn.train.environment import changed_files, describe_environment, git_commit, read_sessions
 from mspn.train.pose_task import PoseTask
 from tests.drawn_people import write_drawn_set
 from tests.trained import tiny_recipe

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from mspn.bench.clock import clock_for
+from mspn.model.cost import conv_multiply_adds
 from mspn.model.packing import PackedConv, can_pack
 from mspn.model.pose_network import PoseNetwork, place
 
@@ -72,10 +73,7 @@ def measure_ceiling(
         step = _Step(repr(conv), *inputs[0].shape[1:])
         convs[step] = conv
         counts[step] += 1
-        # A convolution uses each weight once a pixel that it writes; a transposed one, that it reads.
-        pixels = (inputs[0] if isinstance(conv, nn.ConvTranspose2d) else output)[0, 0].numel()
-        assert isinstance(conv.weight, Tensor)
-        macs += pixels * conv.weight.numel()
+        macs += conv_multiply_adds(conv, inputs[0], output)
 
     layers = [module for module in model.modules() if isinstance(module, nn.Conv2d | nn.ConvTranspose2d)]
     hooks = [layer.register_forward_hook(note) for layer in layers]

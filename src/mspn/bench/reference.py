@@ -2,18 +2,15 @@
 
 import copy
 from functools import partial
-from typing import TypeVar
 
 import torch
 from jaxtyping import Float, UInt8
-from torch import Tensor, nn
+from torch import Tensor
 
 from mspn.crop import normalise
 from mspn.model.blocks import resize
-from mspn.model.pose_network import PoseNetwork
+from mspn.model.pose_network import Network, PoseNetwork
 from mspn.model.single_stage import UpUnit
-
-Network = TypeVar("Network", bound=nn.Module)
 
 
 class ReferencePath:

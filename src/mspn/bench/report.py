@@ -2,7 +2,6 @@
 
 import json
 import platform
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -11,12 +10,12 @@ from mspn.bars import Bar, draw_bars
 from mspn.bench.ceiling import Ceiling
 from mspn.bench.journey import Journey
 from mspn.bench.rates import REFERENCE, Rate
+from mspn.devices import processor_name
 from mspn.files import write_text
 from mspn.page import render_stand_alone
 
 JSON_FILE = "bench.json"
 CHART_FILE = "bench.svg"
-_CPU_INFO = Path("/proc/cpuinfo")
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,7 @@ class BenchReport:
 
 def make_report(ceilings: list[Ceiling], rates: list[Rate], journeys: list[Journey]) -> BenchReport:
     """Put together what was measured on this machine."""
-    return BenchReport(_describe_machine(), version("torch"), ceilings, rates, journeys)
+    return BenchReport(f"{processor_name()}, {platform.system()}", version("torch"), ceilings, rates, journeys)
 
 
 def write_report(report: BenchReport, folder: Path) -> None:
@@ -78,9 +77,3 @@ def _describe(crops_per_second: float, precision: str) -> str:
 
 def _case(measured: Ceiling | Rate) -> tuple[str, int, int]:
     return measured.model, measured.batch, measured.threads
-
-
-def _describe_machine() -> str:
-    lines: Sequence[str] = _CPU_INFO.read_text().splitlines() if _CPU_INFO.exists() else ()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return f"{names[0] if names else platform.processor() or platform.machine()}, {platform.system()}"

@@ -63,8 +63,6 @@ def read_scenes(config: SceneSetConfig, data: SceneDataConfig) -> Scenes:
         _reconcile(people[picture.id], proposals.get(picture.file_name, []), config, data.people_from)
         for picture in labels.pictures
     ]
-    if not found:
-        raise AnnotationError(f"{root / config.annotations} has no pictures")
     boxes, kinds = zip(*found, strict=True)
     return Scenes(
         pictures=PicturePaths.of(root / config.images / picture.file_name for picture in labels.pictures),

@@ -12,6 +12,8 @@ from mspn.records import Box, Detection
 BoxesRule = Literal["people", "best-100"]
 """people: every box of a person; best-100: those among a picture's best 100 of all categories (paper Sec. 4.2)."""
 
+LOWEST_SCORE = 0.05
+"""Boxes below are left out at once; NanoDet's and the paper's tests do so too."""
 BEST = 100
 _SMALLEST_SIDE = 1.0
 """Of a detected box in image pixels; what is thinner lay outside the picture."""

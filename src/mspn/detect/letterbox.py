@@ -1,6 +1,5 @@
 """Pictures in the input of a detector, and its boxes back in the picture."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -12,6 +11,8 @@ from mspn.records import Size
 _GREY = 114
 """What YOLOX, NanoDet and RTMDet pad with."""
 _STRONG_REDUCTION = 0.5
+_MULTIPLE = 32
+"""Networks whose coarsest level is at 1/32 take sides of so many pixels, or of several times as many."""
 
 
 @dataclass(frozen=True)
@@ -58,27 +59,16 @@ def fit_inside(picture: Size, padded: Size) -> Letterbox:
     return Letterbox(picture, _scaled(picture, scale), padded)
 
 
-def fit_long_side(picture: Size, long_side: int, multiple: int = 32) -> Letterbox:
-    """The longer side scaled to `long_side` pixels, which is a multiple; the other one padded to the next multiple."""
-    assert long_side % multiple == 0
-    scaled = _scaled(picture, long_side / max(picture))
-    return Letterbox(picture, scaled, Size(*(-(-side // multiple) * multiple for side in scaled)))
+def fit_longer_side(picture: Size, longer_side: int) -> Letterbox:
+    """The longer side scaled to a multiple of 32 pixels; the other one padded to the next multiple."""
+    assert longer_side % _MULTIPLE == 0
+    scaled = _scaled(picture, longer_side / max(picture))
+    return Letterbox(picture, scaled, Size(*(-(-side // _MULTIPLE) * _MULTIPLE for side in scaled)))
 
 
 def stretch_over(picture: Size, padded: Size) -> Letterbox:
     """The whole input, in whatever shape."""
     return Letterbox(picture, padded, padded)
-
-
-def draw_batch(
-    pictures: Sequence[UInt8[np.ndarray, "H W 3"]], letterboxes: Sequence[Letterbox]
-) -> UInt8[np.ndarray, "B h w 3"]:
-    """Several pictures in one batch, padded to the largest of their inputs; `to_picture` stays as it is."""
-    size = Size(*np.max([one.padded for one in letterboxes], axis=0))
-    batch = np.full((len(pictures), *size, 3), _GREY, np.uint8)
-    for canvas, pixels, letterbox in zip(batch, pictures, letterboxes, strict=True):
-        canvas[: letterbox.padded.height, : letterbox.padded.width] = letterbox.draw(pixels)
-    return batch
 
 
 def _scaled(picture: Size, scale: float) -> Size:

@@ -14,8 +14,8 @@ from mspn.detect.families.nanodet import NANODET, NANODET_JOINED, NANODET_PLUS
 from mspn.detect.families.rtmdet import RTMDET, RTMDET_RAW
 from mspn.detect.families.yolox import YOLOX
 from mspn.detect.onnx_network import LONGEST_SIDE, OnnxNetwork
-from mspn.detect.overlap import drop_overlapping
 from mspn.detect.protocol import DetectorError
+from mspn.detect.suppression import drop_overlapping
 from mspn.picture import Picture
 from mspn.records import Detection
 from mspn.settings import Settings

@@ -5,16 +5,15 @@ import torch
 from jaxtyping import Float
 
 from mspn.crop import normalise
-from mspn.detect.letterbox import fit_long_side
-from mspn.detect.overlap import drop_overlapping
+from mspn.detect.boxes_rule import LOWEST_SCORE, choose_people
+from mspn.detect.letterbox import fit_longer_side
+from mspn.detect.suppression import drop_overlapping
 from mspn.devices import Precision, choose_precision
 from mspn.model.inference import prepare
 from mspn.model.person_detector import PersonDetector
 from mspn.picture import Picture
-from mspn.records import Box, Detection
+from mspn.records import Detection
 
-_LEAST_SCORE = 0.05
-"""Boxes below are not worth sorting."""
 _MOST_OVERLAP = 0.6
 """Of two boxes that overlap more (IoU), the one with the lower score is of the same person."""
 _MOST_PEOPLE = 100
@@ -37,13 +36,12 @@ class PeopleFinder:
         self._network = prepare(network, device, self._dtype)
 
     def detect(self, picture: Picture) -> list[Detection]:
-        """Everyone in the picture, best first, boxes within its borders."""
-        letterbox = fit_long_side(picture.size, self._longer_side)
+        """Everyone in the picture whose score is not very low, best first, boxes within its borders."""
+        letterbox = fit_longer_side(picture.size, self._longer_side)
         scores, corners_input = self._ask(letterbox.draw(picture.pixels))
         corners = letterbox.to_picture(corners_input)
         kept = drop_overlapping(corners, scores, np.zeros(len(scores), int), _MOST_OVERLAP)[:_MOST_PEOPLE]
-        boxes = np.column_stack([corners[:, :2], corners[:, 2:] - corners[:, :2]])
-        return [Detection(Box(*boxes[index].tolist()), float(scores[index])) for index in kept]
+        return choose_people(corners[kept], scores[kept], np.ones(len(kept), bool), "people")
 
     @torch.inference_mode()
     def _ask(self, pixels: np.ndarray) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, "n 4"]]:
@@ -51,5 +49,5 @@ class PeopleFinder:
         pictures = normalise(torch.from_numpy(pixels)[None].to(self._device)).to(self._dtype)
         candidates = self._network(pictures)
         scores = candidates.logits[0].sigmoid()
-        chosen = scores >= _LEAST_SCORE
+        chosen = scores >= LOWEST_SCORE
         return scores[chosen].double().cpu().numpy(), candidates.boxes[0][chosen].double().cpu().numpy()

@@ -7,8 +7,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from mspn.detect.boxes_rule import BoxesRule, choose_people, refuse_people_alone
-from mspn.detect.families.layout import LOWEST_SCORE
+from mspn.detect.boxes_rule import LOWEST_SCORE, BoxesRule, choose_people, refuse_people_alone
 from mspn.detect.protocol import DetectorError
 from mspn.picture import Picture
 from mspn.records import Detection

@@ -91,11 +91,7 @@ def _multiply_adds(network: PoseNetwork, run: Callable[[Tensor], Any], crops: Te
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
 
             def count(module: nn.Module, inputs: tuple[Tensor], output: Tensor, part: str = _part(name)) -> None:
-                # A convolution uses each weight once a pixel that it writes; a transposed one, that it reads.
-                pixels = (inputs[0] if isinstance(module, nn.ConvTranspose2d) else output)[0, 0].numel()
-                weight = module.weight
-                assert isinstance(weight, Tensor)
-                counts[part] = counts.get(part, 0) + pixels * weight.numel()
+                counts[part] = counts.get(part, 0) + conv_multiply_adds(module, inputs[0], output)
 
             hooks.append(module.register_forward_hook(count))
         elif isinstance(module, UpUnit) and module.from_coarser is not None:
@@ -118,6 +114,19 @@ def _multiply_adds(network: PoseNetwork, run: Callable[[Tensor], Any], crops: Te
     for hook in hooks:
         hook.remove()
     return counts
+
+
+def conv_multiply_adds(conv: nn.Module, features: Tensor, output: Tensor) -> int:
+    """Of one crop: a convolution uses each weight once a pixel that it writes; a transposed one, that it reads.
+
+    Args:
+        conv: `nn.Conv2d` or `nn.ConvTranspose2d`.
+        features: what it read, (B, C, H, W).
+        output: what it wrote.
+    """
+    assert isinstance(conv.weight, Tensor)
+    read_or_written = features if isinstance(conv, nn.ConvTranspose2d) else output
+    return read_or_written[0, 0].numel() * conv.weight.numel()
 
 
 def _part(name: str) -> str:

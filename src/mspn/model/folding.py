@@ -2,13 +2,12 @@
 
 import copy
 from collections.abc import Iterable
-from typing import TypeVar
 
 import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-Network = TypeVar("Network", bound=nn.Module)
+from mspn.model.pose_network import Network
 
 
 def fold_norms(network: Network, unused: Iterable[nn.Module] = ()) -> Network:

@@ -1,15 +1,11 @@
 """Making networks ready to answer, as fast as they can."""
 
-from typing import TypeVar
-
 import torch
 from torch import nn
 
 from mspn.model.folding import fold_norms
 from mspn.model.packing import can_pack, pack_convs
-from mspn.model.pose_network import PoseNetwork, place
-
-Network = TypeVar("Network", bound=nn.Module)
+from mspn.model.pose_network import Network, PoseNetwork, place
 
 _SMALL_CROP = 64
 

@@ -6,12 +6,11 @@ here are those that its compiler ends up with; they need no compiler.
 
 import platform
 from types import NoneType
-from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
-Network = TypeVar("Network", bound=nn.Module)
+from mspn.model.pose_network import Network
 
 _ACTIVATIONS: dict[type, tuple[str, list[float]]] = {
     nn.ReLU: ("relu", []),
@@ -59,9 +58,10 @@ class PackedConv(nn.Module):
         return merged
 
     def _packed_weight(self, x: Tensor) -> Tensor:
-        if not self._weight.is_mkldnn:
-            self._weight = torch.ops.mkldnn._reorder_convolution_weight(self._weight, *self._geometry, x.shape)
-        return self._weight
+        weight = self._weight  # once: another thread may be packing it, too
+        if not weight.is_mkldnn:
+            weight = self._weight = torch.ops.mkldnn._reorder_convolution_weight(weight, *self._geometry, x.shape)
+        return weight
 
 
 class PackedConvNorm(nn.Module):

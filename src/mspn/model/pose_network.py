@@ -10,6 +10,7 @@ from mspn.model.blocks import HeatmapConv, HeatmapConvNorm
 from mspn.model_config import NetworkConfig
 
 Network = TypeVar("Network", bound=nn.Module)
+"""What is given back as the kind that it was."""
 
 CROP_MULTIPLE = 32
 """The coarsest level is at 1/32 of the crop's size."""

@@ -16,9 +16,7 @@ class CarriedPeople:
 
     A box keeps its size and follows the median movement of the keypoints between the last two pictures. That is more
     accurate than a box that stays (people leave it) and than a box around the keypoints (it drifts, and is not what
-    the network was trained with): of people who move by a twentieth of their height a picture, 74 percent of the
-    keypoints are still found in the eighth picture, 64 percent with boxes around the keypoints, 17 percent with
-    boxes that stay; 77 percent in true boxes (embedded network, 70 people of COCO).
+    the network was trained with).
     """
 
     def __init__(self) -> None:

@@ -47,6 +47,8 @@ class Runner:
         crops = torch.as_tensor(crops)
         if crops.ndim != 4 or crops.shape[-1] != 3 or crops.dtype != torch.uint8:
             raise ValueError(f"crops must be uint8 (B, H, W, 3), not {crops.dtype} {tuple(crops.shape)}")
+        if not len(crops):  # fused operators take no empty batch
+            return self(crops.new_zeros(1, *crops.shape[1:]))[:0]
         at_once = max(_CROPS_IN_CACHE, torch.get_num_threads()) if self.device.type == "cpu" else len(crops)
         return torch.cat([self._answer(crops[start : start + at_once]) for start in range(0, len(crops), at_once)])
 

@@ -1,7 +1,5 @@
 """Average precision of a detector's boxes on a validation set while training goes on."""
 
-import copy
-import logging
 from pathlib import Path
 
 import torch
@@ -14,8 +12,7 @@ from mspn.evaluate.detections import find_everyone
 from mspn.model.person_detector import PersonDetector
 from mspn.processes import Processes
 from mspn.skeleton import COCO_17
-
-logger = logging.getLogger(__name__)
+from mspn.train.validation import are_there, copy_of_first
 
 
 class DetectorValidation:
@@ -35,12 +32,8 @@ class DetectorValidation:
             return
         root = Path(recipe.data.root)
         self._images = root / config.images
-        needed = (root / config.annotations, self._images)
-        missing = next((path for path in needed if not path.exists()), None)
-        if missing is None:
+        if are_there([root / config.annotations, self._images], processes):
             self._truth = read_truth(root / config.annotations, COCO_17)
-        elif processes.is_first:
-            logger.warning("no validation: there is no %s; data.validation names it", missing)
 
     @property
     def is_possible(self) -> bool:
@@ -50,9 +43,7 @@ class DetectorValidation:
     def measure(self, network: PersonDetector) -> dict[str, float]:
         """COCO's numbers for boxes of a network, which stays as it is; the processes share the pictures."""
         assert self._truth is not None
-        network = copy.deepcopy(network)
-        for buffer in network.buffers():
-            self._processes.copy_from_first(buffer)
+        network = copy_of_first(network, self._processes)
         finder = PeopleFinder(network.eval(), self._device, "float32")
         found = find_everyone(finder, self._truth, self._images, self._processes)
         return box_average_precision(self._truth, found)

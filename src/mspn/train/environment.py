@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from mspn.devices import processor_name
 from mspn.files import sha256_of, write_text
 from mspn.settings import first_problem
 
@@ -133,7 +134,7 @@ def _describe_session(data: tuple[SetFingerprint, ...], iteration: int, num_proc
         numpy=np.__version__,
         opencv=cv2.__version__,
         system=platform.platform(),
-        processor=processor_name(Path("/proc/cpuinfo")),
+        processor=processor_name(),
         gpus=tuple(torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())),
         threads=torch.get_num_threads(),
         processes=num_processes,
@@ -191,13 +192,3 @@ def git_commit(folder: Path) -> str | None:
 def _ask(command: Sequence[str]) -> str:
     answer = subprocess.run(command, capture_output=True, check=True, text=True, timeout=_GIT_SECONDS)
     return answer.stdout.strip()
-
-
-def processor_name(cpuinfo: Path) -> str:
-    """The processor's name from Linux's list, elsewhere what Python knows."""
-    if cpuinfo.is_file():
-        for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():
-            name, _, value = line.partition(":")
-            if name.strip() == "model name":
-                return value.strip()
-    return platform.processor() or platform.machine()

@@ -2,6 +2,7 @@
 
 import copy
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -10,12 +11,28 @@ from mspn.config import Recipe
 from mspn.devices import Precision
 from mspn.evaluate.average_precision import average_precision, read_truth
 from mspn.evaluate.evaluator import predict_people
-from mspn.model.pose_network import PoseNetwork
+from mspn.model.pose_network import Network, PoseNetwork
 from mspn.predict.estimator import PoseEstimator
 from mspn.processes import Processes
 from mspn.weights.checkpoint import Checkpoint, Header
 
 logger = logging.getLogger(__name__)
+
+
+def are_there(needed: Sequence[Path], processes: Processes) -> bool:
+    """Whether the files of a validation set exist; if not, the first process warns."""
+    missing = next((path for path in needed if not path.exists()), None)
+    if missing is not None and processes.is_first:
+        logger.warning("no validation: there is no %s; data.validation names it", missing)
+    return missing is None
+
+
+def copy_of_first(network: Network, processes: Processes) -> Network:
+    """A copy to measure, with the statistics of batch norms that the first process has."""
+    network = copy.deepcopy(network)
+    for buffer in network.buffers():
+        processes.copy_from_first(buffer)
+    return network
 
 
 class Validation:
@@ -36,11 +53,8 @@ class Validation:
             return
         root = Path(recipe.data.root)
         self._images = root / config.images
-        missing = next((path for path in (root / config.annotations, self._images) if not path.exists()), None)
-        if missing is None:
+        if are_there([root / config.annotations, self._images], processes):
             self._truth = read_truth(root / config.annotations, recipe.keypoint_table)
-        elif processes.is_first:
-            logger.warning("no validation: there is no %s; data.validation names it", missing)
 
     @property
     def is_possible(self) -> bool:
@@ -50,16 +64,13 @@ class Validation:
     def measure(self, network: PoseNetwork) -> dict[str, float]:
         """COCO's ten numbers of a network, which stays as it is; the processes share the pictures."""
         assert self._truth is not None
-        network = copy.deepcopy(network)
-        for buffer in network.buffers():
-            self._processes.copy_from_first(buffer)
+        network = copy_of_first(network, self._processes)
         precision: Precision = "bfloat16" if self._recipe.train.precision == "bfloat16" else "float32"
         estimator = PoseEstimator(
             Checkpoint(Header(recipe=self._recipe), network),
             "none",
             device=str(self._device),
             precision=precision,
-            engine="torch",
         )
         predictions = predict_people(estimator, self._truth, self._images, None, processes=self._processes)
         return average_precision(self._truth, predictions.rows, self._recipe.keypoint_table)

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from mspn.detect.families.layout import LOWEST_SCORE, Candidates, Layout, Outputs, candidates_of, corners_of_centres
+from mspn.detect.boxes_rule import LOWEST_SCORE
+from mspn.detect.families.layout import Candidates, Layout, Outputs, candidates_of, corners_of_centres
 from mspn.detect.letterbox import stretch_over
 from mspn.records import Size
 

@@ -6,11 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
+from mspn.detect.boxes_rule import LOWEST_SCORE
 from mspn.detect.letterbox import Letterbox
 from mspn.records import Size
-
-LOWEST_SCORE = 0.05
-"""Boxes below are left out at once; NanoDet's and the paper's tests do so too."""
 
 Outputs = Mapping[str, np.ndarray]
 """Numbers that a network gave for one picture, by name, with a first axis of 1."""

@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from mspn.detect.boxes_rule import LOWEST_SCORE
 from mspn.detect.families.layout import (
-    LOWEST_SCORE,
     Candidates,
     Layout,
     Outputs,

@@ -1,6 +1,6 @@
 import numpy as np
 
-from mspn.detect.overlap import drop_overlapping
+from mspn.detect.suppression import drop_overlapping
 
 # The first two share 80 of 120: 2/3. The third touches neither.
 _CORNERS = np.array([[0.0, 0, 10, 10], [0, 2, 10, 12], [20, 20, 30, 30]])
