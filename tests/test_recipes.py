@@ -3,7 +3,7 @@ import pytest
 from mspn.config import Recipe
 from mspn.loss import kernel_size_at
 from mspn.model.cost import count_cost
-from mspn.recipes import RECIPES, find_recipe
+from mspn.recipes.by_name import RECIPES, STUDY_RECIPES, find_recipe
 from mspn.records import Size
 from mspn.skeleton import FACE
 
@@ -125,3 +125,24 @@ def test_the_tiny_network_fits_into_the_package_and_learns_from_what_the_small_o
     assert 2 * cost.params < 16e6  # bytes of float16
     assert (tiny.data, tiny.supervision) == (small.data, small.supervision)
     assert tiny.train == small.train.model_copy(update={"iterations": 4200, "ema_decay": 0.999})
+
+
+def test_the_study_compares_networks_of_the_same_cost():
+    gmacs = {name: count_cost(recipe.model).total.gmacs_inference for name, recipe in STUDY_RECIPES.items()}
+
+    of_two_stages = gmacs["study-mspn-2"]
+    for name in ("study-mspn-1-cost-of-2", "study-mspn-3-cost-of-2", "study-mspn-4-cost-of-2"):
+        assert gmacs[name] == pytest.approx(of_two_stages, rel=0.07)
+    assert gmacs["study-mspn-1-cost-of-4"] == pytest.approx(gmacs["study-mspn-4"], rel=0.07)
+    assert of_two_stages < gmacs["study-hourglass-4"] < 1.25 * of_two_stages
+
+
+def test_the_study_changes_only_what_its_tables_compare():
+    base = STUDY_RECIPES["study-mspn-1"]
+
+    for recipe in STUDY_RECIPES.values():
+        compared = {"name": base.name, "model": base.model, "supervision": base.supervision}
+        assert recipe.model_copy(update=compared) == base
+    assert _finest_kernels(STUDY_RECIPES["study-mspn-2-kernels-7-7"]) == {7}
+    assert _finest_kernels(STUDY_RECIPES["study-mspn-2-kernels-5-5"]) == {5}
+    assert _finest_kernels(STUDY_RECIPES["study-mspn-2"]) == {7, 5}

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mspn.recipes import RECIPES
+from mspn.recipes.by_name import RECIPES
 from tests.cli.runner import error_line, run
 from tests.drawn_people import write_drawn_set
 from tests.trained import overfitted

@@ -11,7 +11,7 @@ import pytest
 from mspn.config import Recipe
 from mspn.data_config import DataConfig, PeopleSetConfig
 from mspn.overrides import override
-from mspn.recipes import find_recipe
+from mspn.recipes.by_name import find_recipe
 from mspn.train.environment import Session, SetFingerprint
 from mspn.train.report import write_report
 from mspn.train.state import save_recipe

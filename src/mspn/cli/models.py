@@ -16,7 +16,7 @@ from mspn.cli.errors import fail, one_line_errors
 from mspn.cli.options import parse_size
 from mspn.cli.pull import pull_command, verify_command
 from mspn.model.cost import Cost, count_cost
-from mspn.recipes import RECIPES
+from mspn.recipes.by_name import RECIPES
 from mspn.weights.checkpoint import (
     Checkpoint,
     DetectorHeader,

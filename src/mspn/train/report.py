@@ -21,7 +21,7 @@ from mspn.page import (
     render_tiles,
     render_title,
 )
-from mspn.recipes import find_any_recipe
+from mspn.recipes.by_name import find_any_recipe
 from mspn.settings import flatten
 from mspn.train.environment import Session, changed_files, read_sessions
 from mspn.train.metrics import EpochMetrics, read_metrics
