@@ -8,16 +8,12 @@ A run that is complete is not repeated, one that was cut off goes on. All networ
 
 import argparse
 import statistics
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from mspn.evaluate.report import REPORT_FILE, Report, read_report
+from benchmarks.held_out import HELD_OUT, evaluate_on_held_out, is_evaluated, read_held_out, run_mspn
 from mspn.recipes.by_name import STUDY_RECIPES
-
-HELD_OUT = ("lspet_val", "studio_val", "coco_sample")
 
 TABLES: dict[str, dict[str, str]] = {
     "Table 3: stages of one width": {f"MSPN, {n}": f"study-mspn-{n}" for n in (1, 2, 3, 4)}
@@ -94,38 +90,22 @@ def train_and_measure(name: str, seed: int, runs: Path, data: Path) -> None:
     if not weights.is_file():
         settings = [f"data.root={data}", f"train.seed={seed}", "train.threads=1"]
         resume = ["--resume"] if folder.is_dir() else []
-        _mspn("train", name, "--out", folder, *resume, *(word for one in settings for word in ("--set", one)))
-    for held_out in HELD_OUT:
-        labels = data / held_out
-        if not (folder / held_out / REPORT_FILE).is_file():
-            places: list[str | Path] = ["--annotations", labels / "annotations.json", "--images", labels / "images"]
-            _mspn("evaluate", "--model", weights, *places, "--out", folder / held_out)
-
-
-def _mspn(*words: str | Path) -> None:
-    subprocess.run([sys.executable, "-m", "mspn", *map(str, words)], check=True)
+        run_mspn("train", name, "--out", folder, *resume, *(word for one in settings for word in ("--set", one)))
+    evaluate_on_held_out(weights, data, folder)
 
 
 def read_runs(runs: Path) -> dict[str, Measured]:
     """Of each recipe, all seeds that have been measured on all sets."""
     measured: dict[str, Measured] = {}
     for name in STUDY_RECIPES:
-        folders = [folder for folder in sorted(runs.glob(f"{name}-seed*")) if _is_measured(folder)]
+        folders = [folder for folder in sorted(runs.glob(f"{name}-seed*")) if is_evaluated(folder)]
         if folders:
-            reports = [{held_out: _report(folder, held_out) for held_out in HELD_OUT} for folder in folders]
+            reports = [read_held_out(folder) for folder in folders]
             gmacs = reports[0][HELD_OUT[0]].gmacs
             assert gmacs is not None
             by_set = {held_out: [one[held_out].stats["AP"] for one in reports] for held_out in HELD_OUT}
             measured[name] = Measured(gmacs, by_set)
     return measured
-
-
-def _is_measured(folder: Path) -> bool:
-    return all((folder / held_out / REPORT_FILE).is_file() for held_out in HELD_OUT)
-
-
-def _report(folder: Path, held_out: str) -> Report:
-    return read_report(folder / held_out / REPORT_FILE)
 
 
 def table_lines(rows: Mapping[str, str], measured: Mapping[str, Measured]) -> list[str]:
