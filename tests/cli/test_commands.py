@@ -194,9 +194,9 @@ def test_train_runs_a_recipe_resumes_it_and_guards_the_run_folder(tmp_path: Path
         *("--set", "model.stem_channels=8", "--set", "model.up_channels=8", "--set", "train.precision=float32"),
     ]
 
-    first = run("train", "mspn-small", "--out", folder, *small, "--set", "train.iterations=2")
-    again = run("train", "mspn-small", "--out", folder)
-    longer = run("train", "mspn-small", "--out", folder, "--resume", "--set", "train.iterations=3")
+    first = run("train", "study-mspn-2", "--out", folder, *small, "--set", "train.iterations=2")
+    again = run("train", "study-mspn-2", "--out", folder)
+    longer = run("train", "study-mspn-2", "--out", folder, "--resume", "--set", "train.iterations=3")
 
     assert first.exit_code == 0, first.output
     assert f"weights: {folder / 'weights.safetensors'}" in first.stdout
@@ -208,7 +208,7 @@ def test_train_runs_a_recipe_resumes_it_and_guards_the_run_folder(tmp_path: Path
         "2",
         "3",
     ]
-    assert "holds a run of mspn-small, not of mspn-1" in error_line(run("train", "mspn-1", "--out", folder, "--resume"))
+    assert "holds a run of study-mspn-2, not of mspn-1" in error_line(run("train", "mspn-1", "--out", folder, "--resume"))
 
 
 def test_train_refuses_unknown_recipes_and_settings_naming_close_ones(tmp_path: Path):

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import TypeVar
 
 from mspn.config import AnyRecipe, DetectorRecipe, Recipe
-from mspn.recipes.embedded import person_detector, small_192x128, tiny_192x128
+from mspn.recipes.embedded import person_detector, small_256x192, tiny_192x128
 from mspn.recipes.paper import (
     BASELINE_DEPTHS,
     ablation,
@@ -25,7 +25,7 @@ _ALL = [
     *(coco_256x192(stages) for stages in (1, 2, 3, 4)),
     coco_384x288(4),
     external_384x288(),
-    small_192x128(),
+    small_256x192(),
     tiny_192x128(),
     other_backbone("resnet101", "resnet101"),
     other_backbone("resnet152", "resnet152"),

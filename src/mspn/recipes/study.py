@@ -6,16 +6,16 @@ as often, with the same schedule and supervision, but for what a table compares.
 
 from mspn.config import Recipe, SupervisionConfig
 from mspn.model_config import HourglassConfig, ModelConfig, NetworkConfig
-from mspn.recipes.embedded import small_192x128
+from mspn.recipes.embedded import PHOTOS, SUPERVISION
 from mspn.records import Size
+from mspn.train_config import TrainConfig
 
 _INPUT_SIZE = Size(128, 96)
 _WIDTH = 16
 """stem_channels of a module; its up-sampling units have three times as many channels."""
 _WIDTHS_AT_COST_OF_2 = ((1, 22), (3, 13), (4, 12))
 """By number of stages."""
-_SUPERVISION = small_192x128().supervision
-_SAME_KERNEL = _SUPERVISION.model_copy(update={"finer_last_stage": False})
+_SAME_KERNEL = SUPERVISION.model_copy(update={"finer_last_stage": False})
 
 
 def study() -> list[Recipe]:
@@ -73,10 +73,14 @@ def _hourglass(num_stages: int) -> HourglassConfig:
     return HourglassConfig(num_stages=num_stages, stem_channels=_WIDTH, channels=44, input_size=_INPUT_SIZE)
 
 
-def _recipe(name: str, model: NetworkConfig, supervision: SupervisionConfig = _SUPERVISION) -> Recipe:
-    small = small_192x128()
-    train = small.train.model_copy(
-        update={"iterations": 3750, "batch_size": 16, "learning_rate": 2e-3, "warmup_iterations": 200}
+def _recipe(name: str, model: NetworkConfig, supervision: SupervisionConfig = SUPERVISION) -> Recipe:
+    train = TrainConfig(
+        iterations=3750,
+        batch_size=16,
+        learning_rate=2e-3,
+        warmup_iterations=200,
+        precision="bfloat16",
+        checkpoint_every=1000,
     )
-    data = small.data.model_copy(update={"validation": None})
+    data = PHOTOS.model_copy(update={"validation": None})
     return Recipe(name=name, model=model, supervision=supervision, data=data, train=train)
