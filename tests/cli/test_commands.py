@@ -208,7 +208,9 @@ def test_train_runs_a_recipe_resumes_it_and_guards_the_run_folder(tmp_path: Path
         "2",
         "3",
     ]
-    assert "holds a run of study-mspn-2, not of mspn-1" in error_line(run("train", "mspn-1", "--out", folder, "--resume"))
+    assert "holds a run of study-mspn-2, not of mspn-1" in error_line(
+        run("train", "mspn-1", "--out", folder, "--resume")
+    )
 
 
 def test_train_refuses_unknown_recipes_and_settings_naming_close_ones(tmp_path: Path):
