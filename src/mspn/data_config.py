@@ -21,6 +21,10 @@ class PeopleSetConfig(Settings):
     null where it is the recipe's."""
     keypoint_names: dict[str, str] = Field(default_factory=dict)
     """What the recipe calls the set's keypoints, where it calls them otherwise: {the set's name: the recipe's}."""
+    corrections: str | None = None
+    """File that `mspn data doubt` wrote for the annotations, relative to the data root: pairs of keypoints that trade
+    places, keypoints that are left out. It is applied when training reads the set, before faces are added; sets to
+    measure on stay as they are labelled."""
     faces: str | None = None
     """File of proposed face keypoints by annotation id, relative to the data root."""
     faces_from: float = Field(0.3, ge=0, le=1)

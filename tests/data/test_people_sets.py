@@ -8,6 +8,7 @@ import pytest
 
 from mspn.config import Recipe
 from mspn.data.coco import read_coco
+from mspn.data.corrections import Correction, write_corrections
 from mspn.data.dataset import read_training_sets
 from mspn.data.label_files import AnnotationError
 from mspn.data.labels import LabelledPerson, LabelledPicture, LabelledSet
@@ -17,7 +18,7 @@ from mspn.data_config import DataConfig, PeopleSetConfig
 from mspn.skeleton import COCO_17, FACE, Skeleton
 from tests.coco_files import person, write_annotations
 
-NOSE, RIGHT_WRIST, LEFT_HIP = 0, 10, 11
+NOSE, LEFT_WRIST, RIGHT_WRIST, LEFT_HIP = 0, 9, 10, 11
 IMAGES = {7: "seven.jpg", 3: "three.jpg"}
 
 
@@ -161,6 +162,24 @@ def test_a_missing_file_of_faces_is_refused(tmp_path: Path):
 
     with pytest.raises(AnnotationError, match=r"no file at .*faces\.json"):
         read_set(tmp_path, faces="faces.json")
+
+
+def test_corrections_are_applied_before_keypoints_are_renamed_and_faces_added(tmp_path: Path):
+    names = ["hand_l", "right_wrist", "nose"]
+    labelled = [[1, 2, 1, 3, 4, 2, 5, 6, 2]]
+    annotations = [person(number, 7, {}, keypoints=labelled[0]) for number in (1, 2)]
+    path = write_annotations(tmp_path / "people.json", annotations, IMAGES, names)
+    corrections = {1: Correction(swap=(("hand_l", "right_wrist"),), leave_out=("hand_l", "nose"))}
+    write_corrections(tmp_path / "corrections.json", path, ("mspn-tiny",), corrections)
+    (tmp_path / "faces.json").write_text(json.dumps({"1": [[10, 20, 0.9]] * 5}))
+
+    keypoints, counted = read_set(
+        tmp_path, corrections="corrections.json", keypoint_names={"hand_l": "left_wrist"}, faces="faces.json"
+    )
+
+    assert keypoints[0, [LEFT_WRIST, RIGHT_WRIST, NOSE]].tolist() == [[0, 0, 0], [1, 2, 1], [10, 20, 2]]
+    assert counted[0, LEFT_WRIST]
+    assert keypoints[1, [LEFT_WRIST, RIGHT_WRIST]].tolist() == [[1, 2, 1], [3, 4, 2]]
 
 
 def test_labels_that_share_no_keypoint_with_the_network_are_refused():

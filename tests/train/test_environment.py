@@ -5,14 +5,17 @@ import platform
 import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 
 from mspn.config import Recipe
+from mspn.data.corrections import Correction, write_corrections
 from mspn.data.formats import read_labels, write_labels
 from mspn.devices import processor_name
+from mspn.files import sha256_of
 from mspn.processes import ALONE
 from mspn.train.environment import changed_files, describe_environment, git_commit, read_sessions
 from mspn.train.pose_task import PoseTask
@@ -94,6 +97,23 @@ def test_labels_that_changed_since_the_first_session_are_named(tmp_path: Path, c
         " numbers before and after do not compare"
     )
     assert warnings == [expected, expected]
+
+
+def test_corrections_that_changed_since_the_first_session_are_named(tmp_path: Path):
+    recipe = _recipe(tmp_path)
+    one = recipe.data.train[0].model_copy(update={"corrections": "corrections.json"})
+    recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"train": (one,)})})
+    correct = partial(write_corrections, tmp_path / "corrections.json", tmp_path / "annotations.json", ("mspn-tiny",))
+    correct({1: Correction(leave_out=("nose",))})
+    _describe(tmp_path / "run", recipe, iteration=0)
+    digest = sha256_of(tmp_path / "corrections.json")
+
+    correct({})
+    _describe(tmp_path / "run", recipe, iteration=4)
+
+    first, second = (session.data[0] for session in read_sessions(tmp_path / "run"))
+    assert (first.corrections, first.corrections_sha256) == ("corrections.json", digest)
+    assert changed_files([first], [second]) == ["corrections.json"]
 
 
 def test_a_damaged_file_is_refused(tmp_path: Path):

@@ -1,6 +1,7 @@
 """What readers and writers of all formats share: their error, JSON, names, numbers."""
 
 import gc
+import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence, Set
 from contextlib import contextmanager
@@ -11,10 +12,13 @@ import numpy as np
 from jaxtyping import Float
 from pydantic import TypeAdapter, ValidationError
 
+from mspn.files import sha256_of
 from mspn.settings import first_problem
 from mspn.skeleton import COCO_17, DEFAULT_SIGMA, SKELETONS, Skeleton
 
 _Form = TypeVar("_Form")
+_LABEL_SUFFIXES = (".txt", ".yaml", ".yml")
+"""Of the files in a folder of labels."""
 
 
 class AnnotationError(ValueError):
@@ -64,6 +68,15 @@ def check_form(path: Path, content: Any, form: type[_Form], kind: str) -> _Form:
         return TypeAdapter(form).validate_python(content)
     except ValidationError as error:
         raise AnnotationError(f"{path}: {first_problem(error, 'the file')}; it must be {kind}") from error
+
+
+def digest_of_labels(path: Path) -> str:
+    """SHA-256 of a file of labels; of a folder's names and digests, pictures left out."""
+    if path.is_file():
+        return sha256_of(path)
+    files = sorted(one for one in path.rglob("*") if one.suffix.lower() in _LABEL_SUFFIXES and one.is_file())
+    lines = [f"{one.relative_to(path).as_posix()} {sha256_of(one)}\n" for one in files]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def path_inside(folder: Path, name: str) -> Path:

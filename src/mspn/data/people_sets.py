@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mspn.data.corrections import correct_labels, read_corrections
 from mspn.data.formats import read_labels
 from mspn.data.label_files import AnnotationError, read_json, refuse_strangers, refuse_unusable
 from mspn.data.labels import LabelledSet, box_around
@@ -19,17 +20,21 @@ logger = logging.getLogger(__name__)
 
 
 def read_people_set(config: PeopleSetConfig, root: Path, skeleton: Skeleton) -> People:
-    """Read one set of a recipe, its proposed faces merged in.
+    """Read one set of a recipe, corrected, its proposed faces merged in.
 
     Raises:
-        AnnotationError: as `read_labels` and `select_people`, if a file of faces has another form, or if
-            never_labelled or the faces name a keypoint that the skeleton does not have.
+        AnnotationError: as `read_labels`, `read_corrections`, `correct_labels` and `select_people`, if a file of faces
+            has another form, or if never_labelled or the faces name a keypoint that the skeleton does not have.
     """
     path = root / config.annotations
     if not path.exists():
         raise AnnotationError(f"no labels at {path}; set data.train or data.root")
     own = skeleton if config.skeleton is None else named_skeleton(config.skeleton, root)
-    labels = rename_keypoints(read_labels(path, config.format, own), config.keypoint_names, skeleton)
+    labels = read_labels(path, config.format, own)
+    if config.corrections is not None:
+        file = root / config.corrections
+        labels = correct_labels(labels, read_corrections(file, path), file)
+    labels = rename_keypoints(labels, config.keypoint_names, skeleton)
     people = select_people(labels, root / config.images, skeleton, str(path))
     for name in (*config.never_labelled, *(FACE if config.faces else ())):
         if name not in skeleton.keypoints:

@@ -1,6 +1,5 @@
 """What a run was made with: versions, machine and data of each session, kept in the run folder."""
 
-import hashlib
 import logging
 import platform
 import re
@@ -17,6 +16,7 @@ import numpy as np
 import torch
 from pydantic import BaseModel, ValidationError
 
+from mspn.data.label_files import digest_of_labels
 from mspn.devices import processor_name
 from mspn.files import sha256_of, write_text
 from mspn.settings import first_problem
@@ -26,8 +26,6 @@ logger = logging.getLogger(__name__)
 
 ENVIRONMENT_FILE = "environment.json"
 _GIT_SECONDS = 10
-_LABEL_SUFFIXES = (".txt", ".yaml", ".yml")
-"""Of the files in a folder of labels."""
 
 
 class _EnvironmentFile(BaseModel):
@@ -103,32 +101,33 @@ def _describe_session(data: tuple[SetFingerprint, ...], iteration: int, num_proc
     )
 
 
-def fingerprint(root: Path, annotations: str, proposals: str | None, *, pictures: int, people: int) -> SetFingerprint:
+def fingerprint(
+    root: Path,
+    annotations: str,
+    proposals: str | None,
+    *,
+    corrections: str | None = None,
+    pictures: int,
+    people: int,
+) -> SetFingerprint:
     """What tells a set from another one or from its later self; paths are relative to the root."""
     return SetFingerprint(
         annotations=annotations,
-        sha256=_digest_of(root / annotations),
+        sha256=digest_of_labels(root / annotations),
         proposals=proposals,
         proposals_sha256=None if proposals is None else sha256_of(root / proposals),
+        corrections=corrections,
+        corrections_sha256=None if corrections is None else sha256_of(root / corrections),
         pictures=pictures,
         people=people,
     )
 
 
-def _digest_of(labels: Path) -> str:
-    """SHA-256 of a file of labels; of a folder's names and digests, pictures left out."""
-    if labels.is_file():
-        return sha256_of(labels)
-    files = sorted(path for path in labels.rglob("*") if path.suffix.lower() in _LABEL_SUFFIXES and path.is_file())
-    lines = [f"{path.relative_to(labels).as_posix()} {sha256_of(path)}\n" for path in files]
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
-
-
 def changed_files(before: Sequence[SetFingerprint], now: Sequence[SetFingerprint]) -> list[str]:
     """Files that both have under the same name, with other content."""
-    digests = {one.annotations: one.sha256 for one in before} | {one.proposals: one.proposals_sha256 for one in before}
-    files = [pair for one in now for pair in ((one.annotations, one.sha256), (one.proposals, one.proposals_sha256))]
-    return [name for name, digest in files if name is not None and digests.get(name, digest) != digest]
+    digests = {name: digest for one in before for name, digest in one.files.items()}
+    files = [pair for one in now for pair in one.files.items()]
+    return [name for name, digest in files if digests.get(name, digest) != digest]
 
 
 def _command() -> str:

@@ -54,6 +54,7 @@ class PoseTask(Task):
                 root,
                 config.annotations,
                 config.faces,
+                corrections=config.corrections,
                 pictures=len(np.unique(people.picture_index)),
                 people=len(people),
             )

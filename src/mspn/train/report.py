@@ -161,10 +161,9 @@ def _tabulate_data(sessions: Sequence[Session]) -> str:
     changed = changed_files(sessions[0].data, sessions[-1].data)
     rows = []
     for one in sessions[-1].data:
-        files = [(one.annotations, one.sha256)] + ([(one.proposals, one.proposals_sha256)] if one.proposals else [])
-        for name, digest in files:
+        for name, digest in one.files.items():
             note = "changed since the first session" if name in changed else ""
-            rows.append((name, f"{one.pictures:,}", f"{one.people:,}", digest or "", note))
+            rows.append((name, f"{one.pictures:,}", f"{one.people:,}", digest, note))
     return render_table(("labels", "pictures", "people", "SHA-256", ""), rows)
 
 

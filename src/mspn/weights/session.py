@@ -15,9 +15,19 @@ class SetFingerprint(Settings):
     proposals: str | None = None
     """File of proposed faces or boxes, as the recipe names it."""
     proposals_sha256: str | None = None
+    corrections: str | None = None
+    """File of corrected labels, as the recipe names it."""
+    corrections_sha256: str | None = None
     pictures: int
     """Those that show somebody who is trained on; all of a detector's."""
     people: int
+
+    @property
+    def files(self) -> dict[str, str]:
+        """SHA-256 of each file by its name."""
+        proposals, corrections = (self.proposals, self.proposals_sha256), (self.corrections, self.corrections_sha256)
+        others = {name: digest for name, digest in (proposals, corrections) if name is not None and digest is not None}
+        return {self.annotations: self.sha256} | others
 
 
 class Session(Settings):
