@@ -14,6 +14,10 @@ COMMANDS = {
         "mspn.cli.data_show:show_command", "Draw labels on their pictures, and sheets of a hundred people each."
     ),
     "stats": LazyCommand("mspn.cli.data_stats:stats_command", "Count pictures, people and keypoints."),
+    "doubt": LazyCommand(
+        "mspn.cli.data_doubt:doubt_command",
+        "Find labels that a network doubts (sides swapped, limbs reversed, keypoints far off); propose corrections.",
+    ),
     "convert": LazyCommand(
         "mspn.cli.data_convert:convert_command",
         "Rewrite labels in another format; what that cannot hold is said.",

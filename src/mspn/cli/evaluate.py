@@ -1,8 +1,6 @@
 """mspn evaluate: COCO's average precision, PCKh or PCK of a network, or of any system's results file."""
 
 import logging
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
 from typing import Annotated
@@ -10,7 +8,6 @@ from typing import Annotated
 import typer
 from rich.box import SIMPLE
 from rich.console import Console
-from rich.progress import Progress
 from rich.table import Table
 
 from mspn.cli.errors import SOME_FAILED, fail, one_line_errors
@@ -18,6 +15,7 @@ from mspn.cli.evaluate_compare import show_comparison
 from mspn.cli.evaluate_percentage import show_percentage
 from mspn.cli.networks import load_with_test_settings
 from mspn.cli.options import BatchOption, DeviceOption, FlipOption, PrecisionName, PrecisionOption, WeightsOption
+from mspn.cli.progress import show_count
 from mspn.detect.boxes_file import BoxesFile
 from mspn.evaluate.engines import Engine
 from mspn.evaluate.explain import WORST_FILE
@@ -153,7 +151,7 @@ def evaluate_command(
                 _submit(estimator, annotations, images, detected, submission, processes)
                 return
             measured = _choose_metric(metric, annotations, head_boxes, boxes)
-            with _shown_progress(processes) as show:
+            with show_count(processes) as show:
                 if measured == "oks":
                     report = precision_of_model(
                         estimator,
@@ -248,7 +246,7 @@ def _submit(
     if boxes is None:
         fail("--submission needs --boxes: the server's pictures have no labelled boxes")
     check_submission_name(submission)
-    with _shown_progress(processes) as show:
+    with show_count(processes) as show:
         predictions = submit_people(estimator, annotations, images, boxes, submission, processes, show)
     if processes.is_first:
         typer.echo(f"submission: {submission} ({len(predictions.rows)} people)")
@@ -259,14 +257,6 @@ def _end(failed: int) -> None:
     if failed:
         typer.echo(f"{failed} pictures or boxes could not be used, see above", err=True)
         raise typer.Exit(SOME_FAILED)
-
-
-@contextmanager
-def _shown_progress(processes: Processes) -> Iterator[Callable[[int, int], None]]:
-    console = Console(stderr=True)
-    with Progress(console=console, disable=not (console.is_terminal and processes.is_first)) as bar:
-        task = bar.add_task("estimating", total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def _show(report: Report) -> None:

@@ -1,4 +1,4 @@
-"""What `mspn predict` says of its progress, and of the pictures at the end."""
+"""What commands say of their progress, and `mspn predict` of the pictures at the end."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -14,6 +14,7 @@ from rich.text import Text
 
 from mspn.cli.errors import on_one_line
 from mspn.predict.pipeline import PictureResult
+from mspn.processes import ALONE, Processes
 from mspn.train.interruption import StopRequest
 
 _MOST_ROWS = 20
@@ -34,6 +35,15 @@ def show_progress(total: int | None, stop: StopRequest) -> Iterator[Callable[[Pi
             bar.update(task, advance=1, people=bar.tasks[0].fields["people"] + len(result.poses))
 
         yield advance
+
+
+@contextmanager
+def show_count(processes: Processes = ALONE) -> Iterator[Callable[[int, int], None]]:
+    """A bar that is told how many pictures are done, and of how many; nothing where nobody looks."""
+    console = Console(stderr=True)
+    with Progress(console=console, disable=not (console.is_terminal and processes.is_first)) as bar:
+        task = bar.add_task("estimating", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 class _Doing(ProgressColumn):

@@ -19,7 +19,7 @@ from mspn.data.label_files import (
     refuse_unusable,
     skeleton_of,
 )
-from mspn.data.labels import LabelledPerson, LabelledPicture, LabelledSet, box_around
+from mspn.data.labels import LabelledPerson, LabelledPicture, LabelledSet, area_of, box_around
 from mspn.files import write_text
 from mspn.records import Box, Size
 from mspn.skeleton import COCO_17, Skeleton, convert_keypoints
@@ -152,8 +152,8 @@ def read_coco(path: Path, skeleton: Skeleton | None = None) -> LabelledSet:
 def write_coco(labels: LabelledSet, path: Path) -> None:
     """Write a COCO keypoint file; what other formats say beyond COCO's fields becomes fields of the same names.
 
-    Whoever has no box gets the one around their keypoints, and whoever has no area 0.53 times the box's, as
-    CrowdPose's evaluation takes it: COCO's similarity needs one.
+    Whoever has no box gets the one around their keypoints, and whoever has no area that of `area_of`: COCO's similarity
+    needs one.
     """
     extra = dict(labels.extra)
     others = extra.pop("other_annotations", [])
@@ -176,18 +176,16 @@ def write_coco(labels: LabelledSet, path: Path) -> None:
 
 
 _PERSON_FIELDS = ("id", "image_id", "category_id", "bbox", "keypoints", "num_keypoints", "area", "iscrowd")
-_AREA_OF_BOX = 0.53
 
 
 def _annotation(person: LabelledPerson, category_id: int) -> dict[str, Any]:
     box = person.box or box_around(person.keypoints_image) or Box(0, 0, 0, 0)
-    area = _AREA_OF_BOX * box.width * box.height if person.area is None else person.area
     return {
         "id": person.id,
         "image_id": person.picture_id,
         "category_id": category_id,
         "bbox": [plain_number(value) for value in box],
-        "area": plain_number(area),
+        "area": plain_number(area_of(person)),
         "iscrowd": int(person.is_crowd),
         "keypoints": [plain_number(value) for value in person.keypoints_image.ravel().tolist()],
         "num_keypoints": int((person.keypoints_image[:, 2] > 0).sum()),

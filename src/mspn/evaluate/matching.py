@@ -117,7 +117,9 @@ def pose_similarities(
 
 
 def keypoint_similarity(
-    distance_px: Float[np.ndarray, "*any K"], area_px: float, sigmas: Float[np.ndarray, " K"]
+    distance_px: Float[np.ndarray, "*any K"],
+    area_px: float | Float[np.ndarray, "*any 1"],
+    sigmas: Float[np.ndarray, " K"],
 ) -> Float[np.ndarray, "*any K"]:
     """1 on the spot, 0.61 at a distance of 2 sigma sqrt(area), falling off as a Gaussian does.
 

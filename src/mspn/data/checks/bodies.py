@@ -12,7 +12,7 @@ from jaxtyping import Float
 from mspn.data.checks.findings import Finding
 from mspn.data.checks.table import LabelTable
 
-_WIDE_SHARE = 0.25
+WIDE_SHARE = 0.25
 """Shoulders and hips say which way somebody faces if they are at least this wide, as a share of the torso's length."""
 _FACE_SINE = 0.5
 """Of the angle at the nose between the eyes; below it the face is seen from the side."""
@@ -55,9 +55,34 @@ def measure_facing(table: LabelTable, part: str) -> Float[np.ndarray, " N"]:
     return facing
 
 
+def measure_uprightness(table: LabelTable) -> Float[np.ndarray, " N"]:
+    """Cosine of the torso's angle from upright: 1 standing, -1 on the head; NaN as in `measure_facing`."""
+    up = _middle(table, "shoulder") - _middle(table, "hip")
+    uprightness: np.ndarray = -up[:, 1] / _length(up)
+    return uprightness
+
+
+def measure_lengths(table: LabelTable) -> Float[np.ndarray, "N L"]:
+    """How many times as long each of the skeleton's limbs is as the person's other limbs let expect.
+
+    The proportions are the medians of the set. NaN where the limb is unlabelled, or there is too little to compare.
+    """
+    limbs = np.array(table.labels.skeleton.limb_indices, int).reshape(-1, 2)
+    shares = _length(table.points[:, limbs[:, 0]] - table.points[:, limbs[:, 1]]) / table.extents[:, None]
+    is_known = np.isfinite(shares).sum(0) >= _FEWEST_PEOPLE
+    usual = np.full(len(limbs), np.nan)
+    usual[is_known] = np.nanmedian(shares[:, is_known], axis=0)
+    relative = shares / usual
+    is_judged = np.isfinite(relative).sum(1) >= _FEWEST_LIMBS
+    expected = np.full(len(relative), np.nan)
+    expected[is_judged] = np.nanmedian(relative[is_judged], axis=1)
+    times: np.ndarray = relative / np.where(expected > 0, expected, np.nan)[:, None]
+    return times
+
+
 def _check_torso(table: LabelTable) -> Iterator[Finding]:
     shoulders, hips = measure_facing(table, "shoulder"), measure_facing(table, "hip")
-    is_crossed = (shoulders * hips < 0) & (np.minimum(abs(shoulders), abs(hips)) > _WIDE_SHARE)
+    is_crossed = (shoulders * hips < 0) & (np.minimum(abs(shoulders), abs(hips)) > WIDE_SHARE)
     yield from table.find(
         "crossed_torso",
         is_crossed,
@@ -108,20 +133,11 @@ def _check_crossed_limbs(table: LabelTable) -> Iterator[Finding]:
 def _check_lengths(table: LabelTable) -> Iterator[Finding]:
     """Compare each limb with the set's median of it, relative to the person's other limbs."""
     names = table.labels.skeleton.keypoints
-    limbs = table.labels.skeleton.limb_indices
-    shares = [_length(table.points[:, start] - table.points[:, end]) / table.extents for start, end in limbs]
-    known = [number for number, share in enumerate(shares) if np.isfinite(share).sum() >= _FEWEST_PEOPLE]
-    if not known:
-        return
-    relative = np.column_stack([shares[number] / np.nanmedian(shares[number]) for number in known])
-    is_judged = np.isfinite(relative).sum(1) >= _FEWEST_LIMBS
-    expected = np.full(len(relative), np.nan)
-    expected[is_judged] = np.nanmedian(relative[is_judged], axis=1)
-    times = relative / np.where(expected > 0, expected, np.nan)[:, None]
+    times = measure_lengths(table)
 
     def describe(index: int) -> str:
         worst = int(np.nanargmax(times[index]))
-        start, end = limbs[known[worst]]
+        start, end = table.labels.skeleton.limb_indices[worst]
         return (
             f"{names[start]} to {names[end]} is {times[index, worst]:.1f} times as long as the other limbs let expect"
         )
@@ -143,7 +159,7 @@ def _middle(table: LabelTable, part: str) -> Float[np.ndarray, "N 2"]:
     return middle
 
 
-def _length(vectors: Float[np.ndarray, "N 2"]) -> Float[np.ndarray, " N"]:
+def _length(vectors: Float[np.ndarray, "*N 2"]) -> Float[np.ndarray, " *N"]:
     length: np.ndarray = np.linalg.norm(vectors, axis=-1)
     return length
 
