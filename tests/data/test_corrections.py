@@ -6,7 +6,7 @@ import pytest
 from mspn.data.corrections import Correction, correct_labels, read_corrections, write_corrections
 from mspn.data.label_files import AnnotationError
 from mspn.skeleton import COCO_17
-from tests.labelled_sets import sound_set, with_keypoints
+from tests.labelled_sets import sound_set, with_keypoints, with_person
 
 LEFT_WRIST, RIGHT_WRIST = COCO_17.keypoints.index("left_wrist"), COCO_17.keypoints.index("right_wrist")
 WRISTS = Correction(swap=(("left_wrist", "right_wrist"),), because="crossed")
@@ -83,6 +83,13 @@ def test_a_file_of_another_form_is_refused(tmp_path: Path):
 
     with pytest.raises(AnnotationError, match=r"people\.7\.swop: Extra inputs .*; it must be a file of corrections"):
         read_corrections(path, labels)
+
+
+def test_an_id_of_several_people_is_refused():
+    labels = with_person(sound_set(), 2, id=3)
+
+    with pytest.raises(AnnotationError, match="the labels have several people with the id 3; delete the entry"):
+        correct_labels(labels, {3: WRISTS}, Path("corrections.json"))
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Corrections of labels, kept beside them in a file of their own: see `mspn data doubt`."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -73,12 +74,14 @@ def correct_labels(labels: LabelledSet, corrections: Mapping[int, Correction], s
         source: what errors call the corrections.
 
     Raises:
-        AnnotationError: if they name a person or a keypoint that the labels do not have.
+        AnnotationError: if they name a keypoint or a person that the labels do not have, or one of several people with
+            the same id.
     """
-    strangers = corrections.keys() - {person.id for person in labels.people}
-    if strangers:
-        raise AnnotationError(f"{source}: the labels have nobody with the id {min(strangers)}; delete the entry")
+    counts = Counter(person.id for person in labels.people)
     for number, correction in corrections.items():
+        if counts[number] != 1:
+            who = "several people" if counts[number] else "nobody"
+            raise AnnotationError(f"{source}: the labels have {who} with the id {number}; delete the entry")
         for name in (*(name for pair in correction.swap for name in pair), *correction.leave_out):
             if name not in labels.skeleton.keypoints:
                 raise AnnotationError(
