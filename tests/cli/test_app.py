@@ -11,19 +11,7 @@ def test_the_command_silences_opencv_and_lets_idle_threads_sleep_unless_told_oth
     environment = {"OPENCV_LOG_LEVEL": "INFO"}
     monkeypatch.setattr(os, "environ", environment)
     monkeypatch.setattr(app, "app", lambda: None)
-    monkeypatch.setattr(app, "keep_freed_memory", lambda: None)
 
     app.main()
 
     assert environment == {"OPENCV_LOG_LEVEL": "INFO", "GOMP_SPINCOUNT": "1000"}
-
-
-def test_the_command_keeps_memory_before_it_runs(monkeypatch: pytest.MonkeyPatch):
-    done = []
-    monkeypatch.setattr(os, "environ", {})
-    monkeypatch.setattr(app, "keep_freed_memory", lambda: done.append("kept"))
-    monkeypatch.setattr(app, "app", lambda: done.append("run"))
-
-    app.main()
-
-    assert done == ["kept", "run"]

@@ -1,13 +1,19 @@
-import ctypes
 import platform
 import subprocess
 import sys
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from mspn.cli import memory
 from mspn.cli.memory import keep_freed_memory
+from tests.cli.runner import run
 
 _needs_glibc = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc's allocator")
+
+_TOLD = [(-3, 2**30), (-1, -1)]
+"""M_MMAP_THRESHOLD is -3, M_TRIM_THRESHOLD is -1; a threshold of -1 is never reached."""
 
 _COUNT_FAULTS = """
 from resource import RUSAGE_SELF, getrusage
@@ -36,11 +42,36 @@ class _Library:
 @pytest.fixture
 def library(monkeypatch: pytest.MonkeyPatch) -> _Library:
     library = _Library()
-    monkeypatch.setattr(ctypes, "CDLL", lambda _name: library)
-    monkeypatch.setattr(platform, "libc_ver", lambda: ("glibc", "2.36"))
+    monkeypatch.setattr(memory, "ctypes", SimpleNamespace(CDLL=lambda _name: library))
+    monkeypatch.setattr(memory, "platform", SimpleNamespace(libc_ver=lambda: ("glibc", "2.36")))
     monkeypatch.delenv("MALLOC_MMAP_THRESHOLD_", raising=False)
     monkeypatch.delenv("MALLOC_TRIM_THRESHOLD_", raising=False)
     return library
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("predict", "nowhere.jpg"),
+        ("evaluate", "--model", "mspn-tiny", "--annotations", "nowhere.json", "--images", "nowhere"),
+        ("train", "no-recipe", "--out", "run"),
+    ],
+    ids=lambda command: command[0],
+)
+def test_commands_that_run_networks_keep_memory(
+    command: tuple[str, ...], library: _Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+
+    run(*command)
+
+    assert library.told == _TOLD
+
+
+def test_the_reference_of_a_benchmark_has_what_the_system_gives(library: _Library, tmp_path: Path):
+    run("bench", "--images", tmp_path, "--out", tmp_path)
+
+    assert library.told == []
 
 
 @_needs_glibc
@@ -56,8 +87,7 @@ def test_memory_that_is_freed_is_there_again_without_page_faults():
 def test_glibc_is_told_both_thresholds(library: _Library):
     keep_freed_memory()
 
-    # M_MMAP_THRESHOLD is -3, M_TRIM_THRESHOLD is -1; a threshold of -1 is never reached.
-    assert library.told == [(-3, 2**30), (-1, -1)]
+    assert library.told == _TOLD
 
 
 def test_what_the_environment_says_of_memory_stays(library: _Library, monkeypatch: pytest.MonkeyPatch):
@@ -69,7 +99,7 @@ def test_what_the_environment_says_of_memory_stays(library: _Library, monkeypatc
 
 
 def test_other_c_libraries_are_left_alone(library: _Library, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(platform, "libc_ver", lambda: ("", ""))
+    monkeypatch.setattr(memory, "platform", SimpleNamespace(libc_ver=lambda: ("", "")))
 
     keep_freed_memory()
 

@@ -9,7 +9,6 @@ from typing import Annotated
 import typer
 
 from mspn.cli.lazy import LazyCommand, LazyGroup
-from mspn.cli.memory import keep_freed_memory
 
 COMMANDS = {
     "predict": LazyCommand(
@@ -78,5 +77,4 @@ def main() -> None:
     """Entry point of the `mspn` command."""
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    keep_freed_memory()
     app()

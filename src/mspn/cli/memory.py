@@ -17,7 +17,8 @@ def keep_freed_memory() -> None:
     """Let glibc keep what is freed for what is asked for next; other C libraries stay as they are.
 
     By default it gives tensors of more than 32 MiB back to the system and asks for them anew, which then clears each
-    page. A variable that is set in the environment counts instead.
+    page. For commands that run networks; `mspn bench` compares with what others have, so it is none of them. A variable
+    that is set in the environment counts instead.
     """
     if platform.libc_ver()[0] != "glibc":
         return

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from mspn.cli.errors import KILLED, SOME_FAILED, fail, on_one_line, one_line_errors
+from mspn.cli.memory import keep_freed_memory
 from mspn.cli.options import (
     BatchOption,
     DeviceOption,
@@ -83,6 +84,7 @@ def predict_command(
     theme: Annotated[str, typer.Option(help=f"Colours of drawn pictures, of {', '.join(THEMES)}.")] = "sides",
 ) -> None:
     """Find the keypoints of the people in pictures and videos."""
+    keep_freed_memory()
     with one_line_errors():
         chosen = [_checked_writer(name.strip()) for name in save.split(",")]
         allowed = tuple(map(_parse_network, allow_networks or ()))
