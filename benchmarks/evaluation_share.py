@@ -22,7 +22,7 @@ from mspn.evaluate.evaluator import predict_people
 from mspn.evaluate.report import write_results
 from mspn.model.build import build_network
 from mspn.predict.estimator import PoseEstimator
-from mspn.recipes import find_recipe
+from mspn.recipes.by_name import find_recipe
 from mspn.records import Size
 from mspn.skeleton import COCO_17
 from mspn.weights.checkpoint import Checkpoint, Header

@@ -24,7 +24,7 @@ from mspn.predict.estimator import PoseEstimator
 from mspn.predict.journal import Journal
 from mspn.predict.pipeline import PictureResult, predict_pictures
 from mspn.predict.writers import make_writer
-from mspn.recipes import find_recipe
+from mspn.recipes.by_name import find_recipe
 from mspn.records import Box, Detection, Size
 from mspn.sources.open import open_sources
 from mspn.weights.checkpoint import Checkpoint, Header

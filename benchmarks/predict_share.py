@@ -26,7 +26,7 @@ from mspn.model.build import build_network
 from mspn.predict.estimator import PoseEstimator
 from mspn.predict.runner import Runner
 from mspn.predict.writers.json_files import JsonWriter
-from mspn.recipes import find_recipe
+from mspn.recipes.by_name import find_recipe
 from mspn.records import Size
 from mspn.weights.checkpoint import Checkpoint, Header
 

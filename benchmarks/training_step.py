@@ -26,7 +26,7 @@ from mspn.crop import normalise
 from mspn.loss import KeypointLabels, supervise
 from mspn.model.build import build_network
 from mspn.model.pose_network import PoseNetwork, place
-from mspn.recipes import RECIPES
+from mspn.recipes.by_name import RECIPES
 
 _MARGIN_PX = 40
 """Keypoints stay so far inside that no target reaches the border, where ours differ from the released code's."""

@@ -17,7 +17,7 @@ from mspn.model_config import (
     SimpleBaselineConfig,
 )
 from mspn.overrides import SettingsError, override, parse_recipe
-from mspn.recipes import RECIPES, find_recipe
+from mspn.recipes.by_name import RECIPES, find_recipe
 from mspn.records import Size
 from mspn.train_config import TrainConfig
 

@@ -38,7 +38,7 @@ def test_train_evaluate_predict_convert_one_after_another(tmp_path: Path):
         *("model.stem_channels=8", "model.up_channels=16", "augmentation=paper", "train.threads=1"),
     ]
 
-    _run("train", "mspn-small", "--out", run, *(part for setting in settings for part in ("--set", setting)))
+    _run("train", "study-mspn-2", "--out", run, *(part for setting in settings for part in ("--set", setting)))
     _run("models", "convert", run / "weights.safetensors", tmp_path / "theirs.pth", "--to", "official")
     _run("models", "convert", tmp_path / "theirs.pth", tmp_path / "back.safetensors")
     for name, weights in (("ours", run / "weights.safetensors"), ("back", tmp_path / "back.safetensors")):
@@ -47,7 +47,7 @@ def test_train_evaluate_predict_convert_one_after_another(tmp_path: Path):
     found = ("--out", tmp_path / "found", "--precision", "float32")
     _run("predict", images, "--model", run / "weights.safetensors", "--boxes", annotations, *found)
 
-    # A file of another system does not say which crop size it wants: 256x192 is assumed, 192x128 was trained.
+    # A file of another system does not say which crop size it wants: 256x192 is assumed, 128x96 was trained.
     assert json.loads((tmp_path / "back" / "report.json").read_text())["protocol"]["input_size"] == [256, 192]
     evaluated = json.loads((tmp_path / "ours" / "results.json").read_text())
     predicted = json.loads((tmp_path / "found" / "predictions.json").read_text())

@@ -11,7 +11,7 @@ from mspn.loss import KeypointLabels, supervise
 from mspn.model.build import build_network
 from mspn.model_config import HourglassConfig, ModelConfig, NetworkConfig
 from mspn.predict.estimator import PoseEstimator
-from mspn.recipes import RECIPES
+from mspn.recipes.by_name import RECIPES, STUDY_RECIPES
 from mspn.records import Size
 from mspn.weights.checkpoint import Header, save_weights
 
@@ -28,12 +28,13 @@ def small(recipe: Recipe) -> Recipe:
     return recipe.model_copy(update={"model": shape.model_copy(update=narrower)})
 
 
-_SMALL = [small(recipe) for recipe in RECIPES.values()]
+_EVERY = {**RECIPES, **STUDY_RECIPES}
+_SMALL = [small(recipe) for recipe in _EVERY.values()]
 _NETWORKS = {recipe.model: recipe.name for recipe in _SMALL}
 """Those that differ, by the last recipe that has them."""
 
 
-@pytest.mark.parametrize("recipe", _SMALL, ids=RECIPES)
+@pytest.mark.parametrize("recipe", _SMALL, ids=_EVERY)
 def test_it_trains_and_predicts(recipe: Recipe, tmp_path: Path):
     torch.manual_seed(1)
     network = build_network(recipe.model).train()

@@ -3,7 +3,7 @@ import pytest
 from mspn.config import Recipe
 from mspn.loss import kernel_size_at
 from mspn.model.cost import count_cost
-from mspn.recipes import RECIPES, find_recipe
+from mspn.recipes.by_name import RECIPES, STUDY_RECIPES, find_recipe
 from mspn.records import Size
 from mspn.skeleton import FACE
 
@@ -116,12 +116,34 @@ def test_an_unknown_recipe_names_all():
         find_recipe("xyzzy")
 
 
-def test_the_tiny_network_fits_into_the_package_and_learns_from_what_the_small_one_does():
+def test_the_embedded_networks_fit_into_the_package_and_learn_the_same():
     tiny, small = find_recipe("mspn-tiny"), find_recipe("mspn-small")
-    cost = count_cost(tiny.model).total
+    tiny_cost, small_cost = (count_cost(recipe.model).total for recipe in (tiny, small))
 
-    assert tiny.model.input_size == Size(192, 128)
-    assert cost.gmacs == pytest.approx(0.252, abs=5e-4)
-    assert 2 * cost.params < 16e6  # bytes of float16
+    assert (tiny.model.input_size, small.model.input_size) == (Size(192, 128), Size(256, 192))
+    assert tiny_cost.gmacs == pytest.approx(0.252, abs=5e-4)
+    assert small_cost.gmacs == pytest.approx(2 * tiny_cost.gmacs)  # twice as many cells
+    assert 2 * small_cost.params < 16e6  # bytes of float16
     assert (tiny.data, tiny.supervision) == (small.data, small.supervision)
-    assert tiny.train == small.train.model_copy(update={"iterations": 4200, "ema_decay": 0.999})
+    assert small.train.initial_weights == "mspn-tiny"
+
+
+def test_the_study_compares_networks_of_the_same_cost():
+    gmacs = {name: count_cost(recipe.model).total.gmacs_inference for name, recipe in STUDY_RECIPES.items()}
+
+    of_two_stages = gmacs["study-mspn-2"]
+    for name in ("study-mspn-1-cost-of-2", "study-mspn-3-cost-of-2", "study-mspn-4-cost-of-2"):
+        assert gmacs[name] == pytest.approx(of_two_stages, rel=0.07)
+    assert gmacs["study-mspn-1-cost-of-4"] == pytest.approx(gmacs["study-mspn-4"], rel=0.07)
+    assert of_two_stages < gmacs["study-hourglass-4"] < 1.25 * of_two_stages
+
+
+def test_the_study_changes_only_what_its_tables_compare():
+    base = STUDY_RECIPES["study-mspn-1"]
+
+    for recipe in STUDY_RECIPES.values():
+        compared = {"name": base.name, "model": base.model, "supervision": base.supervision}
+        assert recipe.model_copy(update=compared) == base
+    assert _finest_kernels(STUDY_RECIPES["study-mspn-2-kernels-7-7"]) == {7}
+    assert _finest_kernels(STUDY_RECIPES["study-mspn-2-kernels-5-5"]) == {5}
+    assert _finest_kernels(STUDY_RECIPES["study-mspn-2"]) == {7, 5}

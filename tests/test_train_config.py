@@ -1,7 +1,7 @@
 import pytest
 
 from mspn.overrides import SettingsError, override
-from mspn.recipes import find_recipe
+from mspn.recipes.by_name import find_recipe
 from mspn.train.schedule import learning_rate
 from mspn.train_config import MMPOSE_TRAINING, PAPER_TRAINING, TRAININGS, TrainConfig
 

@@ -53,9 +53,9 @@ class TrainConfig(Settings):
     tensorboard: bool = False
     """Write TensorBoard events into the run folder (needs the extra `log`)."""
     initial_weights: str | None = None
-    """What to start from: one of our weights files or names (what has the same name and shape is taken over), or a
-    file of an ImageNet network (a ResNet in torchvision's layout, an EfficientNet-Lite in that of
-    efficientnet-lite-pytorch); null: random weights."""
+    """What to start from: one of our weights files or names (what has the same name and shape is taken over, and
+    further stages begin as its last one), or a file of an ImageNet network (a ResNet in torchvision's layout, an
+    EfficientNet-Lite in that of efficientnet-lite-pytorch); null: random weights."""
     frozen_parts: tuple[str, ...] = ()
     """Parts of the network that keep what they start from, by the beginning of their tensors' names, for example
     ["stem"]: less to compute, and nothing is forgotten where there is little data."""

@@ -6,7 +6,7 @@ from mspn.bench.ceiling import measure_ceiling, measure_matrix_product
 from mspn.bench.clock import clock_for
 from mspn.model.build import build_network
 from mspn.model_config import SimpleBaselineConfig
-from mspn.recipes import RECIPES
+from mspn.recipes.by_name import RECIPES
 from mspn.records import Size
 from tests.test_every_recipe import small
 

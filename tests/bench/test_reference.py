@@ -4,7 +4,7 @@ from mspn.bench.reference import ReferencePath
 from mspn.loss import RELEASED_PEAK
 from mspn.model.build import build_network
 from mspn.predict.runner import Runner
-from mspn.recipes import RECIPES
+from mspn.recipes.by_name import RECIPES
 from tests.golden import assert_summary_matches, golden_inputs, golden_network, golden_network_figures
 from tests.test_every_recipe import small
 

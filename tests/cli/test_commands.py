@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mspn.recipes import RECIPES
+from mspn.recipes.by_name import RECIPES
 from tests.cli.runner import error_line, run
 from tests.drawn_people import write_drawn_set
 from tests.trained import overfitted
@@ -194,9 +194,9 @@ def test_train_runs_a_recipe_resumes_it_and_guards_the_run_folder(tmp_path: Path
         *("--set", "model.stem_channels=8", "--set", "model.up_channels=8", "--set", "train.precision=float32"),
     ]
 
-    first = run("train", "mspn-small", "--out", folder, *small, "--set", "train.iterations=2")
-    again = run("train", "mspn-small", "--out", folder)
-    longer = run("train", "mspn-small", "--out", folder, "--resume", "--set", "train.iterations=3")
+    first = run("train", "study-mspn-2", "--out", folder, *small, "--set", "train.iterations=2")
+    again = run("train", "study-mspn-2", "--out", folder)
+    longer = run("train", "study-mspn-2", "--out", folder, "--resume", "--set", "train.iterations=3")
 
     assert first.exit_code == 0, first.output
     assert f"weights: {folder / 'weights.safetensors'}" in first.stdout
@@ -208,7 +208,9 @@ def test_train_runs_a_recipe_resumes_it_and_guards_the_run_folder(tmp_path: Path
         "2",
         "3",
     ]
-    assert "holds a run of mspn-small, not of mspn-1" in error_line(run("train", "mspn-1", "--out", folder, "--resume"))
+    assert "holds a run of study-mspn-2, not of mspn-1" in error_line(
+        run("train", "mspn-1", "--out", folder, "--resume")
+    )
 
 
 def test_train_refuses_unknown_recipes_and_settings_naming_close_ones(tmp_path: Path):
@@ -254,7 +256,10 @@ def test_models_lists_shows_and_converts(tmp_path: Path):
 
 def test_convert_writes_what_the_header_should_say(tmp_path: Path):
     _, weights = overfitted()
-    options = ("--licence", "CC0", "--notes", "drawn people", "--result", "ours=0.75", "--result", "theirs=0.5")
+    options = (
+        *("--licence", "CC0", "--notes", "drawn people", "--result", "ours=0.75", "--result", "theirs=0.5"),
+        *("--set", "test.decoder=dark"),
+    )
 
     run("models", "convert", weights, tmp_path / "a.safetensors", *options)
 
@@ -262,6 +267,10 @@ def test_convert_writes_what_the_header_should_say(tmp_path: Path):
     assert (header["licence"], header["notes"]) == ("CC0", "drawn people")
     assert header["results"] == {"ours": 0.75, "theirs": 0.5}
     assert header["recipe"]["data"]["root"] == "data"
+    assert header["recipe"]["test"]["decoder"] == "dark"
+    assert "only test settings can be changed here" in error_line(
+        run("models", "convert", weights, tmp_path / "b.safetensors", "--set", "train.seed=1")
+    )
     assert "--result ours: write it as SET=AP" in error_line(
         run("models", "convert", weights, tmp_path / "b.safetensors", "--result", "ours")
     )

@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from mspn.recipes import find_recipe
+from mspn.recipes.by_name import find_recipe
 from mspn.train.state import save_recipe
 from tests.cli.runner import error_line, run
 

@@ -60,12 +60,12 @@ def test_training_that_is_stopped_says_how_to_go_on_and_goes_on(tmp_path: Path, 
 
     with monkeypatch.context() as patched:
         patched.setattr(command, "train", partial(train_and_tell, ask_at_once))
-        stopped = run("train", "mspn-small", "--out", tmp_path / "run", *narrow(tmp_path))
-    resumed = run("train", "mspn-small", "--out", tmp_path / "run", "--resume")
+        stopped = run("train", "study-mspn-2", "--out", tmp_path / "run", *narrow(tmp_path))
+    resumed = run("train", "study-mspn-2", "--out", tmp_path / "run", "--resume")
 
     assert stopped.exit_code == 128 + signal.SIGTERM
     assert (
-        f"stopped by SIGTERM after iteration 2; the checkpoint is written. Go on with: mspn train mspn-small"
+        f"stopped by SIGTERM after iteration 2; the checkpoint is written. Go on with: mspn train study-mspn-2"
         f" --out {tmp_path / 'run'} --resume" in stopped.stderr
     )
     assert resumed.exit_code == 0, resumed.output
@@ -75,18 +75,18 @@ def test_training_that_is_stopped_says_how_to_go_on_and_goes_on(tmp_path: Path, 
 def test_a_run_folder_that_cannot_be_written_is_refused(tmp_path: Path):
     (tmp_path / "run").write_text("a file")
 
-    result = run("train", "mspn-small", "--out", tmp_path / "run", *narrow(tmp_path))
+    result = run("train", "study-mspn-2", "--out", tmp_path / "run", *narrow(tmp_path))
 
     assert f"cannot write to the folder {tmp_path / 'run'} (File exists); choose another --out" in error_line(result)
 
 
 def test_after_torchrun_started_a_process_again_it_resumes_unasked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     write_drawn_set(tmp_path / "set", num_pictures=2)
-    first = run("train", "mspn-small", "--out", tmp_path / "run", *narrow(tmp_path))
+    first = run("train", "study-mspn-2", "--out", tmp_path / "run", *narrow(tmp_path))
     assert first.exit_code == 0, first.output
 
     monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
-    again = run("train", "mspn-small", "--out", tmp_path / "run", *narrow(tmp_path))
+    again = run("train", "study-mspn-2", "--out", tmp_path / "run", *narrow(tmp_path))
 
     assert again.exit_code == 0, again.output
 
@@ -96,7 +96,7 @@ def test_on_a_terminal_a_bar_is_drawn_with_the_details_below(tmp_path: Path, mon
     screen = io.StringIO()
     monkeypatch.setattr(command, "Console", lambda stderr: Console(file=screen, force_terminal=True, width=100))
 
-    run("train", "mspn-small", "--out", tmp_path / "run", *narrow(tmp_path))
+    run("train", "study-mspn-2", "--out", tmp_path / "run", *narrow(tmp_path))
 
     assert "4/4" in screen.getvalue()
     assert "samples/s" in screen.getvalue()

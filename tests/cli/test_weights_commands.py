@@ -6,7 +6,7 @@ import pytest
 
 from mspn.cli import models as models_commands
 from mspn.cli import pull as pull_commands
-from mspn.recipes import RECIPES
+from mspn.recipes.by_name import RECIPES
 from mspn.weights import models
 from mspn.weights.index import Entry, Index, load_index
 from mspn.weights.pull import cached_file

@@ -11,7 +11,7 @@ from mspn.model.build import build_network
 from mspn.model.cost import count_cost
 from mspn.model.single_stage import UpUnit
 from mspn.model_config import ModelConfig
-from mspn.recipes import RECIPES, find_recipe
+from mspn.recipes.by_name import RECIPES, find_recipe
 from mspn.records import Size
 
 PAPER = {  # Tables 2 to 4, in more digits where the counting gives them

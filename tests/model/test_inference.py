@@ -11,7 +11,7 @@ from mspn.model.network import MSPN
 from mspn.model.packing import PackedConv, can_pack
 from mspn.model.pose_network import PoseNetwork
 from mspn.model_config import ModelConfig, NetworkConfig
-from mspn.recipes import RECIPES
+from mspn.recipes.by_name import RECIPES
 from tests.golden import assert_summary_matches, golden_inputs, golden_network, golden_network_figures
 from tests.test_every_recipe import small
 

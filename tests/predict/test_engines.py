@@ -9,7 +9,7 @@ from mspn.model.build import build_network
 from mspn.model.pose_network import PoseNetwork
 from mspn.predict.engines import Engine, EngineChoice, choose_engine
 from mspn.predict.runner import Runner
-from mspn.recipes import RECIPES
+from mspn.recipes.by_name import RECIPES
 from tests.test_every_recipe import small
 
 CPU = torch.device("cpu")

@@ -17,7 +17,7 @@ from mspn.train.learner import Learner
 from mspn.train.loop import train
 from mspn.train.narrator import IterationReport
 from mspn.train.state import find_checkpoints
-from mspn.weights.checkpoint import WeightsError
+from mspn.weights.checkpoint import WeightsError, read_header
 from tests.drawn_people import write_drawn_set
 from tests.imagenet_file import imagenet_tensors
 from tests.train.several import clean_processes
@@ -81,6 +81,20 @@ def test_metrics_have_a_line_per_epoch_and_none_twice_after_a_resume(tmp_path: P
     assert lines[-1]["learning_rate"] == 0
     assert lines[0]["samples_per_second"] > 0
     assert 0 <= lines[0]["waiting_share"] <= 1
+
+
+def test_weights_say_which_sessions_made_them(tmp_path: Path):
+    write_drawn_set(tmp_path, num_pictures=2)
+    recipe = override(tiny_recipe(tmp_path, iterations=4), [*_FASTER, "train.checkpoint_every=2"])
+
+    with pytest.raises(KeyboardInterrupt):
+        train(recipe, tmp_path / "run", resume=False, report=_interrupt_at(3))
+    weights = train(recipe, tmp_path / "run", resume=True)
+
+    sessions = read_header(weights).sessions
+    assert [session.iteration for session in sessions] == [0, 2]
+    assert {session.torch for session in sessions} == {torch.__version__}
+    assert [one.people for one in sessions[0].data] == [2]
 
 
 def test_a_loss_that_is_no_number_stops_and_leaves_the_last_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -11,10 +11,10 @@ import pytest
 from mspn.config import Recipe
 from mspn.data_config import DataConfig, PeopleSetConfig
 from mspn.overrides import override
-from mspn.recipes import find_recipe
-from mspn.train.environment import Session, SetFingerprint
+from mspn.recipes.by_name import find_recipe
 from mspn.train.report import write_report
 from mspn.train.state import save_recipe
+from mspn.weights.session import Session, SetFingerprint
 
 _SET = SetFingerprint(annotations="people.json", sha256="ab12", pictures=1200, people=3400)
 _SESSION = Session(

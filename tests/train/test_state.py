@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from mspn.overrides import SettingsError
-from mspn.recipes import find_recipe
+from mspn.recipes.by_name import find_recipe
 from mspn.train.state import Progress, find_checkpoints, load_recipe, restore_checkpoint, save_checkpoint, save_recipe
 
 

@@ -9,7 +9,7 @@ from mspn.model.build import build_network
 from mspn.model.network import MSPN
 from mspn.model_config import ModelConfig
 from mspn.overrides import override
-from mspn.recipes import find_recipe
+from mspn.recipes.by_name import find_recipe
 from mspn.weights.checkpoint import Header, WeightsError, load_checkpoint, read_header, save_weights
 
 RECIPE = Recipe(

@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 import pytest
 from pydantic import ValidationError
 
-from mspn.recipes import RECIPES
+from mspn.recipes.by_name import RECIPES
 from mspn.weights.index import ASSETS, Entry, Index, load_index
 
 VALUES: dict[str, Any] = {

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 import mspn
-from mspn.recipes import RECIPES
+from mspn.recipes.by_name import RECIPES
 from mspn.weights import models
 from mspn.weights.checkpoint import WeightsError
 from mspn.weights.index import ASSETS, Index

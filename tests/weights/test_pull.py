@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from mspn.config import MMPOSE_TEST, Recipe
-from mspn.recipes import RECIPES
+from mspn.recipes.by_name import RECIPES
 from mspn.records import Size
 from mspn.weights.checkpoint import WeightsError, load_checkpoint
 from mspn.weights.convert import to_layout
@@ -237,7 +237,7 @@ _CHILD = """
 import sys
 from pathlib import Path
 from mspn.config import Recipe
-from mspn.recipes import RECIPES
+from mspn.recipes.by_name import RECIPES
 from mspn.weights.index import Entry
 from mspn.weights.pull import pull
 RECIPES["pocket"] = Recipe.model_validate_json(sys.argv[1])

@@ -40,6 +40,22 @@ def test_a_network_takes_over_what_has_the_same_name_and_shape(tmp_path: Path, c
     assert f"{len(after) - 40} of {len(after)} tensors fit" in caplog.text
 
 
+def test_further_stages_begin_as_the_files_last_one(tmp_path: Path):
+    theirs = save(tmp_path / "w.safetensors", NARROW.model_copy(update={"num_stages": 1}))
+    ours = build_network(NARROW.model_copy(update={"num_stages": 3}))
+    link = ours.state_dict()["links.1.next_input.conv.weight"].clone()
+
+    start_from(ours, str(tmp_path / "w.safetensors"), "all-stages")
+
+    after = ours.state_dict()
+    of_first = {
+        name.removeprefix("stages.0."): tensor for name, tensor in theirs.items() if name.startswith("stages.0")
+    }
+    for stage in range(3):
+        assert all(torch.equal(after[f"stages.{stage}.{name}"], tensor) for name, tensor in of_first.items())
+    assert torch.equal(after["links.1.next_input.conv.weight"], link)
+
+
 def test_weights_may_be_named():
     network = build_network(load_model("mspn-small").config)
 

@@ -24,7 +24,7 @@ from mspn.model.build import build_network
 from mspn.model.pose_network import PoseNetwork
 from mspn.predict.engines import Engine, EngineChoice, choose_engine
 from mspn.predict.estimator import PoseEstimator
-from mspn.recipes import find_recipe
+from mspn.recipes.by_name import find_recipe
 from mspn.weights.checkpoint import Checkpoint, Header
 from mspn.weights.models import load_named
 

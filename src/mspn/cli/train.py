@@ -19,7 +19,7 @@ from mspn.config import AnyRecipe
 from mspn.files import prepare_folder
 from mspn.overrides import override
 from mspn.processes import Processes, is_restart, joined_processes
-from mspn.recipes import find_any_recipe
+from mspn.recipes.by_name import find_any_recipe
 from mspn.train.interruption import TrainingStoppedError
 from mspn.train.loop import train
 from mspn.train.narrator import IterationReport, ReportIteration

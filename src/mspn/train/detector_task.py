@@ -14,10 +14,11 @@ from mspn.detection_loss import PERSON, DetectionLosses, SceneLabels, supervise_
 from mspn.model.person_detector import Candidates, PersonDetector
 from mspn.processes import Processes
 from mspn.train.detector_validation import DetectorValidation
-from mspn.train.environment import SetFingerprint, fingerprint
+from mspn.train.environment import fingerprint
 from mspn.train.scene_sheet import write_scene_sheet
 from mspn.train.task import Task, TrainingData
 from mspn.weights.checkpoint import DetectorHeader
+from mspn.weights.session import SetFingerprint
 
 
 class DetectorTask(Task):

@@ -15,11 +15,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from mspn.devices import processor_name
 from mspn.files import sha256_of, write_text
 from mspn.settings import first_problem
+from mspn.weights.session import Session, SetFingerprint
 
 logger = logging.getLogger(__name__)
 
@@ -29,57 +30,13 @@ _LABEL_SUFFIXES = (".txt", ".yaml", ".yml")
 """Of the files in a folder of labels."""
 
 
-class SetFingerprint(BaseModel):
-    """What tells whether a training set is the same as before."""
-
-    model_config = ConfigDict(frozen=True)
-
-    annotations: str
-    """File, as the recipe names it."""
-    sha256: str
-    proposals: str | None = None
-    """File of proposed faces or boxes, as the recipe names it."""
-    proposals_sha256: str | None = None
-    pictures: int
-    """Those that show somebody who is trained on; all of a detector's."""
-    people: int
-
-
-class Session(BaseModel):
-    """One start of training. The machine's and the user's name are left out, and the home folder is written ~."""
-
-    model_config = ConfigDict(frozen=True)
-
-    started: str
-    """UTC, ISO 8601."""
-    iteration: int
-    """Iterations that were done before."""
-    command: str
-    mspn: str
-    git: str | None
-    """Commit that the package is checked out at, with "-dirty" behind it where its files were changed; None where it
-    is installed without a checkout."""
-    python: str
-    torch: str
-    numpy: str
-    opencv: str
-    system: str
-    processor: str
-    gpus: tuple[str, ...]
-    threads: int
-    """Of the network, in each process."""
-    processes: int
-    """That train together."""
-    data: tuple[SetFingerprint, ...]
-
-
 class _EnvironmentFile(BaseModel):
     sessions: tuple[Session, ...]
 
 
 def describe_environment(
     run: Path, data_root: str, data: tuple[SetFingerprint, ...], *, iteration: int, num_processes: int
-) -> None:
+) -> tuple[Session, ...]:
     """Add this session to the run folder's environment.json; a run that starts anew starts the file anew.
 
     Files of labels that differ from the first session's are named in a warning.
@@ -90,6 +47,9 @@ def describe_environment(
         data: what is trained on.
         iteration: iterations that are done already.
         num_processes: that train together.
+
+    Returns:
+        All sessions of the run, this one last.
 
     Raises:
         ValueError: if the file that is there is damaged.
@@ -103,8 +63,9 @@ def describe_environment(
                 Path(data_root) / name,
                 run,
             )
-    file = _EnvironmentFile(sessions=(*earlier, session))
-    write_text(run / ENVIRONMENT_FILE, file.model_dump_json(indent=2) + "\n")
+    sessions = (*earlier, session)
+    write_text(run / ENVIRONMENT_FILE, _EnvironmentFile(sessions=sessions).model_dump_json(indent=2) + "\n")
+    return sessions
 
 
 def read_sessions(run: Path) -> tuple[Session, ...]:

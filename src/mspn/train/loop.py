@@ -43,6 +43,7 @@ from mspn.train.task import Batch
 from mspn.train.tasks import read_task
 from mspn.train.tensorboard import TensorBoardLog
 from mspn.weights.checkpoint import WeightsError, save_weights
+from mspn.weights.session import Session
 from mspn.weights.start import start_from
 
 logger = logging.getLogger(__name__)
@@ -118,6 +119,7 @@ class _Session:
         self._learner = Learner(network, self._task.supervise, recipe.train, self._device, processes)
         self._progress = Progress() if is_new else self._go_back()
         self._saved = self._progress.iteration
+        self._sessions: tuple[Session, ...] = ()
         if processes.is_first:
             for folder in (run, run / CHECKPOINT_FOLDER):
                 remove_leftovers(folder)
@@ -224,13 +226,8 @@ class _Session:
             return []
         done = self._progress.iteration
         save_recipe(self._run, self._recipe)
-        describe_environment(
-            self._run,
-            self._recipe.data.root,
-            self._task.fingerprints(),
-            iteration=done,
-            num_processes=self._processes.count,
-        )
+        root, data, count = self._recipe.data.root, self._task.fingerprints(), self._processes.count
+        self._sessions = describe_environment(self._run, root, data, iteration=done, num_processes=count)
         if not done:
             draws = list(islice(chain.from_iterable(batches), SHEET_CROPS))
             self._task.write_sheet(self._run, draws)
@@ -279,7 +276,8 @@ class _Session:
     def _save_weights(self, name: str) -> None:
         if self._processes.is_first:
             with self._kept_on_failure():
-                save_weights(self._run / name, self._learner.weights, self._task.header())
+                header = self._task.header().model_copy(update={"sessions": self._sessions})
+                save_weights(self._run / name, self._learner.weights, header)
 
     @contextmanager
     def _kept_on_failure(self) -> Iterator[None]:

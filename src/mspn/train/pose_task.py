@@ -14,11 +14,12 @@ from mspn.loss import KeypointLabels, StageLosses, supervise
 from mspn.model.build import build_network
 from mspn.model.pose_network import PoseNetwork
 from mspn.processes import Processes
-from mspn.train.environment import SetFingerprint, fingerprint
+from mspn.train.environment import fingerprint
 from mspn.train.sheet import write_sheet
 from mspn.train.task import Task, TrainingData
 from mspn.train.validation import Validation
 from mspn.weights.checkpoint import Header
+from mspn.weights.session import SetFingerprint
 
 
 class PoseTask(Task):

@@ -21,12 +21,13 @@ from mspn.page import (
     render_tiles,
     render_title,
 )
-from mspn.recipes import find_any_recipe
+from mspn.recipes.by_name import find_any_recipe
 from mspn.settings import flatten
-from mspn.train.environment import Session, changed_files, read_sessions
+from mspn.train.environment import changed_files, read_sessions
 from mspn.train.metrics import EpochMetrics, read_metrics
 from mspn.train.sheet import SHEET_FILE
 from mspn.train.state import RECIPE_FILE, load_recipe
+from mspn.weights.session import Session
 
 REPORT_FILE = "report.html"
 _VALIDATED = ("AP", "AP50", "AP75")

@@ -13,8 +13,8 @@ from torch.utils.data import Dataset
 from mspn.data.dataset import Draw
 from mspn.data.people import PicturePaths
 from mspn.model.build import AnyNetwork
-from mspn.train.environment import SetFingerprint
 from mspn.weights.checkpoint import AnyHeader
+from mspn.weights.session import SetFingerprint
 
 
 class Batch(Protocol):

@@ -20,6 +20,7 @@ from mspn.model.build import AnyNetwork, build_network
 from mspn.model.person_detector import PersonDetector
 from mspn.model.pose_network import PoseNetwork
 from mspn.settings import Settings, first_problem
+from mspn.weights.session import Session
 
 FORMAT = 1
 _HEADER_KEY = "mspn"
@@ -41,6 +42,8 @@ class AnyHeader(Settings):
     results: dict[str, float] = Field(default_factory=dict)
     """Average precision by validation set."""
     notes: str = ""
+    sessions: tuple[Session, ...] = ()
+    """The starts of training that made it, in their order."""
 
 
 class Header(AnyHeader):
@@ -91,7 +94,8 @@ def save_weights(path: Path, model: nn.Module, header: AnyHeader, dtype: torch.d
     start = header.recipe.train.initial_weights
     train = header.recipe.train.model_copy(update={"initial_weights": start and Path(start).name})
     recipe = header.recipe.model_copy(update={"data": data, "train": train})
-    content = header.model_copy(update={"recipe": recipe}).model_dump_json()
+    sessions = tuple(session.without_places() for session in header.sessions)
+    content = header.model_copy(update={"recipe": recipe, "sessions": sessions}).model_dump_json()
     with replacing(path) as temporary:
         save_file(tensors, temporary, metadata={_HEADER_KEY: content})
 

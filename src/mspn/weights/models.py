@@ -6,7 +6,7 @@ from pathlib import Path
 from mspn.model.build import build_network
 from mspn.model.pose_network import PoseNetwork
 from mspn.model_config import NetworkConfig
-from mspn.recipes import DETECTOR_RECIPES, RECIPES, find_recipe
+from mspn.recipes.by_name import DETECTOR_RECIPES, RECIPES, STUDY_RECIPES, find_recipe
 from mspn.weights.checkpoint import (
     Checkpoint,
     DetectorCheckpoint,
@@ -39,7 +39,7 @@ def find_weights(model: str | Path, report: Report = lambda _done, _total: None)
         return ASSETS / entry.file if entry.file is not None else pull(entry, cache_folder(), report=report)
     if Path(name).is_file():
         return Path(name)
-    if name in {**RECIPES, **DETECTOR_RECIPES} and not isinstance(model, Path):
+    if name in {**RECIPES, **STUDY_RECIPES, **DETECTOR_RECIPES} and not isinstance(model, Path):
         raise WeightsError(
             f"there are no weights of {name} in this version; train it (`mspn train {name} --out RUN`), give the"
             " path of a weights file, or convert a published checkpoint (`mspn models convert`)"

@@ -11,7 +11,7 @@ from filelock import FileLock
 from pydantic import ValidationError
 
 from mspn.files import sha256_of, write_text
-from mspn.recipes import RECIPES
+from mspn.recipes.by_name import RECIPES
 from mspn.settings import Settings
 from mspn.weights.checkpoint import Checkpoint, Header, WeightsError, save_weights
 from mspn.weights.convert import read_foreign

@@ -1,0 +1,150 @@
+"""The study of docs/study.md: train and measure its networks, then print its tables and draw its figure.
+
+python -m benchmarks.study run RUNS --data DATA --seeds 0 1 2 [--only study-mspn-2 ...]
+python -m benchmarks.study tables RUNS [--figure FIGURE.png]
+
+A run that is complete is not repeated, one that was cut off goes on. All networks of a seed come before the next seed.
+"""
+
+import argparse
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from benchmarks.held_out import HELD_OUT, evaluate_on_held_out, is_evaluated, read_held_out, run_mspn
+from mspn.recipes.by_name import STUDY_RECIPES
+
+TABLES: dict[str, dict[str, str]] = {
+    "Table 3: stages of one width": {f"MSPN, {n}": f"study-mspn-{n}" for n in (1, 2, 3, 4)}
+    | {f"Hourglass, {n}": f"study-hourglass-{n}" for n in (1, 2, 4)},
+    "Table 3, at the cost of two stages": {
+        "MSPN, 1 wider": "study-mspn-1-cost-of-2",
+        "MSPN, 2": "study-mspn-2",
+        "MSPN, 3 narrower": "study-mspn-3-cost-of-2",
+        "MSPN, 4 narrower": "study-mspn-4-cost-of-2",
+    },
+    "Table 6: coarse-to-fine supervision (CTF), cross-stage feature aggregation (CSFA)": {
+        "MSPN, 2": "study-mspn-2-base",
+        "+ CTF": "study-mspn-2-ctf",
+        "+ CTF + CSFA": "study-mspn-2",
+        "Hourglass, 4": "study-hourglass-4",
+        "Hourglass + CTF": "study-hourglass-4-ctf",
+        "Hourglass + CTF + CSFA": "study-hourglass-4-csfa",
+    },
+    "Table 7: kernels of the two stages": {
+        "7, 7": "study-mspn-2-kernels-7-7",
+        "5, 5": "study-mspn-2-kernels-5-5",
+        "7, 5": "study-mspn-2",
+    },
+}
+LINES = {
+    "MSPN, 1 to 4 stages": [f"study-mspn-{stages}" for stages in (1, 2, 3, 4)],
+    "one stage, wider": ["study-mspn-1", "study-mspn-1-cost-of-2", "study-mspn-1-cost-of-4"],
+    "Hourglass, 1, 2 and 4 stages": [f"study-hourglass-{stages}" for stages in (1, 2, 4)],
+}
+"""Figure 1's."""
+
+
+class Measured(NamedTuple):
+    """A recipe's networks, one a seed."""
+
+    gmacs: float
+    by_set: dict[str, list[float]]
+    """AP on each held-out set."""
+
+    @property
+    def means(self) -> list[float]:
+        """Over the sets."""
+        return [statistics.fmean(of_seed) for of_seed in zip(*self.by_set.values(), strict=True)]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="train, measure and compare the study's networks")
+    commands = parser.add_subparsers(dest="command", required=True)
+    run = commands.add_parser("run")
+    run.add_argument("runs", type=Path)
+    run.add_argument("--data", type=Path, required=True, help="folder of the sets of photos")
+    run.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    run.add_argument("--only", nargs="+", choices=STUDY_RECIPES, default=list(STUDY_RECIPES), metavar="RECIPE")
+    tables = commands.add_parser("tables")
+    tables.add_argument("runs", type=Path)
+    tables.add_argument("--figure", type=Path)
+    chosen = parser.parse_args()
+    if chosen.command == "run":
+        for seed in chosen.seeds:
+            for name in chosen.only:
+                train_and_measure(name, seed, chosen.runs, chosen.data)
+        return
+    measured = read_runs(chosen.runs)
+    for title, rows in TABLES.items():
+        print("\n".join(["", title, "", *table_lines(rows, measured)]))
+    if chosen.figure:
+        draw_figure(chosen.figure, measured)
+
+
+def train_and_measure(name: str, seed: int, runs: Path, data: Path) -> None:
+    """Train a recipe and evaluate it on the held-out sets, each with the command that a reader would use."""
+    folder = runs / f"{name}-seed{seed}"
+    weights = folder / "weights.safetensors"
+    if not weights.is_file():
+        settings = [f"data.root={data}", f"train.seed={seed}", "train.threads=1"]
+        resume = ["--resume"] if folder.is_dir() else []
+        run_mspn("train", name, "--out", folder, *resume, *(word for one in settings for word in ("--set", one)))
+    evaluate_on_held_out(weights, data, folder)
+
+
+def read_runs(runs: Path) -> dict[str, Measured]:
+    """Of each recipe, all seeds that have been measured on all sets."""
+    measured: dict[str, Measured] = {}
+    for name in STUDY_RECIPES:
+        folders = [folder for folder in sorted(runs.glob(f"{name}-seed*")) if is_evaluated(folder)]
+        if folders:
+            reports = [read_held_out(folder) for folder in folders]
+            gmacs = reports[0][HELD_OUT[0]].gmacs
+            assert gmacs is not None
+            by_set = {held_out: [one[held_out].stats["AP"] for one in reports] for held_out in HELD_OUT}
+            measured[name] = Measured(gmacs, by_set)
+    return measured
+
+
+def table_lines(rows: Mapping[str, str], measured: Mapping[str, Measured]) -> list[str]:
+    """Lines of a Markdown table; numbers are means over the seeds, with half the range between the extremes."""
+    lines = [
+        f"| | multiply-adds, M | {' | '.join(f'`{held_out}`' for held_out in HELD_OUT)} | mean of the three | seeds |",
+        f"|---|---|{'---|' * (len(HELD_OUT) + 2)}",
+    ]
+    for row, name in rows.items():
+        if name in measured:
+            one = measured[name]
+            numbers = [*one.by_set.values(), one.means]
+            cells = [f"{1000 * one.gmacs:.0f}", *map(_with_spread, numbers), str(len(one.means))]
+            lines.append(f"| {row} | {' | '.join(cells)} |")
+    return lines
+
+
+def _with_spread(values: Sequence[float]) -> str:
+    mean = f"{statistics.fmean(values):.3f}"
+    return mean if len(values) == 1 else f"{mean} ± {(max(values) - min(values)) / 2:.3f}"
+
+
+def draw_figure(path: Path, measured: Mapping[str, Measured]) -> None:
+    """Draw AP over cost, a line a family; bars reach from the lowest to the highest seed."""
+    from matplotlib import pyplot as plt  # noqa: PLC0415 (extra `plots`)
+
+    figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
+    for label, names in LINES.items():
+        points = [measured[name] for name in names if name in measured]
+        means = [statistics.fmean(one.means) for one in points]
+        below = [mean - min(one.means) for mean, one in zip(means, points, strict=True)]
+        above = [max(one.means) - mean for mean, one in zip(means, points, strict=True)]
+        costs = [1000 * one.gmacs for one in points]
+        axes.errorbar(costs, means, yerr=[below, above], marker="o", capsize=3, label=label)
+    axes.set(xlabel="million multiply-adds a crop", ylabel="AP, mean of the three sets")
+    axes.grid(alpha=0.3)
+    axes.legend()
+    figure.savefig(path, dpi=110)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,41 @@
+import pytest
+
+from mspn.weights.session import Session
+
+SESSION = Session(
+    started="2026-01-02T03:04:05+00:00",
+    iteration=0,
+    command="",
+    mspn="0.1",
+    git=None,
+    python="3.11",
+    torch="2.13",
+    numpy="2.4",
+    opencv="5.0",
+    system="Linux",
+    processor="x86_64",
+    gpus=(),
+    threads=1,
+    processes=1,
+    data=(),
+)
+
+
+@pytest.mark.parametrize(
+    ("command", "without"),
+    [
+        ("mspn train mspn-tiny --out /home/me/runs/tiny --resume", "mspn train mspn-tiny --out tiny --resume"),
+        (
+            "mspn train x --set data.root=/mnt/photos --set train.seed=1",
+            "mspn train x --set data.root=photos --set train.seed=1",
+        ),
+        ("mspn train x --set train.initial_weights=~/lite0.pth", "mspn train x --set train.initial_weights=lite0.pth"),
+        # What is a list or a mapping is no place.
+        (
+            """mspn train x --set 'data.train=[{"annotations": "a/b.json"}]'""",
+            """mspn train x --set 'data.train=[{"annotations": "a/b.json"}]'""",
+        ),
+    ],
+)
+def test_a_command_can_be_told_without_the_places(command: str, without: str):
+    assert SESSION.model_copy(update={"command": command}).without_places().command == without
