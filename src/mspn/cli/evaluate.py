@@ -147,6 +147,7 @@ def evaluate_command(
                 "none",
                 device=device,
                 precision=precision.value,
+                engine="auto" if precision is PrecisionName.INT8 else "torch",
                 batch_size=batch,
                 flip=flip,
                 ensemble_weights=weights,

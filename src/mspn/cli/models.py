@@ -16,11 +16,13 @@ from mspn.cli.errors import fail, one_line_errors
 from mspn.cli.networks import change_test
 from mspn.cli.options import parse_size
 from mspn.cli.pull import pull_command, verify_command
+from mspn.cli.quantise import quantise_command
 from mspn.model.cost import Cost, count_cost
 from mspn.recipes.by_name import RECIPES
 from mspn.weights.checkpoint import (
     Checkpoint,
     DetectorHeader,
+    Header,
     load_checkpoint,
     load_detector,
     read_header,
@@ -32,10 +34,11 @@ from mspn.weights.models import find_shape, find_weights
 from mspn.weights.pull import cache_folder, is_pulled
 
 models_app = typer.Typer(
-    no_args_is_help=True, help="Networks and their weights: list, show, cost, pull, verify, convert."
+    no_args_is_help=True, help="Networks and their weights: list, show, cost, pull, verify, convert, quantise."
 )
 models_app.command("pull")(pull_command)
 models_app.command("verify")(verify_command)
+models_app.command("quantise")(quantise_command)
 
 
 _OUR_SUFFIX = ".safetensors"
@@ -125,7 +128,10 @@ def show_command(model: Annotated[str, typer.Argument(help="Name of a model, or 
     with one_line_errors():
         entry = load_index().find(model)
         if entry is None or entry.file is not None or is_pulled(entry, cache_folder()):
-            typer.echo(read_header(find_weights(model)).model_dump_json(indent=2))
+            header = read_header(find_weights(model))
+            typer.echo(header.model_dump_json(indent=2, exclude={"ranges"}))
+            if isinstance(header, Header) and header.ranges:
+                typer.echo("how far values go is known, for --precision int8", err=True)
         else:
             typer.echo(entry.model_dump_json(indent=2))
             typer.echo(f"not in the cache; `mspn models pull {entry.name}` downloads it", err=True)

@@ -107,7 +107,7 @@ def predict_command(
             found_by,
             device=device,
             precision=precision.value,
-            engine=_worth_starting(engine, total),
+            engine=_worth_starting(engine, precision, total),
             batch_size=batch,
             threshold=threshold,
             flip=flip,
@@ -150,10 +150,11 @@ def predict_command(
         raise typer.Exit(SOME_FAILED)
 
 
-def _worth_starting(engine: EngineName, total: int | None) -> Engine:
+def _worth_starting(engine: EngineName, precision: PrecisionName, total: int | None) -> Engine:
     """The engine that was asked for; where the choice is open and the pictures are few, the one that starts at once."""
     is_short = total is not None and total < _MANY_PICTURES
-    return "torch" if engine is EngineName.AUTO and is_short else engine.value
+    is_open = engine is EngineName.AUTO and precision is not PrecisionName.INT8  # which torch has not
+    return "torch" if is_open and is_short else engine.value
 
 
 def _read(
