@@ -2,13 +2,16 @@
 
 from typing import Literal
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, field_validator
+from pydantic import Field, NonNegativeFloat, PositiveFloat, ValidationInfo, field_validator, model_validator
 
 from mspn.settings import Settings
 
 
 class AugmentationConfig(Settings):
-    """Random changes to a person's crop frame (paper Sec. 4.2). Factors multiply the region that the crop covers."""
+    """Random changes to a person's crop frame (paper Sec. 4.2), and to the crop's pixels (by default none).
+
+    Factors multiply the region that the crop covers.
+    """
 
     base_padding: float = Field(1.05, gt=0)
     random_padding: tuple[NonNegativeFloat, NonNegativeFloat] = (0.6, 0.8)
@@ -36,13 +39,33 @@ class AugmentationConfig(Settings):
     max_shift: float = Field(0.0, ge=0)
     """Along each side, as a share of the padded box's width and height."""
     mirror_probability: float = Field(0.5, ge=0, le=1)
+    max_colour: float = Field(0.0, ge=0, lt=1)
+    """Brightness, contrast and saturation change by up to this share each."""
+    grey_probability: float = Field(0.0, ge=0, le=1)
+    blur_probability: float = Field(0.0, ge=0, le=1)
+    blur: tuple[PositiveFloat, PositiveFloat] = (0.5, 2.0)
+    """Smallest and largest deviation of the Gaussian filter, in crop pixels."""
+    occlusion_probability: float = Field(0.0, ge=0, le=1)
+    occlusion: tuple[PositiveFloat, PositiveFloat] = (0.02, 0.2)
+    """Smallest and largest share of the crop that a rectangle hides; keypoints below it still count."""
+    jpeg_probability: float = Field(0.0, ge=0, le=1)
+    jpeg_quality: tuple[int, int] = (20, 80)
+    """Lowest and highest; 1 to 100."""
 
-    @field_validator("scale")
+    @field_validator("scale", "blur", "occlusion", "jpeg_quality")
     @classmethod
-    def _check_scale(cls, scale: tuple[float, float]) -> tuple[float, float]:
-        if scale[0] > scale[1]:
-            raise ValueError(f"scale must be the lowest factor, then the highest, not {list(scale)}")
-        return scale
+    def _check_range(cls, limits: tuple[float, float], info: ValidationInfo) -> tuple[float, float]:
+        if limits[0] > limits[1]:
+            raise ValueError(f"{info.field_name} must be the lowest value, then the highest, not {list(limits)}")
+        return limits
+
+    @model_validator(mode="after")
+    def _check_shares(self) -> "AugmentationConfig":
+        if self.occlusion[1] > 1:
+            raise ValueError(f"occlusion is a share of the crop, 1 at most, not {self.occlusion[1]}")
+        if not 1 <= self.jpeg_quality[0] <= self.jpeg_quality[1] <= 100:
+            raise ValueError(f"jpeg_quality must be from 1 to 100, not {list(self.jpeg_quality)}")
+        return self
 
 
 RELEASED_AUGMENTATION = AugmentationConfig()
@@ -77,6 +100,15 @@ MMPOSE_AUGMENTATION = AugmentationConfig(
 )
 """MMPose 1.x. Two keypoints are enough for its upper half, but nine labelled ones of COCO always have three in it."""
 
+STRONG_AUGMENTATION = AugmentationConfig(
+    max_colour=0.3,
+    grey_probability=0.05,
+    blur_probability=0.2,
+    occlusion_probability=0.3,
+    jpeg_probability=0.2,
+)
+"""The released code's frames, and pixels as other cameras, hands and files would have them."""
+
 NO_AUGMENTATION = AugmentationConfig(
     base_padding=1.0,
     random_padding=(0.0, 0.0),
@@ -90,6 +122,7 @@ AUGMENTATIONS = {
     "released": RELEASED_AUGMENTATION,
     "paper": PAPER_AUGMENTATION,
     "mmpose": MMPOSE_AUGMENTATION,
+    "strong": STRONG_AUGMENTATION,
     "none": NO_AUGMENTATION,
 }
 """Names that `augmentation` may be set to."""

@@ -6,7 +6,7 @@ from typing import Literal, get_args
 
 import torch
 
-Precision = Literal["auto", "float32", "bfloat16"]
+Precision = Literal["auto", "float32", "bfloat16", "int8"]
 
 
 def choose_device(name: str) -> torch.device:
@@ -31,7 +31,7 @@ def choose_device(name: str) -> torch.device:
 
 
 def choose_precision(name: Precision, device: torch.device) -> Precision:
-    """What to compute with: float32 or bfloat16; "auto" takes bfloat16 where the processor computes with it.
+    """What to compute with; "auto" takes bfloat16 where the processor computes with it.
 
     Raises:
         ValueError: for an unknown one.

@@ -73,13 +73,6 @@ def render_page(title: str, body: Iterable[str]) -> str:
     )
 
 
-def render_stand_alone(svg: str) -> str:
-    """An SVG file of a chart, with its colours."""
-    style = f"<style>{_COLOURS}{_CHART_STYLE}svg {{ background: var(--card); font-family: sans-serif; }}</style>"
-    opening, _, content = svg.partition(">")
-    return f'{opening} xmlns="http://www.w3.org/2000/svg">{style}{content}\n'
-
-
 def render_title(title: str, note: str) -> str:
     """The page's title, and a line below it."""
     return f'<h1>{escape(title)}</h1><p class="faint">{escape(note)}</p>'

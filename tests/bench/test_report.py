@@ -1,12 +1,14 @@
 import json
+from dataclasses import replace
 from pathlib import Path
-from xml.etree import ElementTree
 
+import cv2
 import pytest
 
+from mspn.bench.bar_chart import LIMIT_BAR, Bar, Group
 from mspn.bench.ceiling import Ceiling
 from mspn.bench.rates import Rate
-from mspn.bench.report import BenchReport, draw_rates, make_report, write_report
+from mspn.bench.report import BenchReport, group_rates, make_report, write_report
 
 _CEILING = Ceiling("net", "bfloat16", 16, 1, 10.0, 200.0, 20.0, 25.0)
 _REFERENCE = Rate("net", "reference", "float32", 1, 16, 4.0, 0.0, 0.5, 100.0)
@@ -29,16 +31,28 @@ def test_without_a_reference_or_limit_there_is_no_gain_or_share():
     assert report.share_of(_FAST) is None
 
 
-def test_the_report_is_written_as_json_and_svg(tmp_path: Path):
+def test_the_report_is_written_as_json_and_png(tmp_path: Path):
     write_report(_report(), tmp_path)
 
     written = json.loads((tmp_path / "bench.json").read_text())
     assert written["rates"][1]["crops_per_second"] == 20.0
     assert written["ceilings"][0]["convolution_crops_per_second"] == 25.0
-    assert ElementTree.parse(tmp_path / "bench.svg").getroot().tag == "{http://www.w3.org/2000/svg}svg"
+    assert cv2.imread(str(tmp_path / "bench.png")) is not None
 
 
-def test_the_chart_names_every_engine_and_limit():
-    texts = [element.text for element in ElementTree.fromstring(draw_rates(_report())).iter() if element.text]
+def test_the_chart_has_every_engine_and_limit_of_a_batch_below_each_other():
+    small = replace(_FAST, model="runs/net.safetensors", batch=1, threads=2, crops_per_second=2.0)
 
-    assert {"net, batch 16", "reference", "4.0 float32", "torch", "20.0 bfloat16", "convolutions alone"} <= set(texts)
+    groups = group_rates(make_report([_CEILING], [_REFERENCE, _FAST, small], []))
+
+    assert groups == [
+        Group(
+            "net, batch 16, 1 thread",
+            [
+                Bar("reference float32", 4.0, "4.0 (1.0x)"),
+                Bar("torch bfloat16", 20.0, "20.0 (5.0x)"),
+                Bar("convolutions alone bfloat16", 25.0, "25.0", LIMIT_BAR),
+            ],
+        ),
+        Group("net, batch 1, 2 threads", [Bar("torch bfloat16", 2.0, "2.0")]),
+    ]

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pytest
 
 from tests.cli.runner import error_line, run
 from tests.untrained import untrained_weights
@@ -27,6 +28,25 @@ def test_networks_are_timed_beside_the_reference_and_their_limit(tmp_path: Path)
     (journey,) = report["journeys"]
     assert list(journey["seconds"]) == ["decode", "detect", "cut", "network", "read off", "write"]
     assert journey["pictures"] == 1
+
+
+def test_int8_is_timed_without_a_limit(tmp_path: Path):
+    pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+
+    result = run(
+        "bench", "--model", untrained_weights(tmp_path), "--engine", "onnxruntime", "--precision", "int8",
+        "--batch", 2, "--rounds", 1, "--out", tmp_path / "out",
+    )  # fmt: skip
+
+    assert result.exit_code == 0, result.output
+    report = json.loads((tmp_path / "out" / "bench.json").read_text())
+    assert [(rate["engine"], rate["precision"]) for rate in report["rates"]] == [
+        ("reference", "float32"),
+        ("onnxruntime", "int8"),
+    ]
+    assert report["rates"][1]["error"] < 0.2
+    assert report["ceilings"] == []
 
 
 def test_untrained_networks_are_timed_only_when_asked_for(tmp_path: Path):

@@ -256,7 +256,10 @@ def test_models_lists_shows_and_converts(tmp_path: Path):
 
 def test_convert_writes_what_the_header_should_say(tmp_path: Path):
     _, weights = overfitted()
-    options = ("--licence", "CC0", "--notes", "drawn people", "--result", "ours=0.75", "--result", "theirs=0.5")
+    options = (
+        *("--licence", "CC0", "--notes", "drawn people", "--result", "ours=0.75", "--result", "theirs=0.5"),
+        *("--set", "test.decoder=dark"),
+    )
 
     run("models", "convert", weights, tmp_path / "a.safetensors", *options)
 
@@ -264,6 +267,10 @@ def test_convert_writes_what_the_header_should_say(tmp_path: Path):
     assert (header["licence"], header["notes"]) == ("CC0", "drawn people")
     assert header["results"] == {"ours": 0.75, "theirs": 0.5}
     assert header["recipe"]["data"]["root"] == "data"
+    assert header["recipe"]["test"]["decoder"] == "dark"
+    assert "only test settings can be changed here" in error_line(
+        run("models", "convert", weights, tmp_path / "b.safetensors", "--set", "train.seed=1")
+    )
     assert "--result ours: write it as SET=AP" in error_line(
         run("models", "convert", weights, tmp_path / "b.safetensors", "--result", "ours")
     )

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from mspn.cli.app import app
 from mspn.predict.journal import JOURNAL_FILE, Journal
-from mspn.predict.pipeline import PictureResult
+from mspn.predict.pipeline import _MOST_PICTURES, PictureResult
 from tests.cli.runner import error_line, run
 from tests.untrained import untrained_weights
 
@@ -124,7 +124,8 @@ def test_a_picture_that_vanishes_while_running_is_one_line_and_the_others_are_do
         note(self, result)
         (pictures / "9.png").unlink(missing_ok=True)
 
-    for number in range(100, 140):
+    # More than the three stages hold between them: the last one is not read when the first result is noted.
+    for number in range(100, 100 + 4 * _MOST_PICTURES):
         (pictures / f"{number}.png").write_bytes((pictures / "0.png").read_bytes())
     monkeypatch.setattr(Journal, "note", note_and_remove)
 
@@ -133,7 +134,7 @@ def test_a_picture_that_vanishes_while_running_is_one_line_and_the_others_are_do
     assert result.exit_code == 1, result.output
     (line,) = result.stderr.strip().splitlines()
     assert "9.png" in line
-    assert len(json.loads((tmp_path / "out" / "predictions.json").read_text())) == 51
+    assert len(json.loads((tmp_path / "out" / "predictions.json").read_text())) == 4 * _MOST_PICTURES + 11
 
 
 def test_a_full_disk_is_one_line_and_what_is_written_stays(

@@ -13,7 +13,12 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from mspn.augmentation_config import NO_AUGMENTATION, RELEASED_AUGMENTATION, AugmentationConfig
+from mspn.augmentation_config import (
+    NO_AUGMENTATION,
+    RELEASED_AUGMENTATION,
+    STRONG_AUGMENTATION,
+    AugmentationConfig,
+)
 from mspn.config import Recipe
 from mspn.data.dataset import CropDataset, Draw, Sample, SeededBatches, prepare_worker, read_training_sets
 from mspn.data.label_files import AnnotationError
@@ -156,6 +161,18 @@ def test_a_draws_position_decides_the_augmentation(tmp_path: Path):
     assert torch.equal(first.pixels, again.pixels)
     assert torch.equal(first.labels.keypoints_crop, again.labels.keypoints_crop)
     assert not torch.equal(first.labels.keypoints_crop, other.labels.keypoints_crop)
+
+
+def test_strong_augmentation_changes_pixels_and_leaves_frames_and_labels_alone(tmp_path: Path):
+    recipe = recipe_of(tmp_path, RELEASED_AUGMENTATION)
+    plain, changed = (
+        dataset_of(recipe.model_copy(update={"augmentation": augmentation}))[Draw(position=4, item=0)]
+        for augmentation in (RELEASED_AUGMENTATION, STRONG_AUGMENTATION)
+    )
+
+    assert not torch.equal(plain.pixels, changed.pixels)
+    assert torch.equal(plain.labels.keypoints_crop, changed.labels.keypoints_crop)
+    assert torch.equal(plain.labels.visibility, changed.labels.visibility)
 
 
 def test_a_picture_that_cannot_be_read_gives_a_black_crop_in_which_nothing_counts(tmp_path: Path):

@@ -109,7 +109,7 @@ def test_a_filter_of_width_one_changes_nothing():
     assert gaussian_filter(maps, 1) is maps
 
 
-@pytest.mark.parametrize("decoder", ["released", "mmpose", "rounded", "dark"])
+@pytest.mark.parametrize("decoder", ["released", "mmpose", "rounded", "dark", "dark_filtered"])
 def test_people_decode_in_a_large_batch_as_they_do_alone(decoder: str):
     random = torch.Generator().manual_seed(5)
     maps, mirrored = torch.rand(9, 17, 8, 6, generator=random), torch.rand(9, 17, 8, 6, generator=random)
@@ -195,6 +195,19 @@ def test_a_dark_step_is_no_longer_than_a_cell():
     decoded = decode(maps, DARK_UNFILTERED)
 
     assert decoded.keypoints_heatmap[0, 0].tolist() == [3.0, 4.0]
+
+
+def test_dark_starts_from_a_lone_high_cell_and_dark_filtered_from_a_broad_bump():
+    # The filter's middle weight is far below 1: the lone cell falls under the bump around (3, 5), which stays.
+    bump = [(x, y, 0.9 - 0.1 * (abs(x - 3) + abs(y - 5))) for x in range(1, 6) for y in range(3, 8)]
+    maps = _maps((1, 0, 1.0), *bump)
+
+    points = {
+        decoder: decode(maps, FAITHFUL_TEST.model_copy(update={"decoder": decoder})).keypoints_heatmap[0, 0].round()
+        for decoder in ("dark", "dark_filtered")
+    }
+
+    assert {decoder: point.tolist() for decoder, point in points.items()} == {"dark": [1, 0], "dark_filtered": [3, 5]}
 
 
 def test_points_stay_on_the_map():

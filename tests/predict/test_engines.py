@@ -7,6 +7,7 @@ import torch
 
 from mspn.model.build import build_network
 from mspn.model.pose_network import PoseNetwork
+from mspn.model.quantisation import measure_ranges
 from mspn.predict.engines import Engine, EngineChoice, choose_engine
 from mspn.predict.runner import Runner
 from mspn.recipes.by_name import RECIPES
@@ -42,6 +43,24 @@ def test_onnxruntime_computes_in_float32():
     assert choose_engine("onnxruntime", "auto", CPU) == EngineChoice("onnxruntime", "float32")
     with pytest.raises(ValueError, match="onnxruntime has no bfloat16 on CPUs; use precision float32"):
         choose_engine("onnxruntime", "bfloat16", CPU)
+
+
+@pytest.mark.usefixtures("everything_installed")
+def test_openvino_is_the_fastest_for_int8():
+    assert choose_engine("auto", "int8", CPU) == EngineChoice("openvino", "int8")
+    assert choose_engine("onnxruntime", "int8", CPU) == EngineChoice("onnxruntime", "int8")
+
+
+def test_onnxruntime_computes_int8_without_openvino(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("mspn.predict.engines.find_spec", lambda _name: None)
+
+    assert choose_engine("auto", "int8", CPU) == EngineChoice("onnxruntime", "int8")
+
+
+@pytest.mark.parametrize(("engine", "device"), [("torch", "cpu"), ("auto", "cuda")])
+def test_torch_and_gpus_have_no_int8(engine: Engine, device: str):
+    with pytest.raises(ValueError, match="int8 is for engines openvino and onnxruntime on --device cpu; use these"):
+        choose_engine(engine, "int8", torch.device(device))
 
 
 @pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
@@ -80,6 +99,20 @@ def test_every_engine_gives_torchs_answers(engine: Engine, precision: str, toler
 
     assert answered.dtype == torch.float32
     assert (answered - expected).norm() < tolerance * expected.norm()
+
+
+@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
+def test_int8_gives_nearly_torchs_answers(engine: Engine):
+    _skip_without(engine)
+    _skip_without("onnxruntime")
+    network = _network()
+    crops = torch.randint(0, 256, (9, 64, 32, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(7))
+
+    expected = Runner(network, CPU, "float32", "torch")(crops)
+    answered = Runner(network, CPU, "int8", engine, measure_ranges(network, crops))(crops)
+
+    assert answered.dtype == torch.float32
+    assert (answered - expected).norm() < 0.15 * expected.norm()
 
 
 @pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])

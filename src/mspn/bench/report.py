@@ -6,16 +6,15 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from mspn.bars import Bar, draw_bars
+from mspn.bench.bar_chart import LIMIT_BAR, Bar, Group, draw_bar_chart, write_png
 from mspn.bench.ceiling import Ceiling
 from mspn.bench.journey import Journey
 from mspn.bench.rates import REFERENCE, Rate
 from mspn.devices import processor_name
 from mspn.files import write_text
-from mspn.page import render_stand_alone
 
 JSON_FILE = "bench.json"
-CHART_FILE = "bench.svg"
+CHART_FILE = "bench.png"
 
 
 @dataclass(frozen=True)
@@ -49,30 +48,28 @@ def make_report(ceilings: list[Ceiling], rates: list[Rate], journeys: list[Journ
 
 
 def write_report(report: BenchReport, folder: Path) -> None:
-    """Write `bench.json` and `bench.svg`."""
+    """Write `bench.json` and `bench.png`."""
     write_text(folder / JSON_FILE, json.dumps(asdict(report), indent=2) + "\n")
-    write_text(folder / CHART_FILE, draw_rates(report))
+    write_png(folder / CHART_FILE, draw_bar_chart(f"Crops a second on {report.machine}", group_rates(report)))
 
 
-def draw_rates(report: BenchReport) -> str:
-    """Crops a second of each way to run the networks, above those of the convolutions alone, as an SVG file."""
-    bars: list[Bar] = []
+def group_rates(report: BenchReport) -> list[Group]:
+    """Crops a second of each way to run a network, above those of its convolutions alone, for each batch."""
+    groups = []
     for case in dict.fromkeys(_case(rate) for rate in report.rates):
         model, batch, threads = case
-        bars.append(Bar(f"{Path(model).stem}, batch {batch}", [0.0, 0.0], "" if threads == 1 else f"{threads} threads"))
+        bars = []
         for rate in report.rates:
             if _case(rate) == case:
-                speed = rate.crops_per_second
-                bars.append(Bar(rate.engine, [speed, 0.0], _describe(speed, rate.precision)))
+                gain = report.gain_of(rate)
+                text = f"{rate.crops_per_second:.1f}" + ("" if gain is None else f" ({gain:.1f}x)")
+                bars.append(Bar(f"{rate.engine} {rate.precision}", rate.crops_per_second, text))
         for ceiling in report.ceilings:
             if _case(ceiling) == case:
                 limit = ceiling.convolution_crops_per_second
-                bars.append(Bar("convolutions alone", [0.0, limit], _describe(limit, ceiling.precision)))
-    return render_stand_alone(draw_bars("Crops a second", bars, parts=("measured", "limit")))
-
-
-def _describe(crops_per_second: float, precision: str) -> str:
-    return f"{crops_per_second:.1f} {precision}"
+                bars.append(Bar(f"convolutions alone {ceiling.precision}", limit, f"{limit:.1f}", LIMIT_BAR))
+        groups.append(Group(f"{Path(model).stem}, batch {batch}, {threads} thread{'s' * (threads > 1)}", bars))
+    return groups
 
 
 def _case(measured: Ceiling | Rate) -> tuple[str, int, int]:

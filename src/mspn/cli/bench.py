@@ -17,7 +17,7 @@ from mspn.bench.rates import REFERENCE, Rate, Setup, measure_rates
 from mspn.bench.report import CHART_FILE, JSON_FILE, BenchReport, make_report, write_report
 from mspn.cli.errors import fail, one_line_errors
 from mspn.cli.options import EngineName, PrecisionName
-from mspn.devices import Precision
+from mspn.devices import Precision, choose_precision
 from mspn.files import prepare_folder
 from mspn.images import PICTURE_SUFFIXES
 from mspn.model.build import build_network
@@ -91,12 +91,13 @@ def _choose(engines: list[EngineName] | None, precisions: list[PrecisionName] | 
     if engines:
         named: list[Engine] = [one.value for one in engines]
         return list(dict.fromkeys(choose_engine(engine, one, _CPU) for engine, one in product(named, wanted)))
-    chosen = [choose_engine("torch", precision, _CPU) for precision in wanted]
+    wanted = [choose_precision(one, _CPU) for one in wanted]
+    chosen = [choose_engine("torch", one, _CPU) for one in wanted if one != "int8"]
     if find_spec("onnx"):
-        if find_spec("onnxruntime") and any(one.precision == "float32" for one in chosen):
-            chosen.append(choose_engine("onnxruntime", "float32", _CPU))
+        if find_spec("onnxruntime"):
+            chosen += [choose_engine("onnxruntime", one, _CPU) for one in wanted if one != "bfloat16"]
         if find_spec("openvino"):
-            chosen += [choose_engine("openvino", precision, _CPU) for precision in wanted]
+            chosen += [choose_engine("openvino", one, _CPU) for one in wanted]
     return list(dict.fromkeys(chosen))
 
 
@@ -118,7 +119,7 @@ def _measure_ceilings(
     networks: dict[str, PoseNetwork], chosen: list[EngineChoice], batches: list[int], threads: list[int]
 ) -> list[Ceiling]:
     ceilings = []
-    for precision, number in product(sorted({one.precision for one in chosen}), threads):
+    for precision, number in product(sorted({one.precision for one in chosen} - {"int8"}), threads):
         gmacs_per_second = measure_matrix_product(precision, number)
         for (name, network), batch in product(networks.items(), batches):
             ceilings.append(measure_ceiling(name, network, precision, batch, number, gmacs_per_second))

@@ -13,6 +13,7 @@ from rich.table import Table
 from mspn.cli.errors import SOME_FAILED, fail, one_line_errors
 from mspn.cli.evaluate_compare import show_comparison
 from mspn.cli.evaluate_percentage import show_percentage
+from mspn.cli.memory import keep_freed_memory
 from mspn.cli.networks import load_with_test_settings
 from mspn.cli.options import BatchOption, DeviceOption, FlipOption, PrecisionName, PrecisionOption, WeightsOption
 from mspn.cli.progress import show_count
@@ -122,6 +123,7 @@ def evaluate_command(
     if compare:
         show_comparison(reports or [], annotations, across_protocols=across_protocols)
         return
+    keep_freed_memory()
     with one_line_errors(), joined_processes() as processes:
         annotations = _need_annotations(annotations, is_comparing=bool(reports) or across_protocols)
         if not processes.is_first:
@@ -143,6 +145,7 @@ def evaluate_command(
                 "none",
                 device=device,
                 precision=precision.value,
+                engine="auto" if precision is PrecisionName.INT8 else "torch",
                 batch_size=batch,
                 flip=flip,
                 ensemble_weights=weights,

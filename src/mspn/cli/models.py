@@ -13,13 +13,16 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from mspn.cli.errors import fail, one_line_errors
+from mspn.cli.networks import change_test
 from mspn.cli.options import parse_size
 from mspn.cli.pull import pull_command, verify_command
+from mspn.cli.quantise import quantise_command
 from mspn.model.cost import Cost, count_cost
 from mspn.recipes.by_name import RECIPES
 from mspn.weights.checkpoint import (
     Checkpoint,
     DetectorHeader,
+    Header,
     load_checkpoint,
     load_detector,
     read_header,
@@ -31,10 +34,11 @@ from mspn.weights.models import find_shape, find_weights
 from mspn.weights.pull import cache_folder, is_pulled
 
 models_app = typer.Typer(
-    no_args_is_help=True, help="Networks and their weights: list, show, cost, pull, verify, convert."
+    no_args_is_help=True, help="Networks and their weights: list, show, cost, pull, verify, convert, quantise."
 )
 models_app.command("pull")(pull_command)
 models_app.command("verify")(verify_command)
+models_app.command("quantise")(quantise_command)
 
 
 _OUR_SUFFIX = ".safetensors"
@@ -124,7 +128,10 @@ def show_command(model: Annotated[str, typer.Argument(help="Name of a model, or 
     with one_line_errors():
         entry = load_index().find(model)
         if entry is None or entry.file is not None or is_pulled(entry, cache_folder()):
-            typer.echo(read_header(find_weights(model)).model_dump_json(indent=2))
+            header = read_header(find_weights(model))
+            typer.echo(header.model_dump_json(indent=2, exclude={"ranges"}))
+            if isinstance(header, Header) and header.ranges:
+                typer.echo("how far values go is known, for --precision int8", err=True)
         else:
             typer.echo(entry.model_dump_json(indent=2))
             typer.echo(f"not in the cache; `mspn models pull {entry.name}` downloads it", err=True)
@@ -147,6 +154,10 @@ def convert_command(
     results: Annotated[
         list[str] | None, typer.Option("--result", metavar="SET=AP", help="A measured AP, 0 to 1, for the header.")
     ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="How they are to be tested, e.g. test.decoder=mmpose."),
+    ] = None,
 ) -> None:
     """Convert weights between our layout, the released code's and MMPose's; simple baselines to ours only."""
     with one_line_errors():
@@ -156,14 +167,16 @@ def convert_command(
         changes = {key: one for key, one in said.items() if one is not None}
         dtype = torch.float16 if half else torch.float32
         if _is_detector(source):
-            if to is not Target.MSPN or input_size is not None:
-                fail(f"{source} is a person detector, which has one layout and no crop size; leave out the options")
+            if to is not Target.MSPN or input_size is not None or settings:
+                fail(
+                    f"{source} is a person detector: it has one layout, no crop size, no test settings; leave them out"
+                )
             detector = load_detector(source)
             save_weights(destination, detector.model, detector.header.model_copy(update=changes), dtype)
             typer.echo(f"{destination}: {detector.header.recipe.model.summary}")
             return
         checkpoint = _read(source)
-        recipe = checkpoint.header.recipe
+        recipe = change_test(checkpoint.header.recipe, settings or [])
         if input_size is not None:
             model = recipe.model.model_copy(update={"input_size": parse_size(input_size)})
             recipe = recipe.model_copy(update={"model": model})

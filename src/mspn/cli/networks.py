@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from mspn.cli.errors import fail
 from mspn.cli.pull import find_with_bar
+from mspn.config import Recipe
 from mspn.overrides import override
 from mspn.weights.checkpoint import Checkpoint, load_checkpoint
 
@@ -17,13 +18,18 @@ def load_with_test_settings(models: Sequence[str], protocol: str | None, setting
         protocol: named test settings; None keeps those of the weights.
         settings: "test.NAME=VALUE", each changing one of them.
     """
-    for setting in settings:
-        if not setting.strip().startswith(("test.", "test=")):
-            fail(f"--set {setting}: only test settings can be changed here, for example test.blur_kernel=1")
     changes = [*([f"test={protocol}"] if protocol else []), *settings]
     checkpoints = []
     for model in models:
         checkpoint = load_checkpoint(find_with_bar(model))
-        header = checkpoint.header.model_copy(update={"recipe": override(checkpoint.header.recipe, changes)})
+        header = checkpoint.header.model_copy(update={"recipe": change_test(checkpoint.header.recipe, changes)})
         checkpoints.append(dataclasses.replace(checkpoint, header=header))
     return checkpoints
+
+
+def change_test(recipe: Recipe, settings: Sequence[str]) -> Recipe:
+    """A recipe with other test settings; any other setting is refused: the weights are made."""
+    for setting in settings:
+        if not setting.strip().startswith(("test.", "test=")):
+            fail(f"--set {setting}: only test settings can be changed here, for example test.blur_kernel=1")
+    return override(recipe, settings)

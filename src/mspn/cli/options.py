@@ -14,6 +14,7 @@ class PrecisionName(str, Enum):
     AUTO = "auto"
     FLOAT32 = "float32"
     BFLOAT16 = "bfloat16"
+    INT8 = "int8"
 
 
 class EngineName(str, Enum):
@@ -33,11 +34,17 @@ WeightsOption = Annotated[
     list[float] | None, typer.Option("--weight", help="How much a model counts: once for each --model, in their order.")
 ]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")]
-PrecisionOption = Annotated[PrecisionName, typer.Option(help="auto: bfloat16 where the processor computes with it.")]
+PrecisionOption = Annotated[
+    PrecisionName,
+    typer.Option(
+        help="auto: bfloat16 where the processor computes with it. int8: on CPUs, weights of `mspn models quantise`."
+    ),
+]
 EngineOption = Annotated[
     EngineName,
     typer.Option(
-        help="auto: openvino for bfloat16 on a CPU, from a thousand pictures on where it is installed; else torch."
+        help="auto: openvino for bfloat16 on a CPU, from a thousand pictures on where it is installed; else torch. For"
+        " int8 openvino, else onnxruntime."
     ),
 ]
 FlipOption = Annotated[

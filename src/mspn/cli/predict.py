@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from mspn.cli.errors import KILLED, SOME_FAILED, fail, on_one_line, one_line_errors
+from mspn.cli.memory import keep_freed_memory
 from mspn.cli.options import (
     BatchOption,
     DeviceOption,
@@ -83,6 +84,7 @@ def predict_command(
     theme: Annotated[str, typer.Option(help=f"Colours of drawn pictures, of {', '.join(THEMES)}.")] = "sides",
 ) -> None:
     """Find the keypoints of the people in pictures and videos."""
+    keep_freed_memory()
     with one_line_errors():
         chosen = [_checked_writer(name.strip()) for name in save.split(",")]
         allowed = tuple(map(_parse_network, allow_networks or ()))
@@ -105,7 +107,7 @@ def predict_command(
             found_by,
             device=device,
             precision=precision.value,
-            engine=_worth_starting(engine, total),
+            engine=_worth_starting(engine, precision, total),
             batch_size=batch,
             threshold=threshold,
             flip=flip,
@@ -148,10 +150,11 @@ def predict_command(
         raise typer.Exit(SOME_FAILED)
 
 
-def _worth_starting(engine: EngineName, total: int | None) -> Engine:
+def _worth_starting(engine: EngineName, precision: PrecisionName, total: int | None) -> Engine:
     """The engine that was asked for; where the choice is open and the pictures are few, the one that starts at once."""
     is_short = total is not None and total < _MANY_PICTURES
-    return "torch" if engine is EngineName.AUTO and is_short else engine.value
+    is_open = engine is EngineName.AUTO and precision is not PrecisionName.INT8  # which torch has not
+    return "torch" if is_open and is_short else engine.value
 
 
 def _read(

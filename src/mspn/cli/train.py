@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.text import Text
 
 from mspn.cli.errors import KILLED, fail, one_line_errors
+from mspn.cli.memory import keep_freed_memory
 from mspn.config import AnyRecipe
 from mspn.files import prepare_folder
 from mspn.overrides import override
@@ -39,6 +40,7 @@ def train_command(
 
     On several GPUs or machines: torchrun --nproc-per-node 8 -m mspn train RECIPE --out RUN.
     """
+    keep_freed_memory()
     with one_line_errors(), joined_processes() as processes:
         if not processes.is_first:
             logging.getLogger("mspn").setLevel(logging.WARNING)

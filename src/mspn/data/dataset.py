@@ -18,6 +18,7 @@ from torch.utils.data import Dataset, Sampler
 
 from mspn.config import Recipe
 from mspn.crop import read_crops
+from mspn.data.appearance import change_appearance
 from mspn.data.augment import augment_frame
 from mspn.data.people import People
 from mspn.data.people_sets import read_people_set
@@ -69,7 +70,8 @@ class CropDataset(Dataset[Sample]):
         for picture, numbers in by_picture.items():
             crops = self._cut(picture, [frames[number] for number in numbers])
             for number, crop in zip(numbers, crops, strict=True):
-                samples[number] = self._make_sample(draws[number].item, frames[number], crop)
+                changed = None if crop is None else self._change(crop, draws[number])
+                samples[number] = self._make_sample(draws[number].item, frames[number], changed)
         return [samples[number] for number in range(len(draws))]
 
     def _draw_frame(self, draw: Draw) -> CropFrame:
@@ -87,6 +89,11 @@ class CropDataset(Dataset[Sample]):
             return read_crops(self.people.pictures[picture], frames)
         except (PictureError, OSError):
             return [None] * len(frames)
+
+    def _change(self, crop: UInt8[np.ndarray, "h w 3"], draw: Draw) -> UInt8[np.ndarray, "h w 3"]:
+        # A generator of its own: the frames stay what they are, whichever pixels are changed.
+        rng = np.random.default_rng((self.recipe.train.seed, draw.position, 1))
+        return change_appearance(crop, self.recipe.augmentation, rng)
 
     def _make_sample(self, person: int, frame: CropFrame, crop: UInt8[np.ndarray, "h w 3"] | None) -> Sample:
         is_readable = crop is not None

@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from mspn.data.appearance import change_colours
 from mspn.data.dataset import Draw
 from mspn.data.scenes import Scenes
 from mspn.detection_loss import DOUBTFUL, NOBODY, PERSON, SceneLabels
@@ -68,7 +69,7 @@ class SceneDataset(Dataset[SceneSample]):
             scene.lay(layer)
         if readable and rng.random() < self.config.paste_probability:
             self._paste_people(scene, readable, rng)
-        pixels = _recolour(scene.pixels, self.config, rng)
+        pixels = change_colours(scene.pixels, self.config.max_brightness, self.config.grey_probability, rng)
         boxes, kinds = scene.labels(self.config)
         return SceneSample(
             torch.from_numpy(pixels),
@@ -226,17 +227,3 @@ def _soft_ellipse(height: int, width: int) -> Float[np.ndarray, "height width"]:
     radius = (np.abs(y) ** 3 + np.abs(x.T) ** 3) ** (1 / 3)
     opacity: np.ndarray = np.clip((1.06 - radius) / 0.1, 0, 1)
     return opacity
-
-
-def _recolour(
-    pixels: UInt8[np.ndarray, "side side 3"], config: SceneConfig, rng: np.random.Generator
-) -> UInt8[np.ndarray, "side side 3"]:
-    """Change brightness, contrast and saturation, now and then to grey."""
-    brightness, contrast, saturation = rng.uniform(-config.max_brightness, config.max_brightness, 3)
-    if rng.random() < config.grey_probability:
-        saturation = -1.0
-    # One linear map does all three: v -> contrast * (grey + saturation * (v - grey) - 128) + 128 + brightness.
-    luma = np.array([0.299, 0.587, 0.114])
-    mix = (1 + contrast) * ((1 + saturation) * np.eye(3) - saturation * np.tile(luma, (3, 1)))
-    offset = 128 * (brightness - contrast)
-    return cv2.transform(pixels, np.column_stack([mix, np.full(3, offset)]))

@@ -61,14 +61,15 @@ def decode(heatmaps: Float[Tensor, "B K H W"], config: TestConfig) -> Decoded:
 
     Source: the released code ("released"), MMPose's Megvii heat-map codec ("mmpose"), the simple baseline's code
     ("rounded"), Zhang et al., Distribution-Aware Coordinate Representation for Human Pose Estimation, CVPR 2020
-    ("dark").
+    ("dark"); "dark_filtered" is ours.
     """
     heatmaps = heatmaps.cpu().contiguous()
     if config.decoder == "released":
         return _decode_released(heatmaps, config.blur_kernel)
     filtered = gaussian_filter(heatmaps, config.blur_kernel)
-    if config.decoder == "dark":
-        return _decode_distribution(heatmaps, filtered)
+    if config.decoder in ("dark", "dark_filtered"):
+        searched = heatmaps if config.decoder == "dark" else filtered
+        return _decode_distribution(heatmaps, filtered, _first_maximum(searched.flatten(2)))
     return _decode_along_axes(heatmaps, filtered, inner_cell_at=0.0 if config.decoder == "mmpose" else _CORNER)
 
 
@@ -124,15 +125,14 @@ def _decode_along_axes(heatmaps: Tensor, filtered: Tensor, *, inner_cell_at: flo
     return Decoded(_cell_coordinates(highest, width) + offset, heatmaps.flatten(2).amax(-1))
 
 
-def _decode_distribution(heatmaps: Tensor, filtered: Tensor) -> Decoded:
-    """From the highest cell to the top of the parabola that fits the logarithm of the filtered map there.
+def _decode_distribution(heatmaps: Tensor, filtered: Tensor, highest: Tensor) -> Decoded:
+    """From the highest cell, given by index, to the top of the parabola that fits the filtered map's logarithm there.
 
     The logarithm of a Gaussian is a parabola, whose top a Newton step finds exactly. As in the authors' code,
     differences reach two cells far, and the outer two rows and columns of cells stay as they are. Unlike there, so do
     cells where the logarithm has no maximum, and no step is longer than a cell along each axis.
     """
     height, width = heatmaps.shape[-2:]
-    highest = _first_maximum(heatmaps.flatten(2))
     x, y = highest % width, highest // width
     inside = (x > 1) & (x < width - 2) & (y > 1) & (y < height - 2)
     flat = filtered.flatten(2)

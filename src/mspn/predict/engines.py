@@ -12,6 +12,7 @@ from mspn.crop import normalise
 from mspn.devices import Precision, choose_precision
 from mspn.model.inference import find_unused, prepare
 from mspn.model.pose_network import PoseNetwork
+from mspn.model.quantisation import Ranges
 from mspn.predict.onnx_engines import OnnxRuntimeEngine, OpenVinoEngine
 
 Engine = Literal["auto", "torch", "onnxruntime", "openvino"]
@@ -30,7 +31,7 @@ class EngineChoice(NamedTuple):
 def choose_engine(engine: Engine, precision: Precision, device: torch.device) -> EngineChoice:
     """Decide what is left open: the fastest that is installed.
 
-    That is OpenVINO on a CPU, in bfloat16; float32 is for those who want torch's numbers, and they get them.
+    That is OpenVINO on a CPU, in bfloat16 and int8; float32 is for those who want torch's numbers, and they get them.
 
     Raises:
         ValueError: for an unknown one, or a combination that there is not.
@@ -42,25 +43,41 @@ def choose_engine(engine: Engine, precision: Precision, device: torch.device) ->
     if engine == "onnxruntime":
         if precision == "bfloat16":
             raise ValueError("onnxruntime has no bfloat16 on CPUs; use precision float32, or engine torch or openvino")
-        precision = "float32"
+        precision = "int8" if precision == "int8" else "float32"
     precision = choose_precision(precision, device)
+    if precision == "int8":
+        return EngineChoice(_choose_integers(engine, device), precision)
     if engine == "auto":
         is_fastest = device.type == "cpu" and precision == "bfloat16" and find_spec("openvino") and find_spec("onnx")
         engine = "openvino" if is_fastest else "torch"
     return EngineChoice(engine, precision)
 
 
-def start_engine(choice: EngineChoice, model: PoseNetwork, device: torch.device) -> Answer:
+def _choose_integers(engine: Engine, device: torch.device) -> Engine:
+    if engine == "torch" or device.type != "cpu":
+        raise ValueError("int8 is for engines openvino and onnxruntime on --device cpu; use these, or bfloat16")
+    if engine == "auto":
+        return "openvino" if find_spec("openvino") else "onnxruntime"
+    return engine
+
+
+def start_engine(choice: EngineChoice, model: PoseNetwork, device: torch.device, ranges: Ranges) -> Answer:
     """Make a network in eval mode ready to answer; it stays as it is.
 
+    Args:
+        choice: what computes.
+        model: the network.
+        device: to compute on.
+        ranges: for int8, see `quantise`.
+
     Raises:
-        ValueError: if the engine is not installed.
+        ValueError: if the engine is not installed, or the ranges are not of this network.
     """
     match choice.engine:
         case "openvino":
-            return OpenVinoEngine(model, choice.precision)
+            return OpenVinoEngine(model, choice.precision, ranges)
         case "onnxruntime":
-            return OnnxRuntimeEngine(model)
+            return OnnxRuntimeEngine(model, choice.precision, ranges)
         case _:
             return TorchEngine(model, choice.precision, device)
 

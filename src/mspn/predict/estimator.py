@@ -64,7 +64,7 @@ class PoseEstimator:
             detector: finds the people, or the name or file of what does, see `make_detector`: "default" is our
                 embedded detector, "none" takes the whole picture for one person.
             device: auto, cpu, cuda, cuda:1, ...
-            precision: auto, float32 or bfloat16, see `load_runner`.
+            precision: auto, float32, bfloat16 or int8, see `load_runner`.
             engine: torch, or what takes longer to start and may run faster: auto, onnxruntime or openvino, see
                 `load_runner`.
             batch_size: people that the network sees at once.
@@ -89,7 +89,8 @@ class PoseEstimator:
             settings = test or recipe.test
             if flip is not None:
                 settings = settings.model_copy(update={"flip": flip})
-            members.append(Member(recipe, settings, Runner(checkpoint.model, on, precision, engine)))
+            runner = Runner(checkpoint.model, on, precision, engine, checkpoint.header.ranges)
+            members.append(Member(recipe, settings, runner))
         self.ensemble = Ensemble(members, ensemble_weights)
         is_named = isinstance(detector, str | Path)
         self.detector = make_detector(str(detector), on) if is_named else check_detector(detector, repr(detector))
@@ -108,7 +109,7 @@ class PoseEstimator:
 
     @property
     def precision(self) -> Precision:
-        """What the networks compute with: float32 or bfloat16."""
+        """What the networks compute with: float32, bfloat16 or int8."""
         return self.ensemble.leader.runner.precision
 
     @property

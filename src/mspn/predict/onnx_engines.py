@@ -10,6 +10,7 @@ from torch import Tensor
 from mspn.devices import Precision
 from mspn.model.onnx_export import CROPS, export_onnx
 from mspn.model.pose_network import PoseNetwork
+from mspn.model.quantisation import Ranges, quantise
 from mspn.records import Size
 
 _ERRORS_ONLY = 3
@@ -18,12 +19,8 @@ _ERRORS_ONLY = 3
 class OpenVinoEngine:
     """OpenVINO, the extra `openvino`."""
 
-    def __init__(self, model: PoseNetwork, precision: Precision) -> None:
-        """Compile a network in eval mode.
-
-        Raises:
-            ValueError: if OpenVINO or onnx is not installed.
-        """
+    def __init__(self, model: PoseNetwork, precision: Precision, ranges: Ranges) -> None:
+        """Compile a network in eval mode; errors as in `start_engine`."""
         openvino = _load("openvino")
         self._size = model.config.input_size
         core = openvino.Core()
@@ -32,7 +29,8 @@ class OpenVinoEngine:
             "INFERENCE_NUM_THREADS": torch.get_num_threads(),
             "NUM_STREAMS": 1,
         }
-        self._compiled: Any = core.compile_model(core.read_model(export_onnx(model), b""), "CPU", settings)
+        network = core.read_model(_as_onnx(model, precision, ranges), b"")
+        self._compiled: Any = core.compile_model(network, "CPU", settings)
 
     def __call__(self, crops: UInt8[Tensor, "B H W 3"]) -> Float[Tensor, "B K h w"]:
         """Heat maps on the CPU; crops are of the network's size."""
@@ -41,26 +39,28 @@ class OpenVinoEngine:
 
 
 class OnnxRuntimeEngine:
-    """onnxruntime, the extra `onnx`, in float32."""
+    """onnxruntime, the extra `onnx`, in float32 or int8."""
 
-    def __init__(self, model: PoseNetwork) -> None:
-        """Open a network in eval mode.
-
-        Raises:
-            ValueError: if onnxruntime or onnx is not installed.
-        """
+    def __init__(self, model: PoseNetwork, precision: Precision, ranges: Ranges) -> None:
+        """Open a network in eval mode; errors as in `start_engine`."""
         onnxruntime = _load("onnxruntime")
         self._size = model.config.input_size
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
         options.log_severity_level = _ERRORS_ONLY
         providers = ["CPUExecutionProvider"]
-        self._session: Any = onnxruntime.InferenceSession(export_onnx(model), options, providers=providers)
+        network = _as_onnx(model, precision, ranges)
+        self._session: Any = onnxruntime.InferenceSession(network, options, providers=providers)
 
     def __call__(self, crops: UInt8[Tensor, "B H W 3"]) -> Float[Tensor, "B K h w"]:
         """Heat maps on the CPU; crops are of the network's size."""
         _check_size(crops, self._size)
         return torch.from_numpy(self._session.run(None, {CROPS: crops.numpy()})[0])
+
+
+def _as_onnx(model: PoseNetwork, precision: Precision, ranges: Ranges) -> bytes:
+    exported = export_onnx(model)
+    return quantise(exported, ranges) if precision == "int8" else exported
 
 
 def _check_size(crops: Tensor, size: Size) -> None:

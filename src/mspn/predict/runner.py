@@ -9,8 +9,9 @@ from torch import Tensor
 
 from mspn.devices import Precision, choose_device
 from mspn.model.pose_network import PoseNetwork
+from mspn.model.quantisation import Ranges
 from mspn.predict.engines import Engine, choose_engine, start_engine
-from mspn.weights.models import build_model, load_model
+from mspn.weights.models import build_model, load_named
 
 _CROPS_IN_CACHE = 8
 """On a CPU, what is computed of more crops at once falls out of the cache; at 32, that costs a sixth of the speed."""
@@ -20,7 +21,12 @@ class Runner:
     """A network ready to answer: RGB uint8 crops (B, H, W, 3) in, float32 heat maps (B, K, H/4, W/4) out."""
 
     def __init__(
-        self, model: PoseNetwork, device: torch.device, precision: Precision, engine: Engine = "torch"
+        self,
+        model: PoseNetwork,
+        device: torch.device,
+        precision: Precision,
+        engine: Engine = "torch",
+        ranges: Ranges | None = None,
     ) -> None:
         """Make a network ready.
 
@@ -29,13 +35,14 @@ class Runner:
             device: to compute on.
             precision: see `load_runner`.
             engine: see `load_runner`.
+            ranges: for int8, from `measure_ranges`.
 
         Raises:
             ValueError: for an engine or precision that is unknown or not installed, or not together.
         """
         self.device = device
         self.engine, self.precision = choice = choose_engine(engine, precision, device)
-        self._answer = start_engine(choice, model.eval(), device)
+        self._answer = start_engine(choice, model.eval(), device, ranges or {})
 
     def __call__(self, crops: UInt8[Tensor, "B H W 3"] | UInt8[np.ndarray, "B H W 3"]) -> Float[Tensor, "B K h w"]:
         """Heat maps of the last stage's finest level, peak 1, on the runner's device.
@@ -65,8 +72,9 @@ def load_runner(
     Args:
         model: name or weights file.
         engine: what computes: torch, onnxruntime or openvino, of which the last two are extras. "auto" takes openvino
-            for bfloat16 on a CPU where it is installed, else torch.
-        precision: "auto" takes bfloat16 where the processor computes with it, else float32.
+            for bfloat16 and int8 on a CPU where it is installed, else torch.
+        precision: "auto" takes bfloat16 where the processor computes with it, else float32. int8 takes weights that
+            `mspn models quantise` wrote.
         threads: CPU threads of the whole process; None leaves torch's choice.
         random_weights: build the named network untrained, for timings.
 
@@ -76,5 +84,7 @@ def load_runner(
     """
     if threads is not None:
         torch.set_num_threads(threads)
-    network = build_model(str(model)) if random_weights else load_model(model)
-    return Runner(network, choose_device("auto"), precision, engine)
+    if random_weights:
+        return Runner(build_model(str(model)), choose_device("auto"), precision, engine)
+    checkpoint = load_named(model)
+    return Runner(checkpoint.model, choose_device("auto"), precision, engine, checkpoint.header.ranges)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from pydantic import Field, ValidationError
+from pydantic import Field, FiniteFloat, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -50,6 +50,8 @@ class Header(AnyHeader):
     """Of a pose network."""
 
     recipe: Recipe
+    ranges: dict[str, tuple[FiniteFloat, FiniteFloat]] = Field(default_factory=dict)
+    """For int8: how far what flows between layers goes, see `mspn.model.quantisation`; empty where not measured."""
 
 
 class DetectorHeader(AnyHeader):

@@ -54,7 +54,10 @@ def _start_from_ours(network: AnyNetwork, path: Path) -> None:
     sources = {name: theirs.get(_in_last_stage(name, last)) for name in ours}
     fitting = [name for name, source in sources.items() if source is not None and source.shape == ours[name].shape]
     if not any(name.startswith("stem.") and ours[name].ndim == 4 for name in fitting):
-        raise WeightsError(f"{path} cannot start this network: not even its first convolution has the same shape")
+        raise WeightsError(
+            f"{path} cannot start this network: not even its first convolution has the same shape; set"
+            " train.initial_weights to another file, or to null for random weights"
+        )
     for name in fitting:
         ours[name].copy_(sources[name])
     logger.info("starting from %s: %d of %d tensors fit", path, len(fitting), len(ours))

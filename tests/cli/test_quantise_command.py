@@ -1,0 +1,80 @@
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from mspn.weights.checkpoint import load_checkpoint
+from tests.cli.runner import error_line, run
+from tests.trained import overfitted
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    """A folder with one picture in which nobody is."""
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    cv2.imwrite(str(pictures / "grey.png"), np.full((80, 60, 3), 128, np.uint8))
+    return pictures
+
+
+def test_a_network_that_was_quantised_finds_the_same_people_in_int8(tmp_path: Path):
+    pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    folder, weights = overfitted()
+    quantised = tmp_path / "quantised.safetensors"
+    boxes = ("--boxes", folder / "annotations.json")
+
+    measured = run("models", "quantise", weights, quantised, "--images", folder / "images", "--detector", "none")
+
+    assert measured.exit_code == 0, measured.output
+    assert "measured on 4 people; use it with --precision int8" in measured.stdout
+    assert load_checkpoint(quantised).header.ranges
+    assert "for --precision int8" in run("models", "show", quantised).stderr
+    found = {}
+    for precision, model in (("float32", weights), ("int8", quantised)):
+        out = tmp_path / precision
+        result = run(
+            "predict", folder / "images", "--model", model, *boxes, "--precision", precision, "--out", out,
+            *(("--engine", "onnxruntime") if precision == "int8" else ()),
+        )  # fmt: skip
+        assert result.exit_code == 0, result.output
+        people = [person for one in json.loads((out / "predictions.json").read_text()) for person in one["people"]]
+        found[precision] = np.array([list(person["keypoints"].values()) for person in people])
+    moved = np.linalg.norm(found["int8"][..., :2] - found["float32"][..., :2], axis=-1)
+    # A cell of its maps is 1.1 pixels of these pictures wide.
+    assert np.median(moved) < 0.6
+
+
+def test_a_picture_that_cannot_be_read_is_skipped(pictures: Path, tmp_path: Path):
+    (pictures / "broken.jpg").write_text("no picture")
+
+    result = run(
+        "models", "quantise", "mspn-tiny", tmp_path / "out.safetensors", "--images", pictures, "--detector", "default"
+    )
+
+    assert "skipped: " in result.stderr
+    assert "broken.jpg" in result.stderr
+
+
+def test_pictures_without_people_are_refused(pictures: Path, tmp_path: Path):
+    result = run("models", "quantise", "mspn-tiny", tmp_path / "out.safetensors", "--images", pictures)
+
+    assert "nobody is found in 1 pictures; try others, or --detector none" in error_line(result)
+    assert not (tmp_path / "out.safetensors").exists()
+
+
+def test_a_folder_without_pictures_is_refused(tmp_path: Path):
+    result = run("models", "quantise", "mspn-tiny", tmp_path / "out.safetensors", "--images", tmp_path)
+
+    assert "no pictures are there; give a folder of them" in error_line(result)
+
+
+def test_weights_without_ranges_say_what_to_do(pictures: Path, tmp_path: Path):
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnx")
+
+    result = run("predict", pictures, "--model", "mspn-tiny", "--precision", "int8", "--out", tmp_path / "out")
+
+    assert "measure them on pictures with `mspn models quantise`" in error_line(result)
