@@ -55,6 +55,7 @@ def library(monkeypatch: pytest.MonkeyPatch) -> _Library:
         ("predict", "nowhere.jpg"),
         ("evaluate", "--model", "mspn-tiny", "--annotations", "nowhere.json", "--images", "nowhere"),
         ("train", "no-recipe", "--out", "run"),
+        ("data", "doubt", "nowhere.json", "--images", "nowhere", "--out", "doubts"),
     ],
     ids=lambda command: command[0],
 )

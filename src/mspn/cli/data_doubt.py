@@ -10,6 +10,7 @@ from rich.progress import track
 
 from mspn.cli.data_options import FormatOption, LabelsArgument, SkeletonOption, read_set
 from mspn.cli.errors import SOME_FAILED, one_line_errors
+from mspn.cli.memory import keep_freed_memory
 from mspn.cli.options import BatchOption, DeviceOption, FlipOption, ModelsOption, PrecisionName, PrecisionOption
 from mspn.cli.progress import show_count
 from mspn.data.corrections import Correction, write_corrections
@@ -41,6 +42,7 @@ def doubt_command(
     Everybody is estimated in the labelled box. The sheets show each person as labelled and as corrected: delete the
     entries of those who were right, then train with the corrections of the set (data.train).
     """
+    keep_freed_memory()
     with one_line_errors():
         labelled = read_set(labels, from_format, skeleton)
         file = out / CORRECTIONS_FILE
