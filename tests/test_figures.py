@@ -48,9 +48,9 @@ def test_heat_maps_stand_in_a_row_a_stage_and_a_column_a_level(tmp_path: Path, m
     _run(monkeypatch, figure_heatmaps.main, "default", tmp_path / "figure.jpg")
 
     figure = cv2.imread(str(tmp_path / "figure.jpg"))
-    # Two stages of four levels; a tile is two panels of 171 x 256 px with 2 px between and a line of text below.
+    # One stage of four levels; a tile is two panels of 192 x 256 px with 2 px between and a line of text below.
     assert figure is not None
-    assert figure.shape[:2] == (68 + 2 * (256 + 22 + 16), 16 + 4 * (2 * 171 + 2 + 16))
+    assert figure.shape[:2] == (68 + 256 + 22 + 16, 16 + 4 * (2 * 192 + 2 + 16))
 
 
 def test_the_gallery_begins_with_the_fullest_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
