@@ -98,10 +98,6 @@ def predict_command(
             found_by = _open_boxes(boxes, () if total is None else find_sources(sources, settings))
         else:
             found_by = make_detector(detector, choose_device(device))
-        prepare_folder(out)
-        if resume:
-            for folder in (out, drawn, videos):
-                remove_leftovers(folder)
         estimator = PoseEstimator(
             [find_with_bar(model) for model in models],
             found_by,
@@ -113,6 +109,10 @@ def predict_command(
             flip=flip,
             ensemble_weights=weights,
         )
+        prepare_folder(out)
+        if resume:
+            for folder in (out, drawn, videos):
+                remove_leftovers(folder)
         asked = {
             "models": models,
             "weights": weights,
