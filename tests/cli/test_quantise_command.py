@@ -4,10 +4,16 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 
+from mspn.images import read_picture
+from mspn.predict.runner import load_runner
 from mspn.weights.checkpoint import load_checkpoint
+from mspn.weights.index import ASSETS
+from mspn.weights.models import load_named
 from tests.cli.runner import error_line, run
 from tests.trained import overfitted
+from tests.untrained import untrained_weights
 
 
 @pytest.fixture
@@ -75,6 +81,24 @@ def test_weights_without_ranges_say_what_to_do(pictures: Path, tmp_path: Path):
     pytest.importorskip("onnxruntime")
     pytest.importorskip("onnx")
 
-    result = run("predict", pictures, "--model", "mspn-tiny", "--precision", "int8", "--out", tmp_path / "out")
+    weights = untrained_weights(tmp_path)
+
+    result = run("predict", pictures, "--model", weights, "--precision", "int8", "--out", tmp_path / "out")
 
     assert "measure them on pictures with `mspn models quantise`" in error_line(result)
+
+
+@pytest.mark.parametrize("model", ["mspn-tiny", "mspn-small"])
+def test_the_embedded_weights_bring_their_ranges(model: str):
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnx")
+    height, width = load_named(model).header.recipe.model.input_size
+    astronaut = read_picture(ASSETS / "sample" / "astronaut.jpg")
+    crops = torch.from_numpy(cv2.resize(astronaut, (width, height), interpolation=cv2.INTER_AREA)[None])
+
+    exact, rounded = (
+        load_runner(model, engine="onnxruntime", precision=precision, threads=1)(crops)
+        for precision in ("float32", "int8")
+    )
+
+    assert ((rounded - exact).square().mean() / exact.square().mean()).sqrt() < 0.12
