@@ -14,26 +14,10 @@ from mspn.overrides import override
 from mspn.recipes.by_name import find_recipe
 from mspn.train.report import write_report
 from mspn.train.state import save_recipe
-from mspn.weights.session import Session, SetFingerprint
+from mspn.weights.session import Session
+from tests.sessions import SESSION
 
-_SET = SetFingerprint(annotations="people.json", sha256="ab12", pictures=1200, people=3400)
-_SESSION = Session(
-    started="2026-01-02T03:04:05+00:00",
-    iteration=0,
-    command="mspn train mspn-2 --out run",
-    mspn="0.1.0",
-    git=None,
-    python="3.11.7",
-    torch="2.13.0",
-    numpy="2.4.0",
-    opencv="5.0.0",
-    system="Linux",
-    processor="Quick 9000",
-    gpus=(),
-    threads=2,
-    processes=1,
-    data=(_SET,),
-)
+(_SET,) = SESSION.data
 
 
 class _Page(HTMLParser):
@@ -200,9 +184,9 @@ def test_a_recipe_as_it_is_named_has_nothing_that_differs(tmp_path: Path):
 
 def test_sessions_and_data_are_listed_and_changed_labels_marked(tmp_path: Path):
     changed = _SET.model_copy(update={"sha256": "cd34"})
-    later = _SESSION.model_copy(update={"iteration": 500, "gpus": ("Large GPU",) * 2, "data": (changed,)})
+    later = SESSION.model_copy(update={"iteration": 500, "gpus": ("Large GPU",) * 2, "data": (changed,)})
 
-    page = write_report(_write_run(tmp_path, sessions=[_SESSION, later])).read_text()
+    page = write_report(_write_run(tmp_path, sessions=[SESSION, later])).read_text()
 
     assert "<tr><td>iteration</td><td>0</td><td>500</td></tr>" in page
     assert "<tr><td>gpus</td><td>none</td><td>Large GPU, Large GPU</td></tr>" in page
@@ -215,7 +199,7 @@ def test_names_of_others_cannot_add_anything_to_the_page(tmp_path: Path):
     hostile = "</title></style><script src=//example.org></script><img src=x onerror=alert(1)>"
     one = PeopleSetConfig(annotations=hostile, images=hostile)
     recipe = Recipe(name=hostile, data=DataConfig(root=hostile, train=(one,)))
-    session = _SESSION.model_copy(update={"command": hostile, "gpus": (hostile,)})
+    session = SESSION.model_copy(update={"command": hostile, "gpus": (hostile,)})
 
     page = _Page(write_report(_write_run(tmp_path, [_line(1)], [session], recipe)))
 
@@ -226,7 +210,7 @@ def test_names_of_others_cannot_add_anything_to_the_page(tmp_path: Path):
 
 
 def test_the_page_loads_nothing_and_runs_no_script(tmp_path: Path):
-    page = _Page(write_report(_write_run(tmp_path, [_line(1)], [_SESSION])))
+    page = _Page(write_report(_write_run(tmp_path, [_line(1)], [SESSION])))
 
     assert not {"script", "link", "iframe", "a"} & set(page.tags)
     (policy,) = [value for name, value in page.attributes if name == "content" and value and "default-src" in value]

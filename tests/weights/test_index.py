@@ -7,6 +7,7 @@ from pydantic import ValidationError
 
 from mspn.recipes.by_name import RECIPES
 from mspn.weights.index import ASSETS, Entry, Index, load_index
+from mspn.weights.models import load_named
 
 VALUES: dict[str, Any] = {
     "name": "net-theirs",
@@ -51,6 +52,13 @@ def test_files_of_the_package_have_the_checksum_that_the_index_says():
     assert [entry.name for entry in embedded] == ["mspn-small", "mspn-tiny", "person-detector"]
     for entry in embedded:
         assert hashlib.sha256((ASSETS / str(entry.file)).read_bytes()).hexdigest() == entry.sha256
+
+
+@pytest.mark.parametrize("name", ["mspn-small", "mspn-tiny"])
+def test_embedded_weights_are_what_their_recipe_says(name: str):
+    shipped, recipe = load_named(name).header.recipe, RECIPES[name]
+
+    assert (shipped.model, shipped.supervision, shipped.test) == (recipe.model, recipe.supervision, recipe.test)
 
 
 def test_the_name_of_a_recipe_stands_for_its_best_weights():

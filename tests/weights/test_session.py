@@ -1,24 +1,6 @@
 import pytest
 
-from mspn.weights.session import Session
-
-SESSION = Session(
-    started="2026-01-02T03:04:05+00:00",
-    iteration=0,
-    command="",
-    mspn="0.1",
-    git=None,
-    python="3.11",
-    torch="2.13",
-    numpy="2.4",
-    opencv="5.0",
-    system="Linux",
-    processor="x86_64",
-    gpus=(),
-    threads=1,
-    processes=1,
-    data=(),
-)
+from tests.sessions import SESSION
 
 
 @pytest.mark.parametrize(

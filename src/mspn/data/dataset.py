@@ -62,7 +62,9 @@ class CropDataset(Dataset[Sample]):
 
     def __getitems__(self, draws: Sequence[Draw]) -> list[Sample]:
         """The samples of a batch; torch asks for them together. The people of a picture share its decoding."""
-        frames = [self._draw_frame(draw) for draw in draws]
+        # A draw's frame comes before its pixels: it is the same, whichever changes of them are asked for.
+        chances = [np.random.default_rng((self.recipe.train.seed, draw.position)) for draw in draws]
+        frames = [self._draw_frame(draw.item, rng) for draw, rng in zip(draws, chances, strict=True)]
         by_picture: dict[int, list[int]] = {}
         for number, draw in enumerate(draws):
             by_picture.setdefault(int(self.people.picture_index[draw.item]), []).append(number)
@@ -70,13 +72,12 @@ class CropDataset(Dataset[Sample]):
         for picture, numbers in by_picture.items():
             crops = self._cut(picture, [frames[number] for number in numbers])
             for number, crop in zip(numbers, crops, strict=True):
-                changed = None if crop is None else self._change(crop, draws[number])
+                changed = None if crop is None else change_appearance(crop, self.recipe.augmentation, chances[number])
                 samples[number] = self._make_sample(draws[number].item, frames[number], changed)
         return [samples[number] for number in range(len(draws))]
 
-    def _draw_frame(self, draw: Draw) -> CropFrame:
-        recipe, people, person = self.recipe, self.people, draw.item
-        rng = np.random.default_rng((recipe.train.seed, draw.position))
+    def _draw_frame(self, person: int, rng: np.random.Generator) -> CropFrame:
+        recipe, people = self.recipe, self.people
         box = Box(*people.boxes[person].tolist())
         keypoints_image = people.keypoints_image[person]
         return augment_frame(
@@ -89,11 +90,6 @@ class CropDataset(Dataset[Sample]):
             return read_crops(self.people.pictures[picture], frames)
         except (PictureError, OSError):
             return [None] * len(frames)
-
-    def _change(self, crop: UInt8[np.ndarray, "h w 3"], draw: Draw) -> UInt8[np.ndarray, "h w 3"]:
-        # A generator of its own: the frames stay what they are, whichever pixels are changed.
-        rng = np.random.default_rng((self.recipe.train.seed, draw.position, 1))
-        return change_appearance(crop, self.recipe.augmentation, rng)
 
     def _make_sample(self, person: int, frame: CropFrame, crop: UInt8[np.ndarray, "h w 3"] | None) -> Sample:
         is_readable = crop is not None
