@@ -1,12 +1,13 @@
 """The study of docs/study.md: train and measure its networks, then print its tables and draw its figure.
 
 python -m benchmarks.study run RUNS --data DATA --seeds 0 1 2 [--only study-mspn-2 ...]
-python -m benchmarks.study tables RUNS [--figure FIGURE.png]
+python -m benchmarks.study tables RUNS [--figure FIGURE.png] [--numbers NUMBERS.csv]
 
 A run that is complete is not repeated, one that was cut off goes on. All networks of a seed come before the next seed.
 """
 
 import argparse
+import csv
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,28 +16,45 @@ from typing import NamedTuple
 from benchmarks.held_out import HELD_OUT, evaluate_on_held_out, is_evaluated, read_held_out, run_mspn
 from mspn.recipes.by_name import STUDY_RECIPES
 
-TABLES: dict[str, dict[str, str]] = {
-    "Table 3: stages of one width": {f"MSPN, {n}": f"study-mspn-{n}" for n in (1, 2, 3, 4)}
-    | {f"Hourglass, {n}": f"study-hourglass-{n}" for n in (1, 2, 4)},
-    "Table 3, at the cost of two stages": {
-        "MSPN, 1 wider": "study-mspn-1-cost-of-2",
-        "MSPN, 2": "study-mspn-2",
-        "MSPN, 3 narrower": "study-mspn-3-cost-of-2",
-        "MSPN, 4 narrower": "study-mspn-4-cost-of-2",
-    },
-    "Table 6: coarse-to-fine supervision (CTF), cross-stage feature aggregation (CSFA)": {
-        "MSPN, 2": "study-mspn-2-base",
-        "+ CTF": "study-mspn-2-ctf",
-        "+ CTF + CSFA": "study-mspn-2",
-        "Hourglass, 4": "study-hourglass-4",
-        "Hourglass + CTF": "study-hourglass-4-ctf",
-        "Hourglass + CTF + CSFA": "study-hourglass-4-csfa",
-    },
-    "Table 7: kernels of the two stages": {
-        "7, 7": "study-mspn-2-kernels-7-7",
-        "5, 5": "study-mspn-2-kernels-5-5",
-        "7, 5": "study-mspn-2",
-    },
+
+class Row(NamedTuple):
+    """A network of a table."""
+
+    label: str
+    recipe: str
+    paper: float | None
+    """AP of its like on COCO minival, where the paper has one."""
+
+
+TABLES = {
+    "Table 3: stages of one width": [
+        Row("MSPN, 1", "study-mspn-1", 71.5),
+        Row("MSPN, 2", "study-mspn-2", 74.5),
+        Row("MSPN, 3", "study-mspn-3", 75.2),
+        Row("MSPN, 4", "study-mspn-4", 75.9),
+        Row("Hourglass, 1", "study-hourglass-1", 65.4),
+        Row("Hourglass, 2", "study-hourglass-2", 70.9),
+        Row("Hourglass, 4", "study-hourglass-4", 71.3),
+    ],
+    "Stages at one cost": [
+        Row("MSPN, 1 wider", "study-mspn-1-cost-of-2", None),
+        Row("MSPN, 2", "study-mspn-2", None),
+        Row("MSPN, 3 narrower", "study-mspn-3-cost-of-2", None),
+        Row("MSPN, 4 narrower", "study-mspn-4-cost-of-2", None),
+    ],
+    "Table 6: coarse-to-fine supervision (CTF), cross-stage feature aggregation (CSFA)": [
+        Row("MSPN, 2", "study-mspn-2-base", 73.3),
+        Row("+ CTF", "study-mspn-2-ctf", 74.2),
+        Row("+ CTF + CSFA", "study-mspn-2", 74.5),
+        Row("Hourglass, 4", "study-hourglass-4", 71.3),
+        Row("Hourglass + CTF", "study-hourglass-4-ctf", 72.5),
+        Row("Hourglass + CTF + CSFA", "study-hourglass-4-csfa", 73.0),
+    ],
+    "Table 7: kernels of the two stages": [
+        Row("7, 7", "study-mspn-2-kernels-7-7", 74.2),
+        Row("5, 5", "study-mspn-2-kernels-5-5", 74.0),
+        Row("7, 5", "study-mspn-2", 74.5),
+    ],
 }
 LINES = {
     "MSPN, 1 to 4 stages": [f"study-mspn-{stages}" for stages in (1, 2, 3, 4)],
@@ -50,8 +68,9 @@ class Measured(NamedTuple):
     """A recipe's networks, one a seed."""
 
     gmacs: float
+    seeds: list[int]
     by_set: dict[str, list[float]]
-    """AP on each held-out set."""
+    """AP on each held-out set, in the order of the seeds."""
 
     @property
     def means(self) -> list[float]:
@@ -70,6 +89,7 @@ def main() -> None:
     tables = commands.add_parser("tables")
     tables.add_argument("runs", type=Path)
     tables.add_argument("--figure", type=Path)
+    tables.add_argument("--numbers", type=Path, help="file of every network's AP")
     chosen = parser.parse_args()
     if chosen.command == "run":
         for seed in chosen.seeds:
@@ -81,17 +101,21 @@ def main() -> None:
         print("\n".join(["", title, "", *table_lines(rows, measured)]))
     if chosen.figure:
         draw_figure(chosen.figure, measured)
+    if chosen.numbers:
+        write_numbers(chosen.numbers, measured)
 
 
 def train_and_measure(name: str, seed: int, runs: Path, data: Path) -> None:
-    """Train a recipe and evaluate it on the held-out sets, each with the command that a reader would use."""
+    """Train a recipe and evaluate it on the held-out sets, each with the command that a reader would use.
+
+    Only a run that reached its end is evaluated; weights alone do not say so, a run that is cut off leaves them too.
+    """
     folder = runs / f"{name}-seed{seed}"
-    weights = folder / "weights.safetensors"
-    if not weights.is_file():
+    if not is_evaluated(folder):
         settings = [f"data.root={data}", f"train.seed={seed}", "train.threads=1"]
         resume = ["--resume"] if folder.is_dir() else []
         run_mspn("train", name, "--out", folder, *resume, *(word for one in settings for word in ("--set", one)))
-    evaluate_on_held_out(weights, data, folder)
+        evaluate_on_held_out(folder / "weights.safetensors", data, folder)
 
 
 def read_runs(runs: Path) -> dict[str, Measured]:
@@ -103,23 +127,26 @@ def read_runs(runs: Path) -> dict[str, Measured]:
             reports = [read_held_out(folder) for folder in folders]
             gmacs = reports[0][HELD_OUT[0]].gmacs
             assert gmacs is not None
+            seeds = [int(folder.name.removeprefix(f"{name}-seed")) for folder in folders]
             by_set = {held_out: [one[held_out].stats["AP"] for one in reports] for held_out in HELD_OUT}
-            measured[name] = Measured(gmacs, by_set)
+            measured[name] = Measured(gmacs, seeds, by_set)
     return measured
 
 
-def table_lines(rows: Mapping[str, str], measured: Mapping[str, Measured]) -> list[str]:
+def table_lines(rows: Sequence[Row], measured: Mapping[str, Measured]) -> list[str]:
     """Lines of a Markdown table; numbers are means over the seeds, with half the range between the extremes."""
+    sets = " | ".join(f"`{held_out}`" for held_out in HELD_OUT)
     lines = [
-        f"| | multiply-adds, M | {' | '.join(f'`{held_out}`' for held_out in HELD_OUT)} | mean of the three | seeds |",
-        f"|---|---|{'---|' * (len(HELD_OUT) + 2)}",
+        f"| | multiply-adds, M | {sets} | mean of the three | seeds | paper |",
+        f"|---|---|{'---|' * (len(HELD_OUT) + 3)}",
     ]
-    for row, name in rows.items():
-        if name in measured:
-            one = measured[name]
-            numbers = [*one.by_set.values(), one.means]
-            cells = [f"{1000 * one.gmacs:.0f}", *map(_with_spread, numbers), str(len(one.means))]
-            lines.append(f"| {row} | {' | '.join(cells)} |")
+    for row in rows:
+        if row.recipe in measured:
+            one = measured[row.recipe]
+            aps = [_with_spread(values) for values in (*one.by_set.values(), one.means)]
+            paper = "" if row.paper is None else f"{row.paper / 100:.3f}"
+            cells = [row.label, f"{1000 * one.gmacs:.0f}", *aps, str(len(one.seeds)), paper]
+            lines.append(f"| {' | '.join(cells)} |")
     return lines
 
 
@@ -144,6 +171,16 @@ def draw_figure(path: Path, measured: Mapping[str, Measured]) -> None:
     axes.grid(alpha=0.3)
     axes.legend()
     figure.savefig(path, dpi=110)
+
+
+def write_numbers(path: Path, measured: Mapping[str, Measured]) -> None:
+    """One line a network: what the tables and the figure are made of."""
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["recipe", "seed", "million_multiply_adds", *HELD_OUT])
+        for name, one in measured.items():
+            for seed, *aps in zip(one.seeds, *one.by_set.values(), strict=True):
+                writer.writerow([name, seed, f"{1000 * one.gmacs:.1f}", *(f"{ap:.4f}" for ap in aps)])
 
 
 if __name__ == "__main__":

@@ -13,8 +13,6 @@ from mspn.train_config import TrainConfig
 _INPUT_SIZE = Size(128, 96)
 _WIDTH = 16
 """stem_channels of a module; its up-sampling units have three times as many channels."""
-_WIDTHS_AT_COST_OF_2 = ((1, 22), (3, 13), (4, 12))
-"""By number of stages."""
 _SAME_KERNEL = SUPERVISION.model_copy(update={"finer_last_stage": False})
 
 
