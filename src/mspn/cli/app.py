@@ -28,7 +28,8 @@ COMMANDS = {
         "Measure how fast networks are on this CPU, and how fast they could be.",
     ),
     "models": LazyCommand(
-        "mspn.cli.models:models_app", "Networks and their weights: list, show, cost, pull, verify, convert, quantise."
+        "mspn.cli.models:models_app",
+        "Networks and their weights: list, show, cost, pull, verify, convert, average, quantise.",
     ),
     "data": LazyCommand("mspn.cli.data:data_app", "Look after labelled sets."),
 }

@@ -12,6 +12,7 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Column, Table
 
+from mspn.cli.average import average_command
 from mspn.cli.errors import fail, one_line_errors
 from mspn.cli.networks import change_test
 from mspn.cli.options import parse_size
@@ -34,10 +35,11 @@ from mspn.weights.models import find_shape, find_weights
 from mspn.weights.pull import cache_folder, is_pulled
 
 models_app = typer.Typer(
-    no_args_is_help=True, help="Networks and their weights: list, show, cost, pull, verify, convert, quantise."
+    no_args_is_help=True, help="Networks and their weights: list, show, cost, pull, verify, convert, average, quantise."
 )
 models_app.command("pull")(pull_command)
 models_app.command("verify")(verify_command)
+models_app.command("average")(average_command)
 models_app.command("quantise")(quantise_command)
 
 
