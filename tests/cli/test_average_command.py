@@ -4,7 +4,7 @@ import torch
 
 from mspn.weights.checkpoint import load_checkpoint, save_weights
 from tests.cli.runner import error_line, run
-from tests.untrained import untrained
+from tests.untrained import untrained, untrained_weights
 
 
 def test_the_average_of_two_files_is_a_weights_file(tmp_path: Path):
@@ -23,11 +23,9 @@ def test_the_average_of_two_files_is_a_weights_file(tmp_path: Path):
 
 
 def test_one_file_alone_is_refused_and_nothing_is_written(tmp_path: Path):
-    checkpoint = untrained(tmp_path)
-    file, out = tmp_path / "one.safetensors", tmp_path / "average.safetensors"
-    save_weights(file, checkpoint.model, checkpoint.header)
+    out = tmp_path / "average.safetensors"
 
-    result = run("models", "average", file, "--out", out)
+    result = run("models", "average", untrained_weights(tmp_path), "--out", out)
 
     assert result.exit_code == 2
     assert "needs two weights files or more" in error_line(result)

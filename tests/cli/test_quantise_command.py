@@ -101,13 +101,4 @@ def test_the_embedded_weights_bring_their_ranges(model: str):
         for precision in ("float32", "int8")
     )
 
-    sure, places, in_int8 = exact.amax((2, 3)) > 0.6, find_peaks(exact), find_peaks(rounded)
-    assert sure.sum() >= 5
-    assert (places - in_int8).abs()[sure].max() <= 1
-    assert (exact.amax((2, 3)) - rounded.amax((2, 3))).abs().max() < 0.1
-
-
-def find_peaks(maps: torch.Tensor) -> torch.Tensor:
-    """Row and column of each map's highest cell, (B, K, 2)."""
-    highest = maps.flatten(2).argmax(2)
-    return torch.stack([highest // maps.shape[3], highest % maps.shape[3]], 2)
+    assert ((rounded - exact).square().mean() / exact.square().mean()).sqrt() < 0.12

@@ -18,9 +18,7 @@ def checkpoint(value: float, settings: Sequence[str] = (), data: tuple[str, ...]
     model = build_network(recipe.model).eval()
     for tensor in model.state_dict().values():
         tensor.fill_(value if tensor.is_floating_point() else batches)
-    header = Header(
-        recipe=recipe, data=data, sessions=(SESSION,), results={"sports": 0.5}, ranges={"stem": (0.0, 1.0)}, notes=""
-    )
+    header = Header(recipe=recipe, data=data, sessions=(SESSION,), results={"sports": 0.5}, ranges={"stem": (0.0, 1.0)})
     return Checkpoint(header, model)
 
 
