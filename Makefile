@@ -11,7 +11,7 @@ PHOTOS := $(wildcard $(SAMPLE)/*.jpg /usr/share/doc/opencv-doc/examples/data/bas
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: .venv/.installed  ## find the people in the sample pictures and video, print them, draw them into demo/
+demo: .venv/.installed  ## find the people in the sample images and video, print them, draw them into demo/
 	$(BIN)/mspn predict $(PHOTOS) --out demo --save json,images
 	$(BIN)/mspn predict $(SAMPLE)/pan.mp4 --out demo/pan --save jsonl,video
 

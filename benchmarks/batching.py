@@ -1,8 +1,8 @@
-"""How much faster people are estimated in batches, shared by pictures, than one at a time.
+"""How much faster people are estimated in batches, shared by images, than one at a time.
 
-200 pictures of 640 x 480 pixels that are drawn on the spot, 1 to 10 people each with boxes given, go through the same
+200 images of 640 x 480 pixels that are drawn on the spot, 1 to 10 people each with boxes given, go through the same
 pipeline with the same settings; all that differs is how many people the network sees at once.
-Run: OMP_NUM_THREADS=1 python -m benchmarks.batching [--pictures 200] [--model default] [--precision auto] [--batch 32]
+Run: OMP_NUM_THREADS=1 python -m benchmarks.batching [--images 200] [--model default] [--precision auto] [--batch 32]
 """
 
 import argparse
@@ -16,26 +16,26 @@ import cv2
 import numpy as np
 
 from benchmarks.photographs import write_photographs
-from mspn.devices import Precision
+from mspn.inference.devices import Precision
 from mspn.predict.estimator import PoseEstimator
-from mspn.predict.pipeline import predict_pictures
-from mspn.records import Box, Detection, Size
-from mspn.sources.open import open_sources
+from mspn.predict.pipeline import predict_images
+from mspn.sources import open_sources
+from mspn.structures.boxes import Box, Detection, Size
 
 _SIZE = Size(480, 640)
-_MOST_PEOPLE = 10
+_MAX_PEOPLE = 10
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--pictures", type=int, default=200)
+    parser.add_argument("--images", type=int, default=200)
     parser.add_argument("--model", default="default")
     parser.add_argument("--precision", choices=get_args(Precision), default="auto")
     parser.add_argument("--batch", type=int, default=32)
     options = parser.parse_args()
     cv2.setNumThreads(1)
     with TemporaryDirectory() as folder:
-        _, images = write_photographs(Path(folder), options.pictures, _SIZE)
+        _, images = write_photographs(Path(folder), options.images, _SIZE)
         people = give_boxes(images)
         count = sum(map(len, people.values()))
         seconds, processor_seconds = {}, {}
@@ -47,7 +47,7 @@ def main() -> None:
             seconds[batch_size] = time.perf_counter() - start
             processor_seconds[batch_size] = time.process_time() - processor_start
             print(
-                f"{options.model}, {estimator.precision}, {batch_size} people at once: {len(people)} pictures with"
+                f"{options.model}, {estimator.precision}, {batch_size} people at once: {len(people)} images with"
                 f" {count} people in {seconds[batch_size]:.1f} s, {seconds[batch_size] / count * 1000:.1f} ms a person"
                 f" ({processor_seconds[batch_size]:.1f} s of the processor)"
             )
@@ -56,11 +56,11 @@ def main() -> None:
 
 
 def give_boxes(images: Path) -> dict[str, list[Detection]]:
-    """Boxes of 1 to 10 people in each picture of a folder, by its path."""
+    """Boxes of 1 to 10 people in each image of a folder, by its path."""
     rng = np.random.default_rng(0)
     boxes: dict[str, list[Detection]] = {}
     for path in sorted(images.iterdir()):
-        heights = rng.uniform(0.3, 0.9, rng.integers(1, _MOST_PEOPLE, endpoint=True)) * _SIZE.height
+        heights = rng.uniform(0.3, 0.9, rng.integers(1, _MAX_PEOPLE, endpoint=True)) * _SIZE.height
         corners = rng.uniform(0, 1, (len(heights), 2))
         boxes[str(path)] = [
             Detection(Box(x * (_SIZE.width - height / 2), y * (_SIZE.height - height), height / 2, height), 1.0)
@@ -70,8 +70,8 @@ def give_boxes(images: Path) -> dict[str, list[Detection]]:
 
 
 def _run(estimator: PoseEstimator, people: Mapping[str, Sequence[Detection]]) -> None:
-    results = predict_pictures(
-        estimator, open_sources(list(people)), lambda picture: list(people[picture.source]), keep_pixels=False
+    results = predict_images(
+        estimator.top_down, open_sources(list(people)), lambda image: list(people[image.source]), keep_pixels=False
     )
     assert sum(len(result.poses) for result in results) == sum(map(len, people.values()))
 

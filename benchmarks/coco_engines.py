@@ -1,6 +1,6 @@
 """COCO's ten numbers by either engine, and how long each takes: python -m benchmarks.coco_engines
 
-Moves the keypoints of labelled people at random until there are 25,000 poses, and scores them in turns. Ends with an
+Moves the keypoints of labeled people at random until there are 25,000 poses, and scores them in turns. Ends with an
 error if one digit differs between the engines, or from what pycocotools makes of the same files by itself.
 """
 
@@ -18,10 +18,10 @@ import numpy as np
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from mspn.data.coco import CocoPeople
-from mspn.evaluate.average_precision import STATS, average_precision, read_truth
-from mspn.evaluate.engines import Engine, check_engine
-from mspn.skeleton import COCO_17
+from mspn.evaluation.metrics.average_precision import STATS, average_precision, read_truth
+from mspn.evaluation.metrics.coco_backends import Engine, check_engine
+from mspn.labels.formats.coco import CocoPeople
+from mspn.structures.skeletons import COCO_17
 
 
 def perturbed_poses(truth: CocoPeople, count: int, seed: int) -> list[dict[str, Any]]:
@@ -70,7 +70,7 @@ def main() -> None:
             times.append(time.perf_counter() - start)
             if stats != expected:
                 raise SystemExit(f"{engine} gives {stats}, bare pycocotools {expected}")
-    print(f"{len(truth.images)} pictures, {len(truth.annotations)} people, {len(rows)} poses")
+    print(f"{len(truth.images)} images, {len(truth.annotations)} people, {len(rows)} poses")
     print(", ".join(f"{name} {value!r}" for name, value in expected.items()))
     print("all ten numbers are equal to the last digit: pycocotools by itself and through mspn, hotcoco")
     medians = {engine: statistics.median(times) for engine, times in seconds.items()}

@@ -12,13 +12,14 @@ from statistics import median
 import cv2
 import torch
 
-from mspn.config import FAITHFUL_TEST
-from mspn.geometry import frame_from_box
+from mspn.config.protocol import FAITHFUL_TEST
 from mspn.heatmaps.decode import average_mirrored, decode
 from mspn.heatmaps.targets import draw_targets
-from mspn.predict.poses import make_poses
-from mspn.records import Box, Detection, Pose, Size
-from mspn.skeleton import COCO_17
+from mspn.predict.scoring import make_poses
+from mspn.structures.boxes import Box, Detection, Size
+from mspn.structures.crop import frame_from_box
+from mspn.structures.pose import Pose
+from mspn.structures.skeletons import COCO_17
 
 PEOPLE = 32
 ROUNDS = 40

@@ -1,9 +1,9 @@
 """How well and how fast detectors find people: average precision, recall, precision and milliseconds.
 
-A box of at least the threshold is right where it overlaps a labelled person by half or more, or else a box that a
+A box of at least the threshold is right where it overlaps a labeled person by half or more, or else a box that a
 public detector proposes with a score of 0.3 or more (people_boxes.json beside the labels), since labels leave people
 out. A person is found by a box of one's own. Recall is of people more than 96 pixels high, precision once of all boxes
-and once of those more than 96 pixels high. Detectors take turns picture by picture, so that other work on the machine
+and once of those more than 96 pixels high. Detectors take turns image by image, so that other work on the machine
 disturbs all alike.
 Run: OMP_NUM_THREADS=1 python -m benchmarks.detectors PHOTOS default yolox_tiny.onnx transformers:NAME
 """
@@ -16,16 +16,16 @@ from statistics import median
 import cv2
 import torch
 
-from mspn.detect.boxes_file import BoxesFile
-from mspn.detect.by_name import make_detector
-from mspn.evaluate.average_precision import box_average_precision, read_truth
-from mspn.evaluate.detections import count_found
-from mspn.images import read_picture
-from mspn.picture import Picture
-from mspn.records import Box, Detection
-from mspn.skeleton import COCO_17
+from mspn.detectors import make_detector
+from mspn.detectors.precomputed import BoxesFile
+from mspn.evaluation.metrics.average_precision import box_average_precision, read_truth
+from mspn.evaluation.metrics.detection import count_found
+from mspn.io.images import read_image
+from mspn.structures.boxes import Box, Detection
+from mspn.structures.image import Image
+from mspn.structures.skeletons import COCO_17
 
-LEAST_HEIGHT = 96
+MIN_HEIGHT = 96
 THRESHOLD = 0.3
 
 
@@ -37,25 +37,25 @@ def main() -> None:
     detectors = {name: make_detector(name) for name in names}
     found: dict[str, dict[int, list[Detection]]] = {name: {} for name in names}
     seconds: dict[str, list[float]] = {name: [] for name in names}
-    for image in truth.images:
-        picture = Picture(image.file_name, read_picture(photos / "images" / image.file_name))
+    for entry in truth.images:
+        image = Image(entry.file_name, read_image(photos / "images" / entry.file_name))
         for name, detector in detectors.items():
             start = time.thread_time()
-            found[name][image.id] = detector.detect(picture)
+            found[name][entry.id] = detector.detect(image)
             seconds[name].append(time.thread_time() - start)
-    unlabelled = _sure_proposals(photos / "people_boxes.json", {image.id: image.file_name for image in truth.images})
+    unlabeled = _sure_proposals(photos / "people_boxes.json", {image.id: image.file_name for image in truth.images})
     for name in names:
         precision = box_average_precision(truth, found[name])
         tall, every = (
-            count_found(truth, found[name], threshold=THRESHOLD, lowest=lowest, unlabelled=unlabelled)
-            for lowest in (LEAST_HEIGHT, 0)
+            count_found(truth, found[name], threshold=THRESHOLD, lowest=lowest, unlabeled=unlabeled)
+            for lowest in (MIN_HEIGHT, 0)
         )
         print(
             f"{name}: AP {precision['AP']:.3f}, AP50 {precision['AP50']:.3f}; from a score of {THRESHOLD} on"
-            f" recall {tall.recall:.3f} of {tall.people} people above {LEAST_HEIGHT} pixels,"
+            f" recall {tall.recall:.3f} of {tall.people} people above {MIN_HEIGHT} pixels,"
             f" precision {tall.precision:.3f} of {tall.boxes} boxes as high,"
             f" {every.precision:.3f} of all {every.boxes};"
-            f" {1000 * median(seconds[name]):.0f} ms a picture (median of {len(seconds[name])})"
+            f" {1000 * median(seconds[name]):.0f} ms an image (median of {len(seconds[name])})"
         )
 
 

@@ -1,6 +1,6 @@
 """How much of an evaluation's time is not the network's: reading, cutting, decoding, scoring, writing results.
 
-Processor time of one thread, with flip; without --annotations on pictures of 640 x 480 pixels that are drawn on the
+Processor time of one thread, with flip; without --annotations on images of 640 x 480 pixels that are drawn on the
 spot, two people each. The weights are random, which changes no time.
 Run: OMP_NUM_THREADS=1 python -m benchmarks.evaluation_share [--people 1000] [--precision bfloat16] [--model mspn-2]
 """
@@ -15,17 +15,17 @@ import cv2
 import torch
 
 from benchmarks.clock import Clock
-from benchmarks.photographs import PEOPLE_PER_PICTURE, write_photographs
-from mspn.devices import Precision
-from mspn.evaluate.average_precision import average_precision, read_truth
-from mspn.evaluate.evaluator import predict_people
-from mspn.evaluate.report import write_results
-from mspn.model.build import build_network
+from benchmarks.photographs import PEOPLE_PER_IMAGE, write_photographs
+from mspn.checkpoints.format import Checkpoint, CheckpointMetadata
+from mspn.config.recipes import find_recipe
+from mspn.evaluation.metrics.average_precision import average_precision, read_truth
+from mspn.evaluation.predicting import predict_people
+from mspn.evaluation.report import write_results
+from mspn.inference.devices import Precision
+from mspn.models import build_network
 from mspn.predict.estimator import PoseEstimator
-from mspn.recipes.by_name import find_recipe
-from mspn.records import Size
-from mspn.skeleton import COCO_17
-from mspn.weights.checkpoint import Checkpoint, Header
+from mspn.structures.boxes import Size
+from mspn.structures.skeletons import COCO_17
 
 _SIZE = Size(480, 640)
 
@@ -35,7 +35,7 @@ def main() -> None:
     parser.add_argument("--people", type=int, default=1000)
     parser.add_argument("--model", default="mspn-2")
     parser.add_argument("--precision", choices=get_args(Precision), default="float32")
-    parser.add_argument("--annotations", type=Path, help="COCO keypoint file, in place of drawn pictures")
+    parser.add_argument("--annotations", type=Path, help="COCO keypoint file, in place of drawn images")
     parser.add_argument("--images", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -44,7 +44,7 @@ def main() -> None:
         folder = Path(temporary)
         annotations, images = options.annotations, options.images
         if annotations is None:
-            annotations, images = write_photographs(folder, options.people // PEOPLE_PER_PICTURE, _SIZE)
+            annotations, images = write_photographs(folder, options.people // PEOPLE_PER_IMAGE, _SIZE)
         _measure(annotations, images, folder / "results.json", options.model, options.precision)
 
 
@@ -53,7 +53,9 @@ def _measure(annotations: Path, images: Path, results: Path, model: str, precisi
     network = build_network(recipe.model).eval()
     clock = Clock(time.process_time)
     network.final_heatmaps = clock.time(network.final_heatmaps)  # type: ignore[method-assign]
-    estimator = PoseEstimator(Checkpoint(Header(recipe=recipe), network), "none", device="cpu", precision=precision)
+    estimator = PoseEstimator(
+        Checkpoint(CheckpointMetadata(recipe=recipe), network), "none", device="cpu", precision=precision
+    )
     start = time.process_time()
     truth = read_truth(annotations, COCO_17)
     predictions = predict_people(estimator, truth, images, None)

@@ -9,11 +9,11 @@ import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from mspn.chart import Chart, Series, draw_chart
-from mspn.evaluate.comparison import compare_reports
-from mspn.evaluate.report import Report
-from mspn.files import write_text
-from mspn.page import render_figure, render_page
+from mspn.evaluation.comparison import compare_reports
+from mspn.evaluation.report import Report
+from mspn.io.files import write_text
+from mspn.reporting.charts import Chart, Series, draw_chart
+from mspn.reporting.html import render_figure, render_page
 
 
 def main() -> None:

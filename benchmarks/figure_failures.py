@@ -1,6 +1,6 @@
 """What goes wrong, shown on the two sample photographs: python -m benchmarks.figure_failures MODEL FIGURE.jpg
 
-Each panel is a person's whole picture for the network, so that no detector plays a part.
+Each panel is a person's whole image for the network, so that no detector plays a part.
 """
 
 import sys
@@ -12,13 +12,12 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
-from mspn.contact_sheet import arrange_tiles, enlarge_crop, join_panels
-from mspn.draw import draw_poses
-from mspn.images import read_picture
-from mspn.jpeg import write_jpeg
+from mspn.checkpoints.hub.index import ASSETS
+from mspn.io.images import read_image, write_jpeg
 from mspn.predict.estimator import PoseEstimator
-from mspn.records import Pose
-from mspn.weights.index import ASSETS
+from mspn.structures.pose import Pose
+from mspn.visualize.contact_sheet import arrange_tiles, enlarge_crop, join_panels
+from mspn.visualize.draw import draw_poses
 
 _COLUMNS = 4
 _SHAPE = (200, 256)
@@ -42,7 +41,7 @@ def main(model: str, figure: Path) -> None:
     for case in _CASES:
         left, top, right, bottom = case.region
         pixels = case.change(
-            np.ascontiguousarray(read_picture(ASSETS / "sample" / case.photograph)[top:bottom, left:right])
+            np.ascontiguousarray(read_image(ASSETS / "sample" / case.photograph)[top:bottom, left:right])
         )
         (pose,) = estimator(pixels)
         tiles.append(join_panels([_panel(pixels, pose)], [case.caption, f"score {pose.score:.2f}"]))

@@ -12,18 +12,17 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from mspn.contact_sheet import arrange_tiles, enlarge_crop, join_panels, overlay_heatmaps
-from mspn.crop import cut_crop, normalise
-from mspn.data.coco import read_coco_people
-from mspn.geometry import crop_to_heatmap, frame_from_box, transform_points
+from mspn.checkpoints.format import Checkpoint
+from mspn.checkpoints.hub import load_named
+from mspn.checkpoints.hub.index import ASSETS
 from mspn.heatmaps.targets import draw_targets
-from mspn.images import read_picture
-from mspn.jpeg import write_jpeg
-from mspn.loss import kernel_size_at
-from mspn.records import Box, Size
-from mspn.weights.checkpoint import Checkpoint
-from mspn.weights.index import ASSETS
-from mspn.weights.models import load_named
+from mspn.io.images import read_image, write_jpeg
+from mspn.labels.formats.coco import read_coco_people
+from mspn.models.base import normalize
+from mspn.structures.boxes import Box, Size
+from mspn.structures.crop import crop_to_heatmap, cut_crop, frame_from_box, transform_points
+from mspn.training.losses.keypoint import kernel_size_at
+from mspn.visualize.contact_sheet import arrange_tiles, enlarge_crop, join_panels, overlay_heatmaps
 
 SAMPLE_LABELS = Path(__file__).with_name("sample_labels.json")
 
@@ -46,7 +45,7 @@ def main() -> None:
     frame = frame_from_box(Box(*person.bbox), recipe.model.input_size, recipe.test.padding)
     labels_crop = people.keypoints_image[place].copy()
     labels_crop[:, :2] = transform_points(labels_crop[:, :2], frame.image_to_crop)
-    write_jpeg(chosen.figure, draw_figure(checkpoint, cut_crop(read_picture(chosen.images / name), frame), labels_crop))
+    write_jpeg(chosen.figure, draw_figure(checkpoint, cut_crop(read_image(chosen.images / name), frame), labels_crop))
 
 
 def draw_figure(
@@ -55,7 +54,7 @@ def draw_figure(
     """Draw a row a stage, from coarse to fine: targets beside what the network gives."""
     recipe = checkpoint.header.recipe
     with torch.inference_mode():
-        outputs: list[list[Tensor]] = checkpoint.model(normalise(torch.from_numpy(crop)[None]))
+        outputs: list[list[Tensor]] = checkpoint.model(normalize(torch.from_numpy(crop)[None]))
     panel, _ = enlarge_crop(crop)
     points = crop_to_heatmap(torch.from_numpy(labels_crop[None, :, :2]))
     tiles = []

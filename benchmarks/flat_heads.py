@@ -11,14 +11,14 @@ from unittest.mock import patch
 import torch
 from torch import nn
 
-from mspn.evaluate.average_precision import average_precision, read_truth
-from mspn.evaluate.evaluator import predict_people
-from mspn.model.pose_network import initialise
-from mspn.model.single_stage import Head
-from mspn.overrides import override
+from mspn.config.overrides import override
+from mspn.evaluation.metrics.average_precision import average_precision, read_truth
+from mspn.evaluation.predicting import predict_people
+from mspn.models.base import initialize
+from mspn.models.mspn import Head
 from mspn.predict.estimator import PoseEstimator
-from mspn.skeleton import COCO_17
-from mspn.train.loop import train
+from mspn.structures.skeletons import COCO_17
+from mspn.training.loop import train
 from tests.drawn_people import write_drawn_set
 from tests.trained import tiny_recipe
 
@@ -28,17 +28,17 @@ def main() -> None:
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        write_drawn_set(folder, num_pictures=4, people_per_picture=2)
+        write_drawn_set(folder, num_images=4, people_per_image=2)
         for number, (weight, foreground) in enumerate(product((1.0, 1 / 255), (0, 15))):
 
             def with_weight(model: nn.Module, weight: float = weight) -> None:
-                initialise(model)
+                initialize(model)
                 for module in model.modules():
                     if isinstance(module, Head):
                         nn.init.constant_(module.predict.norm.weight, weight)
 
             recipe = override(tiny_recipe(folder, iterations=120), [f"supervision.foreground_weight={foreground}"])
-            with patch("mspn.model.network.initialise", with_weight):
+            with patch("mspn.models.mspn.initialize", with_weight):
                 weights = train(recipe, folder / str(number), resume=False)
             estimator = PoseEstimator(weights, "none", precision="float32")
             truth = read_truth(folder / "annotations.json", COCO_17)

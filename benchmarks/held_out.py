@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from mspn.evaluate.report import REPORT_FILE, Report, read_report
+from mspn.evaluation.report import REPORT_FILE, Report, read_report
 
 HELD_OUT = ("lspet_val", "studio_val", "coco_sample")
 

@@ -1,7 +1,7 @@
 """Our loader against a straightforward one: python -m benchmarks.loader [--annotations FILE --images FOLDER]
 
 Both give the same people in the same frames, in one worker with one thread, in turns; medians of the worker's processor
-time count, so that other programs matter little. The straightforward one decodes whole pictures and sends crops and
+time count, so that other programs matter little. The straightforward one decodes whole images and sends crops and
 label maps as float32, as the released code does. Without a data set, photographs of 12 megapixels are drawn for the
 occasion.
 """
@@ -24,17 +24,19 @@ import torch
 from torch.utils.data import DataLoader, Dataset, default_collate
 
 from benchmarks.photographs import write_photographs
-from benchmarks.straightforward import MapDataset, draw_frame, draw_label_maps, normalise_crop, read_whole
-from mspn.config import Recipe
-from mspn.crop import cut_crop, normalise
-from mspn.data.dataset import CropDataset, Draw, SeededBatches, prepare_worker
-from mspn.data.people import People
-from mspn.data.people_sets import read_people_set
-from mspn.data_config import PeopleSetConfig
-from mspn.geometry import HEATMAP_STRIDE, crop_to_heatmap, transform_points
+from benchmarks.straightforward import MapDataset, draw_frame, draw_label_maps, normalize_crop, read_whole
+from mspn.config.data import PeopleSetConfig
+from mspn.config.recipe import Recipe
+from mspn.datasets.crop_dataset import CropDataset
+from mspn.datasets.people import People, read_people_set
+from mspn.datasets.sampler import SeededBatches
+from mspn.datasets.samples import SampleRequest
+from mspn.datasets.workers import prepare_worker
 from mspn.heatmaps.targets import draw_targets
-from mspn.images import read_reduced_picture
-from mspn.records import Size
+from mspn.io.images import read_reduced_image
+from mspn.models.base import normalize
+from mspn.structures.boxes import Size
+from mspn.structures.crop import HEATMAP_STRIDE, crop_to_heatmap, cut_crop, transform_points
 
 RECIPE = Recipe(name="benchmark")
 
@@ -43,7 +45,7 @@ def main() -> None:
     """Print rates of both loaders, and where their time goes."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--annotations", type=Path, help="COCO keypoint file")
-    parser.add_argument("--images", type=Path, help="its folder of pictures")
+    parser.add_argument("--images", type=Path, help="its folder of images")
     parser.add_argument("--photographs", type=int, default=12, help="how many to draw without a data set")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--batches", type=int, default=8, help="timed in each round")
@@ -59,19 +61,17 @@ def main() -> None:
         config = PeopleSetConfig(annotations=str(annotations), images=str(images))
         people = read_people_set(config, Path(), RECIPE.keypoint_table)
         ours, straightforward = CropDataset(people, RECIPE), MapDataset(people, RECIPE)
-        by_picture = people.picture_index
+        by_image = people.image_index
         loaders = {
             "ours": (ours, None),
-            "ours, data.order=pictures": (ours, by_picture),
+            "ours, data.order=images": (ours, by_image),
             "straightforward": (straightforward, None),
         }
         print_steps(people, options.batch, options.batches)
         rates: dict[str, list[float]] = defaultdict(list)
         for _ in range(options.rounds):
-            for name, (dataset, picture_index) in loaders.items():
-                sampler = SeededBatches(
-                    [len(people)], [1.0], options.batch, seed=0, start=0, picture_index=picture_index
-                )
+            for name, (dataset, image_index) in loaders.items():
+                sampler = SeededBatches([len(people)], [1.0], options.batch, seed=0, start=0, image_index=image_index)
                 rates[name].append(measure_rate(dataset, list(islice(sampler, options.batches)), options.batch))
     yardstick = statistics.median(rates["straightforward"])
     for name, values in rates.items():
@@ -80,7 +80,7 @@ def main() -> None:
         print(f"{name:26} {median:7.1f} samples per worker second ({spread}), {median / yardstick:.2f} times as fast")
 
 
-def measure_rate(dataset: Dataset[Any], batches: list[list[Draw]], batch_size: int) -> float:
+def measure_rate(dataset: Dataset[Any], batches: list[list[SampleRequest]], batch_size: int) -> float:
     """Samples per second of processor time that a worker spends, from its start to its end."""
     loader = DataLoader(dataset, batch_sampler=batches, num_workers=1, worker_init_fn=prepare_worker)
     before = _children_seconds()
@@ -114,19 +114,19 @@ def print_steps(people: People, batch_size: int, batches: int) -> None:
             with clock("ours: frame"):
                 frame = draw_frame(people, RECIPE, draw)
             factors.append(frame.width_image / size.width)
-            path = people.pictures[people.picture_index[draw.item]]
+            path = people.images[people.image_index[draw.item]]
             with clock("ours: read and decode"):
-                picture = read_reduced_picture(path, factors[-1])
+                image = read_reduced_image(path, factors[-1])
             with clock("ours: warp"):
-                cut_crop(picture.pixels, frame, picture.reduction)
+                cut_crop(image.pixels, frame, image.reduction)
             with clock("ours: all of a sample"):
                 samples.append(dataset[draw])
             with clock("straightforward: read and decode"):
                 whole = read_whole(people, draw)
             with clock("straightforward: warp"):
                 crop = cut_crop(whole, frame)
-            with clock("straightforward: normalise"):
-                normalise_crop(crop)
+            with clock("straightforward: normalize"):
+                normalize_crop(crop)
             keypoints_image = people.keypoints_image[draw.item]
             keypoints_crop = transform_points(keypoints_image[:, :2], frame.image_to_crop)
             inside = ((keypoints_crop >= 0) & (keypoints_crop < (size.width, size.height))).all(1)
@@ -134,8 +134,8 @@ def print_steps(people: People, batch_size: int, batches: int) -> None:
                 draw_label_maps(keypoints_crop, keypoints_image[:, 2] * inside, size, kernel_sizes)
         with clock("ours: collate"):
             batch = default_collate(samples)
-        with clock("training process, ours: normalise"):
-            normalise(batch.pixels)
+        with clock("training process, ours: normalize"):
+            normalize(batch.pixels)
         points_heatmap = crop_to_heatmap(batch.labels.keypoints_crop)
         maps = Size(size.height // HEATMAP_STRIDE, size.width // HEATMAP_STRIDE)
         with clock("training process, ours: targets of all kernels"):
@@ -143,7 +143,7 @@ def print_steps(people: People, batch_size: int, batches: int) -> None:
                 draw_targets(points_heatmap, batch.labels.visibility > 0, size=maps, kernel_size=kernel_size)
 
     halves = np.mean(np.array(factors) >= 2)
-    print(f"{len(people)} people; {halves:.0%} of the crops show pictures at half their size or less")
+    print(f"{len(people)} people; {halves:.0%} of the crops show images at half their size or less")
     print("ms/sample  step")
     for step, total in seconds.items():
         print(f"{1000 * total / (batch_size * batches):9.3f}  {step}")

@@ -15,15 +15,17 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
-from mspn.config import Recipe
-from mspn.data.dataset import CropDataset, SeededBatches, prepare_worker
-from mspn.data.people_sets import read_people_set
-from mspn.data_config import PeopleSetConfig
-from mspn.skeleton import COCO_17
+from mspn.config.data import PeopleSetConfig
+from mspn.config.recipe import Recipe
+from mspn.datasets.crop_dataset import CropDataset
+from mspn.datasets.people import read_people_set
+from mspn.datasets.sampler import SeededBatches
+from mspn.datasets.workers import prepare_worker
+from mspn.structures.skeletons import COCO_17
 from tests.coco_files import person, write_annotations
 
-_PEOPLE_PER_PICTURE = 2
-_MOST_GROWTH = 0.05
+_PEOPLE_PER_IMAGE = 2
+_MAX_GROWTH = 0.05
 
 
 def main() -> None:
@@ -59,18 +61,18 @@ def main() -> None:
             print(f"{epoch:5}" + "".join(f"{value / 1e6:8.1f}" for value in last.values()))
     growth = {kind: last[kind] / first[kind] - 1 for kind in first}
     print("growth since the first epoch: " + ", ".join(f"{kind} {share:+.1%}" for kind, share in growth.items()))
-    print(f"flat within {_MOST_GROWTH:.0%}: {'yes' if growth['RSS'] <= _MOST_GROWTH else 'no'}")
+    print(f"flat within {_MAX_GROWTH:.0%}: {'yes' if growth['RSS'] <= _MAX_GROWTH else 'no'}")
 
 
 def write_small_set(folder: Path, num_people: int) -> tuple[Path, Path]:
-    """Labels of many people in many pictures, which are all alike and small."""
+    """Labels of many people in many images, which are all alike and small."""
     drawn = np.random.default_rng(0).integers(0, 255, (96, 128, 3), dtype=np.uint8)
     encoded = cv2.imencode(".jpg", drawn)[1].tobytes()
     images = folder / "images"
     images.mkdir()
-    labelled = {name: (10 + 2 * index, 20 + 3 * index, 2) for index, name in enumerate(COCO_17.keypoints)}
-    annotations = [person(number, number // _PEOPLE_PER_PICTURE, labelled) for number in range(num_people)]
-    names = {number: f"{number:012d}.jpg" for number in range(-(-num_people // _PEOPLE_PER_PICTURE))}
+    labeled = {name: (10 + 2 * index, 20 + 3 * index, 2) for index, name in enumerate(COCO_17.keypoints)}
+    annotations = [person(number, number // _PEOPLE_PER_IMAGE, labeled) for number in range(num_people)]
+    names = {number: f"{number:012d}.jpg" for number in range(-(-num_people // _PEOPLE_PER_IMAGE))}
     for name in names.values():
         (images / name).write_bytes(encoded)
     return write_annotations(folder / "annotations.json", annotations, names), images

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from benchmarks.held_out import evaluate_on_held_out, read_held_out
-from mspn.evaluate.report import Report
-from mspn.skeleton import COCO_17
+from mspn.evaluation.report import Report
+from mspn.structures.skeletons import COCO_17
 
 _KINDS = ("good", "jitter", "inversion", "swap", "miss")
 
@@ -38,7 +38,7 @@ def joint_lines(reports: Mapping[str, Report]) -> list[str]:
 
 
 def error_lines(reports: Mapping[str, Report]) -> list[str]:
-    """Share of each kind among all labelled keypoints of people with a prediction."""
+    """Share of each kind among all labeled keypoints of people with a prediction."""
     return _table(["", *_KINDS], [[f"`{one}`", *_shares(reports[one])] for one in reports])
 
 

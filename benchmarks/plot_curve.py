@@ -5,7 +5,7 @@ from pathlib import Path
 
 from matplotlib import pyplot as plt
 
-from mspn.train.metrics import read_metrics
+from mspn.training.metrics import read_metrics
 
 
 def main(run: Path, destination: Path) -> None:
@@ -17,7 +17,7 @@ def main(run: Path, destination: Path) -> None:
     axes.plot(epochs, [line.losses[-1][0] for line in lines], label="last stage, finest level")
     axes.set(xlabel="epoch", ylabel="loss (peak 255)", yscale="log")
     rates = axes.twinx()
-    rates.plot(epochs, [line.learning_rate for line in lines], color="grey", linestyle=":", label="learning rate")
+    rates.plot(epochs, [line.learning_rate for line in lines], color="gray", linestyle=":", label="learning rate")
     rates.set_ylabel("learning rate")
     figure.legend(loc="outside upper center", ncols=3)
     figure.savefig(destination, dpi=110)

@@ -1,4 +1,4 @@
-"""Draw what the package's sample pictures lack, from those it has: a scene of several people, and a video of it.
+"""Draw what the package's sample images lack, from those it has: a scene of several people, and a video of it.
 
 Run: python -m benchmarks.sample_scenes src/mspn/assets/sample
 """
@@ -13,10 +13,9 @@ import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from mspn.files import replacing
-from mspn.images import read_picture
-from mspn.jpeg import write_jpeg
-from mspn.records import Size
+from mspn.io.files import replacing
+from mspn.io.images import read_image, write_jpeg
+from mspn.structures.boxes import Size
 
 SCENE = Size(480, 800)
 VIEW = Size(320, 480)
@@ -26,11 +25,11 @@ _HORIZON = 0.45
 
 
 class Cut(NamedTuple):
-    """A person to cut out of a picture and lay into the scene."""
+    """A person to cut out of an image and lay into the scene."""
 
-    picture: str
+    image: str
     region: tuple[int, int, int, int]
-    """Left, top, right, bottom in the picture."""
+    """Left, top, right, bottom in the image."""
     place: tuple[int, int]
     """Left and top in the scene."""
     height: int
@@ -59,7 +58,7 @@ def draw_scene(folder: Path) -> UInt8[np.ndarray, "480 800 3"]:
     scene = np.where(rows < _HORIZON, sky + 60 * rows, ground + 50 * (rows - _HORIZON)) * np.ones((1, width, 1))
     for cut in CUTS:
         left, top, right, bottom = cut.region
-        pixels = read_picture(folder / cut.picture)[top:bottom, left:right]
+        pixels = read_image(folder / cut.image)[top:bottom, left:right]
         size = (round(cut.height * (right - left) / (bottom - top)), cut.height)
         pixels = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
         if cut.mirrored:

@@ -1,8 +1,8 @@
-"""How long `import mspn`, `mspn --help` and `mspn predict` for one picture take, from the command to the written file.
+"""How long `import mspn`, `mspn --help` and `mspn predict` for one image take, from the command to the written file.
 
 Each in a Python of its own, taking turns with `import torch` alone, below which no prediction can start; the first
 round is not counted. Medians of seconds, of the wall clock and of the processor, which other programs disturb less.
-Run: OMP_NUM_THREADS=1 python -m benchmarks.startup [--runs 7] [--picture FILE]
+Run: OMP_NUM_THREADS=1 python -m benchmarks.startup [--runs 7] [--image FILE]
 """
 
 import argparse
@@ -15,7 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
-from mspn.weights.index import ASSETS
+from mspn.checkpoints.hub.index import ASSETS
 
 
 class Seconds(NamedTuple):
@@ -31,14 +31,14 @@ def main() -> None:
         description=__doc__.partition("\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
     parser.add_argument("--runs", type=int, default=7)
-    parser.add_argument("--picture", type=Path, default=ASSETS / "sample" / "astronaut.jpg")
+    parser.add_argument("--image", type=Path, default=ASSETS / "sample" / "astronaut.jpg")
     options = parser.parse_args()
     with TemporaryDirectory() as out:
         programs = {
             "import torch": ["-c", "import torch"],
             "import mspn": ["-c", "import mspn"],
             "mspn --help": ["-m", "mspn", "--help"],
-            "mspn predict PICTURE": ["-m", "mspn", "predict", str(options.picture), "--out", out],
+            "mspn predict IMAGE": ["-m", "mspn", "predict", str(options.image), "--out", out],
         }
         rounds = [[_run(arguments) for arguments in programs.values()] for _ in range(1 + options.runs)]
         assert (Path(out) / "predictions.json").exists()

@@ -9,21 +9,21 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from mspn.config import Recipe, SupervisionConfig
-from mspn.crop import CHANNEL_DEVIATION, CHANNEL_MEAN, cut_crop
-from mspn.data.augment import augment_frame
-from mspn.data.dataset import Draw
-from mspn.data.people import People
-from mspn.geometry import HEATMAP_STRIDE, CropFrame, transform_points
-from mspn.loss import RELEASED_PEAK
-from mspn.records import Box, Size
+from mspn.config.recipe import Recipe
+from mspn.config.supervision import SupervisionConfig
+from mspn.datasets.augmentation import augment_frame
+from mspn.datasets.people import People
+from mspn.datasets.samples import SampleRequest
+from mspn.models.base import CHANNEL_DEVIATION, CHANNEL_MEAN, RELEASED_PEAK
+from mspn.structures.boxes import Box, Size
+from mspn.structures.crop import HEATMAP_STRIDE, CropFrame, cut_crop, transform_points
 
 
 class MapSample(NamedTuple):
     """A crop with its label maps, or a batch of them."""
 
     crop: Tensor
-    """(3, H, W) float32, normalised."""
+    """(3, H, W) float32, normalized."""
     maps: Tensor
     """(kernels, K, H/4, W/4) float32 with peak 255; kernels from wide to narrow."""
     visibility: Tensor
@@ -31,13 +31,13 @@ class MapSample(NamedTuple):
 
 
 class MapDataset(Dataset[MapSample]):
-    """The same people in the same frames as `CropDataset` gives: whole pictures decoded, label maps drawn."""
+    """The same people in the same frames as `CropDataset` gives: whole images decoded, label maps drawn."""
 
     def __init__(self, people: People, recipe: Recipe) -> None:
         self.people = people
         self.recipe = recipe
 
-    def __getitem__(self, draw: Draw) -> MapSample:
+    def __getitem__(self, draw: SampleRequest) -> MapSample:
         size = self.recipe.model.input_size
         skeleton = self.recipe.keypoint_table
         frame = draw_frame(self.people, self.recipe, draw)
@@ -48,10 +48,10 @@ class MapDataset(Dataset[MapSample]):
         inside = ((keypoints_crop >= 0) & (keypoints_crop <= (size.width - 1, size.height - 1))).all(1)
         visibility = keypoints_image[:, 2] * inside
         maps = draw_label_maps(keypoints_crop, visibility, size, self.recipe.supervision.kernel_sizes)
-        return MapSample(torch.from_numpy(normalise_crop(crop)), torch.from_numpy(maps), torch.from_numpy(visibility))
+        return MapSample(torch.from_numpy(normalize_crop(crop)), torch.from_numpy(maps), torch.from_numpy(visibility))
 
 
-def draw_frame(people: People, recipe: Recipe, draw: Draw) -> CropFrame:
+def draw_frame(people: People, recipe: Recipe, draw: SampleRequest) -> CropFrame:
     """The frame that `CropDataset` cuts this draw out with."""
     rng = np.random.default_rng((recipe.train.seed, draw.position))
     box = Box(*people.boxes[draw.item].tolist())
@@ -59,15 +59,15 @@ def draw_frame(people: People, recipe: Recipe, draw: Draw) -> CropFrame:
     return augment_frame(box, keypoints_image, recipe.model.input_size, recipe.augmentation, recipe.keypoint_table, rng)
 
 
-def read_whole(people: People, draw: Draw) -> np.ndarray:
-    """All pixels of a draw's picture, BGR."""
-    path = people.pictures[people.picture_index[draw.item]]
+def read_whole(people: People, draw: SampleRequest) -> np.ndarray:
+    """All pixels of a draw's image, BGR."""
+    path = people.images[people.image_index[draw.item]]
     image = cv2.imread(str(path), cv2.IMREAD_COLOR)
     assert image is not None, f"{path} cannot be read"
     return image
 
 
-def normalise_crop(crop: np.ndarray) -> np.ndarray:
+def normalize_crop(crop: np.ndarray) -> np.ndarray:
     """(3, H, W) float32 of an 8-bit crop."""
     mean, deviation = (np.array(values, np.float32) for values in (CHANNEL_MEAN, CHANNEL_DEVIATION))
     scaled = (crop.astype(np.float32) / 255 - mean) / deviation
@@ -77,7 +77,7 @@ def normalise_crop(crop: np.ndarray) -> np.ndarray:
 def draw_label_maps(
     keypoints_crop: np.ndarray, visibility: np.ndarray, size: Size, kernel_sizes: tuple[int, ...]
 ) -> np.ndarray:
-    """(kernels, K, H/4, W/4): for each kernel and labelled keypoint a blurred dot, scaled to a peak of 255."""
+    """(kernels, K, H/4, W/4): for each kernel and labeled keypoint a blurred dot, scaled to a peak of 255."""
     height, width = size.height // HEATMAP_STRIDE, size.width // HEATMAP_STRIDE
     maps = np.zeros((len(kernel_sizes), len(visibility), height, width), np.float32)
     for level, kernel_size in enumerate(kernel_sizes):

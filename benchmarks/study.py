@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.held_out import HELD_OUT, evaluate_on_held_out, is_evaluated, read_held_out, run_mspn
-from mspn.recipes.by_name import STUDY_RECIPES
+from mspn.config.recipes import STUDY_RECIPES
 
 
 class Row(NamedTuple):

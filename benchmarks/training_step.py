@@ -20,13 +20,13 @@ from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.straightforward import draw_label_maps, loss_per_person
-from mspn.bench.reference import resize_first
-from mspn.config import Recipe
-from mspn.crop import normalise
-from mspn.loss import KeypointLabels, supervise
-from mspn.model.build import build_network
-from mspn.model.pose_network import PoseNetwork, place
-from mspn.recipes.by_name import RECIPES
+from mspn.benchmark.reference import resize_first
+from mspn.config.recipe import Recipe
+from mspn.config.recipes import RECIPES
+from mspn.datasets.samples import KeypointLabels
+from mspn.models import build_network
+from mspn.models.base import PoseNetwork, normalize, place
+from mspn.training.losses.keypoint import compute_losses
 
 _MARGIN_PX = 40
 """Keypoints stay so far inside that no target reaches the border, where ours differ from the released code's."""
@@ -109,9 +109,9 @@ def our_step(model: PoseNetwork, recipe: Recipe) -> Callable[[Batch], Parts]:
     def step(batch: Batch) -> Parts:
         began = time.process_time()
         with torch.autocast("cpu", torch.bfloat16):
-            outputs = model(normalise(batch.crops))
+            outputs = model(normalize(batch.crops))
         predicted = time.process_time()
-        loss = supervise(outputs, batch.labels, recipe.supervision).total
+        loss = compute_losses(outputs, batch.labels, recipe.supervision).total
         return _finish(optimizer, loss, began, predicted)
 
     return step
@@ -122,7 +122,7 @@ def straightforward_step(model: nn.Module, recipe: Recipe) -> Callable[[Batch], 
 
     def step(batch: Batch) -> Parts:
         began = time.process_time()
-        outputs = model(normalise(batch.crops).contiguous())
+        outputs = model(normalize(batch.crops).contiguous())
         predicted = time.process_time()
         keypoints_crop, visibility, _counted = (values.numpy() for values in batch.labels)
         maps = [

@@ -14,14 +14,14 @@ from pathlib import Path
 import av
 import numpy as np
 
-from mspn.picture import Picture
-from mspn.sources.open import open_sources
+from mspn.sources import open_sources
+from mspn.structures.image import Image
 
 _SIZE = (360, 640)
 _LOOP_FRAMES = 100
 _FRAME_RATE = 25
 _WARM_FRAMES = 500
-_MOST_GROWTH = 0.10
+_MAX_GROWTH = 0.10
 _PAGE_BYTES = 4096
 
 
@@ -41,7 +41,7 @@ def measure_growth(results: Iterator[object], num_frames: int) -> None:
     warm = most = 0.0
     print("frame   RSS MB")
     for number, result in enumerate(results, 1):
-        assert not isinstance(result, Picture) or result.moment is not None
+        assert not isinstance(result, Image) or result.frame is not None
         if number == _WARM_FRAMES:
             warm = rss_bytes()
         if number >= _WARM_FRAMES and number % 100 == 0:
@@ -51,7 +51,7 @@ def measure_growth(results: Iterator[object], num_frames: int) -> None:
     growth = most / warm - 1
     print(f"{num_frames / (time.perf_counter() - start):.0f} frames a second")
     print(f"most after frame {_WARM_FRAMES}: {growth:+.1%} of the {warm / 1e6:.1f} MB there")
-    print(f"flat within {_MOST_GROWTH:.0%}: {'yes' if growth <= _MOST_GROWTH else 'no'}")
+    print(f"flat within {_MAX_GROWTH:.0%}: {'yes' if growth <= _MAX_GROWTH else 'no'}")
 
 
 def write_looped_video(path: Path, num_frames: int) -> Path:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from mspn.processes import Processes
+from mspn.distributed import Processes
 
 
 class ProcessApart(Processes):

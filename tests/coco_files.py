@@ -1,23 +1,23 @@
-"""Small labelled sets that tests write themselves."""
+"""Small labeled sets that tests write themselves."""
 
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mspn.skeleton import COCO_17
+from mspn.structures.skeletons import COCO_17
 
 
-def person(number: int, image_id: int, labelled: Mapping[str, Sequence[float]], **changes: Any) -> dict[str, Any]:
-    """An annotation; keypoints that are not in `labelled`, (x, y, visibility) by name, are unlabelled."""
-    keypoints = [value for name in COCO_17.keypoints for value in labelled.get(name, (0, 0, 0))]
+def person(number: int, image_id: int, labeled: Mapping[str, Sequence[float]], **changes: Any) -> dict[str, Any]:
+    """An annotation; keypoints that are not in `labeled`, (x, y, visibility) by name, are unlabeled."""
+    keypoints = [value for name in COCO_17.keypoints for value in labeled.get(name, (0, 0, 0))]
     annotation = {
         "id": number,
         "image_id": image_id,
         "category_id": 1,
         "bbox": [10, 20, 30, 60],
         "keypoints": keypoints,
-        "num_keypoints": len(labelled),
+        "num_keypoints": len(labeled),
         "iscrowd": 0,
     }
     return annotation | changes

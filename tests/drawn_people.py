@@ -1,4 +1,4 @@
-"""Pictures of stick figures with their labels, drawn on the spot: the suite needs no photo."""
+"""Images of stick figures with their labels, drawn on the spot: the suite needs no photo."""
 
 import json
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from mspn.skeleton import COCO_17
+from mspn.structures.skeletons import COCO_17
 
 # A standing figure in a box of 1 x 2, (x, y) from its top-left corner, in the order of COCO_17.
 _STANDING = np.array(
@@ -19,15 +19,15 @@ _STANDING = np.array(
 )
 
 
-def write_drawn_set(folder: Path, *, num_pictures: int, people_per_picture: int = 1, seed: int = 0) -> Path:
-    """Draw pictures of 160x120 pixels a person into `folder/images`, and write their COCO `annotations.json`."""
+def write_drawn_set(folder: Path, *, num_images: int, people_per_image: int = 1, seed: int = 0) -> Path:
+    """Draw images of 160x120 pixels a person into `folder/images`, and write their COCO `annotations.json`."""
     random = np.random.default_rng(seed)
     (folder / "images").mkdir(parents=True)
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
-    for image_id in range(1, num_pictures + 1):
-        canvas = np.full((160, 120 * people_per_picture, 3), random.integers(180, 255, 3), np.uint8)
-        for place in range(people_per_picture):
+    for image_id in range(1, num_images + 1):
+        canvas = np.full((160, 120 * people_per_image, 3), random.integers(180, 255, 3), np.uint8)
+        for place in range(people_per_image):
             keypoints = _STANDING * 60 + [120 * place + 30, 20] + random.uniform(-6, 6, (17, 2))
             _draw_figure(canvas, keypoints)
             left, top = keypoints.min(0) - 6
@@ -56,5 +56,5 @@ def write_drawn_set(folder: Path, *, num_pictures: int, people_per_picture: int 
 def _draw_figure(canvas: np.ndarray, keypoints: np.ndarray) -> None:
     points = np.rint(keypoints).astype(int).tolist()
     for number, (start, end) in enumerate(COCO_17.limb_indices):
-        colour = (40 + 15 * number, 220 - 14 * number, (90 * number) % 256)
-        cv2.line(canvas, points[start], points[end], colour, 5, cv2.LINE_AA)
+        color = (40 + 15 * number, 220 - 14 * number, (90 * number) % 256)
+        cv2.line(canvas, points[start], points[end], color, 5, cv2.LINE_AA)

@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mspn.loss import KeypointLabels
-from mspn.model.network import MSPN
-from mspn.model_config import ModelConfig
-from mspn.weights.mspn_layouts import from_layout, to_layout
+from mspn.checkpoints.convert.mspn import from_layout, to_layout
+from mspn.config.model import ModelConfig
+from mspn.datasets.samples import KeypointLabels
+from mspn.models.mspn import MSPN
 
 SEED = 20190101
 _FIXTURES = Path(__file__).parent / "fixtures"

@@ -1,8 +1,8 @@
 """A start of training, as weights and run folders tell of it."""
 
-from mspn.weights.session import Session, SetFingerprint
+from mspn.checkpoints.provenance import SetFingerprint, TrainingSession
 
-SESSION = Session(
+SESSION = TrainingSession(
     started="2026-01-02T03:04:05+00:00",
     iteration=0,
     command="mspn train mspn-2 --out run",
@@ -17,5 +17,5 @@ SESSION = Session(
     gpus=(),
     threads=2,
     processes=1,
-    data=(SetFingerprint(annotations="people.json", sha256="ab12", pictures=1200, people=3400),),
+    data=(SetFingerprint(annotations="people.json", sha256="ab12", images=1200, people=3400),),
 )

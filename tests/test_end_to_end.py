@@ -1,4 +1,4 @@
-"""The whole way on pictures that the test draws, and the shipped weights on photographs."""
+"""The whole way on images that the test draws, and the shipped weights on photographs."""
 
 import json
 import os
@@ -12,11 +12,11 @@ from typer.testing import CliRunner
 
 import mspn
 from mspn.cli.app import app
-from mspn.config import FAITHFUL_TEST
-from mspn.detect.boxes_file import BoxesFile
-from mspn.evaluate.average_precision import average_precision, read_truth
-from mspn.evaluate.evaluator import predict_people
-from mspn.skeleton import COCO_17
+from mspn.config.protocol import FAITHFUL_TEST
+from mspn.detectors.precomputed import BoxesFile
+from mspn.evaluation.metrics.average_precision import average_precision, read_truth
+from mspn.evaluation.predicting import predict_people
+from mspn.structures.skeletons import COCO_17
 from tests.drawn_people import write_drawn_set
 
 SAMPLE = Path(mspn.__file__).parent / "assets" / "sample"
@@ -30,7 +30,7 @@ def _run(*arguments: object) -> str:
 
 
 def test_train_evaluate_predict_convert_one_after_another(tmp_path: Path):
-    annotations = write_drawn_set(tmp_path / "set", num_pictures=3)
+    annotations = write_drawn_set(tmp_path / "set", num_images=3)
     images, run = tmp_path / "set" / "images", tmp_path / "run"
     settings = [
         *(f"data.root={tmp_path}", "data.train=[{annotations: set/annotations.json, images: set/images, weight: 10}]"),
@@ -70,7 +70,7 @@ def test_the_shipped_weights_find_the_faces_of_the_sample_photographs():
     (astronaut,) = estimator(SAMPLE / "astronaut.jpg")
     (photographer,) = estimator(SAMPLE / "camera.jpg")
 
-    # Read off the photographs by eye; her right is on the picture's left.
+    # Read off the photographs by eye; her right is on the image's left.
     expected = {"nose": (224, 122), "left_eye": (249, 103), "right_eye": (199, 101)}
     for name, point in expected.items():
         assert np.hypot(*np.subtract(astronaut.keypoints[name][:2], point)) < 40, name

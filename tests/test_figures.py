@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from benchmarks import figure_cost, figure_gallery, figure_heatmaps
-from mspn.evaluate.report import Protocol, Report, write_report, write_results
-from mspn.skeleton import COCO_17
+from mspn.evaluation.report import Protocol, Report, write_report, write_results
+from mspn.structures.skeletons import COCO_17
 from tests.coco_files import person, write_annotations
 
 
@@ -53,7 +53,7 @@ def test_heat_maps_stand_in_a_row_a_stage_and_a_column_a_level(tmp_path: Path, m
     assert figure.shape[:2] == (68 + 256 + 22 + 16, 16 + 4 * (2 * 192 + 2 + 16))
 
 
-def test_the_gallery_begins_with_the_fullest_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_the_gallery_begins_with_the_fullest_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     for number in (1, 2):
         cv2.imwrite(str(tmp_path / f"{number}.png"), np.full((100, 200, 3), 100 * number, np.uint8))
     standing = person(1, 1, dict.fromkeys(COCO_17.keypoints, (100, 50, 2)))
@@ -68,6 +68,6 @@ def test_the_gallery_begins_with_the_fullest_picture(tmp_path: Path, monkeypatch
     _run(monkeypatch, figure_gallery.main, report, tmp_path, tmp_path / "figure.jpg")
 
     figure = cv2.imread(str(tmp_path / "figure.jpg"))
-    # Squares of 384 px from (16, 50), each 400 px after the last; pictures of 2 x 1 fill their middle half.
+    # Squares of 384 px from (16, 50), each 400 px after the last; images of 2 x 1 fill their middle half.
     assert figure is not None
     assert [int(figure[50 + 120, 16 + 400 * tile + 20, 0]) for tile in (0, 1)] == pytest.approx([200, 100], abs=3)

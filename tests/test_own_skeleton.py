@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 
 from mspn import PoseEstimator
-from mspn.detect.boxes_file import BoxesFile
-from mspn.draw import draw_poses
-from mspn.overrides import SettingsError, override
-from mspn.skeleton import COCO_17
-from mspn.train.loop import train
-from mspn.train.state import RECIPE_FILE, load_recipe
-from mspn.weights.checkpoint import read_header
+from mspn.checkpoints.format import read_metadata
+from mspn.config.overrides import override
+from mspn.detectors.precomputed import BoxesFile
+from mspn.errors import SettingsError
+from mspn.structures.skeletons import COCO_17
+from mspn.training.checkpoint import RECIPE_FILE, load_recipe
+from mspn.training.loop import train
+from mspn.visualize.draw import draw_poses
 from tests.cli.runner import run
 from tests.drawn_people import write_drawn_set
 from tests.trained import tiny_recipe
@@ -31,7 +32,7 @@ OF_COCO = {"top": "nose", "west": "left_wrist", "east": "right_wrist", "tail": "
 
 def write_kites(folder: Path) -> None:
     """The drawn people, four of their keypoints under names of our own."""
-    path = write_drawn_set(folder, num_pictures=4)
+    path = write_drawn_set(folder, num_images=4)
     content = json.loads(path.read_text())
     rows = [COCO_17.keypoints.index(name) for name in OF_COCO.values()]
     for row in content["annotations"]:
@@ -51,9 +52,9 @@ def test_a_skeleton_of_ones_own_is_trained_scored_and_drawn(tmp_path: Path):
     (tmp_path / "kite.yaml").unlink()
     annotations = tmp_path / "annotations.json"
     estimator = PoseEstimator(weights, detector=BoxesFile(annotations), precision="float32")
-    picture = tmp_path / "images" / "000000000001.png"
-    (pose,) = estimator(picture)
-    drawn = draw_poses(cv2.imread(str(picture)), [pose])
+    image = tmp_path / "images" / "000000000001.png"
+    (pose,) = estimator(image)
+    drawn = draw_poses(cv2.imread(str(image)), [pose])
     out = tmp_path / "report"
     scored = run(
         *("evaluate", "--model", weights, "--annotations", annotations, "--images", tmp_path / "images"),
@@ -63,7 +64,7 @@ def test_a_skeleton_of_ones_own_is_trained_scored_and_drawn(tmp_path: Path):
     # The file is gone: run folder and weights carry the whole skeleton.
     assert load_recipe(tmp_path / "run").keypoint_table.name == "kite"
     assert json.loads((tmp_path / "run" / RECIPE_FILE).read_text())["skeleton"]["limbs"][2] == ["west", "tail"]
-    assert read_header(weights).recipe.keypoint_table.mirror_order == [0, 2, 1, 3]
+    assert read_metadata(weights).recipe.keypoint_table.mirror_order == [0, 2, 1, 3]
     truth = json.loads(annotations.read_text())["annotations"][0]["keypoints"]
     assert list(pose.keypoints) == ["top", "west", "east", "tail"]
     np.testing.assert_allclose(pose.keypoints_image, np.reshape(truth, (4, 3))[:, :2], atol=8)

@@ -4,7 +4,7 @@ import pytest
 
 from benchmarks.held_out import HELD_OUT
 from benchmarks.study import LINES, TABLES, Measured, Row, table_lines, write_numbers
-from mspn.recipes.by_name import STUDY_RECIPES
+from mspn.config.recipes import STUDY_RECIPES
 
 
 def measured(*lspet: float) -> Measured:

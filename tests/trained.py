@@ -5,14 +5,15 @@ from functools import cache
 from pathlib import Path
 from tempfile import mkdtemp
 
-from mspn.augmentation_config import NO_AUGMENTATION
-from mspn.config import Recipe, SupervisionConfig
-from mspn.data_config import DataConfig, PeopleSetConfig
-from mspn.model_config import ModelConfig
-from mspn.overrides import override
-from mspn.records import Size
-from mspn.train.loop import train
-from mspn.train_config import TrainConfig
+from mspn.config.augmentation import NO_AUGMENTATION
+from mspn.config.data import DataConfig, PeopleSetConfig
+from mspn.config.model import ModelConfig
+from mspn.config.overrides import override
+from mspn.config.recipe import Recipe
+from mspn.config.supervision import SupervisionConfig
+from mspn.config.train import TrainConfig
+from mspn.structures.boxes import Size
+from mspn.training.loop import train
 from tests.drawn_people import write_drawn_set
 
 
@@ -44,6 +45,6 @@ def small_and_fast(recipe: Recipe, settings: Sequence[str] = ()) -> Recipe:
 def overfitted() -> tuple[Path, Path]:
     """Folder of a drawn set of eight people, and the weights of a network that has learned them by heart."""
     folder = Path(mkdtemp())
-    write_drawn_set(folder, num_pictures=4, people_per_picture=2)
+    write_drawn_set(folder, num_images=4, people_per_image=2)
     weights = train(tiny_recipe(folder, iterations=150), folder / "run", resume=False)
     return folder, weights

@@ -3,16 +3,16 @@
 import json
 from pathlib import Path
 
-from mspn.config import DetectorRecipe
-from mspn.model_config import DetectorConfig
-from mspn.scene_config import SceneConfig, SceneDataConfig, SceneSetConfig
-from mspn.train_config import TrainConfig
+from mspn.config.data import SceneConfig, SceneDataConfig, SceneSetConfig
+from mspn.config.model import DetectorConfig
+from mspn.config.recipe import DetectorRecipe
+from mspn.config.train import TrainConfig
 from tests.drawn_people import write_drawn_set
 
 
 def tiny_detector_recipe(folder: Path, *, iterations: int) -> DetectorRecipe:
-    """A narrow network on pictures of two drawn people each, all labelled, one of them proposed too."""
-    annotations = write_drawn_set(folder, num_pictures=4, people_per_picture=2)
+    """A narrow network on images of two drawn people each, all labeled, one of them proposed too."""
+    annotations = write_drawn_set(folder, num_images=4, people_per_image=2)
     rows = json.loads(annotations.read_text())
     first = rows["annotations"][0]["bbox"]
     (folder / "people_boxes.json").write_text(json.dumps({rows["images"][0]["file_name"]: [[*first, 0.9]]}))

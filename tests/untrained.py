@@ -5,10 +5,10 @@ from pathlib import Path
 
 import torch
 
-from mspn.model.build import build_network
-from mspn.overrides import override
+from mspn.checkpoints.format import Checkpoint, CheckpointMetadata, save_weights
+from mspn.config.overrides import override
+from mspn.models import build_network
 from mspn.predict.estimator import PoseEstimator
-from mspn.weights.checkpoint import Checkpoint, Header, save_weights
 from tests.trained import small_and_fast, tiny_recipe
 
 
@@ -16,7 +16,7 @@ def untrained(folder: Path, settings: Sequence[str] = ()) -> Checkpoint:
     """The same random network each time."""
     recipe = override(small_and_fast(tiny_recipe(folder, iterations=2)), settings)
     torch.manual_seed(5)
-    return Checkpoint(Header(recipe=recipe), build_network(recipe.model).eval())
+    return Checkpoint(CheckpointMetadata(recipe=recipe), build_network(recipe.model).eval())
 
 
 def untrained_estimator(folder: Path, settings: Sequence[str] = ()) -> PoseEstimator:

@@ -1,25 +1,67 @@
 """Human pose estimation with multi-stage networks (MSPN)."""
 
 from importlib import import_module
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mspn.checkpoints.hub import build_model, load_model
+    from mspn.errors import MspnError
+    from mspn.inference.runner import load_runner
     from mspn.predict.estimator import PoseEstimator
-    from mspn.predict.runner import load_runner
-    from mspn.weights.models import build_model, load_model
+    from mspn.predict.pipeline import ImageResult
+    from mspn.structures.boxes import Box, Detection, Size
+    from mspn.structures.image import Image
+    from mspn.structures.pose import Pose
+    from mspn.structures.skeleton import Skeleton
+    from mspn.visualize.draw import draw_poses
 
-__all__ = ["PoseEstimator", "build_model", "load_model", "load_runner"]
+    __version__: str
 
-_HOMES = {
+__all__ = [
+    "Box",
+    "Detection",
+    "Image",
+    "ImageResult",
+    "MspnError",
+    "Pose",
+    "PoseEstimator",
+    "Size",
+    "Skeleton",
+    "__version__",
+    "build_model",
+    "draw_poses",
+    "load_model",
+    "load_runner",
+]
+
+_MODULES = {
+    "Box": "mspn.structures.boxes",
+    "Detection": "mspn.structures.boxes",
+    "Image": "mspn.structures.image",
+    "ImageResult": "mspn.predict.pipeline",
+    "MspnError": "mspn.errors",
+    "Pose": "mspn.structures.pose",
     "PoseEstimator": "mspn.predict.estimator",
-    "build_model": "mspn.weights.models",
-    "load_model": "mspn.weights.models",
-    "load_runner": "mspn.predict.runner",
+    "Size": "mspn.structures.boxes",
+    "Skeleton": "mspn.structures.skeleton",
+    "build_model": "mspn.checkpoints.hub",
+    "draw_poses": "mspn.visualize.draw",
+    "load_model": "mspn.checkpoints.hub",
+    "load_runner": "mspn.inference.runner",
 }
 
 
 def __getattr__(name: str) -> Any:
     """Import on first use, so that `import mspn` alone loads neither torch nor OpenCV."""
-    if name not in _HOMES:
+    if name == "__version__":
+        return version("mspn")
+    if name not in _MODULES:
         raise AttributeError(f"module 'mspn' has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+    value = getattr(import_module(_MODULES[name]), name)
+    globals()[name] = value  # the next access does not come here
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mspn.recipes.by_name import RECIPES
+from mspn.config.recipes import RECIPES
 from tests.cli.runner import error_line, run
 from tests.drawn_people import write_drawn_set
 from tests.trained import overfitted
@@ -21,30 +21,28 @@ def test_predict_writes_every_kind_of_result(tmp_path: Path):
     )
 
     assert result.exit_code == 0, result.output
-    assert "4 pictures, 8 people" in result.stdout
-    assert f"drawn pictures: {tmp_path / 'images'}" in result.stdout
+    assert "4 images, 8 people" in result.stdout
+    assert f"drawn images: {tmp_path / 'images'}" in result.stdout
     assert len(json.loads((tmp_path / "predictions.json").read_text())) == 4
     assert len(json.loads((tmp_path / "coco.json").read_text())) == 8
     assert len((tmp_path / "predictions.csv").read_text().splitlines()) == 1 + 8 * 17
     assert len(list((tmp_path / "images").iterdir())) == 4
 
 
-def test_one_bad_picture_among_many_is_reported_skipped_and_ends_with_exit_code_1(tmp_path: Path):
+def test_one_bad_image_among_many_is_reported_skipped_and_ends_with_exit_code_1(tmp_path: Path):
     folder, weights = overfitted()
     shutil.copytree(folder / "images", tmp_path / "in")
-    (tmp_path / "in" / "000000000002.png").write_text("no picture")
+    (tmp_path / "in" / "000000000002.png").write_text("no image")
 
     result = run("predict", tmp_path / "in", "--model", weights, "--out", tmp_path / "out")
 
     assert result.exit_code == 1
     assert "skipped: " in result.stderr
-    assert "000000000002.png is not a picture that can be read" in result.stderr
+    assert "000000000002.png is not an image that can be read" in result.stderr
     assert len(json.loads((tmp_path / "out" / "predictions.json").read_text())) == 3
 
 
-def test_what_was_predicted_is_kept_when_a_later_picture_breaks_the_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_what_was_predicted_is_kept_when_a_later_image_breaks_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     folder, weights = overfitted()
     calls = []
 
@@ -52,9 +50,9 @@ def test_what_was_predicted_is_kept_when_a_later_picture_breaks_the_run(
         calls.append(pixels)
         if len(calls) == 3:
             raise OSError(errno.ENOSPC, "No space left on device")
-        return b"a picture"
+        return b"an image"
 
-    monkeypatch.setattr("mspn.jpeg.encode_jpeg", encode_until_full)
+    monkeypatch.setattr("mspn.io.images.encode_jpeg", encode_until_full)
 
     result = run("predict", folder / "images", "--model", weights, "--out", tmp_path, "--save", "images,json")
 
@@ -65,43 +63,43 @@ def test_what_was_predicted_is_kept_when_a_later_picture_breaks_the_run(
 
 def test_predict_refuses_bad_input_with_one_line(tmp_path: Path):
     folder, weights = overfitted()
-    picture = folder / "images" / "000000000001.png"
+    image = folder / "images" / "000000000001.png"
     not_json = tmp_path / "boxes.json"
     not_json.write_text("{")
 
-    assert "no picture, video or folder at nowhere.jpg" in error_line(run("predict", "nowhere.jpg", "--model", weights))
+    assert "no image, video or folder at nowhere.jpg" in error_line(run("predict", "nowhere.jpg", "--model", weights))
     assert "no weights file at missing.safetensors" in error_line(
-        run("predict", picture, "--model", "missing.safetensors")
+        run("predict", image, "--model", "missing.safetensors")
     )
-    assert "did you mean 'mspn-small'?" in error_line(run("predict", picture, "--model", "mspn-smal"))
+    assert "did you mean 'mspn-small'?" in error_line(run("predict", image, "--model", "mspn-smal"))
     assert "mspn-2-mmpose is not in the cache, and MSPN_OFFLINE forbids downloads" in error_line(
-        run("predict", picture, "--model", "mspn-2")
+        run("predict", image, "--model", "mspn-2")
     )
-    assert "there are no weights of mspn-4-384x288" in error_line(run("predict", picture, "--model", "mspn-4-384x288"))
+    assert "there are no weights of mspn-4-384x288" in error_line(run("predict", image, "--model", "mspn-4-384x288"))
     assert "there are json, jsonl, coco, csv, parquet, yolo, images, video" in error_line(
-        run("predict", picture, "--model", weights, "--save", "xml")
+        run("predict", image, "--model", weights, "--save", "xml")
     )
     assert "no detector 'yolo'; did you mean yolox? there are default, person-detector, none" in error_line(
-        run("predict", picture, "--model", weights, "--detector", "yolo")
+        run("predict", image, "--model", weights, "--detector", "yolo")
     )
     assert "no theme 'pink'; there are sides, limbs" in error_line(
-        run("predict", picture, "--model", weights, "--theme", "pink")
+        run("predict", image, "--model", weights, "--theme", "pink")
     )
-    assert "is not JSON" in error_line(run("predict", picture, "--model", weights, "--boxes", not_json))
-    assert "no device 'gpu'" in error_line(run("predict", picture, "--model", weights, "--device", "gpu"))
+    assert "is not JSON" in error_line(run("predict", image, "--model", weights, "--boxes", not_json))
+    assert "no device 'gpu'" in error_line(run("predict", image, "--model", weights, "--device", "gpu"))
 
 
-def test_a_boxes_file_for_other_pictures_is_refused(tmp_path: Path):
+def test_a_boxes_file_for_other_images_is_refused(tmp_path: Path):
     folder, weights = overfitted()
     boxes = tmp_path / "boxes.json"
     boxes.write_text(json.dumps({"elsewhere.png": [[20, 10, 80, 130, 0.9]]}))
 
     result = run("predict", folder / "images", "--model", weights, "--boxes", boxes, "--out", tmp_path)
 
-    assert "says nothing about any of the 4 pictures; do its file names match theirs?" in error_line(result)
+    assert "says nothing about any of the 4 images; do its file names match theirs?" in error_line(result)
 
 
-def test_drawn_pictures_never_take_the_place_of_those_they_are_drawn_from():
+def test_drawn_images_never_take_the_place_of_those_they_are_drawn_from():
     folder, weights = overfitted()
     before = (folder / "images" / "000000000001.png").read_bytes()
 
@@ -186,7 +184,7 @@ def test_evaluate_refuses_bad_input_with_one_line(tmp_path: Path):
 
 
 def test_train_runs_a_recipe_resumes_it_and_guards_the_run_folder(tmp_path: Path):
-    write_drawn_set(tmp_path / "set", num_pictures=2)
+    write_drawn_set(tmp_path / "set", num_images=2)
     folder = tmp_path / "run"
     small = [
         *("--set", f"data.root={tmp_path}", "--set", "data.workers=0", "--set", "train.batch_size=2"),
@@ -257,14 +255,14 @@ def test_models_lists_shows_and_converts(tmp_path: Path):
 def test_convert_writes_what_the_header_should_say(tmp_path: Path):
     _, weights = overfitted()
     options = (
-        *("--licence", "CC0", "--notes", "drawn people", "--result", "ours=0.75", "--result", "theirs=0.5"),
+        *("--license", "CC0", "--notes", "drawn people", "--result", "ours=0.75", "--result", "theirs=0.5"),
         *("--set", "test.decoder=dark"),
     )
 
     run("models", "convert", weights, tmp_path / "a.safetensors", *options)
 
     header = json.loads(run("models", "show", tmp_path / "a.safetensors").stdout)
-    assert (header["licence"], header["notes"]) == ("CC0", "drawn people")
+    assert (header["license"], header["notes"]) == ("CC0", "drawn people")
     assert header["results"] == {"ours": 0.75, "theirs": 0.5}
     assert header["recipe"]["data"]["root"] == "data"
     assert header["recipe"]["test"]["decoder"] == "dark"

@@ -40,7 +40,7 @@ def test_looking_after_labels_needs_no_torch(name: str):
     assert "torch" not in _imports("data", name, "--help")
 
 
-def test_predicting_imports_no_library_that_a_picture_does_not_need():
+def test_predicting_imports_no_library_that_an_image_does_not_need():
     needless = {"onnxruntime", "transformers", "pycocotools", "pyarrow", "pandas", "scipy", "matplotlib", "av"}
 
     assert needless & _imports("predict", "--help") == set()

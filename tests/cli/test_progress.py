@@ -6,34 +6,35 @@ import pytest
 from rich.console import Console
 
 from mspn.cli.progress import Tally, show_progress
-from mspn.picture import Moment, Picture, Video
-from mspn.predict.pipeline import PictureResult
-from mspn.records import Box, Pose, Size
-from mspn.skeleton import COCO_17
-from mspn.train.interruption import stop_requests
+from mspn.interrupts import stop_requests
+from mspn.predict.pipeline import ImageResult
+from mspn.structures.boxes import Box, Size
+from mspn.structures.image import FrameInfo, Image, Video
+from mspn.structures.pose import Pose
+from mspn.structures.skeletons import COCO_17
 
 PIXELS = np.zeros((4, 4, 3), np.uint8)
 POSE = Pose(COCO_17, np.zeros((17, 2)), np.ones(17), 0.75, 1.2, Box(0, 0, 4, 4), 0.75)
 
 
-def _picture(number: int, people: int = 1) -> PictureResult:
+def _image(number: int, people: int = 1) -> ImageResult:
     name = f"{number}.jpg"
-    return PictureResult(name, Picture(name, PIXELS), [POSE] * people, [])
+    return ImageResult(name, Image(name, PIXELS), [POSE] * people, [])
 
 
-def _frame(video: Video, number: int) -> PictureResult:
-    return PictureResult(video.source, Picture(video.source, PIXELS, Moment(video, number, 0.0)), [POSE], [])
+def _frame(video: Video, number: int) -> ImageResult:
+    return ImageResult(video.source, Image(video.source, PIXELS, FrameInfo(video, number, 0.0)), [POSE], [])
 
 
-def test_each_picture_has_a_row_and_each_video_one_for_all_of_its_frames(capsys: pytest.CaptureFixture[str]):
+def test_each_image_has_a_row_and_each_video_one_for_all_of_its_frames(capsys: pytest.CaptureFixture[str]):
     tally = Tally()
     for result in (
-        _picture(0, people=0),
+        _image(0, people=0),
         *(_frame(Video("a.mp4", Size(4, 4), None, None, False), n) for n in range(3)),
     ):
         tally.count(result)
-    tally.count(PictureResult("a.mp4", None, [], ["cut short"]))
-    tally.count(PictureResult("b.jpg", None, [], ["no picture"]))
+    tally.count(ImageResult("a.mp4", None, [], ["cut short"]))
+    tally.count(ImageResult("b.jpg", None, [], ["no image"]))
 
     tally.show()
 
@@ -41,14 +42,14 @@ def test_each_picture_has_a_row_and_each_video_one_for_all_of_its_frames(capsys:
     assert "│ 0.jpg │ 0 │ - │" in printed
     assert "│ a.mp4 │ 3 in 3 frames │ 0.75 │" in printed
     assert "│ b.jpg │ not read │ - │" in printed
-    assert "5 pictures, 3 people in " in printed
+    assert "5 images, 3 people in " in printed
     assert printed.count("a.mp4") == 1
-    assert printed.endswith("2 pictures with problems")
+    assert printed.endswith("2 images with problems")
 
 
 def test_names_of_files_neither_break_rows_nor_steer_the_terminal(capsys: pytest.CaptureFixture[str]):
     tally = Tally()
-    tally.count(PictureResult("a\nb\x1b[31m\u202egpj[red].jpg", None, [], ["no picture"]))
+    tally.count(ImageResult("a\nb\x1b[31m\u202egpj[red].jpg", None, [], ["no image"]))
 
     tally.show()
 
@@ -58,7 +59,7 @@ def test_names_of_files_neither_break_rows_nor_steer_the_terminal(capsys: pytest
 def test_after_twenty_rows_the_others_are_counted(capsys: pytest.CaptureFixture[str]):
     tally = Tally()
     for number in range(25):
-        tally.count(_picture(number))
+        tally.count(_image(number))
 
     tally.show()
 
@@ -68,14 +69,14 @@ def test_after_twenty_rows_the_others_are_counted(capsys: pytest.CaptureFixture[
     assert "... and 5 more" in printed
 
 
-def test_a_terminal_shows_pictures_rates_and_that_ctrl_c_was_heard(monkeypatch: pytest.MonkeyPatch):
+def test_a_terminal_shows_images_rates_and_that_ctrl_c_was_heard(monkeypatch: pytest.MonkeyPatch):
     screen = io.StringIO()
     terminal = partial(Console, file=screen, force_terminal=True, width=120)
     monkeypatch.setattr("mspn.cli.progress.Console", lambda stderr: terminal())
 
     with stop_requests() as stop, show_progress(4, stop) as advance:
         for number in range(3):
-            advance(_picture(number, people=2))
+            advance(_image(number, people=2))
         stop.signal_number = 2
 
     assert "3/4" in screen.getvalue()
@@ -84,6 +85,6 @@ def test_a_terminal_shows_pictures_rates_and_that_ctrl_c_was_heard(monkeypatch: 
 
 def test_where_nobody_looks_nothing_is_shown(capsys: pytest.CaptureFixture[str]):
     with stop_requests() as stop, show_progress(None, stop) as advance:
-        advance(_picture(0))
+        advance(_image(0))
 
     assert capsys.readouterr() == ("", "")

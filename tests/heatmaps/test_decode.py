@@ -3,11 +3,11 @@ import numpy as np
 import pytest
 import torch
 
-from mspn.config import FAITHFUL_TEST, MMPOSE_TEST, SIMPLE_BASELINE_TEST
-from mspn.geometry import CropFrame, heatmap_to_crop, transform_points
+from mspn.config.protocol import FAITHFUL_TEST, MMPOSE_TEST, SIMPLE_BASELINE_TEST
 from mspn.heatmaps.decode import average_mirrored, decode, gaussian_filter
-from mspn.records import Size
-from mspn.skeleton import COCO_17
+from mspn.structures.boxes import Size
+from mspn.structures.crop import CropFrame, heatmap_to_crop, transform_points
+from mspn.structures.skeletons import COCO_17
 from tests.golden import golden_decode, golden_pipeline
 
 

@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-from mspn.geometry import crop_to_heatmap
-from mspn.heatmaps.targets import draw_targets, gaussian_profile
-from mspn.records import Size
+from mspn.heatmaps.targets import draw_targets, gaussian_kernel_1d
+from mspn.structures.boxes import Size
+from mspn.structures.crop import crop_to_heatmap
 from tests.golden import golden_pipeline
 
 SIZE = Size(height=64, width=48)
@@ -27,7 +27,7 @@ def draw_one(x: float, y: float, kernel_size: int, size: Size = SIZE) -> torch.T
     ],
 )
 def test_bumps_have_the_released_codes_profile(kernel_size: int, released: list[float]):
-    torch.testing.assert_close(gaussian_profile(kernel_size) * 255, torch.tensor(released), rtol=1e-4, atol=1e-3)
+    torch.testing.assert_close(gaussian_kernel_1d(kernel_size) * 255, torch.tensor(released), rtol=1e-4, atol=1e-3)
 
 
 @pytest.mark.parametrize("kernel_size", KERNEL_SIZES)
@@ -36,9 +36,9 @@ def test_label_maps_away_from_the_border_are_those_of_the_released_code(kernel_s
     sums = golden["sums"][golden["kernel_sizes"].index(kernel_size)]
     peaks = golden["argmax"][golden["kernel_sizes"].index(kernel_size)]
     keypoints_heatmap = crop_to_heatmap(torch.tensor([golden["keypoints_crop"]]))
-    labelled = torch.tensor([golden["visibility"]]) > 0
+    labeled = torch.tensor([golden["visibility"]]) > 0
 
-    maps = draw_targets(keypoints_heatmap, labelled, size=SIZE, kernel_size=kernel_size)[0] * 255
+    maps = draw_targets(keypoints_heatmap, labeled, size=SIZE, kernel_size=kernel_size)[0] * 255
 
     compared = 0
     for index, (x_crop, y_crop) in enumerate(golden["keypoints_crop"]):
@@ -96,7 +96,7 @@ def test_a_crop_pixels_peak_is_in_a_quarter_of_it_rounded_down(x_crop: float, co
     assert draw_one(x_heatmap, 0, kernel_size=5)[0].argmax() == column
 
 
-def test_unlabelled_keypoints_have_empty_maps():
+def test_unlabeled_keypoints_have_empty_maps():
     keypoints_heatmap = torch.tensor([[[5.0, 5.0], [9.0, 9.0]]])
 
     maps = draw_targets(keypoints_heatmap, torch.tensor([[False, True]]), size=SIZE, kernel_size=7)
@@ -109,7 +109,7 @@ def test_a_keypoint_far_outside_has_an_empty_map():
     assert not draw_one(-1e6, 1e6, kernel_size=15).any()
 
 
-def test_an_unlabelled_keypoint_without_coordinates_has_an_empty_map():
+def test_an_unlabeled_keypoint_without_coordinates_has_an_empty_map():
     nowhere = torch.full((1, 1, 2), float("nan"))
 
     maps = draw_targets(nowhere, torch.tensor([[False]]), size=SIZE, kernel_size=5)

@@ -8,14 +8,15 @@ import numpy as np
 import pytest
 
 from mspn import PoseEstimator
-from mspn.detect.boxes_file import BoxesFile
-from mspn.detect.protocol import DetectorError
-from mspn.picture import Moment, Picture, Unreadable, Video
-from mspn.predict.pipeline import predict_pictures
-from mspn.predict.subject import Subject
-from mspn.records import Box, Detection, Pose, Size
-from mspn.skeleton import COCO_17
-from mspn.sources.open import open_sources
+from mspn.detectors.precomputed import BoxesFile
+from mspn.errors import DetectorError
+from mspn.predict.pipeline import predict_images
+from mspn.predict.top_down import PersonCrop
+from mspn.sources import open_sources
+from mspn.structures.boxes import Box, Detection, Size
+from mspn.structures.image import FrameInfo, Image, SourceFailure, Video
+from mspn.structures.pose import Pose
+from mspn.structures.skeletons import COCO_17
 from tests.trained import overfitted
 
 LIVE = Video("0", Size(64, 64), None, None, is_live=True)
@@ -23,7 +24,7 @@ FILE = Video("walk.mp4", Size(64, 64), None, None, is_live=False)
 
 
 class _Stub:
-    """An estimator without networks: everyone's keypoints lie where the picture says by its darkest pixel's place."""
+    """An estimator without networks: everyone's keypoints lie where the image says by its darkest pixel's place."""
 
     batch_size = 4
 
@@ -32,46 +33,48 @@ class _Stub:
         self.looked_at: list[int] = []
         self.batches: list[int] = []
 
-    def find(self, picture: Picture) -> list[Detection]:
-        self.looked_at.append(picture.moment.frame if picture.moment else -1)
-        left = float(picture.pixels[0, 0, 0])
+    def detect(self, image: Image) -> list[Detection]:
+        self.looked_at.append(image.frame.index if image.frame else -1)
+        left = float(image.pixels[0, 0, 0])
         return [Detection(Box(left, 5, 20, 40), 0.9)] * self.num_people
 
-    def cut(self, picture: Picture, detection: Detection) -> Subject:
+    def crop(self, image: Image, detection: Detection) -> PersonCrop:
         # The crop says where the person stands, whatever the box.
-        return Subject(detection, (), (picture.pixels[:1, :1].copy(),))
+        return PersonCrop(detection, (), (image.pixels[:1, :1].copy(),))
 
-    def estimate(self, subjects: Sequence[Subject]) -> list[Pose]:
-        self.batches.append(len(subjects))
-        return [self._pose(subject) for subject in subjects]
+    def estimate(self, person_crops: Sequence[PersonCrop]) -> list[Pose]:
+        self.batches.append(len(person_crops))
+        return [self._pose(person_crop) for person_crop in person_crops]
 
-    def choose(self, poses: Sequence[Pose]) -> list[Pose]:
+    def select(self, poses: Sequence[Pose]) -> list[Pose]:
         return list(poses)
 
-    def _pose(self, subject: Subject) -> Pose:
-        left = float(subject.crops[0][0, 0, 0])
+    def _pose(self, person_crop: PersonCrop) -> Pose:
+        left = float(person_crop.crops[0][0, 0, 0])
         keypoints = np.linspace((left, 5), (left + 20, 45), 17)
-        return Pose(COCO_17, keypoints, np.full(17, 0.9), 0.8, 1.3, subject.detection.box, subject.detection.score)
+        return Pose(
+            COCO_17, keypoints, np.full(17, 0.9), 0.8, 1.3, person_crop.detection.box, person_crop.detection.score
+        )
 
 
-def _picture(number: int, video: Video | None = None, left: int = 0) -> Picture:
-    """A picture with a person `left` pixels from its edge."""
+def _image(number: int, video: Video | None = None, left: int = 0) -> Image:
+    """An image with a person `left` pixels from its edge."""
     pixels = np.full((64, 64, 3), left, np.uint8)
-    return Picture(f"{number}.jpg", pixels, Moment(video, number, number / 25) if video else None)
+    return Image(f"{number}.jpg", pixels, FrameInfo(video, number, number / 25) if video else None)
 
 
-def _predict(stub: _Stub, pictures: object, **settings: object) -> list:  # type: ignore[type-arg]
-    return list(predict_pictures(stub, pictures, **settings))  # type: ignore[arg-type]
+def _predict(stub: _Stub, images: object, **settings: object) -> list:  # type: ignore[type-arg]
+    return list(predict_images(stub, images, **settings))  # type: ignore[arg-type]
 
 
-def test_people_of_many_pictures_share_batches_and_keep_their_pictures():
+def test_people_of_many_images_share_batches_and_keep_their_images():
     folder, weights = overfitted()
     estimator = PoseEstimator(weights, BoxesFile(folder / "annotations.json"), precision="float32", batch_size=3)
     batches = []
-    estimate = estimator.estimate
-    estimator.estimate = lambda subjects: batches.append(len(subjects)) or estimate(subjects)  # type: ignore[method-assign]
+    estimate = estimator.top_down.estimate
+    estimator.top_down.estimate = lambda person_crops: batches.append(len(person_crops)) or estimate(person_crops)  # type: ignore[method-assign]
 
-    results = list(predict_pictures(estimator, open_sources([folder / "images"])))
+    results = list(predict_images(estimator.top_down, open_sources([folder / "images"])))
 
     # Eight people: batches of three are filled to the last place, and two people are left.
     assert batches == [3, 3, 2]
@@ -81,29 +84,29 @@ def test_people_of_many_pictures_share_batches_and_keep_their_pictures():
         np.testing.assert_allclose(result.poses[0].keypoints_image, alone[0].keypoints_image, atol=1e-3)
 
 
-def test_many_people_of_one_picture_are_split_into_batches():
+def test_many_people_of_one_image_are_split_into_batches():
     stub = _Stub(num_people=10)
 
-    (result,) = _predict(stub, [_picture(0)])
+    (result,) = _predict(stub, [_image(0)])
 
     assert stub.batches == [4, 4, 2]
     assert len(result.poses) == 10
 
 
-def test_a_picture_that_cannot_be_read_is_reported_in_its_place_and_the_others_are_done(tmp_path: Path):
+def test_an_image_that_cannot_be_read_is_reported_in_its_place_and_the_others_are_done(tmp_path: Path):
     for name in ("a.png", "c.png"):
         cv2.imwrite(str(tmp_path / name), np.zeros((64, 64, 3), np.uint8))
-    (tmp_path / "b.jpg").write_text("not a picture")
+    (tmp_path / "b.jpg").write_text("not an image")
 
-    results = list(predict_pictures(PoseEstimator(overfitted()[1], "none"), open_sources([tmp_path])))
+    results = list(predict_images(PoseEstimator(overfitted()[1], "none").top_down, open_sources([tmp_path])))
 
     assert [len(result.poses) for result in results] == [1, 0, 1]
     assert [len(result.problems) for result in results] == [0, 1, 0]
-    assert "b.jpg is not a picture that can be read" in results[1].problems[0]
+    assert "b.jpg is not an image that can be read" in results[1].problems[0]
 
 
 class _OddBoxes:
-    def detect(self, picture: Picture) -> list[Detection]:
+    def detect(self, image: Image) -> list[Detection]:
         good = Detection(Box(5, 5, 40, 50), 0.9)
         empty = Detection(Box(5, 5, 0, 50), 0.9)
         outside = Detection(Box(500, 5, 40, 50), 0.9)
@@ -115,56 +118,56 @@ class _OddBoxes:
 def test_boxes_of_no_use_are_reported_and_the_others_are_done(tmp_path: Path):
     cv2.imwrite(str(tmp_path / "a.png"), np.zeros((64, 64, 3), np.uint8))
 
-    (result,) = predict_pictures(PoseEstimator(overfitted()[1], _OddBoxes()), open_sources([tmp_path / "a.png"]))
+    (result,) = predict_images(PoseEstimator(overfitted()[1], _OddBoxes()).top_down, open_sources([tmp_path / "a.png"]))
 
     assert [pose.box for pose in result.poses] == [Box(5, 5, 40, 50)]
     empty, outside, unknown, unsure = result.problems
     assert "box [5, 5, 0, 50] is empty" in empty
-    assert "box [500, 5, 40, 50] lies outside the picture of 64x64 pixels" in outside
+    assert "box [500, 5, 40, 50] lies outside the image of 64x64 pixels" in outside
     assert "box [nan, 5, 40, 50] has a number that is not finite" in unknown
     assert "score must be from 0 to 1, not nan" in unsure
 
 
-def test_a_picture_at_which_the_detector_fails_is_reported_and_the_others_are_done():
-    def find(picture: Picture) -> list[Detection]:
-        if picture.source == "1.jpg":
+def test_an_image_at_which_the_detector_fails_is_reported_and_the_others_are_done():
+    def find(image: Image) -> list[Detection]:
+        if image.source == "1.jpg":
             raise DetectorError("boxes.txt, line 2 is no box")
         return [Detection(Box(0, 0, 64, 64), 1.0)]
 
-    first, second, third = predict_pictures(_Stub(), map(_picture, range(3)), find)  # type: ignore[arg-type]
+    first, second, third = predict_images(_Stub(), map(_image, range(3)), find)  # type: ignore[arg-type]
 
     assert len(first.poses) == len(third.poses) == 1
     # Nobody can say whether anyone is in it.
-    assert second.picture is None
+    assert second.image is None
     assert second.problems == ["1.jpg: boxes.txt, line 2 is no box"]
 
 
-def test_nobody_in_a_picture_is_an_empty_result():
-    (result,) = _predict(_Stub(num_people=0), [_picture(0)])
+def test_nobody_in_an_image_is_an_empty_result():
+    (result,) = _predict(_Stub(num_people=0), [_image(0)])
 
     assert result.poses == []
     assert result.problems == []
 
 
-def test_pictures_in_which_hardly_anyone_is_do_not_wait_for_a_full_batch():
+def test_images_in_which_hardly_anyone_is_do_not_wait_for_a_full_batch():
     stub = _Stub()
-    stub.find = lambda picture: [Detection(Box(0, 0, 9, 9), 1.0)] if picture.source == "0.jpg" else []  # type: ignore[method-assign]
+    stub.detect = lambda image: [Detection(Box(0, 0, 9, 9), 1.0)] if image.source == "0.jpg" else []  # type: ignore[method-assign]
 
-    _predict(stub, [_picture(number) for number in range(20)])
+    _predict(stub, [_image(number) for number in range(20)])
 
-    # One person of four waits, and with it at most 2 * 4 pictures: without the rule, all 20 would.
+    # One person of four waits, and with it at most 2 * 4 images: without the rule, all 20 would.
     assert stub.batches == [1]
-    results = predict_pictures(stub, (_picture(number) for number in range(10**9)))  # type: ignore[arg-type]
+    results = predict_images(stub, (_image(number) for number in range(10**9)))  # type: ignore[arg-type]
     assert next(results).source == "0.jpg"
     results.close()
 
 
-def test_large_pictures_do_not_wait_for_a_full_batch_where_their_pixels_are_kept():
+def test_large_images_do_not_wait_for_a_full_batch_where_their_pixels_are_kept():
     large = np.zeros((3000, 5000, 3), np.uint8)
 
     kept, dropped = _Stub(), _Stub()
-    _predict(kept, [Picture("a", large) for _ in range(4)])
-    _predict(dropped, [Picture("a", large) for _ in range(4)], keep_pixels=False)
+    _predict(kept, [Image("a", large) for _ in range(4)])
+    _predict(dropped, [Image("a", large) for _ in range(4)], keep_pixels=False)
 
     # Two of 15 megapixels are more than 25.
     assert kept.batches == [2, 2]
@@ -172,19 +175,19 @@ def test_large_pictures_do_not_wait_for_a_full_batch_where_their_pixels_are_kept
 
 
 def test_pixels_that_nobody_wants_are_let_go():
-    results = _predict(_Stub(), [_picture(0, left=9), _picture(1, FILE, left=9)], keep_pixels=False)
+    results = _predict(_Stub(), [_image(0, left=9), _image(1, FILE, left=9)], keep_pixels=False)
 
     for result in results:
-        assert result.picture.size == Size(64, 64)
-        assert result.picture.pixels.base.nbytes == 1
-        assert result.picture.pixels.max() == 0
-    assert results[1].picture.moment.frame == 1
+        assert result.image.size == Size(64, 64)
+        assert result.image.pixels.base.nbytes == 1
+        assert result.image.pixels.max() == 0
+    assert results[1].image.frame.index == 1
 
 
 def test_people_before_a_camera_wait_for_no_batch():
     stub = _Stub()
 
-    _predict(stub, [_picture(number, LIVE) for number in range(3)])
+    _predict(stub, [_image(number, LIVE) for number in range(3)])
 
     assert stub.batches == [1, 1, 1]
 
@@ -193,7 +196,7 @@ def test_between_two_looks_of_the_detector_boxes_move_with_the_people():
     stub = _Stub()
 
     # Somebody who goes 3 pixels to the right in each frame.
-    results = _predict(stub, [_picture(number, FILE, left=3 * number) for number in range(7)], detect_every=3)
+    results = _predict(stub, [_image(number, FILE, left=3 * number) for number in range(7)], detect_every=3)
 
     assert stub.looked_at == [0, 3, 6]
     # After a look at 0 the box is one frame late: 0 again, then moved by 3; likewise after the look at 9.
@@ -202,12 +205,12 @@ def test_between_two_looks_of_the_detector_boxes_move_with_the_people():
     assert all(result.poses[0].box_score == 0.9 for result in results)
 
 
-def test_pictures_that_are_no_video_and_the_starts_of_videos_are_always_looked_at():
+def test_images_that_are_no_video_and_the_starts_of_videos_are_always_looked_at():
     stub = _Stub()
     other = Video("run.mp4", Size(64, 64), None, None, is_live=False)
-    pictures = [_picture(0), _picture(1), _picture(2, FILE), _picture(3, FILE), _picture(4, other), _picture(5)]
+    images = [_image(0), _image(1), _image(2, FILE), _image(3, FILE), _image(4, other), _image(5)]
 
-    _predict(stub, pictures, detect_every=100)
+    _predict(stub, images, detect_every=100)
 
     assert stub.looked_at == [-1, -1, 2, 4, -1]
 
@@ -215,23 +218,23 @@ def test_pictures_that_are_no_video_and_the_starts_of_videos_are_always_looked_a
 def test_after_a_frame_that_cannot_be_read_the_detector_looks_again():
     stub = _Stub()
 
-    _predict(stub, [_picture(0, FILE), Unreadable("walk.mp4", "damaged"), _picture(1, FILE)], detect_every=100)
+    _predict(stub, [_image(0, FILE), SourceFailure("walk.mp4", "damaged"), _image(1, FILE)], detect_every=100)
 
     assert stub.looked_at == [0, 1]
 
 
-def test_detecting_every_zeroth_picture_is_refused():
-    with pytest.raises(ValueError, match="detect_every must be 1 picture or more, not 0"):
-        predict_pictures(_Stub(), [], detect_every=0)  # type: ignore[arg-type]
+def test_detecting_every_zeroth_image_is_refused():
+    with pytest.raises(ValueError, match="detect_every must be 1 or more, not 0"):
+        predict_images(_Stub(), [], detect_every=0)  # type: ignore[arg-type]
 
 
 def test_what_is_known_is_neither_looked_for_nor_estimated_and_people_are_followed_from_it():
-    frames = [_picture(number, FILE, left=3 * number) for number in range(6)]
+    frames = [_image(number, FILE, left=3 * number) for number in range(6)]
     whole, rest = _Stub(), _Stub()
     results = _predict(whole, frames, detect_every=4)
     known = {result.source: result.poses for result in results[:3]}
 
-    resumed = _predict(rest, frames, detect_every=4, recall=lambda picture: known.get(picture.source))
+    resumed = _predict(rest, frames, detect_every=4, lookup=lambda image: known.get(image.source))
 
     assert rest.looked_at == [4]
     assert sum(rest.batches) == 3
@@ -246,30 +249,30 @@ def test_an_error_in_a_thread_reaches_whoever_takes_the_results(place: str):
     def fail(*_: object) -> list:  # type: ignore[type-arg]
         raise RuntimeError(f"{place} failed")
 
-    def pictures() -> Iterator[Picture]:
-        yield _picture(0)
+    def images() -> Iterator[Image]:
+        yield _image(0)
         if place == "reading":
             fail()
 
-    stub.find = fail if place == "finding" else stub.find  # type: ignore[method-assign]
+    stub.detect = fail if place == "finding" else stub.detect  # type: ignore[method-assign]
     stub.estimate = fail if place == "estimating" else stub.estimate  # type: ignore[method-assign]
 
     with pytest.raises(RuntimeError, match=f"{place} failed"):
-        _predict(stub, pictures())
+        _predict(stub, images())
     assert _threads() == 0
 
 
 def test_whoever_stops_taking_results_ends_the_threads_and_closes_the_source():
     closed = threading.Event()
 
-    def endless() -> Iterator[Picture]:
+    def endless() -> Iterator[Image]:
         try:
             while True:
-                yield _picture(0)
+                yield _image(0)
         finally:
             closed.set()
 
-    for result in predict_pictures(_Stub(), endless()):  # type: ignore[arg-type]
+    for result in predict_images(_Stub(), endless()):  # type: ignore[arg-type]
         assert result.source == "0.jpg"
         break
 
@@ -277,21 +280,21 @@ def test_whoever_stops_taking_results_ends_the_threads_and_closes_the_source():
     assert _threads() == 0
 
 
-def test_no_more_pictures_are_alive_than_the_stages_hold():
+def test_no_more_images_are_alive_than_the_stages_hold():
     alive: list[int] = []
     most = 0
 
-    def pictures() -> Iterator[Picture]:
+    def images() -> Iterator[Image]:
         nonlocal most
         for number in range(300):
             pixels = np.zeros((64, 64, 3), np.uint8)
             alive.append(number)
             weakref.finalize(pixels, alive.remove, number)
             most = max(most, len(alive))
-            yield Picture(f"{number}.jpg", pixels)
+            yield Image(f"{number}.jpg", pixels)
             del pixels
 
-    for _ in predict_pictures(_Stub(), pictures(), keep_pixels=False):  # type: ignore[arg-type]
+    for _ in predict_images(_Stub(), images(), keep_pixels=False):  # type: ignore[arg-type]
         pass
 
     # 16 wait to be looked at; a few more are in somebody's hands.

@@ -113,8 +113,8 @@ def test_leaving_stops_stages_that_wait_for_room_or_for_items_and_closes_generat
     assert time.monotonic() - started < 2
 
 
-def _wait_until(is_so: object) -> None:
+def _wait_until(predicate: object) -> None:
     deadline = time.monotonic() + 5
-    while not is_so():  # type: ignore[operator]
+    while not predicate():  # type: ignore[operator]
         assert time.monotonic() < deadline
         time.sleep(0.001)

@@ -1,4 +1,4 @@
-"""A network camera on this machine: RTSP over TCP, with pictures in VP8."""
+"""A network camera on this machine: RTSP over TCP, with images in VP8."""
 
 import struct
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ import av
 
 from tests.sources.video_files import SIZE, frame_pixels
 
-_LARGEST_PIECE = 1000
+_MAX_PIECE = 1000
 _DESCRIPTION = "\r\n".join(
     [
         *("v=0", "o=- 0 0 IN IP4 127.0.0.1", "s=camera", "c=IN IP4 127.0.0.1", "t=0 0"),
@@ -54,7 +54,7 @@ class _Handler(StreamRequestHandler):
     def _play(self) -> None:
         for number, encoded in enumerate(self.server.frames):
             self.server.closing.wait(0.02)
-            pieces = [encoded[at : at + _LARGEST_PIECE] for at in range(0, len(encoded), _LARGEST_PIECE)]
+            pieces = [encoded[at : at + _MAX_PIECE] for at in range(0, len(encoded), _MAX_PIECE)]
             for index, piece in enumerate(pieces):
                 self.server.sequence += 1
                 is_last = index == len(pieces) - 1

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from mspn.picture import Unreadable
 from mspn.sources.folders import is_pattern, match_pattern, search_folder
+from mspn.structures.image import SourceFailure
 
 
 def make_files(folder: Path, *names: str) -> None:
@@ -15,7 +15,7 @@ def make_files(folder: Path, *names: str) -> None:
         (folder / name).touch()
 
 
-def relative(found: list[Path | Unreadable], folder: Path) -> list[str]:
+def relative(found: list[Path | SourceFailure], folder: Path) -> list[str]:
     return [path.relative_to(folder).as_posix() for path in found if isinstance(path, Path)]
 
 
@@ -28,7 +28,7 @@ def test_a_folder_and_those_below_are_searched_in_order(tmp_path: Path):
     assert relative(found, tmp_path) == ["a.PNG", "b.jpg", "m/deep/d.webp", "z/c.mp4", "z/p.HEIC"]
 
 
-def test_a_folder_that_is_named_like_a_picture_is_a_folder(tmp_path: Path):
+def test_a_folder_that_is_named_like_an_image_is_a_folder(tmp_path: Path):
     make_files(tmp_path, "album.jpg/a.jpg")
 
     assert relative(list(search_folder(tmp_path)), tmp_path) == ["album.jpg/a.jpg"]
@@ -42,7 +42,7 @@ def test_a_loop_of_links_is_one_line_and_the_rest_is_found(tmp_path: Path):
 
     assert relative(found, tmp_path) == ["a.jpg", "below/b.jpg"]
     again = tmp_path / "below" / "again"
-    assert found[-1] == Unreadable(
+    assert found[-1] == SourceFailure(
         str(again), f"{again} is a link back to a folder that holds it; what is there is read once"
     )
 
@@ -82,7 +82,7 @@ def test_a_folder_without_rights_is_one_line(tmp_path: Path, monkeypatch: pytest
 
     assert relative(found, tmp_path) == ["a.jpg"]
     secret = tmp_path / "secret"
-    problem = Unreadable(str(secret), f"{secret} cannot be searched (Permission denied); check its rights")
+    problem = SourceFailure(str(secret), f"{secret} cannot be searched (Permission denied); check its rights")
     assert found[1] == problem
     assert matching == [problem]
 
@@ -137,7 +137,7 @@ def test_patterns_end_in_loops_of_links(tmp_path: Path):
     found = list(match_pattern(str(tmp_path / "**" / "*.jpg")))
 
     assert relative(found, tmp_path) == ["a.jpg", "below/b.jpg"]
-    assert isinstance(found[-1], Unreadable)
+    assert isinstance(found[-1], SourceFailure)
 
 
 def test_a_file_whose_name_has_wildcards_is_no_pattern(tmp_path: Path):

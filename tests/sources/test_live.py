@@ -9,50 +9,50 @@ import cv2
 import numpy as np
 import pytest
 
-from mspn.picture import Moment, Picture
-from mspn.sources.cameras import watch_camera
+from mspn.errors import SourceError
+from mspn.io.limits import InputLimits
 from mspn.sources.live import Frame, watch
-from mspn.sources.problems import SourceError
-from mspn.sources.settings import SourceSettings
+from mspn.sources.live_inputs import watch_camera
+from mspn.structures.image import FrameInfo, Image
 
-SETTINGS = SourceSettings(reconnections=2, reconnection_seconds=0)
+SETTINGS = InputLimits(reconnections=2, reconnection_seconds=0)
 
 
-def frame(number: int) -> np.ndarray:
+def pixels(number: int) -> np.ndarray:
     return np.full((2, 3, 3), number, np.uint8)
 
 
-def moment(picture: Picture) -> Moment:
-    assert picture.moment is not None
-    return picture.moment
+def frame(image: Image) -> FrameInfo:
+    assert image.frame is not None
+    return image.frame
 
 
 def test_the_newest_frame_wins_and_the_dropped_are_counted():
     taken, given, over = Event(), Event(), Event()
 
     def connect() -> Iterator[Frame]:
-        yield partial(frame, 0)
+        yield partial(pixels, 0)
         assert taken.wait(5)
         for number in range(1, 10):
-            yield partial(frame, number)
+            yield partial(pixels, number)
         given.set()
         assert over.wait(5)
 
-    pictures = watch("camera", connect, SETTINGS)
+    images = watch("camera", connect, SETTINGS)
 
-    first = next(pictures)
+    first = next(images)
     taken.set()
     assert given.wait(5)
-    later = next(pictures)
-    while moment(later).frame < 9:  # the thread may not have kept the last one yet
-        later = next(pictures)
+    later = next(images)
+    while frame(later).index < 9:  # the thread may not have kept the last one yet
+        later = next(images)
     over.set()
     assert first.pixels.max() == 0
-    assert moment(first).num_dropped == 0
-    assert later.pixels.min() == moment(later).frame
-    assert moment(later).num_dropped > 0
-    assert moment(later).seconds > moment(first).seconds == 0
-    assert moment(first).video.is_live
+    assert frame(first).num_dropped == 0
+    assert later.pixels.min() == frame(later).index
+    assert frame(later).num_dropped > 0
+    assert frame(later).seconds > frame(first).seconds == 0
+    assert frame(first).video.is_live
 
 
 def test_frames_that_nobody_takes_are_not_converted():
@@ -60,7 +60,7 @@ def test_frames_that_nobody_takes_are_not_converted():
 
     def connect() -> Iterator[Frame]:
         for number in range(100):
-            yield lambda number=number: converted.append(number) or frame(number)
+            yield lambda number=number: converted.append(number) or pixels(number)
 
     with pytest.raises(SourceError):
         list(watch("camera", connect, SETTINGS.model_copy(update={"reconnections": 0})))
@@ -76,7 +76,7 @@ def test_a_source_that_breaks_is_connected_to_again():
         connections.append(len(connections))
         if len(connections) in (2, 4, 5, 6):
             raise SourceError("it is gone")
-        yield partial(frame, 0)
+        yield partial(pixels, 0)
 
     with pytest.raises(SourceError, match="it is gone; 2 frames came"):
         for _ in watch("camera", connect, SETTINGS):
@@ -101,7 +101,7 @@ def test_a_source_that_was_never_there_is_not_tried_again():
 
 def test_our_own_mistakes_are_not_hidden_by_the_thread():
     def connect() -> Iterator[Frame]:
-        yield partial(frame, 0)
+        yield partial(pixels, 0)
         raise AssertionError("ours")
 
     with pytest.raises(AssertionError, match="ours"):
@@ -139,22 +139,22 @@ def _cameras(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_camera_gives_rgb_until_it_is_unplugged():
-    pictures = watch_camera(0, SETTINGS.model_copy(update={"reconnections": 0}))
+    images = watch_camera(0, SETTINGS.model_copy(update={"reconnections": 0}))
 
-    first = next(pictures)
+    first = next(images)
 
     assert first.source == "0"
     assert first.pixels[0, 0].tolist() == [3, 2, 1]
-    with pytest.raises(SourceError, match="camera 0 gives no more pictures; is it still plugged in"):
-        list(pictures)
+    with pytest.raises(SourceError, match="camera 0 gives no more images; is it still plugged in"):
+        list(images)
     assert Camera.opened[0].is_released
 
 
 def test_a_camera_is_released_when_nobody_wants_more():
-    pictures = watch_camera(0, SETTINGS)
-    next(pictures)
+    images = watch_camera(0, SETTINGS)
+    next(images)
 
-    pictures.close()
+    images.close()
 
     assert all(camera.is_released for camera in Camera.opened)
     assert not any("reader of" in thread.name for thread in threading.enumerate())

@@ -12,15 +12,15 @@ from mspn.cli.lazy import LazyCommand, LazyGroup
 
 COMMANDS = {
     "predict": LazyCommand(
-        "mspn.cli.predict:predict_command", "Find the keypoints of the people in pictures and videos."
+        "mspn.cli.predict:predict_command", "Find the keypoints of the people in images and videos."
     ),
     "evaluate": LazyCommand(
         "mspn.cli.evaluate:evaluate_command",
-        "Measure average precision, or the share of correct keypoints, on labelled people; or compare reports.",
+        "Measure average precision, or the share of correct keypoints, on labeled people; or compare reports.",
     ),
     "train": LazyCommand("mspn.cli.train:train_command", "Train a recipe and keep everything in a run folder."),
     "report": LazyCommand(
-        "mspn.cli.report:report_command",
+        "mspn.cli.train:report_command",
         "Write report.html into a run folder: how far training is, and what it was made with.",
     ),
     "bench": LazyCommand(
@@ -29,9 +29,9 @@ COMMANDS = {
     ),
     "models": LazyCommand(
         "mspn.cli.models:models_app",
-        "Networks and their weights: list, show, cost, pull, verify, convert, average, quantise.",
+        "Networks and their weights: list, show, cost, download, verify, convert, average, quantize.",
     ),
-    "data": LazyCommand("mspn.cli.data:data_app", "Look after labelled sets."),
+    "data": LazyCommand("mspn.cli.data:data_app", "Look after labeled sets."),
 }
 
 
@@ -64,7 +64,7 @@ def _set_up(
 
 
 _ENVIRONMENT = {
-    # OpenCV's complaints about damaged pictures would stand beside our own line about each.
+    # OpenCV's complaints about damaged images would stand beside our own line about each.
     "OPENCV_LOG_LEVEL": "SILENT",
     # How often a thread of torch (with GNU's OpenMP) looks whether the others are done before it sleeps. By default it
     # looks for milliseconds, at each tensor; where another program had one of two cores, a first prediction took up to

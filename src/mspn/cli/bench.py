@@ -11,22 +11,22 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
-from mspn.bench.ceiling import Ceiling, measure_ceiling, measure_matrix_product
-from mspn.bench.journey import Journey, measure_journey
-from mspn.bench.rates import REFERENCE, Rate, Setup, measure_rates
-from mspn.bench.report import CHART_FILE, JSON_FILE, BenchReport, make_report, write_report
+from mspn.benchmark.end_to_end import EndToEndTiming, measure_end_to_end
+from mspn.benchmark.report import CHART_FILE, JSON_FILE, BenchReport, make_report, write_report
+from mspn.benchmark.throughput import REFERENCE, Rate, Setup, measure_rates
+from mspn.benchmark.upper_bound import UpperBound, measure_matrix_product, measure_upper_bound
+from mspn.checkpoints.format import Checkpoint, CheckpointMetadata
+from mspn.checkpoints.hub import load_named
 from mspn.cli.errors import fail, one_line_errors
 from mspn.cli.options import EngineName, PrecisionName
-from mspn.devices import Precision, choose_precision
-from mspn.files import prepare_folder
-from mspn.images import PICTURE_SUFFIXES
-from mspn.model.build import build_network
-from mspn.model.pose_network import PoseNetwork
-from mspn.predict.engines import Engine, EngineChoice, choose_engine
+from mspn.config.recipes import find_recipe
+from mspn.inference.devices import Precision, choose_precision
+from mspn.inference.engines import Engine, EngineChoice, choose_engine
+from mspn.io.files import prepare_folder
+from mspn.io.images import IMAGE_SUFFIXES
+from mspn.models import build_network
+from mspn.models.base import PoseNetwork
 from mspn.predict.estimator import PoseEstimator
-from mspn.recipes.by_name import find_recipe
-from mspn.weights.checkpoint import Checkpoint, Header
-from mspn.weights.models import load_named
 
 _CPU = torch.device("cpu")
 
@@ -52,7 +52,7 @@ def bench_command(
         bool, typer.Option("--random-weights", help="Time networks that are not trained, by the name of their recipe.")
     ] = False,
     images: Annotated[
-        Path | None, typer.Option(help="Folder of pictures: where the time goes from file to keypoints.")
+        Path | None, typer.Option(help="Folder of images: where the time goes from file to keypoints.")
     ] = None,
     out: Annotated[Path, typer.Option(help=f"Folder for {JSON_FILE} and {CHART_FILE}.")] = Path("bench"),
 ) -> None:
@@ -61,7 +61,7 @@ def bench_command(
         checkpoints = {name: _untrained(name) if random_weights else load_named(name) for name in models}
         networks = {name: checkpoint.model.eval() for name, checkpoint in checkpoints.items()}
         chosen = _choose(engines, precisions)
-        pictures = _find_pictures(images)
+        photos = _find_images(images)
         prepare_folder(out)
         setups = [
             Setup(name, engine, precision, number)
@@ -70,9 +70,9 @@ def bench_command(
         ]
         rates = measure_rates(networks, setups, batches, rounds)
         journeys = [
-            _follow(name, checkpoint, pictures, number)
+            _follow(name, checkpoint, photos, number)
             for (name, checkpoint), number in product(checkpoints.items(), threads)
-            if pictures
+            if images
         ]
         report = make_report(_measure_ceilings(networks, chosen, batches, threads), rates, journeys)
         write_report(report, out)
@@ -82,7 +82,7 @@ def bench_command(
 
 def _untrained(name: str) -> Checkpoint:
     recipe = find_recipe(name)
-    return Checkpoint(Header(recipe=recipe), build_network(recipe.model))
+    return Checkpoint(CheckpointMetadata(recipe=recipe), build_network(recipe.model))
 
 
 def _choose(engines: list[EngineName] | None, precisions: list[PrecisionName] | None) -> list[EngineChoice]:
@@ -101,28 +101,28 @@ def _choose(engines: list[EngineName] | None, precisions: list[PrecisionName] | 
     return list(dict.fromkeys(chosen))
 
 
-def _find_pictures(images: Path | None) -> list[Path]:
+def _find_images(images: Path | None) -> list[Path]:
     if images is None:
         return []
-    found = [path for path in sorted(images.iterdir()) if path.suffix.lower() in PICTURE_SUFFIXES]
+    found = [path for path in sorted(images.iterdir()) if path.suffix.lower() in IMAGE_SUFFIXES]
     if not found:
-        fail(f"--images {images}: no pictures are there; give a folder of them")
+        fail(f"--images {images}: no images are there; give a folder of them")
     return found
 
 
-def _follow(name: str, checkpoint: Checkpoint, pictures: list[Path], threads: int) -> Journey:
+def _follow(name: str, checkpoint: Checkpoint, images: list[Path], threads: int) -> EndToEndTiming:
     torch.set_num_threads(threads)
-    return measure_journey(name, PoseEstimator(checkpoint, device="cpu"), pictures, threads)
+    return measure_end_to_end(name, PoseEstimator(checkpoint, device="cpu"), images, threads)
 
 
 def _measure_ceilings(
     networks: dict[str, PoseNetwork], chosen: list[EngineChoice], batches: list[int], threads: list[int]
-) -> list[Ceiling]:
+) -> list[UpperBound]:
     ceilings = []
     for precision, number in product(sorted({one.precision for one in chosen} - {"int8"}), threads):
         gmacs_per_second = measure_matrix_product(precision, number)
         for (name, network), batch in product(networks.items(), batches):
-            ceilings.append(measure_ceiling(name, network, precision, batch, number, gmacs_per_second))
+            ceilings.append(measure_upper_bound(name, network, precision, batch, number, gmacs_per_second))
     return ceilings
 
 
@@ -141,8 +141,8 @@ def _show(report: BenchReport) -> None:
     for journey in report.journeys:
         steps = ", ".join(f"{step} {seconds:.2f} s" for step, seconds in journey.seconds.items())
         typer.echo(
-            f"{journey.model}, {journey.engine}, {journey.precision}, threads: {journey.threads}; {journey.pictures}"
-            f" pictures, {journey.people} people: {steps}; the networks have {journey.network_share:.0%}"
+            f"{journey.model}, {journey.engine}, {journey.precision}, threads: {journey.threads}; {journey.images}"
+            f" images, {journey.people} people: {steps}; the networks have {journey.network_share:.0%}"
         )
     typer.echo(f"on {report.machine}, torch {report.torch}")
 

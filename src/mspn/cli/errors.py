@@ -7,12 +7,18 @@ from typing import NoReturn
 
 import typer
 
-from mspn.train.interruption import TrainingDivergedError
+from mspn.errors import TrainingDivergedError
 
 USAGE_ERROR = 2
+
+
 SOME_FAILED = 1
+
+
 KILLED = 128
 """And the number of the signal, as shells have it."""
+
+
 _UNSEEN = ("Cc", "Cf", "Cs", "Zl", "Zp")
 """Unicode's control and format signs, bytes that are no UTF-8, and line breaks."""
 
@@ -34,11 +40,11 @@ def one_line_errors() -> Iterator[None]:
 
 def fail(message: str) -> NoReturn:
     """Print one line on standard error and end with exit code 2."""
-    typer.echo("error: " + on_one_line(" ".join(message.split())), err=True)
+    typer.echo("error: " + escape_control_characters(" ".join(message.split())), err=True)
     raise typer.Exit(USAGE_ERROR)
 
 
-def on_one_line(text: str) -> str:
+def escape_control_characters(text: str) -> str:
     """Text as a terminal may get it: names of files may hold line breaks, and signs that steer terminals."""
     return "".join(
         sign.encode("unicode_escape").decode() if unicodedata.category(sign) in _UNSEEN else sign for sign in text

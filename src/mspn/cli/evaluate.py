@@ -1,4 +1,4 @@
-"""mspn evaluate: COCO's average precision, PCKh or PCK of a network, or of any system's results file."""
+"""mspn evaluate: average precision, or the share of correct keypoints, on labeled people."""
 
 import logging
 from enum import Enum
@@ -8,27 +8,31 @@ from typing import Annotated
 import typer
 from rich.box import SIMPLE
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
+from mspn.cli.compare import show_comparison
 from mspn.cli.errors import SOME_FAILED, fail, one_line_errors
-from mspn.cli.evaluate_compare import show_comparison
-from mspn.cli.evaluate_percentage import show_percentage
-from mspn.cli.memory import keep_freed_memory
-from mspn.cli.networks import load_with_test_settings
+from mspn.cli.malloc import keep_freed_memory
+from mspn.cli.models.networks import load_with_test_settings
 from mspn.cli.options import BatchOption, DeviceOption, FlipOption, PrecisionName, PrecisionOption, WeightsOption
 from mspn.cli.progress import show_count
-from mspn.detect.boxes_file import BoxesFile
-from mspn.evaluate.engines import Engine
-from mspn.evaluate.explain import WORST_FILE
-from mspn.evaluate.measure_percentage import percentage_of_model, percentage_of_results
-from mspn.evaluate.measure_precision import precision_of_model, precision_of_results
-from mspn.evaluate.measured_people import Metric, default_metric
-from mspn.evaluate.page import PAGE_FILE, write_page
-from mspn.evaluate.report import REPORT_FILE, Report, write_report
-from mspn.evaluate.submission import check_submission_name, submit_people
-from mspn.files import prepare_folder
+from mspn.detectors.precomputed import BoxesFile
+from mspn.distributed import Processes, joined_processes
+from mspn.evaluation.evaluate import (
+    WORST_FILE,
+    percentage_of_model,
+    percentage_of_results,
+    precision_of_model,
+    precision_of_results,
+)
+from mspn.evaluation.evaluation_set import Metric, default_metric
+from mspn.evaluation.html_report import PAGE_FILE, write_page
+from mspn.evaluation.metrics.coco_backends import Engine
+from mspn.evaluation.metrics.pck import NOTHING_TO_FIND
+from mspn.evaluation.report import REPORT_FILE, Report, write_report
+from mspn.evaluation.submission import check_submission_name, submit_people
+from mspn.io.files import prepare_folder
 from mspn.predict.estimator import PoseEstimator
-from mspn.processes import Processes, joined_processes
 
 
 class ProtocolName(str, Enum):
@@ -46,11 +50,11 @@ class MetricName(str, Enum):
     PCK = "pck"
 
 
-class BoxesRuleName(str, Enum):
+class BoxSelectionName(str, Enum):
     """Which boxes of a file are used."""
 
     PEOPLE = "people"
-    BEST_100 = "best-100"
+    TOP_100 = "top-100"
 
 
 class EngineName(str, Enum):
@@ -70,15 +74,15 @@ def evaluate_command(
         typer.Option("--model", help="Name of a model, or a weights file. Given several times, they are averaged."),
     ] = None,
     weights: WeightsOption = None,
-    images: Annotated[Path | None, typer.Option(help="Folder of the pictures.")] = None,
+    images: Annotated[Path | None, typer.Option(help="Folder of the images.")] = None,
     results: Annotated[Path | None, typer.Option(help="Score this results file instead of a model.")] = None,
     boxes: Annotated[
-        Path | None, typer.Option(help="Detected boxes; without it the labelled ones, with score 1.")
+        Path | None, typer.Option(help="Detected boxes; without it the labeled ones, with score 1.")
     ] = None,
-    boxes_rule: Annotated[
-        BoxesRuleName,
+    box_selection: Annotated[
+        BoxSelectionName,
         typer.Option(help="All people of --boxes, or those among the best 100 boxes of all categories (paper)."),
-    ] = BoxesRuleName.PEOPLE,
+    ] = BoxSelectionName.PEOPLE,
     protocol: Annotated[
         ProtocolName | None, typer.Option(help="Padding, filter and decoder; without it those of the weights.")
     ] = None,
@@ -101,9 +105,7 @@ def evaluate_command(
     ] = EngineName.PYCOCOTOOLS,
     submission: Annotated[
         Path | None,
-        typer.Option(
-            help="Zip to write for COCO's server, in place of a report; --annotations may name pictures only."
-        ),
+        typer.Option(help="Zip to write for COCO's server, in place of a report; --annotations may name images only."),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for report.html, report.json and results.json.")] = None,
     compare: Annotated[
@@ -116,7 +118,7 @@ def evaluate_command(
     precision: PrecisionOption = PrecisionName.FLOAT32,
     batch: BatchOption = 32,
 ) -> None:
-    """Measure average precision, or the share of correct keypoints, on labelled people; or compare reports.
+    """Measure average precision, or the share of correct keypoints, on labeled people; or compare reports.
 
     On several GPUs or machines: torchrun --nproc-per-node 8 -m mspn evaluate ...
     """
@@ -139,7 +141,7 @@ def evaluate_command(
         else:
             assert models
             assert images is not None
-            detected = _open_boxes(boxes, boxes_rule)
+            detected = _open_boxes(boxes, box_selection)
             estimator = PoseEstimator(
                 load_with_test_settings(models, protocol.value if protocol else None, settings or []),
                 "none",
@@ -214,7 +216,7 @@ def _choose_metric(metric: MetricName | None, annotations: Path, head_boxes: Pat
     if measured != "pckh" and head_boxes is not None:
         fail("--head-boxes is for --metric pckh")
     if measured != "oks" and boxes is not None:
-        fail(f"{measured} is measured in the labelled boxes; leave --boxes out, or take --metric oks")
+        fail(f"{measured} is measured in the labeled boxes; leave --boxes out, or take --metric oks")
     return measured
 
 
@@ -232,9 +234,9 @@ def _score_file(
     return percentage_of_results(results, annotations, metric=metric, head_boxes=head_boxes)
 
 
-def _open_boxes(path: Path | None, rule: BoxesRuleName) -> BoxesFile | None:
-    if path is None and rule is not BoxesRuleName.PEOPLE:
-        fail(f"--boxes-rule {rule.value} is about --boxes, which is not given")
+def _open_boxes(path: Path | None, rule: BoxSelectionName) -> BoxesFile | None:
+    if path is None and rule is not BoxSelectionName.PEOPLE:
+        fail(f"--box-selection {rule.value} is about --boxes, which is not given")
     return BoxesFile(path, rule.value) if path else None
 
 
@@ -247,7 +249,7 @@ def _submit(
     processes: Processes,
 ) -> None:
     if boxes is None:
-        fail("--submission needs --boxes: the server's pictures have no labelled boxes")
+        fail("--submission needs --boxes: the server's images have no labeled boxes")
     check_submission_name(submission)
     with show_count(processes) as show:
         predictions = submit_people(estimator, annotations, images, boxes, submission, processes, show)
@@ -258,7 +260,7 @@ def _submit(
 
 def _end(failed: int) -> None:
     if failed:
-        typer.echo(f"{failed} pictures or boxes could not be used, see above", err=True)
+        typer.echo(f"{failed} images or boxes could not be used, see above", err=True)
         raise typer.Exit(SOME_FAILED)
 
 
@@ -274,8 +276,8 @@ def _show(report: Report) -> None:
         typer.echo(f"why: {reason}")
     protocol = report.protocol
     if protocol.split is not None:
-        typer.echo(f"pictures: COCO's {protocol.split}")
-    rule = f", rule {protocol.boxes_rule}" if protocol.boxes_rule else ""
+        typer.echo(f"images: COCO's {protocol.split}")
+    rule = f", rule {protocol.box_selection}" if protocol.box_selection else ""
     typer.echo(f"boxes: {protocol.boxes} ({protocol.num_boxes}{rule})")
     if report.boxes_average_precision is not None:
         typer.echo(f"the boxes' own AP: {report.boxes_average_precision:.3f}")
@@ -287,3 +289,13 @@ def _show_stats(stats: dict[str, float]) -> None:
     table = Table(*stats, box=SIMPLE, padding=0, collapse_padding=True)
     table.add_row(*(f"{value:.3f}" for value in stats.values()))
     Console().print(table)
+
+
+def show_percentage(report: Report, table: dict[str, float]) -> None:
+    """Print the table of parts in percent, as papers do, and whom and what it is of."""
+    columns = table | report.stats
+    drawn = Table(*(Column(name, justify="right") for name in columns), box=SIMPLE, padding=0, collapse_padding=True)
+    drawn.add_row(*("-" if value == NOTHING_TO_FIND else f"{100 * value:.1f}" for value in columns.values()))
+    Console().print(drawn)
+    protocol = report.protocol
+    typer.echo(f"{protocol.metric}, percent; {protocol.num_people} people, {len(protocol.keypoints or ())} keypoints")

@@ -1,4 +1,4 @@
-"""mspn predict: keypoints of the people in pictures and videos."""
+"""mspn predict: keypoints of the people in images and videos."""
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, suppress
@@ -9,8 +9,9 @@ from typing import Annotated
 
 import typer
 
-from mspn.cli.errors import KILLED, SOME_FAILED, fail, on_one_line, one_line_errors
-from mspn.cli.memory import keep_freed_memory
+from mspn.cli.errors import KILLED, SOME_FAILED, escape_control_characters, fail, one_line_errors
+from mspn.cli.malloc import keep_freed_memory
+from mspn.cli.models.download import find_with_bar
 from mspn.cli.options import (
     BatchOption,
     DeviceOption,
@@ -23,42 +24,40 @@ from mspn.cli.options import (
     WeightsOption,
 )
 from mspn.cli.progress import Tally, show_progress
-from mspn.cli.pull import find_with_bar
-from mspn.detect.boxes_file import BoxesFile
-from mspn.detect.boxes_folder import BoxesFolder
-from mspn.detect.by_name import make_detector
-from mspn.detect.protocol import Detector
-from mspn.devices import choose_device
-from mspn.files import prepare_folder, remove_leftovers
-from mspn.picture import Picture, Unreadable
-from mspn.predict.engines import Engine
+from mspn.detectors import make_detector
+from mspn.detectors.base import Detector
+from mspn.detectors.precomputed import BoxesFile, BoxesFolder
+from mspn.inference.devices import choose_device
+from mspn.inference.engines import Engine
+from mspn.interrupts import StopRequest, stop_requests
+from mspn.io.files import prepare_folder, remove_leftovers
+from mspn.io.limits import InputLimits
+from mspn.outputs import DRAWING_WRITERS, WRITERS, Writer, make_writer
+from mspn.outputs.images import ImageWriter
+from mspn.outputs.journal import Journal
+from mspn.outputs.video import VideoWriter
 from mspn.predict.estimator import PoseEstimator
-from mspn.predict.journal import Journal
-from mspn.predict.pipeline import PictureResult, predict_pictures
-from mspn.predict.writers import DRAWING_WRITERS, WRITERS, Writer, make_writer
-from mspn.predict.writers.drawn_pictures import ImageWriter
-from mspn.predict.writers.drawn_videos import VideoWriter
-from mspn.sources.find import Source, find_sources
-from mspn.sources.open import count_pictures, name_source, open_source
-from mspn.sources.settings import SourceSettings
-from mspn.themes import THEMES, find_theme
-from mspn.train.interruption import StopRequest, stop_requests
+from mspn.predict.pipeline import ImageResult, predict_images
+from mspn.sources import count_images, name_source, open_source
+from mspn.sources.resolve import Source, find_sources
+from mspn.structures.image import Image, SourceFailure
+from mspn.visualize.themes import THEMES, find_theme
 
-_MANY_PICTURES = 1000
+_MANY_IMAGES = 1000
 """From here on, an engine that takes seconds to start and is a sixth faster is worth its start."""
 
 
 def predict_command(
     sources: Annotated[
         list[str],
-        typer.Argument(help="Pictures, videos, folders, patterns, addresses, camera numbers, - for a list of them."),
+        typer.Argument(help="Images, videos, folders, patterns, addresses, camera numbers, - for a list of them."),
     ],
     models: ModelsOption = ["default"],  # noqa: B006 (typer copies it)
     weights: WeightsOption = None,
     detector: Annotated[
         str,
         typer.Option(
-            help="What finds people: default (ours), none (each picture is one person), FILE.safetensors, FILE.onnx,"
+            help="What finds people: default (ours), none (each image is one person), FILE.safetensors, FILE.onnx,"
             " FAMILY:FILE.onnx, transformers:NAME or package.module:Class; see docs/detectors.md."
         ),
     ] = "default",
@@ -81,9 +80,9 @@ def predict_command(
     engine: EngineOption = EngineName.AUTO,
     batch: BatchOption = 32,
     flip: FlipOption = None,
-    theme: Annotated[str, typer.Option(help=f"Colours of drawn pictures, of {', '.join(THEMES)}.")] = "sides",
+    theme: Annotated[str, typer.Option(help=f"Colors of drawn images, of {', '.join(THEMES)}.")] = "sides",
 ) -> None:
-    """Find the keypoints of the people in pictures and videos."""
+    """Find the keypoints of the people in images and videos."""
     keep_freed_memory()
     with one_line_errors():
         chosen = [_checked_writer(name.strip()) for name in save.split(",")]
@@ -91,8 +90,8 @@ def predict_command(
         drawn, videos = out / ImageWriter.FOLDER, out / VideoWriter.FOLDER
         draws = any(name in DRAWING_WRITERS for name in chosen)
         look = find_theme(theme)
-        settings = SourceSettings(allowed_networks=allowed, left_out=(out, drawn, videos))
-        total = count_pictures(sources, settings)
+        settings = InputLimits(allowed_networks=allowed, left_out=(out, drawn, videos))
+        total = count_images(sources, settings)
         if boxes:
             # Standard input can be read only once.
             found_by = _open_boxes(boxes, () if total is None else find_sources(sources, settings))
@@ -126,13 +125,13 @@ def predict_command(
         journal = Journal(out, asked, estimator.recipe.keypoint_table, resume=resume)
         with journal, stop_requests(second_ends=True) as stop:
             if journal.num_done_before:
-                typer.echo(f"going on: {journal.num_done_before} pictures are done", err=True)
-            pictures = _read(find_sources(sources, settings), settings, journal, drawn if draws else None)
-            predicted = predict_pictures(
-                estimator,
-                pictures,
+                typer.echo(f"going on: {journal.num_done_before} images are done", err=True)
+            images = _read(find_sources(sources, settings), settings, journal, drawn if draws else None)
+            predicted = predict_images(
+                estimator.top_down,
+                images,
                 detect_every=detect_every,
-                recall=journal.recall,
+                lookup=journal.lookup,
                 keep_pixels=draws,
                 is_over=lambda: stop.signal_number != 0,
             )
@@ -140,7 +139,7 @@ def predict_command(
     tally.show()
     typer.echo(f"results: {out}")
     if "images" in chosen:
-        typer.echo(f"drawn pictures: {drawn}")
+        typer.echo(f"drawn images: {drawn}")
     if "video" in chosen and videos.is_dir():
         typer.echo(f"drawn videos: {videos}")
     if stop.signal_number:
@@ -151,32 +150,32 @@ def predict_command(
 
 
 def _worth_starting(engine: EngineName, precision: PrecisionName, total: int | None) -> Engine:
-    """The engine that was asked for; where the choice is open and the pictures are few, the one that starts at once."""
-    is_short = total is not None and total < _MANY_PICTURES
+    """The engine that was asked for; where the choice is open and the images are few, the one that starts at once."""
+    is_short = total is not None and total < _MANY_IMAGES
     is_open = engine is EngineName.AUTO and precision is not PrecisionName.INT8  # which torch has not
     return "torch" if is_open and is_short else engine.value
 
 
 def _read(
-    sources: Iterable[Source | Unreadable],
-    settings: SourceSettings,
+    sources: Iterable[Source | SourceFailure],
+    settings: InputLimits,
     journal: Journal,
     drawn: Path | None,
-) -> Iterator[Picture | Unreadable]:
-    """Read what is named; pictures that are done are read again only to be drawn.
+) -> Iterator[Image | SourceFailure]:
+    """Read what is named; images that are done are read again only to be drawn.
 
     Raises:
-        ValueError: for a picture in the folder `drawn`, whose place would be taken by what is drawn on it.
+        ValueError: for an image in the folder `drawn`, whose place would be taken by what is drawn on it.
     """
     for source in sources:
         if drawn and isinstance(source, Path) and source.resolve().parent == drawn.resolve():
-            raise ValueError(f"drawn pictures would go to {drawn}, which holds {source.name}; choose another --out")
-        done = None if drawn else journal.stand_in(name_source(source))
+            raise ValueError(f"drawn images would go to {drawn}, which holds {source.name}; choose another --out")
+        done = None if drawn else journal.cached_image(name_source(source))
         yield from [done] if done else open_source(source, settings)
 
 
 def _write(
-    predicted: Generator[PictureResult, None, None],
+    predicted: Generator[ImageResult, None, None],
     make_writers: Sequence[Callable[[], Writer]],
     journal: Journal,
     total: int | None,
@@ -191,20 +190,20 @@ def _write(
         with suppress(KeyboardInterrupt):  # asked to stop, and then not to wait for what is in flight
             for result in predicted:
                 for problem in result.problems:
-                    typer.echo(f"skipped: {on_one_line(problem)}", err=True)
+                    typer.echo(f"skipped: {escape_control_characters(problem)}", err=True)
                 for writer in writers:
                     writer.write(result)
-                journal.note(result)
+                journal.append(result)
                 tally.count(result)
                 advance(result)
     return tally
 
 
-def _open_boxes(boxes: Path, sources: Iterable[Source | Unreadable]) -> Detector:
+def _open_boxes(boxes: Path, sources: Iterable[Source | SourceFailure]) -> Detector:
     file = BoxesFolder(boxes) if boxes.is_dir() else BoxesFile(boxes)
     paths = [source for source in sources if isinstance(source, Path)]
     if paths and not any(file.knows(str(path)) for path in paths):
-        fail(f"{boxes} says nothing about any of the {len(paths)} pictures; do its file names match theirs?")
+        fail(f"{boxes} says nothing about any of the {len(paths)} images; do its file names match theirs?")
     return file
 
 

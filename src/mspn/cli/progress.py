@@ -1,4 +1,4 @@
-"""What commands say of their progress, and `mspn predict` of the pictures at the end."""
+"""What commands say of their progress, and `mspn predict` of the images at the end."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -12,17 +12,17 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColum
 from rich.table import Column, Table
 from rich.text import Text
 
-from mspn.cli.errors import on_one_line
-from mspn.predict.pipeline import PictureResult
-from mspn.processes import ALONE, Processes
-from mspn.train.interruption import StopRequest
+from mspn.cli.errors import escape_control_characters
+from mspn.distributed import ALONE, Processes
+from mspn.interrupts import StopRequest
+from mspn.predict.pipeline import ImageResult
 
-_MOST_ROWS = 20
+_MAX_ROWS = 20
 
 
 @contextmanager
-def show_progress(total: int | None, stop: StopRequest) -> Iterator[Callable[[PictureResult], None]]:
-    """A bar with pictures and people per second and the time left, told of each result; nothing where nobody looks."""
+def show_progress(total: int | None, stop: StopRequest) -> Iterator[Callable[[ImageResult], None]]:
+    """A bar with images and people per second and the time left, told of each result; nothing where nobody looks."""
     console = Console(stderr=True)
     if not console.is_terminal:
         yield lambda _result: None
@@ -31,7 +31,7 @@ def show_progress(total: int | None, stop: StopRequest) -> Iterator[Callable[[Pi
     with Progress(*columns, console=console) as bar:
         task = bar.add_task("", total=total, people=0)
 
-        def advance(result: PictureResult) -> None:
+        def advance(result: ImageResult) -> None:
             bar.update(task, advance=1, people=bar.tasks[0].fields["people"] + len(result.poses))
 
         yield advance
@@ -39,7 +39,7 @@ def show_progress(total: int | None, stop: StopRequest) -> Iterator[Callable[[Pi
 
 @contextmanager
 def show_count(processes: Processes = ALONE) -> Iterator[Callable[[int, int], None]]:
-    """A bar that is told how many pictures are done, and of how many; nothing where nobody looks."""
+    """A bar that is told how many images are done, and of how many; nothing where nobody looks."""
     console = Console(stderr=True)
     with Progress(console=console, disable=not (console.is_terminal and processes.is_first)) as bar:
         task = bar.add_task("estimating", total=None)
@@ -61,8 +61,8 @@ class _Rates(ProgressColumn):
     def render(self, task: Task) -> Text:
         if not task.speed or not task.completed:
             return Text("")
-        people_per_picture = task.fields["people"] / task.completed
-        return Text(f"{task.speed:.1f} pictures/s, {task.speed * people_per_picture:.1f} people/s")
+        people_per_image = task.fields["people"] / task.completed
+        return Text(f"{task.speed:.1f} images/s, {task.speed * people_per_image:.1f} people/s")
 
 
 @dataclass
@@ -70,7 +70,7 @@ class _Row:
     source: str
     is_video: bool
     is_readable: bool
-    num_pictures: int = 0
+    num_images: int = 0
     num_people: int = 0
     best_score: float = 0.0
 
@@ -79,7 +79,7 @@ class _Row:
 class Tally:
     """Counts over all results, and a row for each of the first sources."""
 
-    num_pictures: int = 0
+    num_images: int = 0
     num_people: int = 0
     num_with_problems: int = 0
     started: float = field(default_factory=time.monotonic)
@@ -87,43 +87,43 @@ class Tally:
     _last: _Row | None = None
     _num_sources: int = 0
 
-    def count(self, result: PictureResult) -> None:
+    def count(self, result: ImageResult) -> None:
         self.num_with_problems += bool(result.problems)
-        is_video = result.picture is not None and result.picture.moment is not None
+        is_video = result.image is not None and result.image.frame is not None
         is_same_video = self._last is not None and self._last.is_video and self._last.source == result.source
-        if is_same_video and result.picture is None:
+        if is_same_video and result.image is None:
             return  # a frame, or the rest, that cannot be read
-        self.num_pictures += 1
+        self.num_images += 1
         self.num_people += len(result.poses)
         if self._last is None or not (is_same_video and is_video):
-            self._last = _Row(result.source, is_video, result.picture is not None)
+            self._last = _Row(result.source, is_video, result.image is not None)
             self._num_sources += 1
-            if self._num_sources <= _MOST_ROWS:
+            if self._num_sources <= _MAX_ROWS:
                 self._rows.append(self._last)
         row = self._last
-        row.num_pictures += 1
+        row.num_images += 1
         row.num_people += len(result.poses)
         row.best_score = max([row.best_score, *(pose.score for pose in result.poses)])
 
     def show(self) -> None:
         """Print the rows and a line with the counts."""
-        table = Table("picture", "people", "best score")
+        table = Table("image", "people", "best score")
         for row in self._rows:
             best = f"{row.best_score:.2f}" if row.num_people else "-"
-            table.add_row(escape(on_one_line(row.source)), _people(row), best)
-        if self._num_sources > _MOST_ROWS:
-            table.add_row(f"... and {self._num_sources - _MOST_ROWS} more", "", "")
+            table.add_row(escape(escape_control_characters(row.source)), _people(row), best)
+        if self._num_sources > _MAX_ROWS:
+            table.add_row(f"... and {self._num_sources - _MAX_ROWS} more", "", "")
         Console().print(table)
         seconds = max(time.monotonic() - self.started, 1e-9)
-        rates = f"{self.num_pictures / seconds:.1f} pictures/s, {self.num_people / seconds:.1f} people/s"
-        failed = f", {_counted(self.num_with_problems, 'picture')} with problems" if self.num_with_problems else ""
+        rates = f"{self.num_images / seconds:.1f} images/s, {self.num_people / seconds:.1f} people/s"
+        failed = f", {_counted(self.num_with_problems, 'image')} with problems" if self.num_with_problems else ""
         people = "1 person" if self.num_people == 1 else f"{self.num_people} people"
-        typer.echo(f"{_counted(self.num_pictures, 'picture')}, {people} in {seconds:.1f} s ({rates}){failed}")
+        typer.echo(f"{_counted(self.num_images, 'image')}, {people} in {seconds:.1f} s ({rates}){failed}")
 
 
 def _people(row: _Row) -> str:
     if row.is_video:
-        return f"{row.num_people} in {_counted(row.num_pictures, 'frame')}"
+        return f"{row.num_people} in {_counted(row.num_images, 'frame')}"
     return str(row.num_people) if row.is_readable else "not read"
 
 

@@ -1,4 +1,4 @@
-"""mspn train: train a recipe."""
+"""mspn train and report: train a recipe, and report on a run folder."""
 
 import logging
 import sys
@@ -14,16 +14,17 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.text import Text
 
 from mspn.cli.errors import KILLED, fail, one_line_errors
-from mspn.cli.memory import keep_freed_memory
-from mspn.config import AnyRecipe
-from mspn.files import prepare_folder
-from mspn.overrides import override
-from mspn.processes import Processes, is_restart, joined_processes
-from mspn.recipes.by_name import find_any_recipe
-from mspn.train.interruption import TrainingStoppedError
-from mspn.train.loop import train
-from mspn.train.narrator import IterationReport, ReportIteration
-from mspn.train.state import RECIPE_FILE, load_recipe
+from mspn.cli.malloc import keep_freed_memory
+from mspn.config.overrides import override
+from mspn.config.recipe import AnyRecipe
+from mspn.config.recipes import find_any_recipe
+from mspn.distributed import Processes, is_restart, joined_processes
+from mspn.errors import TrainingStoppedError
+from mspn.io.files import prepare_folder
+from mspn.training.checkpoint import RECIPE_FILE, load_recipe
+from mspn.training.html_report import write_report
+from mspn.training.loop import train
+from mspn.training.progress import IterationReport, ReportIteration
 
 """What shells add to the number of the signal that ended a command."""
 
@@ -126,3 +127,10 @@ def describe(state: IterationReport) -> str:
         f"{state.samples_per_second:.0f} samples/s, {state.waiting_share:.0%} waiting for data,"
         f" rate {state.learning_rate:.2e}, {state.memory_mib:.0f} MiB{measured}"
     )
+
+
+def report_command(run: Annotated[Path, typer.Argument(help="Run folder: the --out of `mspn train`.")]) -> None:
+    """Write report.html into a run folder: how far training is, and what it was made with."""
+    with one_line_errors():
+        path = write_report(run)
+    typer.echo(f"report: {path}")

@@ -10,15 +10,23 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
-from mspn.config import TestConfig
-from mspn.heatmaps.targets import gaussian_profile
+from mspn.config.protocol import ProtocolConfig
+from mspn.heatmaps.targets import gaussian_kernel_1d
 
 _QUARTER = 0.25
+
+
 _SAME_CELL = 1e-3
+
+
 _PEOPLE_IN_CACHE = 4
-_SMALLEST_LOGGED = 1e-10
+
+
+_MIN_LOGGED = 1e-10
+
+
 _CORNER = -0.5
-"""Of a cell, from its centre."""
+"""Of a cell, from its center."""
 
 
 class Decoded(NamedTuple):
@@ -52,7 +60,7 @@ def average_mirrored(
     return averaged
 
 
-def decode(heatmaps: Float[Tensor, "B K H W"], config: TestConfig) -> Decoded:
+def decode(heatmaps: Float[Tensor, "B K H W"], config: ProtocolConfig) -> Decoded:
     """Find each map's keypoint, finer than a cell; the work is done on the CPU.
 
     Args:
@@ -77,16 +85,16 @@ def gaussian_filter(heatmaps: Float[Tensor, "B K H W"], kernel_size: int) -> Flo
     """Blur maps on the CPU with a Gaussian of odd width in cells, zeros outside the map; width 1 changes nothing."""
     if kernel_size == 1:
         return heatmaps
-    half = gaussian_profile(kernel_size).tolist()
+    half = gaussian_kernel_1d(kernel_size).tolist()
     profile = np.array([*half[:0:-1], *half])
     profile /= profile.sum()
     height, width = heatmaps.shape[-2:]
     reach = kernel_size // 2
-    # All maps as one tall picture, with as many rows of zeros after each as the filter reaches: one call, at a tenth of
-    # the time that torch takes. In float64, rounded at the end: neighbours of a symmetric peak stay exactly equal, and
+    # All maps as one tall image, with as many rows of zeros after each as the filter reaches: one call, at a tenth of
+    # the time that torch takes. In float64, rounded at the end: neighbors of a symmetric peak stay exactly equal, and
     # the tie between them goes to the first in raster order, as in the released code.
-    picture = functional.pad(heatmaps, (0, 0, 0, reach)).reshape(-1, width).numpy()
-    filtered = cv2.sepFilter2D(picture, cv2.CV_64F, profile, profile, borderType=cv2.BORDER_CONSTANT)
+    image = functional.pad(heatmaps, (0, 0, 0, reach)).reshape(-1, width).numpy()
+    filtered = cv2.sepFilter2D(image, cv2.CV_64F, profile, profile, borderType=cv2.BORDER_CONSTANT)
     return torch.from_numpy(filtered).reshape(*heatmaps.shape[:-2], height + reach, width)[..., :height, :].float()
 
 
@@ -106,9 +114,9 @@ def _decode_released(heatmaps: Tensor, blur_kernel: int) -> Decoded:
 
 
 def _decode_along_axes(heatmaps: Tensor, filtered: Tensor, *, inner_cell_at: float) -> Decoded:
-    """A quarter cell along each axis toward the higher neighbour; outer cells stay at their corner, as in MMPose.
+    """A quarter cell along each axis toward the higher neighbor; outer cells stay at their corner, as in MMPose.
 
-    Inner cells lie at their centre (0) or at their corner, where a network has learned keypoints rounded to cells.
+    Inner cells lie at their center (0) or at their corner, where a network has learned keypoints rounded to cells.
     """
     height, width = heatmaps.shape[-2:]
     flat = filtered.flatten(2)
@@ -139,7 +147,7 @@ def _decode_distribution(heatmaps: Tensor, filtered: Tensor, highest: Tensor) ->
 
     def log(dx: int, dy: int) -> Tensor:
         index = (y + dy).clamp(0, height - 1) * width + (x + dx).clamp(0, width - 1)
-        return flat.gather(2, index.unsqueeze(-1)).squeeze(-1).double().clamp(min=_SMALLEST_LOGGED).log()
+        return flat.gather(2, index.unsqueeze(-1)).squeeze(-1).double().clamp(min=_MIN_LOGGED).log()
 
     slope_x, slope_y = (log(1, 0) - log(-1, 0)) / 2, (log(0, 1) - log(0, -1)) / 2
     bend_xx = (log(2, 0) - 2 * log(0, 0) + log(-2, 0)) / 4

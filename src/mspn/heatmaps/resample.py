@@ -8,8 +8,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from mspn.geometry import HEATMAP_STRIDE, CropFrame
-from mspn.records import Size
+from mspn.structures.boxes import Size
+from mspn.structures.crop import HEATMAP_STRIDE, CropFrame
 
 
 class Grid(NamedTuple):
@@ -18,7 +18,7 @@ class Grid(NamedTuple):
     frames: Sequence[CropFrame]
     """Of one size, upright; a person each."""
     cell_at: float
-    """Crop pixels from a cell's corner to the point it stands for: 2, its centre, or 0."""
+    """Crop pixels from a cell's corner to the point it stands for: 2, its center, or 0."""
 
     @property
     def size(self) -> Size:
@@ -33,7 +33,7 @@ class Resampled(NamedTuple):
     heatmaps: Float[Tensor, "B K H W"]
     """Weighted with the cover: 0 where the source has no cells."""
     cover: Float[Tensor, "B 1 H W"]
-    """How much of each new cell's neighbourhood the source has, 0 to 1."""
+    """How much of each new cell's neighborhood the source has, 0 to 1."""
 
 
 def resample(heatmaps: Float[Tensor, "B K h w"], source: Grid, target: Grid) -> Resampled:
@@ -42,7 +42,7 @@ def resample(heatmaps: Float[Tensor, "B K h w"], source: Grid, target: Grid) -> 
     Args:
         heatmaps: of the source's frames.
         source: where the maps' cells lie.
-        target: where the new cells lie; each frame has the centre of its source frame.
+        target: where the new cells lie; each frame has the center of its source frame.
     """
     matrices = torch.tensor(
         [_target_to_source(source, target, *frames) for frames in zip(source.frames, target.frames, strict=True)],
@@ -59,7 +59,7 @@ def _target_to_source(
 ) -> list[list[float]]:
     """Affine matrix between crop coordinates that run from -1 to 1 along each side.
 
-    Torch puts cell i of w at (2i + 1) / w - 1, which is crop pixel 4i + 2, and the frames' common centre is 0. Cells
+    Torch puts cell i of w at (2i + 1) / w - 1, which is crop pixel 4i + 2, and the frames' common center is 0. Cells
     that stand for another point of theirs are moved by the difference before and after.
     """
     assert source_frame.center_image == target_frame.center_image
@@ -71,14 +71,14 @@ def _target_to_source(
         ]
     ):
         ratio = extent_target / extent_source
-        move_target = _from_centre(target) * 2 / cells_target
-        move_source = _from_centre(source) * 2 / cells_source
+        move_target = _from_center(target) * 2 / cells_target
+        move_source = _from_center(source) * 2 / cells_source
         row = [0.0, 0.0, ratio * move_target - move_source]
         row[axis] = ratio
         matrix.append(row)
     return matrix
 
 
-def _from_centre(grid: Grid) -> float:
-    """Cells from a cell's centre to the point it stands for."""
+def _from_center(grid: Grid) -> float:
+    """Cells from a cell's center to the point it stands for."""
     return grid.cell_at / HEATMAP_STRIDE - 0.5

@@ -4,9 +4,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from mspn.records import Size
+from mspn.structures.boxes import Size
 
-# 1-D profiles from the centre outwards, before scaling to peak 1. Source: OpenCV's fixed Gaussian kernels for
+# 1-D profiles from the center outwards, before scaling to peak 1. Source: OpenCV's fixed Gaussian kernels for
 # "sigma 0", which the released code asks for; wider kernels follow its formula for sigma.
 _FIXED_PROFILES = {
     3: (2, 1),
@@ -16,8 +16,8 @@ _FIXED_PROFILES = {
 }
 
 
-def gaussian_profile(kernel_size: int) -> Float[Tensor, " radius"]:
-    """Heights of a bump of that width at 0, 1, 2, ... cells from its centre, 1 at the centre.
+def gaussian_kernel_1d(kernel_size: int) -> Float[Tensor, " radius"]:
+    """Heights of a bump of that width at 0, 1, 2, ... cells from its center, 1 at the center.
 
     Raises:
         ValueError: if kernel_size is even or below 3.
@@ -35,16 +35,16 @@ def gaussian_profile(kernel_size: int) -> Float[Tensor, " radius"]:
 
 def draw_targets(
     keypoints_heatmap: Float[Tensor, "B K 2"],
-    labelled: Bool[Tensor, "B K"],
+    labeled: Bool[Tensor, "B K"],
     *,
     size: Size,
     kernel_size: int,
 ) -> Float[Tensor, "B K H W"]:
-    """Draw one Gaussian bump per labelled keypoint, on its heat-map cell.
+    """Draw one Gaussian bump per labeled keypoint, on its heat-map cell.
 
     Args:
         keypoints_heatmap: (x, y) in heat-map coordinates, see `mspn.geometry`; the nearest cell gets the peak.
-        labelled: where False, the map stays all zero.
+        labeled: where False, the map stays all zero.
         size: of the maps to draw.
         kernel_size: odd width of the bump, in cells; larger at coarser levels.
 
@@ -58,16 +58,18 @@ def draw_targets(
     mirrors the kernel, which moves the peak; we cut it off.
     """
     device = keypoints_heatmap.device
-    profile = gaussian_profile(kernel_size).to(device)
+    profile = gaussian_kernel_1d(kernel_size).to(device)
     heights = torch.cat([profile, profile.new_zeros(1)])  # beyond the bump: 0
-    # Files may hold no number at all for a keypoint that nobody labelled.
-    cells = torch.floor(torch.where(labelled.unsqueeze(-1), keypoints_heatmap, 0.0) + 0.5)
-    columns = _bump(cells[..., 0], size.width, heights)
-    rows = _bump(cells[..., 1], size.height, heights) * labelled.unsqueeze(-1)
+    # Files may hold no number at all for a keypoint that nobody labeled.
+    cells = torch.floor(torch.where(labeled.unsqueeze(-1), keypoints_heatmap, 0.0) + 0.5)
+    columns = _gaussian_1d(cells[..., 0], size.width, heights)
+    rows = _gaussian_1d(cells[..., 1], size.height, heights) * labeled.unsqueeze(-1)
     return rows.unsqueeze(-1) * columns.unsqueeze(-2)
 
 
-def _bump(centers: Float[Tensor, "B K"], length: int, heights: Float[Tensor, " N"]) -> Float[Tensor, "B K length"]:
+def _gaussian_1d(
+    centers: Float[Tensor, "B K"], length: int, heights: Float[Tensor, " N"]
+) -> Float[Tensor, "B K length"]:
     grid = torch.arange(length, device=centers.device)
     distance = (grid - centers.unsqueeze(-1)).abs().clamp(max=len(heights) - 1)
     return heights[distance.long()]

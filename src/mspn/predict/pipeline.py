@@ -1,173 +1,225 @@
-"""Many pictures: read, find people, estimate, one ahead of the other; people of several pictures share batches."""
+"""Poses of many images: reading, detection and estimation overlap, and batches cross images."""
 
+from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
 
-from mspn.detect.protocol import DetectorError
-from mspn.picture import Picture, Unreadable, Video
-from mspn.predict.carry import CarriedPeople
+from mspn.errors import DetectorError
 from mspn.predict.stages import Stages, never
-from mspn.predict.waiting import Task, WaitingPeople
-from mspn.records import Detection, Pose
+from mspn.predict.top_down import PersonCrop, TopDown
+from mspn.predict.tracking import BoxPropagator
+from mspn.structures.boxes import Detection
+from mspn.structures.image import Image, SourceFailure, Video
+from mspn.structures.pose import Pose
 
-if TYPE_CHECKING:  # whose `stream` is made of this module
-    from mspn.predict.estimator import PoseEstimator
-
-_MOST_PIXELS = 25_000_000
-"""Of pictures between two stages, and of those that wait for a batch to fill (3 bytes a pixel); or one picture."""
-_MOST_PICTURES = 16
-"""Between two stages."""
-_PICTURES_A_PERSON = 2
-"""So many pictures wait for each person of a batch, and no more, lest empty streets keep a result from being seen."""
+_MAX_PIXELS = 25_000_000
+"""Pixels of the images between two stages, or of those that wait for a full batch (3 bytes each); or one image."""
+_MAX_IMAGES = 16
+"""Images between two stages."""
+_MAX_WAITING_IMAGES_PER_PERSON = 2
+"""Images that wait for a full batch, per person of a batch; results of empty streets would wait for ever otherwise."""
 
 
 @dataclass(frozen=True, eq=False)
-class PictureResult:
-    """What was found in one picture."""
+class ImageResult:
+    """The poses found in one image."""
 
     source: str
-    picture: Picture | None
-    """None where it could not be read, or the detector failed; black where its pixels were not to be kept."""
+    image: Image | None
+    """None if it could not be read, or the detector failed; black if pixels were not to be kept."""
     poses: list[Pose]
     """Best first."""
     problems: list[str]
-    """A line for everything that could not be done."""
+    """One line for everything that could not be done."""
 
 
-def predict_pictures(
-    estimator: "PoseEstimator",
-    pictures: Iterable[Picture | Unreadable],
-    find: Callable[[Picture], list[Detection]] | None = None,
+@dataclass(eq=False)
+class PendingImage:
+    """An image on its way through the stages."""
+
+    source: str
+    image: Image | None
+    """None if it could not be read, or the detector failed."""
+    is_propagated: bool = False
+    """Whether its boxes come from the previous frame rather than from the detector."""
+    is_cached: bool = False
+    """Whether its poses come from an earlier run."""
+    people: list[PersonCrop] = field(default_factory=list)
+    poses: list[Pose] = field(default_factory=list)
+    """Of `people`, in order, as far as they are estimated."""
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def is_done(self) -> bool:
+        return len(self.poses) >= len(self.people)
+
+
+class PersonBatcher:
+    """Fills batches with the people of several images; gives images back in order once all their people are done."""
+
+    def __init__(self, estimate: Callable[[Sequence[PersonCrop]], list[Pose]], batch_size: int) -> None:
+        self._estimate = estimate
+        self._batch_size = batch_size
+        self.pending: deque[PendingImage] = deque()
+        """Images that are not given back yet."""
+        self._queue: deque[tuple[PendingImage, PersonCrop]] = deque()
+
+    def add(self, image: PendingImage) -> None:
+        self.pending.append(image)
+        self._queue += [(image, person) for person in image.people]
+
+    def run_full_batches(self) -> Iterator[PendingImage]:
+        """Estimate full batches; the people left over wait for more."""
+        return self._run(min_people=self._batch_size)
+
+    def run_all(self) -> Iterator[PendingImage]:
+        """Estimate everyone."""
+        return self._run(min_people=1)
+
+    def _run(self, min_people: int) -> Iterator[PendingImage]:
+        while len(self._queue) >= min_people:
+            batch = [self._queue.popleft() for _ in range(min(self._batch_size, len(self._queue)))]
+            poses = self._estimate([person for _, person in batch])
+            for (image, _), pose in zip(batch, poses, strict=True):
+                image.poses.append(pose)
+        while self.pending and self.pending[0].is_done:
+            yield self.pending.popleft()
+
+
+def predict_images(
+    top_down: TopDown,
+    images: Iterable[Image | SourceFailure],
+    detect: Callable[[Image], list[Detection]] | None = None,
     *,
     detect_every: int = 1,
-    recall: Callable[[Picture], list[Pose] | None] | None = None,
+    lookup: Callable[[Image], list[Pose] | None] | None = None,
     keep_pixels: bool = True,
     is_over: Callable[[], bool] = never,
-) -> Generator[PictureResult, None, None]:
-    """Estimate the poses in each picture, in order; a picture or box that is of no use is a line in `problems`, as is a
-    picture for which the detector raises DetectorError.
+) -> Generator[ImageResult, None, None]:
+    """Estimate the poses in each image, in order.
 
-    Reading, finding people and estimating run in threads of their own, each a bounded way ahead of the next; closing
-    the iterator stops them. How batches are filled does not depend on time, so that results can be repeated.
+    Reading, detection and estimation run in a thread each, a bounded number of images ahead of the next; closing the
+    iterator stops them. How batches are filled does not depend on timing, so results are reproducible. An image that
+    cannot be read, a box that cannot be cut out, or a DetectorError is a line in `problems`.
 
     Args:
-        estimator: cuts people out and estimates their poses.
-        pictures: are read in one of the threads.
-        find: gives the people of a picture; None asks the estimator's detector.
-        detect_every: look for people in every so many-th picture of a video; in between, follow their poses.
-        recall: gives the poses of a picture where they are known, else None.
-        keep_pixels: False makes the pictures of the results black, and holds pixels no longer than needed.
-        is_over: once it is so, nothing more is read, nor waited for; what was read is finished.
+        top_down: the steps.
+        images: read in the first thread.
+        detect: gives the detections of an image; None: the detector of `top_down`.
+        detect_every: run the detector on every Nth frame of a video; propagate boxes in between.
+        lookup: gives an image's poses if they are known already, else None.
+        keep_pixels: False makes the images of the results black, and frees pixels as soon as people are cut out.
+        is_over: once it returns True, nothing more is read; what was read is finished.
 
     Raises:
         ValueError: if detect_every is below 1.
     """
     if detect_every < 1:
-        raise ValueError(f"detect_every must be 1 picture or more, not {detect_every}")
-    return _run_stages(_Work(estimator, find or estimator.find, detect_every, recall, keep_pixels), pictures, is_over)
+        raise ValueError(f"detect_every must be 1 or more, not {detect_every}")
+    work = _Work(top_down, detect or top_down.detect, detect_every, lookup, keep_pixels)
+    return _run_stages(work, images, is_over)
 
 
 @dataclass(frozen=True, eq=False)
 class _Work:
     """What the stages do."""
 
-    estimator: "PoseEstimator"
-    find: Callable[[Picture], list[Detection]]
+    top_down: TopDown
+    detect: Callable[[Image], list[Detection]]
     detect_every: int
-    recall: Callable[[Picture], list[Pose] | None] | None
+    lookup: Callable[[Image], list[Pose] | None] | None
     keep_pixels: bool
 
-    def look(self, pictures: Iterable[Picture | Unreadable]) -> Iterator[Task]:
-        """Find and cut out the people of each picture, but where they are carried over from the picture before."""
+    def detect_and_crop(self, images: Iterable[Image | SourceFailure]) -> Iterator[PendingImage]:
+        """Detect and crop the people of each image, except where their boxes are to be propagated."""
         video: Video | None = None
-        since_detection = 0
-        for picture in pictures:
-            if isinstance(picture, Unreadable):
+        frames_since_detection = 0
+        for image in images:
+            if isinstance(image, SourceFailure):
                 video = None
-                yield Task(picture.source, None, problems=[picture.problem])
+                yield PendingImage(image.source, None, problems=[image.problem])
                 continue
-            now = picture.moment.video if picture.moment else None
-            is_carried = now is not None and now is video and since_detection < self.detect_every
-            video, since_detection = now, since_detection + 1 if is_carried else 1
-            task = Task(picture.source, picture, is_carried)
-            known = self.recall(picture) if self.recall else None
+            current = image.frame.video if image.frame else None
+            is_propagated = current is not None and current is video and frames_since_detection < self.detect_every
+            video, frames_since_detection = current, frames_since_detection + 1 if is_propagated else 1
+            pending = PendingImage(image.source, image, is_propagated)
+            known = self.lookup(image) if self.lookup else None
             if known is not None:
-                task.is_known, task.poses = True, known
-                self._let_pixels_go(task)
-            elif not is_carried:
+                pending.is_cached, pending.poses = True, known
+                self._release_pixels(pending)
+            elif not is_propagated:
                 try:
-                    self._cut_out(task, picture, self.find(picture))
+                    self._crop(pending, image, self.detect(image))
                 except DetectorError as error:
                     video = None
-                    task = Task(picture.source, None, problems=[f"{picture.source}: {error}"])
-            yield task
+                    pending = PendingImage(image.source, None, problems=[f"{image.source}: {error}"])
+            yield pending
 
-    def estimate(self, tasks: Iterable[Task]) -> Iterator[PictureResult]:
-        """Estimate the poses of everyone, in the order of the pictures."""
-        waiting = WaitingPeople(self.estimator.estimate, self.estimator.batch_size)
-        carried = CarriedPeople()
-        for task in tasks:
-            if task.picture is not None and task.is_carried and not task.is_known:
-                yield from self._finish(waiting.run_all(), carried)
-                self._cut_out(task, task.picture, carried.detections(task.picture.size))
-            waiting.add(task)
-            done = waiting.run_all() if self._cannot_wait(waiting) else waiting.run_full_batches()
-            yield from self._finish(done, carried)
-        yield from self._finish(waiting.run_all(), carried)
+    def estimate(self, images: Iterable[PendingImage]) -> Iterator[ImageResult]:
+        """Estimate the poses of everyone, in the order of the images."""
+        batcher = PersonBatcher(self.top_down.estimate, self.top_down.batch_size)
+        propagator = BoxPropagator()
+        for pending in images:
+            if pending.image is not None and pending.is_propagated and not pending.is_cached:
+                yield from self._finish(batcher.run_all(), propagator)
+                self._crop(pending, pending.image, propagator.detections(pending.image.size))
+            batcher.add(pending)
+            done = batcher.run_all() if self._cannot_wait(batcher) else batcher.run_full_batches()
+            yield from self._finish(done, propagator)
+        yield from self._finish(batcher.run_all(), propagator)
 
-    def _cut_out(self, task: Task, picture: Picture, detections: Sequence[Detection]) -> None:
+    def _crop(self, pending: PendingImage, image: Image, detections: Sequence[Detection]) -> None:
         for detection in detections:
             try:
-                task.subjects.append(self.estimator.cut(picture, detection))
+                pending.people.append(self.top_down.crop(image, detection))
             except ValueError as error:
-                task.problems.append(f"{picture.source}: {error}")
-        self._let_pixels_go(task)
+                pending.problems.append(f"{image.source}: {error}")
+        self._release_pixels(pending)
 
-    def _let_pixels_go(self, task: Task) -> None:
-        if task.picture is not None and not self.keep_pixels:
-            task.picture = task.picture.without_pixels()
+    def _release_pixels(self, pending: PendingImage) -> None:
+        if pending.image is not None and not self.keep_pixels:
+            pending.image = pending.image.without_pixels()
 
-    def _cannot_wait(self, waiting: WaitingPeople) -> bool:
-        """Whether the batch has to be run though it is not full: results of cameras are wanted at once."""
-        pictures = [task.picture for task in waiting.tasks if task.picture is not None]
-        num_pixels = sum(map(_count_pixels, pictures)) if self.keep_pixels else 0
+    def _cannot_wait(self, batcher: PersonBatcher) -> bool:
+        """Whether to run a batch that is not full: for live sources, or when too many images wait."""
+        images = [pending.image for pending in batcher.pending if pending.image is not None]
+        num_pixels = sum(map(_count_pixels, images)) if self.keep_pixels else 0
         return (
-            any(map(_is_live, pictures))
-            or num_pixels >= _MOST_PIXELS
-            or len(waiting.tasks) >= _PICTURES_A_PERSON * self.estimator.batch_size
+            any(map(_is_live, images))
+            or num_pixels >= _MAX_PIXELS
+            or len(batcher.pending) >= _MAX_WAITING_IMAGES_PER_PERSON * self.top_down.batch_size
         )
 
-    def _finish(self, tasks: Iterable[Task], carried: CarriedPeople) -> Iterator[PictureResult]:
-        for task in tasks:
-            poses = task.poses if task.is_known else self.estimator.choose(task.poses)
-            if task.is_carried:
-                carried.follow(poses)
+    def _finish(self, images: Iterable[PendingImage], propagator: BoxPropagator) -> Iterator[ImageResult]:
+        for pending in images:
+            poses = pending.poses if pending.is_cached else self.top_down.select(pending.poses)
+            if pending.is_propagated:
+                propagator.follow(poses)
             else:
-                carried.start(poses)
-            yield PictureResult(task.source, task.picture, poses, task.problems)
+                propagator.start(poses)
+            yield ImageResult(pending.source, pending.image, poses, pending.problems)
 
 
 def _run_stages(
-    work: _Work, pictures: Iterable[Picture | Unreadable], is_over: Callable[[], bool]
-) -> Generator[PictureResult, None, None]:
+    work: _Work, images: Iterable[Image | SourceFailure], is_over: Callable[[], bool]
+) -> Generator[ImageResult, None, None]:
     with Stages() as stages:
-        read = stages.run_ahead(pictures, _share_of_room, is_over)
-        tasks = stages.run_ahead(work.look(read), lambda task: _share_of_room(task.picture))
-        yield from stages.run_ahead(work.estimate(tasks), lambda result: _share_of_room(result.picture))
+        read = stages.run_ahead(images, _share_of_buffer, is_over)
+        cropped = stages.run_ahead(work.detect_and_crop(read), lambda pending: _share_of_buffer(pending.image))
+        yield from stages.run_ahead(work.estimate(cropped), lambda result: _share_of_buffer(result.image))
 
 
-def _share_of_room(picture: Picture | Unreadable | None) -> float:
-    if not isinstance(picture, Picture):
-        return 1 / _MOST_PICTURES
-    if _is_live(picture):
-        return 1.0  # what waits is not the newest any more
-    return max(1 / _MOST_PICTURES, _count_pixels(picture) / _MOST_PIXELS)
+def _share_of_buffer(image: Image | SourceFailure | None) -> float:
+    if not isinstance(image, Image):
+        return 1 / _MAX_IMAGES
+    if _is_live(image):
+        return 1.0  # a buffered frame would no longer be the newest
+    return max(1 / _MAX_IMAGES, _count_pixels(image) / _MAX_PIXELS)
 
 
-def _is_live(picture: Picture) -> bool:
-    return picture.moment is not None and picture.moment.video.is_live
+def _is_live(image: Image) -> bool:
+    return image.frame is not None and image.frame.video.is_live
 
 
-def _count_pixels(picture: Picture) -> int:
-    return picture.size.height * picture.size.width
+def _count_pixels(image: Image) -> int:
+    return image.size.height * image.size.width

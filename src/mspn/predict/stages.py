@@ -10,6 +10,8 @@ Item = TypeVar("Item")
 
 _PATIENCE_SECONDS = 5.0
 """A stage that waits for something outside of the program, such as a camera, is left behind after this time."""
+
+
 _POLL_SECONDS = 0.2
 """How often whoever waits for an item asks whether the work is over."""
 
@@ -38,7 +40,7 @@ class _Room(Generic[Item]):
 class Stages:
     """Generators one after another; leaving the `with` block stops all of them, whatever they wait for.
 
-    Threads rather than processes: decoding, networks and encoding let go of Python's lock, and pictures need not be
+    Threads rather than processes: decoding, networks and encoding let go of Python's lock, and images need not be
     copied.
 
     >>> with Stages() as stages:
@@ -126,8 +128,8 @@ class Stages:
         if room.error is not None:
             raise room.error
 
-    def _wait(self, is_so: Callable[[], Any]) -> None:
-        while not self._changed.wait_for(lambda: self._is_stopped or is_so(), _POLL_SECONDS):
+    def _wait(self, predicate: Callable[[], Any]) -> None:
+        while not self._changed.wait_for(lambda: self._is_stopped or predicate(), _POLL_SECONDS):
             pass
         if self._is_stopped:
             raise _StoppedError

@@ -1,1 +1,120 @@
-"""Where pictures come from: files, folders, addresses, videos, cameras, arrays."""
+"""Every source becomes images, one after another; what cannot be read becomes a line that says why."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from mspn.errors import ImageError, SourceError
+from mspn.io.hosts import STREAM_SCHEMES, scheme_of, without_password
+from mspn.io.http import fetched
+from mspn.io.images import IMAGE_SUFFIXES, decode_image, read_image
+from mspn.io.limits import DEFAULTS, InputLimits
+from mspn.sources.in_memory import read_in_memory
+from mspn.sources.live_inputs import watch_camera, watch_stream
+from mspn.sources.resolve import STANDARD_INPUT, Source, find_sources, is_camera
+from mspn.sources.video import HEAD_BYTES, VIDEO_SUFFIXES, count_frames, looks_like_video, read_video
+from mspn.structures.image import Image, SourceFailure
+
+
+def open_sources(sources: Sequence[Source], settings: InputLimits = DEFAULTS) -> Iterator[Image | SourceFailure]:
+    """Images of all sources in order, each read when it is asked for; cameras and streams do not end by themselves.
+
+    Raises:
+        SourceError: at once, if nothing is named, or nothing of it is there.
+        TypeError: at once, if something is named that can be no source.
+    """
+    found = find_sources(sources, settings)
+    return (image for source in found for image in open_source(source, settings))
+
+
+def open_source(source: Source | SourceFailure, settings: InputLimits = DEFAULTS) -> Iterator[Image | SourceFailure]:
+    """Images of one of those that `find_sources` gives; what is wrong with it is the last that comes."""
+    if isinstance(source, SourceFailure):
+        yield source
+        return
+    try:
+        yield from _read(source, settings)
+    except (ImageError, SourceError) as error:
+        yield SourceFailure(name_source(source), str(error))
+    except OSError as error:
+        name = name_source(source)
+        yield SourceFailure(
+            name, f"{name or 'an image'} cannot be read ({error.strerror or error}); check it and its rights"
+        )
+
+
+def name_source(source: Source | SourceFailure) -> str:
+    """What results call a source: as the user named it, but for passwords; empty for an image in memory."""
+    if isinstance(source, SourceFailure):
+        return source.source
+    return without_password(str(source)) if isinstance(source, str | Path) else ""
+
+
+def count_images(sources: Sequence[Source], settings: InputLimits = DEFAULTS) -> int | None:
+    """How many images will come, as far as file names and the headers of videos tell; None if nobody can know.
+
+    What cannot be read counts as one, as does what is at an address.
+
+    Raises:
+        SourceError: as `open_sources`.
+    """
+    if any(_is_endless(source) for source in sources):
+        return None
+    total = 0
+    for source in find_sources(sources, settings):
+        count = _count(source)
+        if count is None:
+            return None
+        total += count
+    return total
+
+
+def _read(source: Source, settings: InputLimits) -> Iterator[Image]:
+    if not isinstance(source, str | Path):
+        yield Image("", read_in_memory(source, settings.max_pixels))
+    elif is_camera(source):
+        yield from watch_camera(int(str(source)), settings)
+    elif isinstance(source, str) and (scheme := scheme_of(source)):
+        yield from watch_stream(source, settings) if scheme in STREAM_SCHEMES else _read_address(source, settings)
+    else:
+        yield from _read_file(Path(source), settings)
+
+
+def _read_file(path: Path, settings: InputLimits) -> Iterator[Image]:
+    if _is_video(path):
+        with path.open("rb") as file:
+            yield from read_video(file, str(path), settings.max_pixels)
+    else:
+        yield Image(str(path), read_image(path, settings.max_pixels))
+
+
+def _read_address(url: str, settings: InputLimits) -> Iterator[Image]:
+    with fetched(url, settings) as file:
+        is_video = looks_like_video(file.read(HEAD_BYTES))
+        file.seek(0)
+        if is_video:
+            yield from read_video(file, url, settings.max_pixels)
+        else:
+            yield Image(url, decode_image(file.read(), url, settings.max_pixels))
+
+
+def _is_video(path: Path) -> bool:
+    suffix = path.suffix.lower()
+    if suffix in IMAGE_SUFFIXES or suffix in VIDEO_SUFFIXES or not path.is_file():
+        return suffix in VIDEO_SUFFIXES
+    with path.open("rb") as file:
+        return looks_like_video(file.read(HEAD_BYTES))
+
+
+def _is_endless(source: Source) -> bool:
+    return is_camera(source) or (
+        isinstance(source, str) and (source == STANDARD_INPUT or scheme_of(source) in STREAM_SCHEMES)
+    )
+
+
+def _count(source: Source | SourceFailure) -> int | None:
+    if not isinstance(source, Path):
+        return 1
+    try:
+        return count_frames(source) if _is_video(source) else 1
+    except (SourceError, OSError):
+        return 1

@@ -1,4 +1,4 @@
-"""Pictures and videos in folders, and by patterns such as photos/**/*.jpg."""
+"""Images and videos in folders, and by patterns such as photos/**/*.jpg."""
 
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -7,13 +7,17 @@ from itertools import groupby, takewhile
 from pathlib import Path
 from typing import NamedTuple
 
-from mspn.images import PICTURE_SUFFIXES
-from mspn.picture import Unreadable
-from mspn.sources.videos import VIDEO_SUFFIXES
+from mspn.io.images import IMAGE_SUFFIXES
+from mspn.sources.video import VIDEO_SUFFIXES
+from mspn.structures.image import SourceFailure
 
-_OTHER_PICTURE_SUFFIXES = frozenset({".avif", ".heic", ".heif"})
+_OTHER_IMAGE_SUFFIXES = frozenset({".avif", ".heic", ".heif"})
 """Of phones and the web. Not every OpenCV reads them; a line about each is better than silence."""
+
+
 _WILD = "*?["
+
+
 _ANY_FOLDERS = "**"
 
 
@@ -23,25 +27,25 @@ class _Folder(NamedTuple):
     """What is visible in it."""
 
 
-def search_folder(folder: Path, left_out: Sequence[Path] = ()) -> Iterator[Path | Unreadable]:
-    """Pictures and videos in a folder and below: those of a folder by name, then those of its subfolders.
+def search_folder(folder: Path, left_out: Sequence[Path] = ()) -> Iterator[Path | SourceFailure]:
+    """Images and videos in a folder and below: those of a folder by name, then those of its subfolders.
 
     Hidden files and folders are left out. Links to folders are followed; a folder is searched once, and a link back to
     a folder that holds it is a line of its own. Folders below that are among those left out are not searched.
     """
     for found in _walk(folder, left_out):
-        if isinstance(found, Unreadable):
+        if isinstance(found, SourceFailure):
             yield found
         else:
-            yield from (path for path in found.inside if _has_known_suffix(path) and not holds(path.is_dir))
+            yield from (path for path in found.inside if _has_known_suffix(path) and not exists_safely(path.is_dir))
 
 
 def is_pattern(name: str) -> bool:
     """Whether a name has wildcards, and is not the name of something that is there."""
-    return _has_wildcards(name) and not holds(Path(name).exists)
+    return _has_wildcards(name) and not exists_safely(Path(name).exists)
 
 
-def holds(question: Callable[[], bool]) -> bool:
+def exists_safely(question: Callable[[], bool]) -> bool:
     """What `is_dir` and the like of a path say, and no where the system does not tell: no rights, too long a name."""
     try:
         return question()
@@ -49,7 +53,7 @@ def holds(question: Callable[[], bool]) -> bool:
         return False
 
 
-def match_pattern(pattern: str, left_out: Sequence[Path] = ()) -> Iterator[Path | Unreadable]:
+def match_pattern(pattern: str, left_out: Sequence[Path] = ()) -> Iterator[Path | SourceFailure]:
     """Files and folders that a pattern stands for, sorted within each folder: *, ?, [abc], and ** for any folders.
 
     As in a shell, hidden files only match names that start with a dot; unlike there, loops of links end.
@@ -67,16 +71,16 @@ def _has_wildcards(name: str) -> bool:
     return any(sign in name for sign in _WILD)
 
 
-def _match(folder: Path, parts: Sequence[str], left_out: Sequence[Path]) -> Iterator[Path | Unreadable]:
+def _match(folder: Path, parts: Sequence[str], left_out: Sequence[Path]) -> Iterator[Path | SourceFailure]:
     first, *rest = parts
     if first == _ANY_FOLDERS:
         for found in _walk(folder, left_out):
-            if isinstance(found, Unreadable):
+            if isinstance(found, SourceFailure):
                 yield found
             elif rest:
                 yield from _match(found.path, rest, left_out)
             else:
-                yield from (path for path in found.inside if not holds(path.is_dir))
+                yield from (path for path in found.inside if not exists_safely(path.is_dir))
         return
     try:
         entries = _entries(folder)
@@ -87,13 +91,13 @@ def _match(folder: Path, parts: Sequence[str], left_out: Sequence[Path]) -> Iter
         if fnmatchcase(path.name, first) and (first.startswith(".") or not path.name.startswith(".")):
             if not rest:
                 yield path
-            elif holds(path.is_dir):
+            elif exists_safely(path.is_dir):
                 yield from _match(path, rest, left_out)
 
 
-def _walk(folder: Path, left_out: Sequence[Path]) -> Iterator[_Folder | Unreadable]:
+def _walk(folder: Path, left_out: Sequence[Path]) -> Iterator[_Folder | SourceFailure]:
     """The folder and all below it, each before its subfolders."""
-    not_below = {_identity(path) for path in left_out if holds(path.is_dir)}
+    not_below = {_identity(path) for path in left_out if exists_safely(path.is_dir)}
     seen: set[tuple[int, int]] = set()
     waiting: list[tuple[Path, tuple[tuple[int, int], ...]]] = [(folder, ())]
     while waiting:  # no recursion, since folders may be nested deeper than Python allows
@@ -105,11 +109,13 @@ def _walk(folder: Path, left_out: Sequence[Path]) -> Iterator[_Folder | Unreadab
             yield _unsearchable(here, error)
             continue
         if identity in above:
-            yield Unreadable(str(here), f"{here} is a link back to a folder that holds it; what is there is read once")
+            yield SourceFailure(
+                str(here), f"{here} is a link back to a folder that holds it; what is there is read once"
+            )
         elif identity not in seen and not (above and identity in not_below):
             seen.add(identity)
             yield _Folder(here, inside)
-            waiting += [(path, (*above, identity)) for path in reversed(inside) if holds(path.is_dir)]
+            waiting += [(path, (*above, identity)) for path in reversed(inside) if exists_safely(path.is_dir)]
 
 
 def _identity(folder: Path) -> tuple[int, int]:
@@ -118,13 +124,13 @@ def _identity(folder: Path) -> tuple[int, int]:
 
 
 def _entries(folder: Path) -> list[Path]:
-    return [folder / name for name in sorted(os.listdir(folder))] if holds(folder.is_dir) else []  # noqa: PTH208 (fast)
+    return [folder / name for name in sorted(os.listdir(folder))] if exists_safely(folder.is_dir) else []  # noqa: PTH208 (fast)
 
 
-def _unsearchable(folder: Path, error: OSError) -> Unreadable:
-    return Unreadable(str(folder), f"{folder} cannot be searched ({error.strerror}); check its rights")
+def _unsearchable(folder: Path, error: OSError) -> SourceFailure:
+    return SourceFailure(str(folder), f"{folder} cannot be searched ({error.strerror}); check its rights")
 
 
 def _has_known_suffix(path: Path) -> bool:
     suffix = path.suffix.lower()
-    return suffix in PICTURE_SUFFIXES | _OTHER_PICTURE_SUFFIXES | VIDEO_SUFFIXES
+    return suffix in IMAGE_SUFFIXES | _OTHER_IMAGE_SUFFIXES | VIDEO_SUFFIXES

@@ -8,21 +8,23 @@ from threading import Condition, Event, Thread
 import numpy as np
 from jaxtyping import UInt8
 
-from mspn.picture import Moment, Picture, Video
-from mspn.records import Size
-from mspn.sources.problems import SourceError
-from mspn.sources.settings import SourceSettings
+from mspn.errors import SourceError
+from mspn.io.limits import InputLimits
+from mspn.structures.boxes import Size
+from mspn.structures.image import FrameInfo, Image, Video
 
 Frame = Callable[[], UInt8[np.ndarray, "H W 3"]]
 """Gives its RGB pixels, which costs time, so it is asked only of frames that somebody takes."""
+
+
 Connect = Callable[[], Iterator[Frame]]
 """Connects, and gives frames as they come; ends or raises SourceError when the connection does."""
 
 _STOP_SECONDS = 2.0
 
 
-def watch(name: str, connect: Connect, settings: SourceSettings) -> Iterator[Picture]:
-    """The newest picture of a live source, again and again, none of them twice.
+def watch(name: str, connect: Connect, settings: InputLimits) -> Iterator[Image]:
+    """The newest image of a live source, again and again, none of them twice.
 
     Time stamps are of the arrival, from that of the first frame on. A connection that ends is made anew as often as
     the settings say; one that never gave a frame is not.
@@ -42,7 +44,7 @@ def watch(name: str, connect: Connect, settings: SourceSettings) -> Iterator[Pic
             video = video or Video(name, Size(*pixels.shape[:2]), frame_rate=None, num_frames=None, is_live=True)
             num_dropped = arrival.number - taken
             taken += 1
-            yield Picture(name, pixels, Moment(video, arrival.number, arrival.seconds, num_dropped))
+            yield Image(name, pixels, FrameInfo(video, arrival.number, arrival.seconds, num_dropped))
     finally:
         reader.stopping.set()
         thread.join(_STOP_SECONDS)
@@ -58,7 +60,7 @@ class _Arrival:
 class _Reader:
     """What the thread of a live source does, and what it has to offer."""
 
-    def __init__(self, name: str, connect: Connect, settings: SourceSettings) -> None:
+    def __init__(self, name: str, connect: Connect, settings: InputLimits) -> None:
         self.name = name
         self.connect = connect
         self.settings = settings

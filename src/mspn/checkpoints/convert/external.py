@@ -1,0 +1,154 @@
+"""Checkpoints of other code: reading them safely, and what their layouts have in common."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from mspn.config.model import Backbone, NetworkConfig
+from mspn.config.protocol import ProtocolConfig
+from mspn.errors import WeightsError
+from mspn.models.backbones.resnet import RESNETS, BasicBlock, Bottleneck, find_resnet
+
+Layout = Literal["official", "mmpose"]
+
+NORM_TENSORS = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
+
+
+class Converted(NamedTuple):
+    """A foreign checkpoint in our terms."""
+
+    config: NetworkConfig
+    tensors: dict[str, Tensor]
+    test: ProtocolConfig
+    """How its authors test it."""
+    layout: str
+    """What was recognized, for people."""
+
+
+class ExternalTensors:
+    """A checkpoint's tensors; each is taken once, and none may be left over.
+
+    Args:
+        tensors: by their names in the checkpoint.
+        path: of the checkpoint, for messages.
+        network: what it is taken for, for messages.
+    """
+
+    def __init__(self, tensors: Mapping[str, Tensor], path: Path, network: str) -> None:
+        self._left = dict(tensors)
+        self._path = path
+        self._network = network
+
+    def take(self, name: str, shape: Sequence[int]) -> Tensor:
+        """The tensor of that name.
+
+        Raises:
+            WeightsError: if there is none (any more), or it has another shape, the wrong kind of numbers, or numbers
+                that are not finite.
+        """
+        if name not in self._left:
+            raise WeightsError(f"{self._path} has no tensor {name!r}; it is no {self._network}, or is cut short")
+        tensor = self._left.pop(name)
+        if tuple(tensor.shape) != tuple(shape):
+            raise WeightsError(f"{self._path}: tensor {name!r} is {tuple(tensor.shape)}, not {tuple(shape)}")
+        counts_batches = name.endswith("num_batches_tracked")
+        if tensor.is_complex() or tensor.is_floating_point() == counts_batches:
+            raise WeightsError(f"{self._path}: tensor {name!r} has numbers of the kind {tensor.dtype}")
+        if not torch.isfinite(tensor).all():
+            raise WeightsError(f"{self._path}: tensor {name!r} has numbers that are not finite")
+        return tensor
+
+    def check_nothing_left(self) -> None:
+        """Raises: WeightsError, naming a tensor that nobody took."""
+        if self._left:
+            raise WeightsError(
+                f"{self._path} has the unknown tensor {min(self._left)!r}; it is another network than {self._network}"
+            )
+
+
+def read_backbone(tensors: Mapping[str, Tensor], layers: str, third: str, path: Path) -> Backbone:
+    """Which ResNet it is, by its blocks.
+
+    Args:
+        tensors: of the checkpoint.
+        layers: what the names of all layers' tensors begin with, up to the layer's number.
+        third: name of a bottleneck's third convolution.
+        path: for messages.
+
+    Raises:
+        WeightsError: if its layers have other numbers of blocks than all ResNets here.
+    """
+    # A block counts by any of its tensors, so that a missing one is named when it is asked for.
+    pattern = re.compile(re.escape(layers) + r"(\d)\.(\d+)\.(\w+)\.")
+    found = [match for name in tensors if (match := pattern.match(name))]
+    depths = [1 + max((int(one[2]) for one in found if int(one[1]) == layer), default=-1) for layer in (1, 2, 3, 4)]
+    is_bottleneck = any(one[3] == third for one in found)
+    block = Bottleneck if is_bottleneck else BasicBlock
+    name = find_resnet(block, depths)
+    if name is None:
+        kind = "bottlenecks" if block is Bottleneck else "basic blocks"
+        raise WeightsError(f"{path} has layers of {depths} {kind}; there are {', '.join(RESNETS)}")
+    return name
+
+
+def rescale_stem_input(tensors: dict[str, Tensor], scale: Tensor, shift: Tensor) -> None:
+    """Let a stem's first convolution and norm see our crops where they saw ours * scale + shift, in place.
+
+    Args:
+        tensors: with our names.
+        scale: of each of the three channels.
+        shift: of each of the three channels.
+    """
+    weight = tensors["stem.conv.conv.weight"]
+    tensors["stem.conv.conv.weight"] = weight * scale[:, None, None]
+    constant = (weight.sum((2, 3)) * shift).sum(1)
+    # norm(conv + constant) with the mean lowered by the constant is the same without it.
+    tensors["stem.conv.norm.running_mean"] = tensors["stem.conv.norm.running_mean"] - constant
+
+
+class _Stub:
+    """Takes the place of an object that is no tensor: whatever it is made from, it holds nothing."""
+
+    def __init__(self, *_state: object) -> None:
+        pass
+
+    def __setstate__(self, _state: object) -> None:
+        pass
+
+
+def _stand_in(module: str, name: str) -> type[_Stub]:
+    return type(name, (_Stub,), {"__module__": module, "__qualname__": name})
+
+
+# MMPose keeps its data set's tables beside the tensors as NumPy arrays, and mmengine the curves of training.
+_STAND_INS: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
+    *(
+        _stand_in(f"numpy.{core}.multiarray", function)
+        for core in ("core", "_core")
+        for function in ("_reconstruct", "scalar")
+    ),
+    _stand_in("numpy", "ndarray"),
+    _stand_in("numpy", "dtype"),
+    _stand_in("mmengine.logging.history_buffer", "HistoryBuffer"),
+]
+
+
+def read_external_file(path: Path) -> Any:
+    """What a .pth file holds: tensors, numbers, text and tables of them; NumPy's and mmengine's objects come out empty.
+
+    Raises:
+        WeightsError: if there is no such file, or reading it would run code from it.
+    """
+    if not path.is_file():
+        raise WeightsError(f"no checkpoint at {path}; check the path")
+    try:
+        with torch.serialization.safe_globals(_STAND_INS):
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many kinds, from UnpicklingError to RuntimeError
+        if blocked := re.search(r"GLOBAL (\S+)", str(error)):
+            raise WeightsError(f"{path} wants to run {blocked[1]} when it is read, which is refused") from error
+        raise WeightsError(f"{path} is no checkpoint, or is damaged; get it from its source again") from error

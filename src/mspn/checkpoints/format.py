@@ -1,0 +1,225 @@
+"""Weights files: safetensors with a JSON header that says what they are."""
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from pydantic import Field, FiniteFloat, ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from mspn.checkpoints.provenance import TrainingSession
+from mspn.config.recipe import AnyRecipe, DetectorRecipe, Recipe, recipe_class
+from mspn.errors import WeightsError
+from mspn.io.files import replacing
+from mspn.models import AnyNetwork, build_network
+from mspn.models.base import PoseNetwork
+from mspn.models.person_detector import PersonDetector
+from mspn.structures.settings import Settings, first_problem
+
+FORMAT = 2
+_NAMES_OF_FORMAT_1 = {
+    "doubtful": "ignore",
+    "faces_from": "min_face_score",
+    "grey_probability": "gray_probability",
+    "labelled": "labeled",
+    "least_visible": "min_visible",
+    "licence": "license",
+    "max_colour": "max_color",
+    "mining": "ohkm",
+    "most_pasted": "max_pasted",
+    "never_labelled": "never_labeled",
+    "people_from": "min_person_score",
+    "pictures": "images",
+    "ranges": "calibration_ranges",
+    "smallest_person": "min_person_side",
+    "synchronised": "synchronized",
+}
+"""Keys and values that format 2 renamed."""
+
+
+_HEADER_KEY = "mspn"
+
+
+class AnyMetadata(Settings):
+    """What a weights file says about itself."""
+
+    format: int = FORMAT
+    recipe: AnyRecipe
+    """How the network is built, was trained, and should be tested."""
+    data: tuple[str, ...] = ()
+    """Sets that it was trained on."""
+    license: str = ""
+    results: dict[str, float] = Field(default_factory=dict)
+    """Average precision by validation set."""
+    notes: str = ""
+    sessions: tuple[TrainingSession, ...] = ()
+    """The starts of training that made it, in their order."""
+
+
+class CheckpointMetadata(AnyMetadata):
+    """Of a pose network."""
+
+    recipe: Recipe
+    calibration_ranges: dict[str, tuple[FiniteFloat, FiniteFloat]] = Field(default_factory=dict)
+    """For int8: lowest and highest activation by tensor, see `mspn.inference.quantization`; empty if not calibrated."""
+
+
+class DetectorMetadata(AnyMetadata):
+    """Of a person detector."""
+
+    recipe: DetectorRecipe
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """A loaded weights file of a pose network."""
+
+    header: CheckpointMetadata
+    model: PoseNetwork
+    """In eval mode, float32, on the CPU."""
+
+
+@dataclass(frozen=True, eq=False)
+class DetectorCheckpoint:
+    """A loaded weights file of a person detector."""
+
+    header: DetectorMetadata
+    model: PersonDetector
+    """As a pose network's."""
+
+
+def save_weights(path: Path, model: nn.Module, header: AnyMetadata, dtype: torch.dtype = torch.float32) -> None:
+    """Write a network's tensors and header, atomically; floating-point tensors in the given type.
+
+    Where data and initial weights lay on this machine is left out of the header.
+
+    Raises:
+        WeightsError: if a tensor has values that the type cannot hold.
+    """
+    tensors = {}
+    for name, tensor in model.state_dict().items():
+        stored = (tensor.to(dtype) if tensor.is_floating_point() else tensor).contiguous().cpu()
+        if not torch.isfinite(stored).all():
+            raise WeightsError(f"tensor {name!r} has values that are not finite as {dtype}; keep it in float32")
+        tensors[name] = stored
+    data = header.recipe.data.model_copy(update={"root": type(header.recipe.data)().root})
+    start = header.recipe.train.initial_weights
+    train = header.recipe.train.model_copy(update={"initial_weights": start and Path(start).name})
+    recipe = header.recipe.model_copy(update={"data": data, "train": train})
+    sessions = tuple(session.without_places() for session in header.sessions)
+    content = header.model_copy(update={"recipe": recipe, "sessions": sessions}).model_dump_json()
+    with replacing(path) as temporary:
+        save_file(tensors, temporary, metadata={_HEADER_KEY: content})
+
+
+def read_metadata(path: Path) -> AnyMetadata:
+    """Read only what a weights file says about itself.
+
+    Raises:
+        WeightsError: if it is missing, no safetensors file, or has no header of ours.
+    """
+    with _opened(path) as file:
+        return _parse_header(file.metadata() or {}, path)
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Build the pose network that a weights file describes, with its weights; nothing in the file is ever executed.
+
+    Raises:
+        WeightsError: if the file is missing, damaged, of another kind, or does not fit its own header.
+    """
+    header, tensors = _read(path)
+    if not isinstance(header, CheckpointMetadata):
+        raise WeightsError(f"{path} is a person detector, not a pose network; give it to --detector")
+    # Without memory until the tensors are known to fit: a header may ask for any size.
+    with torch.device("meta"):
+        model = build_network(header.recipe.model)
+    _fill(model, tensors, path)
+    return Checkpoint(header, model.eval())
+
+
+def load_detector(path: Path) -> DetectorCheckpoint:
+    """Build the person detector that a weights file describes; as `load_checkpoint`."""
+    header, tensors = _read(path)
+    if not isinstance(header, DetectorMetadata):
+        raise WeightsError(f"{path} is a pose network, not a person detector; give it to --model")
+    with torch.device("meta"):
+        model = PersonDetector(header.recipe.model)
+    _fill(model, tensors, path)
+    return DetectorCheckpoint(header, model.eval())
+
+
+def load_any(path: Path) -> AnyNetwork:
+    """The network of a weights file, whatever it is for; errors as in `load_checkpoint`."""
+    load = load_detector if isinstance(read_metadata(path), DetectorMetadata) else load_checkpoint
+    return load(path).model
+
+
+def _read(path: Path) -> tuple[AnyMetadata, dict[str, Tensor]]:
+    with _opened(path) as file:
+        header = _parse_header(file.metadata() or {}, path)
+        return header, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+
+
+def _fill(model: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Give a network without memory the tensors of a file."""
+    expected = model.state_dict()
+    for name in sorted(expected.keys() ^ tensors.keys()):
+        kind = "lacks" if name in expected else "has the unknown"
+        raise WeightsError(f"{path} {kind} tensor {name!r}; it does not fit its own header")
+    for name, tensor in tensors.items():
+        shape = expected[name].shape
+        if tensor.shape != shape:
+            raise WeightsError(f"{path}: tensor {name!r} is {tuple(tensor.shape)}, its header asks for {tuple(shape)}")
+    values = {name: tensor.to(expected[name].dtype) for name, tensor in tensors.items()}
+    for name, tensor in values.items():
+        # NumPy's check takes a fifth of the time of torch's, which wakes other threads four times for each tensor.
+        if not np.isfinite(tensor.numpy()).all():
+            raise WeightsError(f"{path}: tensor {name!r} has values that are not finite numbers")
+    model.load_state_dict(values, assign=True)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    if not path.is_file():
+        raise WeightsError(f"no weights at {path}; check the path, or name a model of `mspn models list`")
+    try:
+        with safe_open(path, framework="pt") as file:
+            yield file
+    except SafetensorError as error:
+        hint = "convert foreign checkpoints with `mspn models convert` first"
+        raise WeightsError(f"{path} is not a safetensors file ({error}); {hint}") from error
+
+
+def _parse_header(metadata: Mapping[str, str], path: Path) -> AnyMetadata:
+    if _HEADER_KEY not in metadata:
+        raise WeightsError(f"{path} has no header of ours; convert foreign weights with `mspn models convert` first")
+    try:
+        values = json.loads(metadata[_HEADER_KEY])
+        if isinstance(values, dict) and values.get("format") == 1:
+            values = _upgrade(values) | {"format": FORMAT}
+        is_detector = isinstance(values, dict) and recipe_class(values.get("recipe")) is DetectorRecipe
+        header: AnyMetadata = (DetectorMetadata if is_detector else CheckpointMetadata).model_validate(values)
+    except ValidationError as error:
+        raise WeightsError(f"{path}: its header cannot be read by this version: {first_problem(error)}") from error
+    except json.JSONDecodeError as error:
+        raise WeightsError(f"{path}: its header is damaged ({error})") from error
+    if header.format != FORMAT:
+        raise WeightsError(f"{path} is of format {header.format}; this version reads format {FORMAT}")
+    return header
+
+
+def _upgrade(value: Any) -> Any:
+    """Rename keys and values of a header of format 1."""
+    if isinstance(value, dict):
+        return {_NAMES_OF_FORMAT_1.get(key, key): _upgrade(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_upgrade(item) for item in value]
+    return _NAMES_OF_FORMAT_1.get(value, value) if isinstance(value, str) else value

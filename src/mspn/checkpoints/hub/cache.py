@@ -1,0 +1,245 @@
+"""The cache: published weights, downloaded once and kept as our own files."""
+
+import logging
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock
+from pydantic import ValidationError
+
+from mspn.checkpoints.convert import read_external
+from mspn.checkpoints.format import Checkpoint, CheckpointMetadata, save_weights
+from mspn.checkpoints.hub.download import Limits, Report, download
+from mspn.checkpoints.hub.index import ASSETS, IndexEntry
+from mspn.config.recipes import RECIPES
+from mspn.errors import DownloadError, WeightsError
+from mspn.io.files import sha256_of, write_text
+from mspn.structures.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+CACHE_VARIABLE = "MSPN_CACHE"
+
+
+OFFLINE_VARIABLE = "MSPN_OFFLINE"
+
+
+_NO = ("", "0", "false", "no")
+
+
+_SHORT_DIGITS = 8
+
+
+class CacheRecord(Settings):
+    """What the cache notes beside a file when it is complete."""
+
+    sha256: str
+    """Of the file in the cache."""
+    size: int
+    """Of the file in the cache, in bytes."""
+    original_sha256: str
+    """Of the file that it was converted from."""
+    url: str | None
+    """Where that came from; null: a person put it there."""
+
+
+def cache_folder() -> Path:
+    """The folder of MSPN_CACHE, or the system's place for caches."""
+    if chosen := os.environ.get(CACHE_VARIABLE):
+        return Path(chosen).expanduser()
+    return _system_caches(sys.platform, os.environ, Path.home()) / "mspn"
+
+
+def is_offline() -> bool:
+    """Whether MSPN_OFFLINE forbids downloads."""
+    return os.environ.get(OFFLINE_VARIABLE, "").lower() not in _NO
+
+
+def cached_file(entry: IndexEntry, folder: Path) -> Path:
+    """Where an entry's converted weights lie, once they are pulled; another original has another name."""
+    assert entry.sha256 is not None
+    return folder / f"{entry.name}-{entry.sha256[:_SHORT_DIGITS]}.safetensors"
+
+
+def is_cached(entry: IndexEntry, folder: Path) -> bool:
+    """Whether an entry's weights are in the cache, whole: the note is written last, and says how large they are.
+
+    Their every byte is checked by `verify`, and when they are pulled by name outright.
+    """
+    if not is_present(entry, folder):
+        return False
+    origin = _read_note(entry, folder)
+    return origin is not None and cached_file(entry, folder).stat().st_size == origin.size
+
+
+def is_present(entry: IndexEntry, folder: Path) -> bool:
+    """Whether the cache has a file of an entry, be it whole or not."""
+    return bool(entry.urls) and cached_file(entry, folder).is_file()
+
+
+def pull(
+    entry: IndexEntry, folder: Path, *, limits: Limits | None = None, report: Report = lambda _done, _total: None
+) -> Path:
+    """Download and convert an entry's weights unless they are there; one process does it, others wait for it.
+
+    Args:
+        entry: of the index.
+        folder: the cache.
+        limits: see `download`.
+        report: told of the download's progress.
+
+    Returns:
+        The weights file, in our format.
+
+    Raises:
+        WeightsError: if the file cannot be had, is not the published one, or does not convert; the message says
+            what to fetch by other means and where to put it. Nothing unfinished is left under a final name.
+    """
+    cached = cached_file(entry, folder) if entry.urls else None
+    if cached is not None and is_cached(entry, folder):
+        return cached
+    if entry.recipe not in RECIPES:
+        raise WeightsError(
+            f"{entry.name} are weights of the network {entry.recipe}, which this version of mspn does not have;"
+            " see `mspn models list` for others"
+        )
+    if cached is None:
+        raise WeightsError(
+            f"no address gives {entry.name} directly: fetch the checkpoint from {entry.page} in a browser, then"
+            f" `mspn models convert CHECKPOINT {entry.name}.safetensors` and name that file instead"
+        )
+    if is_offline() and not (folder / entry.filename).is_file():
+        raise WeightsError(
+            f"{entry.name} is not in the cache, and {OFFLINE_VARIABLE} forbids downloads: {_by_hand(entry, folder)}"
+        )
+    with _writing_to(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / f".{entry.name}.lock"):
+            if not is_cached(entry, folder):
+                _fetch_and_convert(entry, folder, limits, report)
+    return cached
+
+
+def verify(entry: IndexEntry, folder: Path) -> str | None:
+    """Check the bytes of an entry that is part of the package or in the cache.
+
+    Returns:
+        What is wrong with them, in one line, or None.
+
+    Raises:
+        WeightsError: if it is neither.
+    """
+    if entry.file is not None:
+        path, expected, remedy = ASSETS / entry.file, entry.sha256, "install mspn again"
+        if not path.is_file():
+            return f"{path} is missing; {remedy}"
+    elif is_present(entry, folder):
+        path, remedy = cached_file(entry, folder), f"`mspn models download {entry.name}` mends it"
+        origin = _read_note(entry, folder)
+        if origin is None:
+            return f"{_note(entry, folder)} is missing or damaged; {remedy}"
+        expected = origin.sha256
+    else:
+        raise WeightsError(
+            f"{entry.name} is not in the cache {folder}; `mspn models download {entry.name}` puts it there"
+        )
+    actual = sha256_of(path)
+    return None if actual == expected else f"SHA-256 of {path} is {actual}, not {expected}; {remedy}"
+
+
+def _fetch_and_convert(entry: IndexEntry, folder: Path, limits: Limits | None, report: Report) -> None:
+    """With the lock held: original, converted file, note. The note makes the entry complete."""
+    assert entry.sha256 is not None
+    original, url = folder / entry.filename, None
+    if original.is_file():
+        digest = sha256_of(original)
+        if not digest.startswith(entry.sha256):
+            raise WeightsError(
+                f"{original} is not the published file: its SHA-256 is {digest}, not {entry.sha256}...; delete it"
+            )
+    else:
+        # In a folder of their own, downloads are never taken for what a person put there.
+        original = folder / "downloads" / entry.filename
+        original.parent.mkdir(exist_ok=True)
+        logger.info("pulling %s into %s", entry.name, folder)
+        try:
+            url = download(entry.urls, original, sha256=entry.sha256, size=entry.size, limits=limits, report=report)
+        except DownloadError as error:
+            raise DownloadError(f"cannot pull {entry.name}: {error}; {_by_hand(entry, folder)}") from error
+        digest = sha256_of(original)
+    try:
+        checkpoint = _convert(entry, original, digest)
+    except WeightsError:
+        if url is not None:
+            original.unlink()
+        raise
+    cached = cached_file(entry, folder)
+    _note(entry, folder).unlink(missing_ok=True)
+    save_weights(cached, checkpoint.model, checkpoint.header)
+    origin = CacheRecord(sha256=sha256_of(cached), size=cached.stat().st_size, original_sha256=digest, url=url)
+    write_text(_note(entry, folder), origin.model_dump_json(indent=2) + "\n")
+    if url is not None:  # what a person put there stays
+        original.unlink()
+
+
+def _convert(entry: IndexEntry, original: Path, digest: str) -> Checkpoint:
+    """Read the original and give it the index's account of it; it must be the network that the index says."""
+    checkpoint = read_external(original)
+    recipe, expected = checkpoint.header.recipe, RECIPES[entry.recipe].model
+    # The crop's size is not in the tensors.
+    shape = recipe.model.model_copy(update={"input_size": expected.input_size})
+    if shape != expected:
+        raise WeightsError(f"{original} holds another network than {entry.recipe}: {shape}")
+    header = CheckpointMetadata(
+        recipe=recipe.model_copy(update={"name": entry.recipe, "model": shape}),
+        data=entry.data,
+        license=entry.license,
+        results=entry.results,
+        notes=f"{checkpoint.header.notes}, SHA-256 {digest}; results: {entry.protocol}; source: {entry.source}",
+    )
+    return Checkpoint(header, checkpoint.model)
+
+
+@contextmanager
+def _writing_to(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise WeightsError(
+            f"cannot write to the cache {folder} ({error.strerror or error}); is there room on the disk? Another folder"
+            f" can be chosen with {CACHE_VARIABLE}"
+        ) from error
+
+
+def _note(entry: IndexEntry, folder: Path) -> Path:
+    return cached_file(entry, folder).with_suffix(".json")
+
+
+def _read_note(entry: IndexEntry, folder: Path) -> CacheRecord | None:
+    """The note beside a cached file; None where there is none that can be read."""
+    try:
+        return CacheRecord.model_validate_json(_note(entry, folder).read_text(encoding="utf-8"))
+    except (OSError, ValidationError, UnicodeDecodeError):
+        return None
+
+
+def discard(entry: IndexEntry, folder: Path) -> None:
+    """Make the next `pull` fetch an entry's weights again."""
+    if entry.urls:
+        _note(entry, folder).unlink(missing_ok=True)
+
+
+def _by_hand(entry: IndexEntry, folder: Path) -> str:
+    return f"fetch {entry.urls[0]} by other means and put {entry.filename} into {folder}"
+
+
+def _system_caches(platform: str, environment: Mapping[str, str], home: Path) -> Path:
+    if platform == "win32":
+        return Path(environment.get("LOCALAPPDATA") or home / "AppData" / "Local")
+    if platform == "darwin":
+        return home / "Library" / "Caches"
+    chosen = Path(environment.get("XDG_CACHE_HOME") or "")
+    return chosen if chosen.is_absolute() else home / ".cache"

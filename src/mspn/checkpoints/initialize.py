@@ -1,0 +1,227 @@
+"""Initial weights for training: our own files, or classification networks trained on ImageNet."""
+
+import logging
+import re
+from collections.abc import Callable, Mapping
+from itertools import accumulate
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from mspn.checkpoints.convert.external import read_external_file, rescale_stem_input
+from mspn.checkpoints.format import load_any, read_metadata
+from mspn.checkpoints.hub import find_weights
+from mspn.checkpoints.hub.index import load_index
+from mspn.config.model import Backbone, BackboneConfig
+from mspn.errors import WeightsError
+from mspn.models import AnyNetwork
+from mspn.models.backbones.efficientnet import EFFICIENTNETS
+from mspn.models.backbones.resnet import RESNETS
+from mspn.models.base import CHANNEL_DEVIATION, CHANNEL_MEAN
+
+logger = logging.getLogger(__name__)
+
+DOWN = r"(?:stages\.\d+\.|global_net\.)?down"
+"""Pattern of the names of down-sampling layers in an MSPN, a CPN and a simple baseline."""
+
+
+class ImageNetLayout(NamedTuple):
+    """How files of a backbone compare with ours."""
+
+    their_name: Callable[[str], str | None]
+    """What they call a tensor of ours; None where they have no such thing."""
+    classifier: tuple[str, ...]
+    """What the names of tensors that we have no use for begin with."""
+    feed_our_crops: Callable[[dict[str, Tensor]], None]
+    """Changes the stem's tensors (with our names) if their network sees other pixel values than ours."""
+
+
+def find_layout(backbone: Backbone) -> ImageNetLayout | None:
+    """The layout of a backbone's files, if there is one."""
+    if backbone in RESNETS:
+        return ImageNetLayout(_torchvision_name, ("fc.",), lambda _tensors: None)
+    if backbone in EFFICIENTNETS:
+        return _efficientnet_layout(backbone)
+    return None
+
+
+def _torchvision_name(name: str) -> str | None:
+    """torchvision's networks see RGB, normalized as ours, and have their stride on the 3x3 convolution, as ours."""
+    if match := re.fullmatch(r"stem\.conv\.(conv|norm)\.(\w+)", name):
+        return f"{'conv1' if match[1] == 'conv' else 'bn1'}.{match[2]}"
+    if match := re.fullmatch(rf"{DOWN}\.layers\.(\d+)\.(\d+)\.(conv\d|shortcut)\.(conv|norm)\.(\w+)", name):
+        level, block, part, kind, tensor = match.groups()
+        if part == "shortcut":
+            layer = f"downsample.{0 if kind == 'conv' else 1}"
+        else:
+            layer = part if kind == "conv" else part.replace("conv", "bn")
+        return f"layer{int(level) + 1}.{block}.{layer}.{tensor}"
+    return None
+
+
+_EFFICIENTNET_LAYERS = {
+    "expand": {"conv": "_expand_conv", "norm": "_bn0"},
+    "depthwise": {"conv": "_depthwise_conv", "norm": "_bn1"},
+    "project": {"conv": "_project_conv", "norm": "_bn2"},
+}
+
+
+def _efficientnet_layout(backbone: Backbone) -> ImageNetLayout:
+    """Files of efficientnet-lite-pytorch, which number a network's blocks from its first to its last."""
+    shape = EFFICIENTNETS[backbone]
+    depths = [sum(group.depth for group in groups) for groups in (shape.stem, *shape.levels)]
+    firsts = [0, *accumulate(depths)]
+
+    def their_name(name: str) -> str | None:
+        if match := re.fullmatch(r"stem\.conv\.(conv|norm)\.(\w+)", name):
+            return f"{'_conv_stem' if match[1] == 'conv' else '_bn0'}.{match[2]}"
+        match = re.fullmatch(rf"(?:stem\.blocks|{DOWN}\.layers\.(\d+))\.(\d+)\.(\w+)\.(conv|norm)\.(\w+)", name)
+        if match is None:
+            return None
+        level, block, part, kind, tensor = match.groups()
+        number = int(block) + (0 if level is None else firsts[int(level) + 1])
+        return f"_blocks.{number}.{_EFFICIENTNET_LAYERS[part][kind]}.{tensor}"
+
+    return ImageNetLayout(their_name, ("_conv_head.", "_bn1.", "_fc."), _from_centered_pixels)
+
+
+def _from_centered_pixels(ours: dict[str, Tensor]) -> None:
+    """Their pixels are (value - 127) / 128 (Google's Lite code), with values from 0 to 255 and RGB."""
+    deviation, mean = torch.tensor(CHANNEL_DEVIATION) * 255, torch.tensor(CHANNEL_MEAN) * 255
+    rescale_stem_input(ours, scale=deviation / 128, shift=(mean - 127) / 128)
+
+
+Scope = Literal["all-stages", "first-stage", "stem"]
+
+
+@torch.no_grad()
+def start_from_imagenet(model: AnyNetwork, path: Path, scope: Scope) -> None:
+    """Fill a network's stem and down-sampling layers from a file of its backbone.
+
+    That is a ResNet in torchvision's layout or an EfficientNet-Lite in that of efficientnet-lite-pytorch, whole: every
+    tensor of it has its place, except the classifier's. Where that network sees pixels normalized otherwise, the first
+    convolution and its norm are changed to give the same, but for the outermost pixels of a crop, where the
+    convolution reads padding.
+
+    Args:
+        model: is changed in place; what the file does not cover stays as it was.
+        path: .safetensors, or .pth, which is read without unpickling objects.
+        scope: all-stages fills the stem and every stage's down-sampling layers; first-stage the stem and the first
+            stage's; stem the stem alone.
+
+    Raises:
+        WeightsError: if the file is missing or unreadable, or naming a tensor that is missing, unknown or of another
+            shape. The network is unchanged then.
+
+    Source: MMPose fills all stages. The released code means to fill the whole network, but each tensor of the file
+    can fill only one of the network's; its author says that only the first convolution is filled.
+    """
+    config = model.config
+    layout = find_layout(config.backbone) if isinstance(config, BackboneConfig) else None
+    if layout is None or not isinstance(config, BackboneConfig):
+        raise WeightsError(f"{path} cannot start this network: {config.summary} has no ResNet or EfficientNet in it")
+    theirs = _read(path)
+    filled: dict[str, Tensor] = {}
+    used = set()
+    for name, tensor in model.state_dict().items():
+        original = layout.their_name(name)
+        if original is None:
+            assert not re.match(rf"stem\.|{DOWN}\.", name), name
+            continue
+        used.add(original)
+        if original not in theirs:
+            # Files of the first versions of torch do not count batches, and nothing reads the count.
+            if original.endswith(".num_batches_tracked"):
+                continue
+            raise WeightsError(f"{path} has no tensor {original!r}; is it of {config.backbone}?")
+        if theirs[original].shape != tensor.shape:
+            raise WeightsError(
+                f"{path}: tensor {original!r} is {tuple(theirs[original].shape)}, the network asks for"
+                f" {tuple(tensor.shape)} ({config.backbone}, stem_channels {config.stem_channels})"
+            )
+        if _is_in_scope(name, scope):
+            filled[name] = theirs[original]
+    for name in theirs:
+        if name not in used and not name.startswith(layout.classifier):
+            raise WeightsError(f"{path} has the unknown tensor {name!r}; is it of {config.backbone}?")
+    layout.feed_our_crops(filled)
+    ours = model.state_dict()
+    for name, tensor in filled.items():
+        ours[name].copy_(tensor)
+
+
+def _is_in_scope(name: str, scope: Scope) -> bool:
+    if scope == "all-stages" or name.startswith("stem."):
+        return True
+    return scope == "first-stage" and not re.match(r"stages\.[1-9]", name)
+
+
+def _read(path: Path) -> Mapping[str, Tensor]:
+    if not path.is_file():
+        raise WeightsError(f"no ImageNet weights at {path}; check train.initial_weights")
+    try:
+        content = load_file(path) if path.suffix == ".safetensors" else read_external_file(path)
+    except SafetensorError as error:
+        raise WeightsError(f"{path} is not a safetensors file ({error})") from error
+    if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
+        raise WeightsError(f"{path} holds no plain table of tensors; files of ImageNet networks do")
+    return content
+
+
+_STAGE = re.compile(r"stages\.(\d+)\.")
+
+
+def start_from(network: AnyNetwork, source: str, scope: Scope) -> None:
+    """Fill a network, in place, from weights of ours (a name or a file) or from an ImageNet network.
+
+    Args:
+        network: to fill.
+        source: name of `mspn models list`, weights file of ours, or file of an ImageNet network.
+        scope: what an ImageNet network fills, see `start_from_imagenet`.
+
+    Raises:
+        WeightsError: if there is no such name or file, or nothing in it fits.
+    """
+    if load_index().find(source) is not None or _has_our_header(Path(source)):
+        _start_from_ours(network, find_weights(source))
+    else:
+        start_from_imagenet(network, Path(source), scope)
+
+
+def _has_our_header(path: Path) -> bool:
+    try:
+        read_metadata(path)
+    except WeightsError:
+        return False
+    return True
+
+
+@torch.no_grad()
+def _start_from_ours(network: AnyNetwork, path: Path) -> None:
+    """Take every tensor over that has the same name and shape; others, of heads for other keypoints, stay random.
+
+    Stages that the file does not have begin as its last one.
+    """
+    theirs = load_any(path).state_dict()
+    ours = network.state_dict()
+    last = max((int(stage[1]) for name in theirs if (stage := _STAGE.match(name))), default=0)
+    sources = {name: theirs.get(_in_last_stage(name, last)) for name in ours}
+    fitting = [name for name, source in sources.items() if source is not None and source.shape == ours[name].shape]
+    if not any(name.startswith("stem.") and ours[name].ndim == 4 for name in fitting):
+        raise WeightsError(
+            f"{path} cannot start this network: not even its first convolution has the same shape; set"
+            " train.initial_weights to another file, or to null for random weights"
+        )
+    for name in fitting:
+        ours[name].copy_(sources[name])
+    logger.info("starting from %s: %d of %d tensors fit", path, len(fitting), len(ours))
+
+
+def _in_last_stage(name: str, last: int) -> str:
+    """The name of a tensor of ours in a file whose stages end with that number."""
+    stage = _STAGE.match(name)
+    return name if stage is None else f"stages.{min(int(stage[1]), last)}.{name[stage.end() :]}"

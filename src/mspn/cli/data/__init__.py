@@ -1,0 +1,31 @@
+"""mspn data: look after labeled sets."""
+
+import typer
+
+from mspn.cli.lazy import LazyCommand, LazyGroup
+
+COMMANDS = {
+    "check": LazyCommand(
+        "mspn.cli.data.check:check_command",
+        "Look for mistakes in labels and images; exit code 1 if there are errors, 0 if there are warnings or nothing.",
+    ),
+    "show": LazyCommand(
+        "mspn.cli.data.show:show_command", "Draw labels on their images, and sheets of a hundred people each."
+    ),
+    "stats": LazyCommand("mspn.cli.data.stats:stats_command", "Count images, people and keypoints."),
+    "review": LazyCommand(
+        "mspn.cli.data.review:review_command",
+        "Find labels that a network doubts (sides swapped, limbs reversed, keypoints far off); propose corrections.",
+    ),
+    "convert": LazyCommand(
+        "mspn.cli.data.convert:convert_command",
+        "Rewrite labels in another format; what that cannot hold is said.",
+    ),
+}
+
+
+class _Commands(LazyGroup):
+    table = COMMANDS
+
+
+data_app = typer.Typer(cls=_Commands, help="Look after labeled sets.", no_args_is_help=True)

@@ -1,0 +1,37 @@
+"""mspn data convert: labels from one format to another."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mspn.cli.errors import one_line_errors
+from mspn.config.skeleton_file import named_skeleton
+from mspn.labels.formats import FORMATS, read_labels, write_labels
+from mspn.labels.label_set import with_sizes
+
+_WRITABLE = [name for name, known in FORMATS.items() if known.write]
+
+
+def convert_command(
+    source: Annotated[Path, typer.Argument(help="Label file, or folder where the format is one.")],
+    destination: Annotated[Path, typer.Argument(help="File to write, or folder where the format is one.")],
+    to: Annotated[str, typer.Option(help=f"Format to write: {', '.join(_WRITABLE)}.")],
+    from_format: Annotated[
+        str | None, typer.Option("--from", help=f"Format of the source, else told from it: {', '.join(FORMATS)}.")
+    ] = None,
+    skeleton: Annotated[
+        str | None, typer.Option(help="Name or YAML file of the source's skeleton, where it does not say.")
+    ] = None,
+    images: Annotated[
+        Path | None, typer.Option(help="Folder of the images, for formats that need sizes which the source lacks.")
+    ] = None,
+) -> None:
+    """Rewrite labels in another format; what that cannot hold is said."""
+    with one_line_errors():
+        known = None if skeleton is None else named_skeleton(skeleton)
+        labels = read_labels(source, from_format, known)
+        if images is not None:
+            labels = with_sizes(labels, images)
+        write_labels(labels, destination, to)
+    typer.echo(f"{destination}: {len(labels.people)} people in {len(labels.images)} images, as {to}")

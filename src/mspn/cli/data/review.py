@@ -1,0 +1,81 @@
+"""mspn data review: labels that a network doubts, and what to do about them."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import track
+
+from mspn.cli.data.options import FormatOption, LabelsArgument, SkeletonOption, read_set
+from mspn.cli.errors import SOME_FAILED, one_line_errors
+from mspn.cli.malloc import keep_freed_memory
+from mspn.cli.options import BatchOption, DeviceOption, FlipOption, ModelsOption, PrecisionName, PrecisionOption
+from mspn.cli.progress import show_count
+from mspn.evaluation.label_review import find_suspect_labels
+from mspn.evaluation.label_review_sheets import draw_suspect_labels
+from mspn.evaluation.predicting import predict_labeled
+from mspn.io.files import prepare_folder
+from mspn.labels.corrections import Correction, write_corrections
+from mspn.labels.label_set import LabeledSet
+from mspn.labels.reading import check_keypoint_names
+from mspn.predict.estimator import PoseEstimator
+
+CORRECTIONS_FILE, SHEETS = "corrections.json", "sheets"
+
+
+def review_command(
+    labels: LabelsArgument,
+    images: Annotated[Path, typer.Option(help="Folder of the images.")],
+    out: Annotated[Path, typer.Option(help=f"Folder for {CORRECTIONS_FILE} and {SHEETS}.")],
+    models: ModelsOption = ["default"],  # noqa: B006 (typer copies it)
+    flip: FlipOption = None,
+    device: DeviceOption = "auto",
+    precision: PrecisionOption = PrecisionName.AUTO,
+    batch: BatchOption = 32,
+    from_format: FormatOption = None,
+    skeleton: SkeletonOption = None,
+) -> None:
+    """Find labels that a network doubts (sides swapped, limbs reversed, keypoints far off); propose corrections.
+
+    Everybody is estimated in the labeled box. The sheets show each person as labeled and as corrected: delete the
+    entries of those who were right, then train with the corrections of the set (data.train).
+    """
+    keep_freed_memory()
+    with one_line_errors():
+        labeled = read_set(labels, from_format, skeleton)
+        file = out / CORRECTIONS_FILE
+        if file.exists():
+            raise ValueError(f"{file} is there already, and somebody may have gone through it; choose another --out")
+        prepare_folder(out)
+        estimator = PoseEstimator(models, "none", device=device, precision=precision.value, batch_size=batch, flip=flip)
+        check_keypoint_names(labels, labeled.skeleton.keypoints, estimator.recipe.keypoint_table)
+        with show_count() as show:
+            found, results = predict_labeled(estimator, labeled, images, show)
+        corrections = find_suspect_labels(labeled, results, found.skeleton)
+        write_corrections(file, labels, tuple(models), corrections)
+        undrawn = _draw(labeled, corrections, images, out / SHEETS)
+    swapped = sum(bool(correction.swap) for correction in corrections.values())
+    left_out = sum(len(correction.leave_out) for correction in corrections.values())
+    typer.echo(
+        f"{len(corrections)} of {len(results)} people: {swapped} with pairs to swap, {left_out} keypoints to leave out:"
+        f" {file}"
+    )
+    if corrections:
+        typer.echo(f"look at {out / SHEETS}, and delete the entries of those who were right")
+    if found.failed or undrawn:
+        typer.echo(f"{found.failed + undrawn} images or boxes could not be used, see above", err=True)
+        raise typer.Exit(SOME_FAILED)
+
+
+def _draw(labels: LabeledSet, corrections: Mapping[int, Correction], images: Path, out: Path) -> int:
+    """Draw the sheets; the number of people who could not be drawn."""
+    console = Console(stderr=True)
+    drawing = draw_suspect_labels(labels, corrections, images, out)
+    undrawn = 0
+    for problem in track(drawing, "drawing", len(corrections), console=console, disable=not console.is_terminal):
+        if problem is not None:
+            typer.echo(f"skipped: {problem}", err=True)
+            undrawn += 1
+    return undrawn

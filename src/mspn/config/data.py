@@ -1,0 +1,100 @@
+"""Settings of labeled data sets: people for pose networks, scenes for person detectors."""
+
+from typing import Literal
+
+from pydantic import Field, PositiveFloat
+
+from mspn.structures.settings import Settings
+
+
+class PeopleSetConfig(Settings):
+    """One labeled data set, of any format that `mspn data convert` lists."""
+
+    annotations: str
+    """File, or folder where the format is one, relative to the data root."""
+    images: str
+    """Folder, relative to the data root."""
+    format: str | None = None
+    """Of the annotations; null: told from them."""
+    skeleton: str | None = None
+    """Name or YAML file (relative to the data root) of the set's skeleton; only where the format does not say, and
+    null where it is the recipe's."""
+    keypoint_names: dict[str, str] = Field(default_factory=dict)
+    """What the recipe calls the set's keypoints, where it calls them otherwise: {the set's name: the recipe's}."""
+    corrections: str | None = None
+    """File that `mspn data review` wrote for the annotations, relative to the data root: pairs of keypoints that trade
+    places, keypoints that are left out. It is applied when training reads the set, before faces are added; sets to
+    measure on stay as they are labeled."""
+    faces: str | None = None
+    """File of proposed face keypoints by annotation id, relative to the data root."""
+    min_face_score: float = Field(0.3, ge=0, le=1)
+    """Proposals with a lower score do not count."""
+    never_labeled: tuple[str, ...] = ()
+    """Keypoints that this set does not label for anybody: they never count, not even as background."""
+    weight: float = Field(1.0, gt=0)
+    """How often each person is drawn per epoch, on average."""
+
+
+class DataConfig(Settings):
+    root: str = "data"
+    train: tuple[PeopleSetConfig, ...] = ()
+    validation: PeopleSetConfig | None = None
+    """Set whose average precision, with its labeled boxes, says which weights are the best; COCO format."""
+    order: Literal["people", "images"] = "people"
+    """Of an epoch. people: each on their own, as the released code; images: those of an image one after another, so
+    that it is decoded once, where reading images is what training waits for."""
+    workers: int = Field(1, ge=0)
+    """Processes that read and cut images for each training process; 0: it does so itself."""
+
+
+class SceneSetConfig(Settings):
+    """Images with boxes of people: some labeled, some proposed by another detector."""
+
+    annotations: str
+    """COCO file, relative to the data root; its boxes are labeled."""
+    images: str
+    """Folder, relative to the data root."""
+    labeled: Literal["people", "ignore"] = "people"
+    """What labeled boxes are where the proposals say nothing: exact boxes of people, or too rough to learn from."""
+    proposals: str | None = None
+    """Table {"file name": [[left, top, width, height, score], ...]}, relative to the data root."""
+    weight: float = Field(1.0, gt=0)
+    """How often each image is drawn per epoch, on average."""
+
+
+class SceneDataConfig(Settings):
+    """Sets of images, and which proposals to believe."""
+
+    root: str = "data"
+    train: tuple[SceneSetConfig, ...] = ()
+    validation: SceneSetConfig | None = None
+    """Set that says which weights are the best."""
+    min_person_score: float = Field(0.45, ge=0, le=1)
+    """Proposals with this score are people; those below are neither people nor background."""
+    workers: int = Field(1, ge=0)
+    """Processes that read and compose images for each training process; 0: it does so itself."""
+
+
+class SceneConfig(Settings):
+    """How scenes are composed of images."""
+
+    side: int = Field(416, ge=32, multiple_of=32)
+    """Of the square that the network is trained on, in pixels."""
+    scale: tuple[PositiveFloat, PositiveFloat] = (0.6, 1.6)
+    """Longer side of an image that has the scene to itself, as a share of the scene's side."""
+    mosaic_probability: float = Field(0.5, ge=0, le=1)
+    """Of four images side by side."""
+    mosaic_scale: tuple[PositiveFloat, PositiveFloat] = (0.5, 1.3)
+    paste_probability: float = Field(0.4, ge=0, le=1)
+    """Of people cut out of the scene's images and pasted anywhere, one over another."""
+    max_pasted: int = Field(6, ge=1)
+    paste_height: tuple[PositiveFloat, PositiveFloat] = (0.15, 0.8)
+    """Height of a person who is pasted, as a share of the scene's side."""
+    mirror_probability: float = Field(0.5, ge=0, le=1)
+    gray_probability: float = Field(0.05, ge=0, le=1)
+    max_brightness: float = Field(0.3, ge=0, lt=1)
+    """Brightness, contrast and saturation change by up to this share."""
+    min_person_side: float = Field(8.0, ge=0)
+    """People lower than this many pixels are neither people nor background."""
+    min_visible: float = Field(0.4, ge=0, le=1)
+    """People of whose box less is left are neither people nor background."""

@@ -1,0 +1,143 @@
+"""Settings of the networks: one class a family, told apart by `kind`."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Discriminator, Field, Tag, field_validator
+
+from mspn.structures.boxes import Size
+from mspn.structures.settings import Settings
+
+Backbone = Literal[
+    "resnet18",
+    "resnet34",
+    "resnet50",
+    "resnet101",
+    "resnet152",
+    "resnet254",
+    "xception-small",
+    "xception-large",
+    "efficientnet-lite0",
+]
+
+
+class BackboneConfig(Settings):
+    """What every network on a classification backbone has."""
+
+    backbone: Backbone = "resnet50"
+    """Down-sampling unit (of every stage)."""
+    stem_channels: int = Field(64, ge=1)
+    """Width. All channels of stem and backbone grow in proportion; 64 is what the backbone's name stands for, and the
+    stem's own channels except where the backbone brings a stem of its own (EfficientNets)."""
+    bottleneck_stride: Literal["3x3", "1x1"] = "3x3"
+    """Convolution of a bottleneck that halves the size: 3x3 in the released code, 1x1 where the paper counted costs."""
+
+
+class DetectorConfig(BackboneConfig):
+    """Shape of a person detector: a single-stage module with a head at 1/8, 1/16 and 1/32."""
+
+    kind: Literal["person-detector"] = "person-detector"
+    backbone: Backbone = "efficientnet-lite0"
+    up_channels: int = Field(96, ge=1)
+    """Channels of the up-sampling units and heads."""
+    longer_side: int = Field(416, ge=32, multiple_of=32)
+    """Pixels that images are resized to."""
+
+    @property
+    def summary(self) -> str:
+        return f"person detector on {self.backbone}"
+
+
+class AnyNetworkConfig(Settings):
+    """What every pose network has."""
+
+    num_keypoints: int = Field(17, ge=1)
+    input_size: Size = Size(256, 192)
+    """Crop height and width in pixels that the weights are trained for; the network takes any multiple of 32."""
+
+    @field_validator("input_size")
+    @classmethod
+    def _check_input_size(cls, size: Size) -> Size:
+        if min(size) <= 0 or size.height % 32 or size.width % 32:
+            raise ValueError(f"input_size must be multiples of 32 pixels above 0, not {size.height}x{size.width}")
+        return size
+
+
+class ModelConfig(AnyNetworkConfig, BackboneConfig):
+    """Shape of a multi-stage pose network (paper Sec. 3.1 and 3.2)."""
+
+    kind: Literal["mspn"] = "mspn"
+    num_stages: int = Field(2, ge=1, le=64)
+    """Single-stage modules one after another."""
+    up_channels: int = Field(256, ge=1)
+    """Channels of the up-sampling units."""
+    aggregation: bool = True
+    """Whether each stage receives the previous stage's features at every scale."""
+    coarse_heads: bool = True
+    """Whether the three coarser levels predict heat maps too."""
+
+    @property
+    def summary(self) -> str:
+        return f"{_stages(self.num_stages)} of {self.backbone}"
+
+
+class HourglassConfig(AnyNetworkConfig):
+    """Shape of a stacked hourglass network (paper Table 1; Newell et al.)."""
+
+    kind: Literal["hourglass"] = "hourglass"
+    num_stages: int = Field(4, ge=1, le=64)
+    """Hourglasses one after another."""
+    stem_channels: int = Field(64, ge=1)
+    """Channels of the 7x7 convolution."""
+    channels: int = Field(256, ge=2)
+    """Channels everywhere else, at every scale; residuals have half as many inside."""
+    aggregation: bool = False
+    """Whether each hourglass receives the previous one's features at every scale."""
+    coarse_heads: bool = False
+    """Whether the levels at 1/8, 1/16 and 1/32 predict heat maps too."""
+
+    @property
+    def summary(self) -> str:
+        return f"{_stages(self.num_stages)} of hourglass"
+
+
+class SimpleBaselineConfig(AnyNetworkConfig, BackboneConfig):
+    """Shape of a simple baseline: backbone, deconvolutions, one head (Xiao et al.)."""
+
+    kind: Literal["simplebaseline"] = "simplebaseline"
+    up_channels: int = Field(256, ge=1)
+    """Channels of the three deconvolutions."""
+
+    @property
+    def summary(self) -> str:
+        return f"simple baseline on {self.backbone}"
+
+
+class CPNConfig(AnyNetworkConfig, BackboneConfig):
+    """Shape of a cascaded pyramid network (Chen et al.)."""
+
+    kind: Literal["cpn"] = "cpn"
+    up_channels: int = Field(256, ge=2)
+    """Channels of both pyramids; the bottlenecks of the second have half as many inside."""
+
+    @property
+    def summary(self) -> str:
+        return f"CPN on {self.backbone}"
+
+
+def _stages(number: int) -> str:
+    return f"{number} stage{'s' if number > 1 else ''}"
+
+
+def _kind(value: Any) -> Any:
+    # Weights written before there were other networks name no kind.
+    return value.get("kind", "mspn") if isinstance(value, dict) else getattr(value, "kind", None)
+
+
+NetworkConfig = Annotated[
+    Annotated[ModelConfig, Tag("mspn")]
+    | Annotated[HourglassConfig, Tag("hourglass")]
+    | Annotated[SimpleBaselineConfig, Tag("simplebaseline")]
+    | Annotated[CPNConfig, Tag("cpn")],
+    Discriminator(_kind),
+]
+"""Any network's settings."""

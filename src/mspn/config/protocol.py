@@ -1,0 +1,58 @@
+"""Settings of the test protocol: from a box to a crop, from heat maps to scored poses."""
+
+from typing import ClassVar, Literal
+
+from pydantic import Field, PositiveFloat, field_validator
+
+from mspn.structures.settings import Settings
+
+
+class ProtocolConfig(Settings):
+    """From heat maps to scored poses (paper Sec. 4.2 and the released code)."""
+
+    __test__: ClassVar[bool] = False  # a name for pytest to leave alone
+
+    padding: tuple[PositiveFloat, PositiveFloat] = (1.09, 1.135)
+    """Factors on a box's width and height before it is fitted to the crop's shape."""
+    flip: bool = True
+    """Average with the heat maps of the mirrored crop."""
+    mirror_shift: int = Field(0, ge=0)
+    """Cells by which the mirrored crop's maps are moved to the right; 1 for decoder rounded."""
+    blur_kernel: int = Field(5, ge=1)
+    """Width of the Gaussian filter in cells; odd, 1 for none."""
+    decoder: Literal["released", "mmpose", "rounded", "dark", "dark_filtered"] = "released"
+    """released: a quarter cell toward the second highest cell, as the paper; mmpose: a quarter cell along each axis
+    toward the higher neighbor, and none of it in the outer cells; rounded: the same for weights trained on keypoints
+    rounded to the nearest cell (simple baseline), which lies at its corner then; dark: to the top of the parabola
+    through the logarithm of the filtered map (Zhang et al. 2020), from the highest cell before the filter;
+    dark_filtered: the same from the filtered map's highest cell."""
+    score_offset: float = 0.5
+    """Added to each keypoint's score before ranking."""
+    rescoring: Literal["mean", "confident_mean", "box_only"] = "mean"
+    """What ranks a pose: the box's score times the mean of its offset keypoint scores; times the mean of those above
+    0.2 (MMPose); or the box's score alone."""
+    suppression_oks: float | None = Field(None, gt=0, le=1)
+    """Of two poses in an image that are more similar than this (OKS), the one ranked lower is left out; null: none is.
+    Where others suppress, 0.9 is usual."""
+
+    @field_validator("blur_kernel")
+    @classmethod
+    def _check_blur_kernel(cls, width: int) -> int:
+        if width % 2 == 0:
+            raise ValueError(f"blur_kernel must be odd, not {width}")
+        return width
+
+
+FAITHFUL_TEST = ProtocolConfig()
+
+
+MMPOSE_TEST = ProtocolConfig(padding=(1.25, 1.25), decoder="mmpose")
+
+
+SIMPLE_BASELINE_TEST = ProtocolConfig(
+    padding=(1.25, 1.25), mirror_shift=1, blur_kernel=1, decoder="rounded", score_offset=0.0
+)
+"""Of published simple baselines, the authors' and MMPose's."""
+
+
+PROTOCOLS = {"faithful": FAITHFUL_TEST, "mmpose": MMPOSE_TEST}

@@ -1,0 +1,119 @@
+"""Recipes of the weights that ship with the package."""
+
+from typing import Literal
+
+from mspn.config.augmentation import STRONG_AUGMENTATION
+from mspn.config.data import DataConfig, PeopleSetConfig, SceneDataConfig, SceneSetConfig
+from mspn.config.model import ModelConfig
+from mspn.config.protocol import ProtocolConfig
+from mspn.config.recipe import DetectorRecipe, Recipe
+from mspn.config.supervision import SupervisionConfig
+from mspn.config.train import TrainConfig
+from mspn.structures.boxes import Size
+from mspn.structures.skeletons import FACE
+
+PHOTOS = DataConfig(
+    train=(
+        PeopleSetConfig(
+            annotations="lspet_train/annotations.json",
+            images="lspet_train/images",
+            faces="lspet_train/faces.json",
+            never_labeled=FACE,
+        ),
+        PeopleSetConfig(annotations="coco_train/annotations.json", images="coco_train/images"),
+        PeopleSetConfig(annotations="studio_train/annotations.json", images="studio_train/images"),
+        PeopleSetConfig(annotations="web_train/annotations.json", images="web_train/images", weight=2.0),
+    ),
+    validation=PeopleSetConfig(annotations="lspet_val/annotations.json", images="lspet_val/images"),
+)
+"""17,878 people in 13,023 photos."""
+
+SUPERVISION = SupervisionConfig(coarse_target="labeled", num_hard_keypoints=None, foreground_weight=15.0)
+"""Differs from the paper's where little data asks for it: unlabeled keypoints never count as background, every
+keypoint counts (crowd-sourced labels are wrong now and then, and mining would seek out just those), and pixels near a
+keypoint weigh more, which leaves the flat start a little faster."""
+
+
+_TEST = ProtocolConfig(decoder="dark_filtered")
+"""Reads keypoints off between cells, which are wide on small crops."""
+
+
+def tiny_192x128() -> Recipe:
+    """Our lightest embedded network: one EfficientNet-Lite0 stage.
+
+    Meant to start from ImageNet weights (`train.initial_weights`), which is worth more than any number of passes over
+    so few photos, which it would know by heart if they always looked the same. The weights are averaged over the
+    iterations. The crop is smaller and slimmer than the paper's 4:3, at half the cost: the photos are no larger.
+    """
+    return Recipe(
+        name="mspn-tiny",
+        model=_lite0(Size(192, 128)),
+        supervision=SUPERVISION,
+        augmentation=STRONG_AUGMENTATION,
+        data=PHOTOS,
+        train=TrainConfig(
+            iterations=10_000,
+            batch_size=32,
+            learning_rate=1e-3,
+            warmup_iterations=300,
+            ema_decay=0.999,
+            precision="bfloat16",
+            checkpoint_every=1000,
+        ),
+        test=_TEST,
+    )
+
+
+def small_256x192() -> Recipe:
+    """Our more accurate embedded network: the same stage on crops of the paper's size, at twice the cost.
+
+    Starts from the lighter one, whose stem stays as it is: what it knows cost half as much to learn there.
+    """
+    tiny = tiny_192x128()
+    train = tiny.train.model_copy(
+        update={"initial_weights": "mspn-tiny", "frozen_parts": ("stem",), "learning_rate": 8e-4}
+    )
+    return tiny.model_copy(update={"name": "mspn-small", "model": _lite0(Size(256, 192)), "train": train})
+
+
+def _lite0(input_size: Size) -> ModelConfig:
+    return ModelConfig(backbone="efficientnet-lite0", num_stages=1, up_channels=96, input_size=input_size)
+
+
+def person_detector() -> DetectorRecipe:
+    """Our embedded detector: one EfficientNet-Lite0 module that finds people at 1/8, 1/16 and 1/32.
+
+    Meant to start from ImageNet weights (`train.initial_weights`), whose stem stays as it is. Where a set labels one
+    person an image and others stand beside, its labels are too rough to learn boxes from, and proposals count.
+    """
+    return DetectorRecipe(
+        name="person-detector",
+        data=SceneDataConfig(
+            train=(
+                _scenes("coco_train", weight=2.0),
+                _scenes("web_train", weight=4.0),
+                _scenes("studio_train", labeled="ignore", weight=0.5),
+                _scenes("lspet_train", labeled="ignore", weight=0.25),
+            )
+        ),
+        train=TrainConfig(
+            iterations=2800,
+            batch_size=16,
+            learning_rate=1.5e-3,
+            warmup_iterations=200,
+            ema_decay=0.998,
+            frozen_parts=("stem",),
+            precision="bfloat16",
+            checkpoint_every=200,
+        ),
+    )
+
+
+def _scenes(name: str, weight: float, labeled: Literal["people", "ignore"] = "people") -> SceneSetConfig:
+    return SceneSetConfig(
+        annotations=f"{name}/annotations.json",
+        images=f"{name}/images",
+        proposals=f"{name}/people_boxes.json",
+        labeled=labeled,
+        weight=weight,
+    )

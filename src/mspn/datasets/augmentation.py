@@ -1,0 +1,157 @@
+"""Random changes to a training crop: its frame (geometric), then its pixels (photometric)."""
+
+import cv2
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from mspn.config.augmentation import AugmentationConfig
+from mspn.structures.boxes import Box, Size
+from mspn.structures.crop import CropFrame, fitted_width
+from mspn.structures.skeleton import Skeleton
+
+_MIN_FOR_A_BOX = 3
+
+
+def augment_frame(
+    box: Box,
+    keypoints_image: Float[np.ndarray, "K 3"],
+    size: Size,
+    config: AugmentationConfig,
+    skeleton: Skeleton,
+    rng: np.random.Generator,
+) -> CropFrame:
+    """Draw the frame to cut a person out with.
+
+    Args:
+        box: the person's, in image pixels.
+        keypoints_image: (x, y, visibility); decide which half body can be shown.
+        size: of the crop.
+        config: ranges and probabilities.
+        skeleton: of the keypoints.
+        rng: the only source of chance; the same state gives the same frame.
+
+    Source: the released code's order: padding, half body, scale, rotation, mirror; the shift is MMPose's.
+    """
+    half = half_body_box(keypoints_image, config, skeleton, rng)
+    if half is not None:
+        box = half
+    base = config.half_body_padding if half is not None else config.base_padding
+    width_factor, height_factor = 1 + np.array(config.random_padding) * rng.random(2)
+    width, height = box.width * base * width_factor, box.height * base * height_factor
+    scale = _draw_between(*config.scale, config, rng)
+    is_rotated = rng.random() < config.rotation_probability
+    rotation = _draw_between(-config.max_rotation_degrees, config.max_rotation_degrees, config, rng)
+    is_mirrored = rng.random() < config.mirror_probability
+    center_x, center_y = box.center
+    if config.max_shift and rng.random() < config.shift_probability:
+        center_x += width * _draw_between(-config.max_shift, config.max_shift, config, rng)
+        center_y += height * _draw_between(-config.max_shift, config.max_shift, config, rng)
+    return CropFrame(
+        center_image=(center_x, center_y),
+        width_image=fitted_width(width, height, size) * scale,
+        size=size,
+        rotation_degrees=rotation if is_rotated else 0.0,
+        mirrored=is_mirrored,
+    )
+
+
+def _draw_between(low: float, high: float, config: AugmentationConfig, rng: np.random.Generator) -> float:
+    if config.distribution == "uniform":
+        return rng.uniform(low, high)
+    deviations = rng.standard_normal()
+    while abs(deviations) > 1:
+        deviations = rng.standard_normal()
+    return (low + high) / 2 + deviations * (high - low) / 2
+
+
+def half_body_box(
+    keypoints_image: Float[np.ndarray, "K 3"],
+    config: AugmentationConfig,
+    skeleton: Skeleton,
+    rng: np.random.Generator,
+) -> Box | None:
+    """Box of the upper or the lower body's labeled keypoints, or None where the whole body stays.
+
+    A coin prefers a half; the other one serves where the preferred one has too few keypoints. The box has the extent
+    of the keypoints, around its own middle or their mean.
+    """
+    labeled = keypoints_image[:, 2] > 0
+    is_drawn = rng.random() < config.half_body_probability
+    prefers_upper = rng.random() < config.half_body_upper_probability
+    if not is_drawn or labeled.sum() <= config.half_body_above:
+        return None
+    is_upper = np.array([_is_upper(name, config, skeleton) for name in skeleton.keypoints])
+    upper, lower = keypoints_image[labeled & is_upper, :2], keypoints_image[labeled & ~is_upper, :2]
+    if (prefers_upper and len(upper) > config.half_body_needs) or len(lower) <= config.half_body_needs:
+        chosen = upper
+    else:
+        chosen = lower
+    if len(chosen) < _MIN_FOR_A_BOX:
+        return None
+    (left, top), (right, bottom) = chosen.min(0).tolist(), chosen.max(0).tolist()
+    if right <= left or bottom <= top:
+        return None
+    width, height = right - left, bottom - top
+    if config.half_body_center == "mean":
+        center_x, center_y = chosen.mean(0).tolist()
+        return Box(center_x - width / 2, center_y - height / 2, width, height)
+    return Box(left, top, width, height)
+
+
+def _is_upper(name: str, config: AugmentationConfig, skeleton: Skeleton) -> bool:
+    is_moved = config.half_body_hips == "lower" and name.endswith("hip")
+    return name in skeleton.upper and not is_moved
+
+
+_LUMA = np.array([0.299, 0.587, 0.114])
+
+Pixels = UInt8[np.ndarray, "H W 3"]
+
+
+def change_appearance(crop: Pixels, config: AugmentationConfig, rng: np.random.Generator) -> Pixels:
+    """Change colors, blur, hide a part, and compress, each as the settings ask; RGB in, RGB out, another array.
+
+    Nothing is drawn for what the settings leave out. In the order in which a camera would: something stands before the
+    person, the lens blurs, the sensor colors, the file compresses.
+    """
+    if rng.random() < config.occlusion_probability:
+        crop = hide_rectangle(crop, rng.uniform(*config.occlusion), rng)
+    if rng.random() < config.blur_probability:
+        crop = cv2.GaussianBlur(crop, (0, 0), rng.uniform(*config.blur))
+    if config.max_color or config.gray_probability:
+        crop = change_colors(crop, config.max_color, config.gray_probability, rng)
+    if rng.random() < config.jpeg_probability:
+        crop = compress(crop, int(rng.integers(config.jpeg_quality[0], config.jpeg_quality[1] + 1)))
+    return crop
+
+
+def change_colors(pixels: Pixels, most: float, gray_probability: float, rng: np.random.Generator) -> Pixels:
+    """Change brightness, contrast and saturation by up to a share each, now and then to gray."""
+    brightness, contrast, saturation = rng.uniform(-most, most, 3)
+    if rng.random() < gray_probability:
+        saturation = -1.0
+    # One linear map does all three: v -> contrast * (gray + saturation * (v - gray) - 128) + 128 + brightness.
+    mix = (1 + contrast) * ((1 + saturation) * np.eye(3) - saturation * np.tile(_LUMA, (3, 1)))
+    offset = 128 * (brightness - contrast)
+    return cv2.transform(pixels, np.column_stack([mix, np.full(3, offset)]))
+
+
+def hide_rectangle(pixels: Pixels, share: float, rng: np.random.Generator) -> Pixels:
+    """Paint a rectangle of one color over that share of the area, anywhere inside."""
+    height, width = pixels.shape[:2]
+    aspect = np.exp(rng.uniform(np.log(0.5), np.log(2)))
+    hidden_height = min(height, round(np.sqrt(share * height * width * aspect)))
+    hidden_width = min(width, round(np.sqrt(share * height * width / aspect)))
+    top, left = rng.integers(height - hidden_height + 1), rng.integers(width - hidden_width + 1)
+    hidden = pixels.copy()
+    hidden[top : top + hidden_height, left : left + hidden_width] = rng.integers(256, size=3)
+    return hidden
+
+
+def compress(pixels: Pixels, quality: int) -> Pixels:
+    """What a JPEG of that quality, 1 to 100, keeps."""
+    flags = [cv2.IMWRITE_JPEG_QUALITY, quality]
+    _, encoded = cv2.imencode(".jpg", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), flags)
+    decoded = cv2.imdecode(encoded, cv2.IMREAD_COLOR)
+    assert decoded is not None
+    return cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB)

@@ -1,0 +1,109 @@
+"""Training crops: people of all sets, cut out of their images with augmentation."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from torch.utils.data import Dataset
+
+from mspn.config.recipe import Recipe
+from mspn.datasets.augmentation import augment_frame, change_appearance
+from mspn.datasets.people import People, read_people_set
+from mspn.datasets.samples import KeypointLabels, Sample, SampleRequest
+from mspn.errors import ImageError
+from mspn.io.images import ReducedImage, allowed_reduction, read_reduced_image
+from mspn.structures.boxes import Box
+from mspn.structures.crop import CropFrame, cut_crop, transform_points
+
+
+def read_crops(path: Path, frames: Sequence[CropFrame]) -> list[UInt8[np.ndarray, "h w 3"]]:
+    """Cut regions out of an image file, decoded with no more pixels than each crop shows.
+
+    A crop is never enlarged from a reduced image, and shows less aliasing than one of the whole image. It is the
+    same whatever other crops are cut with it; where the same reduction serves several, the file is decoded once.
+
+    Raises:
+        ImageError: as `read_image`.
+    """
+    images: dict[int, ReducedImage] = {}
+    crops = []
+    for frame in frames:
+        reduction = allowed_reduction(frame.width_image / frame.size.width)
+        if reduction not in images:
+            images[reduction] = read_reduced_image(path, reduction)
+        image = images[reduction]
+        crops.append(cut_crop(image.pixels, frame, image.reduction))
+    return crops
+
+
+class CropDataset(Dataset[Sample]):
+    """People of all sets of a recipe, cut out with augmentation; indexed by `SampleRequest`."""
+
+    def __init__(self, people: People, recipe: Recipe) -> None:
+        self.people = people
+        self.recipe = recipe
+
+    def __getitem__(self, draw: SampleRequest) -> Sample:
+        return self.__getitems__([draw])[0]
+
+    def __getitems__(self, draws: Sequence[SampleRequest]) -> list[Sample]:
+        """The samples of a batch; torch asks for them together. The people of an image share its decoding."""
+        # A draw's frame comes before its pixels: it is the same, whichever changes of them are asked for.
+        chances = [np.random.default_rng((self.recipe.train.seed, draw.position)) for draw in draws]
+        frames = [self._draw_frame(draw.item, rng) for draw, rng in zip(draws, chances, strict=True)]
+        by_image: dict[int, list[int]] = {}
+        for number, draw in enumerate(draws):
+            by_image.setdefault(int(self.people.image_index[draw.item]), []).append(number)
+        samples: dict[int, Sample] = {}
+        for image, numbers in by_image.items():
+            crops = self._cut(image, [frames[number] for number in numbers])
+            for number, crop in zip(numbers, crops, strict=True):
+                changed = None if crop is None else change_appearance(crop, self.recipe.augmentation, chances[number])
+                samples[number] = self._make_sample(draws[number].item, frames[number], changed)
+        return [samples[number] for number in range(len(draws))]
+
+    def _draw_frame(self, person: int, rng: np.random.Generator) -> CropFrame:
+        recipe, people = self.recipe, self.people
+        box = Box(*people.boxes[person].tolist())
+        keypoints_image = people.keypoints_image[person]
+        return augment_frame(
+            box, keypoints_image, recipe.model.input_size, recipe.augmentation, recipe.keypoint_table, rng
+        )
+
+    def _cut(self, image: int, frames: Sequence[CropFrame]) -> Sequence[UInt8[np.ndarray, "h w 3"] | None]:
+        """Crops of an image; None where it cannot be read."""
+        try:
+            return read_crops(self.people.images[image], frames)
+        except (ImageError, OSError):
+            return [None] * len(frames)
+
+    def _make_sample(self, person: int, frame: CropFrame, crop: UInt8[np.ndarray, "h w 3"] | None) -> Sample:
+        is_readable = crop is not None
+        skeleton, size = self.recipe.keypoint_table, frame.size
+        order = skeleton.mirror_order if frame.mirrored else list(range(len(skeleton.keypoints)))
+        keypoints_image = self.people.keypoints_image[person, order]
+        keypoints_crop = transform_points(keypoints_image[:, :2], frame.image_to_crop)
+        inside = ((keypoints_crop >= 0) & (keypoints_crop <= (size.width - 1, size.height - 1))).all(-1)
+        labels = KeypointLabels(
+            keypoints_crop=torch.from_numpy(keypoints_crop.astype(np.float32)),
+            visibility=torch.from_numpy((keypoints_image[:, 2] * inside).astype(np.int64)),
+            counted=torch.from_numpy(self.people.counted[person, order] & is_readable),
+        )
+        pixels = np.zeros((*size, 3), np.uint8) if crop is None else crop
+        return Sample(torch.from_numpy(pixels), labels, torch.tensor(person), torch.tensor(is_readable))
+
+
+def read_training_sets(recipe: Recipe) -> list[People]:
+    """Read all sets of a recipe.
+
+    Raises:
+        AnnotationError: for a file that is missing or of no use.
+        FileNotFoundError: for a missing folder of images.
+    """
+    root = Path(recipe.data.root)
+    for config in recipe.data.train:
+        if (root / config.annotations).exists() and not (root / config.images).is_dir():
+            raise FileNotFoundError(f"no folder of images at {root / config.images}; set data.train or data.root")
+    return [read_people_set(config, root, recipe.keypoint_table) for config in recipe.data.train]

@@ -1,0 +1,173 @@
+"""Labeled people of one or several data sets, as flat arrays."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from mspn.config.data import PeopleSetConfig
+from mspn.config.skeleton_file import named_skeleton
+from mspn.datasets.shared_arrays import ImagePaths, SharedArrays
+from mspn.errors import AnnotationError
+from mspn.labels.corrections import correct_labels, read_corrections
+from mspn.labels.formats import read_labels
+from mspn.labels.label_set import LabeledSet, box_around
+from mspn.labels.reading import check_keypoint_names, check_label_table, read_json
+from mspn.structures.skeleton import Skeleton, convert_keypoints
+from mspn.structures.skeletons import FACE
+
+
+@dataclass(frozen=True, eq=False)
+class People(SharedArrays):
+    """N labeled people; K keypoints of one skeleton."""
+
+    images: ImagePaths
+    image_index: Int[np.ndarray, " N"]
+    """Which image shows the person."""
+    image_ids: Int[np.ndarray, " N"]
+    annotation_ids: Int[np.ndarray, " N"]
+    boxes: Float[np.ndarray, "N 4"]
+    """Left, top, width, height in image pixels."""
+    keypoints_image: Float[np.ndarray, "N K 3"]
+    """(x, y) in image pixels, and visibility: 0 unlabeled, 1 occluded, 2 visible."""
+    counted: Bool[np.ndarray, "N K"]
+    """False where the data set says nothing about a keypoint."""
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+    def take(self, chosen: Int[np.ndarray, " M"] | Bool[np.ndarray, " N"]) -> "People":
+        """Only the people at these positions."""
+        return replace(
+            self,
+            image_index=self.image_index[chosen],
+            image_ids=self.image_ids[chosen],
+            annotation_ids=self.annotation_ids[chosen],
+            boxes=self.boxes[chosen],
+            keypoints_image=self.keypoints_image[chosen],
+            counted=self.counted[chosen],
+        )
+
+
+def merge(sets: Sequence[People]) -> People:
+    """Several sets one after another."""
+    offsets = np.cumsum([0] + [len(people.images) for people in sets[:-1]])
+    return People(
+        images=ImagePaths.of(image for people in sets for image in people.images),
+        image_index=np.concatenate([people.image_index + offset for people, offset in zip(sets, offsets, strict=True)]),
+        image_ids=np.concatenate([people.image_ids for people in sets]),
+        annotation_ids=np.concatenate([people.annotation_ids for people in sets]),
+        boxes=np.concatenate([people.boxes for people in sets]),
+        keypoints_image=np.concatenate([people.keypoints_image for people in sets]),
+        counted=np.concatenate([people.counted for people in sets]),
+    )
+
+
+logger = logging.getLogger(__name__)
+
+
+def read_people_set(config: PeopleSetConfig, root: Path, skeleton: Skeleton) -> People:
+    """Read one set of a recipe, corrected, its proposed faces merged in.
+
+    Raises:
+        AnnotationError: as `read_labels`, `read_corrections`, `correct_labels` and `select_people`, if a file of faces
+            has another form, or if never_labeled or the faces name a keypoint that the skeleton does not have.
+    """
+    path = root / config.annotations
+    if not path.exists():
+        raise AnnotationError(f"no labels at {path}; set data.train or data.root")
+    own = skeleton if config.skeleton is None else named_skeleton(config.skeleton, root)
+    labels = read_labels(path, config.format, own)
+    if config.corrections is not None:
+        file = root / config.corrections
+        labels = correct_labels(labels, read_corrections(file, path), file)
+    labels = rename_keypoints(labels, config.keypoint_names, skeleton)
+    people = select_people(labels, root / config.images, skeleton, str(path))
+    for name in (*config.never_labeled, *(FACE if config.faces else ())):
+        if name not in skeleton.keypoints:
+            setting = "never_labeled" if name in config.never_labeled else "faces"
+            raise AnnotationError(f"{setting}: {skeleton.name} has no keypoint {name!r}")
+    people.counted[:, [skeleton.keypoints.index(name) for name in config.never_labeled]] = False
+    if config.faces is not None:
+        _add_faces(people, root / config.faces, config.min_face_score, skeleton)
+    return people
+
+
+def rename_keypoints(labels: LabeledSet, names: Mapping[str, str], target: Skeleton) -> LabeledSet:
+    """The labels with keypoints called as the target calls them.
+
+    Raises:
+        AnnotationError: for a name that the labels or the target do not have, or that two keypoints would share.
+    """
+    own = labels.skeleton.keypoints
+    for old, new in names.items():
+        if old not in own:
+            raise AnnotationError(f"keypoint_names: the set has no keypoint {old!r}; it has {', '.join(own)}")
+        if new not in target.keypoints:
+            raise AnnotationError(
+                f"keypoint_names: {target.name} has no keypoint {new!r}; it has {', '.join(target.keypoints)}"
+            )
+    renamed = [names.get(name, name) for name in own]
+    twice = next((name for name in renamed if renamed.count(name) > 1), None)
+    if twice is not None:
+        raise AnnotationError(f"keypoint_names: two keypoints of the set would be {twice!r}; rename the other one too")
+    return replace(labels, skeleton=Skeleton(name=labels.skeleton.name, keypoints=tuple(renamed)))
+
+
+def select_people(labels: LabeledSet, images: Path, skeleton: Skeleton, source: str) -> People:
+    """Everyone who has at least one labeled keypoint and is no crowd (the released code's rule).
+
+    Keypoints that the labels do not have are not counted. Who has no box gets the one around the keypoints.
+
+    Args:
+        labels: of any skeleton; keypoints are matched by name.
+        images: folder of the images.
+        skeleton: of the people that come out.
+        source: what errors call the labels.
+
+    Raises:
+        AnnotationError: as `check_label_table`, or if nobody has a usable box and a labeled keypoint.
+    """
+    nobody = f"{source} has nobody with a box and a labeled keypoint (visibility 1 or 2)"
+    if not labels.people:
+        raise AnnotationError(nobody)
+    check_keypoint_names(source, labels.skeleton.keypoints, skeleton)
+    entries = sorted(labels.images, key=lambda image: image.id)
+    position = {image.id: index for index, image in enumerate(entries)}
+    rows = labels.people
+    keypoints = np.array([row.keypoints_image for row in rows], np.float32)
+    check_label_table(source, position.keys(), (row.image_id for row in rows), keypoints)
+    people = People(
+        images=ImagePaths.of(images / entry.file_name for entry in entries),
+        image_index=np.array([position[row.image_id] for row in rows]),
+        image_ids=np.array([row.image_id for row in rows]),
+        annotation_ids=np.array([row.id for row in rows]),
+        boxes=np.array([row.box or box_around(row.keypoints_image) or (0, 0, 0, 0) for row in rows], np.float64),
+        keypoints_image=convert_keypoints(keypoints, labels.skeleton, skeleton),
+        counted=np.tile([name in labels.skeleton.keypoints for name in skeleton.keypoints], (len(rows), 1)),
+    )
+    is_person = ~np.array([row.is_crowd for row in rows])
+    has_box = np.isfinite(people.boxes).all(1) & (people.boxes[:, 2:] > 0).all(1)
+    if not has_box.all():
+        logger.warning("%s: %d people left out, their boxes are empty or not finite", source, (~has_box).sum())
+    chosen = is_person & has_box & (people.keypoints_image[:, :, 2] > 0).any(1)
+    if not chosen.any():
+        raise AnnotationError(nobody)
+    return people.take(chosen)
+
+
+def _add_faces(people: People, path: Path, lowest_score: float, skeleton: Skeleton) -> None:
+    """Take proposed face keypoints, [x, y, score] by annotation id, as visible ones where the score is high enough."""
+    faces = read_json(path)
+    if not isinstance(faces, dict) or any(np.shape(rows) != (len(FACE), 3) for rows in faces.values()):
+        raise AnnotationError(f"{path} must hold {len(FACE)} rows of [x, y, score] for each annotation id")
+    columns = [skeleton.keypoints.index(name) for name in FACE]
+    nothing = [[0.0, 0.0, 0.0]] * len(FACE)
+    proposed = np.array([faces.get(str(number), nothing) for number in people.annotation_ids], np.float32)
+    trusted = proposed[..., 2] >= lowest_score
+    visible = np.concatenate([proposed[..., :2], np.full_like(proposed[..., :1], 2)], axis=-1)
+    people.keypoints_image[:, columns] = np.where(trusted[..., None], visible, 0)
+    people.counted[:, columns] = trusted

@@ -1,0 +1,50 @@
+"""What training batches consist of: pixels, and labels of people or scenes."""
+
+from typing import NamedTuple
+
+from jaxtyping import Bool, Float, Int, UInt8
+from torch import Tensor
+
+
+class KeypointLabels(NamedTuple):
+    """What is known about a batch of people."""
+
+    keypoints_crop: Float[Tensor, "B K 2"]
+    """(x, y) in crop pixels."""
+    visibility: Int[Tensor, "B K"]
+    """0 unlabeled or outside the crop, 1 occluded, 2 visible."""
+    counted: Bool[Tensor, "B K"]
+    """False where the data set says nothing about this keypoint; it takes part in no loss."""
+
+
+PERSON, IGNORE, NOBODY = 1, 2, 0
+"""Kinds of labeled boxes. IGNORE is neither person nor background; NOBODY fills the table up."""
+
+
+class SceneLabels(NamedTuple):
+    """Boxes of B images, M at most in each."""
+
+    boxes: Float[Tensor, "B M 4"]
+    """Left, top, right and bottom in pixels of the network's input."""
+    kinds: Int[Tensor, "B M"]
+
+
+class SampleRequest(NamedTuple):
+    """The turn in training of a person, or of an image."""
+
+    position: int
+    """How many were drawn before, over all epochs; seeds the augmentation."""
+    item: int
+    """Who, by the position among all."""
+
+
+class Sample(NamedTuple):
+    """A training crop, or a batch of them with a leading B."""
+
+    pixels: UInt8[Tensor, "*B H W 3"]
+    """RGB."""
+    labels: KeypointLabels
+    drawn: Int[Tensor, " *B"]
+    """The person's position among all."""
+    is_readable: Bool[Tensor, " *B"]
+    """False where the image could not be read: the crop is black, and no keypoint counts."""

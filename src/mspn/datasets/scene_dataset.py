@@ -1,0 +1,234 @@
+"""Scenes that a person detector is trained on: one image or four, people pasted over them."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int, UInt8
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from mspn.config.data import SceneConfig
+from mspn.datasets.augmentation import change_colors
+from mspn.datasets.samples import IGNORE, NOBODY, PERSON, SampleRequest, SceneLabels
+from mspn.datasets.scenes import Scenes
+from mspn.errors import ImageError
+from mspn.io.image_headers import read_size
+from mspn.io.images import allowed_reduction, read_reduced_image
+
+_GRAY = 114
+"""Where no image is; the value that letterboxing fills in."""
+
+
+_MAX_ENLARGED = 1.5
+"""Of people who are pasted: more would show nothing but blur."""
+
+
+_COVERED = 0.6
+"""Somebody of whose box a pasted person covers more is neither person nor background."""
+
+
+class SceneSample(NamedTuple):
+    """A scene, or a batch of them with a leading B."""
+
+    pixels: UInt8[Tensor, "*B side side 3"]
+    """RGB."""
+    labels: SceneLabels
+    drawn: Int[Tensor, " *B"]
+    """Position among all of the image that the scene is about."""
+    is_readable: Bool[Tensor, " *B"]
+    """False where an image could not be read; there is gray in its place."""
+
+
+class _Layer(NamedTuple):
+    """An image as it stands in the scene, or a person cut out of one."""
+
+    pixels: UInt8[np.ndarray, "h w 3"]
+    left: int
+    top: int
+    boxes: Float[np.ndarray, "n 4"]
+    """In scene pixels."""
+    kinds: Int[np.ndarray, " n"]
+
+
+class SceneDataset(Dataset[SceneSample]):
+    """Scenes around every image, indexed by `SampleRequest` (whose person is an image here)."""
+
+    def __init__(self, scenes: Scenes, config: SceneConfig, seed: int) -> None:
+        self.scenes = scenes
+        self.config = config
+        self.seed = seed
+
+    def __getitem__(self, draw: SampleRequest) -> SceneSample:
+        rng = np.random.default_rng((self.seed, draw.position))
+        scene = _Canvas(self.config.side)
+        if rng.random() < self.config.mosaic_probability:
+            others = rng.integers(len(self.scenes), size=3)
+            layers = self._mosaic([draw.item, *others.tolist()], rng)
+        else:
+            layers = [self._alone(draw.item, rng)]
+        readable = [layer for layer in layers if layer is not None]
+        for layer in readable:
+            scene.lay(layer)
+        if readable and rng.random() < self.config.paste_probability:
+            self._paste_people(scene, readable, rng)
+        pixels = change_colors(scene.pixels, self.config.max_brightness, self.config.gray_probability, rng)
+        boxes, kinds = scene.labels(self.config)
+        return SceneSample(
+            torch.from_numpy(pixels),
+            SceneLabels(torch.from_numpy(boxes), torch.from_numpy(kinds)),
+            torch.tensor(draw.item),
+            torch.tensor(len(readable) == len(layers)),
+        )
+
+    def _alone(self, image: int, rng: np.random.Generator) -> _Layer | None:
+        """An image anywhere: all of it in sight where it is smaller than the scene, else the scene full of it."""
+        side = self.config.side
+        layer = self._read(image, side * rng.uniform(*self.config.scale), rng)
+        if layer is None:
+            return None
+        height, width = layer.pixels.shape[:2]
+        left, top = (round(rng.uniform(min(0, side - length), max(0, side - length))) for length in (width, height))
+        return _moved(layer, left, top)
+
+    def _mosaic(self, images: Sequence[int], rng: np.random.Generator) -> list[_Layer | None]:
+        """Four images that meet at a point near the middle, each cut off at the lines through it."""
+        side = self.config.side
+        middle_x, middle_y = (round(side * rng.uniform(0.3, 0.7)) for _ in range(2))
+        layers: list[_Layer | None] = []
+        for place, image in enumerate(images):
+            layer = self._read(image, side * rng.uniform(*self.config.mosaic_scale), rng)
+            if layer is not None:
+                height, width = layer.pixels.shape[:2]
+                is_left, is_upper = place % 2 == 0, place < 2
+                left, top = middle_x - width if is_left else middle_x, middle_y - height if is_upper else middle_y
+                quarter = (
+                    *(0 if is_left else middle_x, 0 if is_upper else middle_y),
+                    *(middle_x if is_left else side, middle_y if is_upper else side),
+                )
+                layer = _cut_off(_moved(layer, left, top), quarter)
+            layers.append(layer)
+        return layers
+
+    def _read(self, image: int, longer_side: float, rng: np.random.Generator) -> _Layer | None:
+        """An image resized and perhaps mirrored, with its boxes; None where it cannot be read."""
+        path = self.scenes.images[image]
+        try:
+            size = read_size(path)
+            scale = longer_side / max(size)
+            read = read_reduced_image(path, allowed_reduction(1 / scale))
+        except (ImageError, OSError):
+            return None
+        width, height = max(1, round(size.width * scale)), max(1, round(size.height * scale))
+        shrinks = width < read.pixels.shape[1]
+        pixels = cv2.resize(read.pixels, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+        boxes, kinds = self.scenes.boxes_of(image)
+        boxes = boxes * (width / size.width, height / size.height, width / size.width, height / size.height)
+        if rng.random() < self.config.mirror_probability:
+            pixels = np.ascontiguousarray(pixels[:, ::-1])
+            boxes = np.column_stack([width - boxes[:, 2], boxes[:, 1], width - boxes[:, 0], boxes[:, 3]])
+        return _Layer(pixels, 0, 0, boxes, kinds)
+
+    def _paste_people(self, scene: "_Canvas", layers: Sequence[_Layer], rng: np.random.Generator) -> None:
+        """Cut people out of the scene's images and lay them anywhere, within soft ellipses."""
+        people = [(layer, box) for layer in layers for box in layer.boxes[layer.kinds == PERSON]]
+        if not people:
+            return
+        for _ in range(rng.integers(1, self.config.max_pasted + 1)):
+            layer, box = people[rng.integers(len(people))]
+            left, top = np.maximum(np.floor(box[:2] - (layer.left, layer.top)), 0).astype(int)
+            right, bottom = np.ceil(box[2:] - (layer.left, layer.top)).astype(int)
+            cut = layer.pixels[top:bottom, left:right]
+            if min(cut.shape[:2]) < 2 * self.config.min_person_side:
+                continue
+            factor = min(_MAX_ENLARGED, self.config.side * rng.uniform(*self.config.paste_height) / cut.shape[0])
+            height, width = (max(1, round(length * factor)) for length in cut.shape[:2])
+            if width > self.config.side:
+                continue
+            cut = cv2.resize(cut, (width, height), interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR)
+            if rng.random() < self.config.mirror_probability:
+                cut = cut[:, ::-1]
+            x, y = rng.integers(self.config.side - width + 1), rng.integers(self.config.side - height + 1)
+            own = np.array([[x, y, x + width, y + height]], np.float64)
+            scene.lay(_Layer(np.ascontiguousarray(cut), int(x), int(y), own, np.array([PERSON])), is_soft=True)
+
+
+class _Canvas:
+    """Pixels of a scene and who stands in it."""
+
+    def __init__(self, side: int) -> None:
+        self.pixels = np.full((side, side, 3), _GRAY, np.uint8)
+        self._boxes = np.zeros((0, 4))
+        self._kinds = np.zeros(0, np.int64)
+        self._areas = np.zeros(0)
+
+    def lay(self, layer: _Layer, *, is_soft: bool = False) -> None:
+        """Put a layer over what is there; a soft one fades out towards its edges."""
+        side = len(self.pixels)
+        height, width = layer.pixels.shape[:2]
+        left, top, right, bottom = (
+            *(max(0, layer.left), max(0, layer.top)),
+            *(min(side, layer.left + width), min(side, layer.top + height)),
+        )
+        if right <= left or bottom <= top:
+            return
+        own = layer.pixels[top - layer.top : bottom - layer.top, left - layer.left : right - layer.left]
+        below = self.pixels[top:bottom, left:right]
+        if is_soft:
+            opacity = _soft_ellipse(*own.shape[:2])[..., None]
+            own = np.rint(own * opacity + below * (1 - opacity)).astype(np.uint8)
+            self._kinds = np.where(self._covered_by(layer.boxes[0]) > _COVERED, IGNORE, self._kinds)
+        self.pixels[top:bottom, left:right] = own
+        clipped = np.clip(layer.boxes, (left, top, left, top), (right, bottom, right, bottom))
+        self._boxes = np.concatenate([self._boxes, clipped])
+        self._kinds = np.concatenate([self._kinds, layer.kinds])
+        self._areas = np.concatenate([self._areas, _areas(layer.boxes)])
+
+    def labels(self, config: SceneConfig) -> tuple[Float[np.ndarray, "M 4"], Int[np.ndarray, " M"]]:
+        """Boxes and kinds, filled up with NOBODY to the number that every scene has."""
+        share = _areas(self._boxes) / np.maximum(self._areas, 1e-6)
+        is_small = self._boxes[:, 3] - self._boxes[:, 1] < config.min_person_side
+        kinds = np.where(is_small | (share < config.min_visible), IGNORE, self._kinds)
+        in_sight = share > 0
+        # People first, so that they are what remains where there are more than fit.
+        order = np.argsort(kinds[in_sight] != PERSON, kind="stable")[:MAX_BOXES]
+        boxes_out, kinds_out = np.zeros((MAX_BOXES, 4), np.float32), np.full(MAX_BOXES, NOBODY)
+        boxes_out[: len(order)] = self._boxes[in_sight][order]
+        kinds_out[: len(order)] = kinds[in_sight][order]
+        return boxes_out, kinds_out
+
+    def _covered_by(self, box: Float[np.ndarray, " 4"]) -> Float[np.ndarray, " n"]:
+        """Share of each box so far that another one covers."""
+        common = np.minimum(self._boxes[:, 2:], box[2:]) - np.maximum(self._boxes[:, :2], box[:2])
+        shares: np.ndarray = np.maximum(common, 0).prod(-1) / np.maximum(_areas(self._boxes), 1e-6)
+        return shares
+
+
+MAX_BOXES = 100
+"""In a scene."""
+
+
+def _areas(boxes: Float[np.ndarray, "n 4"]) -> Float[np.ndarray, " n"]:
+    areas: np.ndarray = np.maximum(boxes[:, 2:] - boxes[:, :2], 0).prod(-1)
+    return areas
+
+
+def _moved(layer: _Layer, left: int, top: int) -> _Layer:
+    return layer._replace(left=left, top=top, boxes=layer.boxes + np.array([left, top, left, top]))
+
+
+def _cut_off(layer: _Layer, region: tuple[int, int, int, int]) -> _Layer:
+    """Only what lies in a region (left, top, right, bottom) of the scene; boxes keep their whole extent."""
+    left, top = max(region[0], layer.left), max(region[1], layer.top)
+    pixels = layer.pixels[top - layer.top : region[3] - layer.top, left - layer.left : region[2] - layer.left]
+    return layer._replace(pixels=pixels, left=left, top=top)
+
+
+def _soft_ellipse(height: int, width: int) -> Float[np.ndarray, "height width"]:
+    """1 in the middle, 0 in the corners; the ellipse touches the sides."""
+    y, x = (np.linspace(-1, 1, length)[:, None] for length in (height, width))
+    radius = (np.abs(y) ** 3 + np.abs(x.T) ** 3) ** (1 / 3)
+    opacity: np.ndarray = np.clip((1.06 - radius) / 0.1, 0, 1)
+    return opacity

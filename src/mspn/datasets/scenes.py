@@ -1,0 +1,119 @@
+"""Images with boxes of people, labeled and proposed, as flat arrays."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from mspn.config.data import SceneDataConfig, SceneSetConfig
+from mspn.datasets.samples import IGNORE, PERSON
+from mspn.datasets.shared_arrays import ImagePaths, SharedArrays
+from mspn.errors import AnnotationError
+from mspn.labels.formats import read_labels
+from mspn.labels.label_set import LabeledPerson
+from mspn.labels.reading import read_json
+from mspn.structures.boxes import iou, to_xyxy
+
+_SAME = 0.5
+"""A proposal that overlaps a labeled box as much is of the same person."""
+
+
+_PERHAPS_SAME = 0.3
+"""A proposal that overlaps one as much may be of the same person, or of another one beside."""
+
+
+@dataclass(frozen=True, eq=False)
+class Scenes(SharedArrays):
+    """P images with N boxes."""
+
+    images: ImagePaths
+    first_box: Int[np.ndarray, " P+1"]
+    """Where each image's boxes begin; the last number is N."""
+    boxes: Float[np.ndarray, "N 4"]
+    """Left, top, right, bottom in image pixels."""
+    kinds: Int[np.ndarray, " N"]
+    """PERSON or IGNORE."""
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def boxes_of(self, image: int) -> tuple[Float[np.ndarray, "n 4"], Int[np.ndarray, " n"]]:
+        """Boxes and kinds of an image."""
+        own = slice(self.first_box[image], self.first_box[image + 1])
+        return self.boxes[own], self.kinds[own]
+
+
+def read_scenes(config: SceneSetConfig, data: SceneDataConfig) -> Scenes:
+    """Read a set.
+
+    A labeled box is a person, or doubtful, as the settings say. A proposal that is of the same person as a labeled
+    box adds nothing to an exact one and takes the place of a doubtful one; one that overlaps a labeled box less is
+    doubtful; any other is a person if its score is high enough, else doubtful.
+
+    Raises:
+        AnnotationError: for a file that is missing or of no use.
+    """
+    root = Path(data.root)
+    labels = read_labels(root / config.annotations)
+    proposals = _read_proposals(root / config.proposals) if config.proposals is not None else {}
+    people: dict[int, list[LabeledPerson]] = {image.id: [] for image in labels.images}
+    for person in labels.people:
+        people[person.image_id].append(person)
+    found = [
+        _reconcile(people[image.id], proposals.get(image.file_name, []), config, data.min_person_score)
+        for image in labels.images
+    ]
+    boxes, kinds = zip(*found, strict=True)
+    return Scenes(
+        images=ImagePaths.of(root / config.images / image.file_name for image in labels.images),
+        first_box=np.cumsum([0, *map(len, boxes)]),
+        boxes=np.concatenate(boxes).astype(np.float32),
+        kinds=np.concatenate(kinds),
+    )
+
+
+def merge_scenes(sets: Sequence[Scenes]) -> Scenes:
+    """Several sets one after another."""
+    offsets = np.cumsum([0] + [len(scenes.boxes) for scenes in sets])
+    starts = [scenes.first_box[:-1] + offset for scenes, offset in zip(sets, offsets[:-1], strict=True)]
+    return Scenes(
+        images=ImagePaths.of(image for scenes in sets for image in scenes.images),
+        first_box=np.concatenate([*starts, offsets[-1:]]),
+        boxes=np.concatenate([scenes.boxes for scenes in sets]),
+        kinds=np.concatenate([scenes.kinds for scenes in sets]),
+    )
+
+
+def _reconcile(
+    people: Sequence[LabeledPerson],
+    proposals: Sequence[Sequence[float]],
+    config: SceneSetConfig,
+    min_person_score: float,
+) -> tuple[Float[np.ndarray, "n 4"], Int[np.ndarray, " n"]]:
+    """Boxes and kinds of an image."""
+    with_box = [person for person in people if person.box is not None]
+    labeled = to_xyxy([person.box for person in with_box if person.box is not None])
+    is_exact = np.array([config.labeled == "people" and not person.is_crowd for person in with_box], bool)
+    proposed = to_xyxy([row[:4] for row in proposals])
+    is_likely = np.array([row[4] >= min_person_score for row in proposals], bool)
+    shared = iou(proposed[:, None], labeled)
+    repeats_exact = (shared[:, is_exact] >= _SAME).any(1)
+    is_beside_exact = (shared[:, is_exact] >= _PERHAPS_SAME).any(1)
+    is_person = is_likely & ~is_beside_exact
+    is_replaced = ~is_exact & (shared[is_person] >= _SAME).any(0)
+    boxes = np.concatenate([labeled[~is_replaced], proposed[~repeats_exact]])
+    is_certain = np.concatenate([is_exact[~is_replaced], is_person[~repeats_exact]])
+    return boxes, np.where(is_certain, PERSON, IGNORE)
+
+
+def _read_proposals(path: Path) -> dict[str, list[list[float]]]:
+    content = read_json(path)
+    is_table = isinstance(content, dict) and all(isinstance(rows, list) for rows in content.values())
+    if not is_table or any(len(row) != 5 for rows in content.values() for row in rows):
+        raise AnnotationError(
+            f'{path} is no table of proposals; write {{"file name": [[left, top, width, height, score], ...]}}'
+        )
+    table: dict[str, list[list[float]]] = content
+    return table

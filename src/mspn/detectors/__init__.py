@@ -1,0 +1,102 @@
+"""The detector that a text names, as `--detector` takes it."""
+
+import difflib
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from pydantic import ValidationError
+
+from mspn.checkpoints.hub import load_named_detector
+from mspn.detectors.base import Detector
+from mspn.detectors.embedded import EmbeddedPersonDetector
+from mspn.detectors.huggingface import TransformersDetector, TransformersSettings
+from mspn.detectors.onnx import FAMILIES, OnnxDetector, OnnxSettings
+from mspn.detectors.simple import FullImage, import_detector
+from mspn.errors import DetectorError, WeightsError
+from mspn.structures.settings import Settings, first_problem
+
+_Settings = TypeVar("_Settings", bound=Settings)
+
+EMBEDDED = "person-detector"
+
+
+BUILT_IN: Mapping[str, Callable[[torch.device], Detector]] = {
+    "default": lambda device: _find_people(EMBEDDED, device),
+    EMBEDDED: lambda device: _find_people(EMBEDDED, device),
+    "none": lambda _device: FullImage(),
+}
+"""Those that need nothing but their name."""
+
+_TRANSFORMERS = "transformers"
+
+
+_SETTINGS = re.compile(r"(.*?)((?:,\w+=[^,]*)*)", re.DOTALL)
+
+
+_IMPORT_PATH = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+
+
+def make_detector(text: str, device: torch.device | None = None) -> Detector:
+    """Make a detector from what a user wrote.
+
+    Args:
+        text: a name of `BUILT_IN`, FILE.safetensors (a detector that `mspn train` made), FILE.onnx, FAMILY:FILE.onnx,
+            transformers:NAME or package.module:Class. Settings of ONNX and transformers detectors follow with commas:
+            model.onnx,side=640,rule=top-100.
+        device: that networks run on; None is the CPU.
+
+    Raises:
+        DetectorError: if the text names nothing, or that cannot be used.
+    """
+    match = _SETTINGS.fullmatch(text)
+    assert match
+    name, written = match[1], match[2]
+    values = dict(pair.split("=", 1) for pair in written.split(",")[1:])
+    kind, _, rest = name.partition(":")
+    on = device or torch.device("cpu")
+    if kind == _TRANSFORMERS and rest:
+        return TransformersDetector(rest, _settings(TransformersSettings, text, values), on)
+    if kind in FAMILIES and rest:
+        return OnnxDetector(Path(rest), kind, _settings(OnnxSettings, text, values), on)
+    if name.lower().endswith(".safetensors"):
+        return _find_people(Path(name), on)
+    # A colon may be part of a path, such as a drive's.
+    if name.lower().endswith(".onnx") and (not rest or len(kind) == 1 or Path(name).exists()):
+        return OnnxDetector(Path(name), None, _settings(OnnxSettings, text, values), on)
+    if name in BUILT_IN or (_IMPORT_PATH.fullmatch(name) and not name.endswith(".onnx")):
+        if values:
+            raise DetectorError(f"detector {text}: {name} has no settings; leave {written[1:]} out")
+        return BUILT_IN[name](on) if name in BUILT_IN else import_detector(name)
+    raise DetectorError(_unknown(name, kind))
+
+
+def _find_people(name: str | Path, device: torch.device) -> EmbeddedPersonDetector:
+    try:
+        return EmbeddedPersonDetector(load_named_detector(name).model, device)
+    except WeightsError as error:
+        raise DetectorError(str(error)) from error
+
+
+def _settings(form: type[_Settings], text: str, values: Mapping[str, str]) -> _Settings:
+    try:
+        return form.model_validate(values)
+    except ValidationError as error:
+        raise DetectorError(f"detector {text}: {first_problem(error)}") from error
+
+
+def _unknown(name: str, kind: str) -> str:
+    prefixes = [*FAMILIES, _TRANSFORMERS]
+    close = difflib.get_close_matches(kind, [*BUILT_IN, *prefixes], n=1)
+    hint = f"did you mean {close[0]}? " if close else ""
+    if kind in prefixes:
+        hint = f"what follows {kind} and a colon is missing; "
+    if name and Path(name).exists():
+        hint = "boxes of a file go with --boxes; "
+    families = ", ".join(FAMILIES)
+    return (
+        f"no detector {name!r}; {hint}there are {', '.join(BUILT_IN)}, FILE.safetensors, FILE.onnx,"
+        f" FAMILY:FILE.onnx ({families}), {_TRANSFORMERS}:NAME and package.module:Class"
+    )

@@ -1,0 +1,135 @@
+"""Networks in ONNX files, run by onnxruntime (the extra `onnx`)."""
+
+import importlib
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from mspn.detectors.onnx.layout import Outputs
+from mspn.errors import DetectorError
+from mspn.structures.boxes import Size
+
+logger = logging.getLogger(__name__)
+
+MAX_SIDE = 4096
+"""Of an input, in pixels."""
+
+
+_TYPES: dict[str, type[np.floating[Any]]] = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
+
+
+_TARGET_SIZE = "orig_target_sizes"
+
+
+_ERRORS_ONLY = 3
+
+
+class OnnxNetwork:
+    """A network that takes one image at a time."""
+
+    def __init__(self, path: Path, side: int | None, device: torch.device) -> None:
+        """Open a file.
+
+        Args:
+            path: of the file.
+            side: of the square input in pixels, where the file leaves it open.
+            device: cuda is used where onnxruntime can; everything else is the CPU, with as many threads as torch has.
+
+        Raises:
+            DetectorError: if onnxruntime is not installed, the file cannot be read, or it does not take one image of
+                a size that is known.
+        """
+        self.path = path
+        self._session = _open_session(path, device)
+        takes = {one.name: one for one in self._session.get_inputs()}
+        self._target = takes.pop(_TARGET_SIZE, None)
+        if len(takes) != 1 or not all(one.type in _TYPES and _is_one_image(one.shape) for one in takes.values()):
+            found = ", ".join(f"{name} {one.type} {one.shape}" for name, one in takes.items()) or "none"
+            raise DetectorError(
+                f"{path} must have one input (1, 3, height, width) of float numbers, but has {found};"
+                " export it for one image, channels first"
+            )
+        self._image = next(iter(takes.values()))
+        self.size = self._find_size(side)
+
+    def run(self, pixels: Float[np.ndarray, "1 3 h w"]) -> Outputs:
+        """What the network says of prepared pixels, as far as it is numbers of one image.
+
+        Raises:
+            DetectorError: if onnxruntime fails.
+        """
+        feed = {self._image.name: pixels.astype(_TYPES[self._image.type])}
+        if self._target is not None:
+            feed[_TARGET_SIZE] = np.array([[self.size.width, self.size.height]], np.int64)
+        names = [one.name for one in self._session.get_outputs()]
+        try:
+            values = self._session.run(names, feed)
+        except Exception as error:  # onnxruntime's errors have no other base
+            raise DetectorError(
+                f"{self.path} does not run on {self.size.height}x{self.size.width} pixels ({_first_line(error)});"
+                " export it again, or give the size that it is for"
+            ) from error
+        return {
+            name: value.astype(np.float32) if value.dtype == np.float16 else value
+            for name, value in zip(names, values, strict=True)
+            if isinstance(value, np.ndarray) and value.dtype.kind in "fiu" and value.shape[:1] == (1,)
+        }
+
+    def _find_size(self, side: int | None) -> Size:
+        written = self._image.shape[2:]
+        if not all(isinstance(one, int) for one in written):
+            if side is None:
+                raise DetectorError(
+                    f"{self.path} leaves the size of its input open; give the side in pixels that it was trained with,"
+                    f" for example {self.path},side=640"
+                )
+            return Size(*(one if isinstance(one, int) else side for one in written))
+        if side is not None and (side, side) != tuple(written):
+            raise DetectorError(
+                f"{self.path} takes {written[0]}x{written[1]} pixels and no others; leave side={side} out"
+            )
+        if not all(0 < one <= MAX_SIDE for one in written):
+            raise DetectorError(
+                f"{self.path} takes {written[0]}x{written[1]} pixels; detectors of up to {MAX_SIDE} are run"
+            )
+        return Size(*written)
+
+
+def _open_session(path: Path, device: torch.device) -> Any:
+    try:
+        onnxruntime = importlib.import_module("onnxruntime")  # late: an extra that only these detectors need
+    except ImportError as error:
+        raise DetectorError(f"running {path} needs onnxruntime; pip install 'mspn[onnx]'") from error
+    if not path.is_file():
+        raise DetectorError(f"no file at {path}; check the path of the detector")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.log_severity_level = _ERRORS_ONLY
+    providers: list[Any] = ["CPUExecutionProvider"]
+    if device.type == "cuda":
+        if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+            providers.insert(0, ("CUDAExecutionProvider", {"device_id": device.index or 0}))
+        else:
+            logger.warning("onnxruntime has no CUDA, so %s runs on the CPU; pip install onnxruntime-gpu", path)
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=providers)
+    except Exception as error:  # onnxruntime's errors have no other base
+        raise DetectorError(
+            f"{path} is no ONNX file that onnxruntime {onnxruntime.__version__} can read ({_first_line(error)});"
+            " is it whole?"
+        ) from error
+
+
+def _is_one_image(shape: list[Any]) -> bool:
+    """Whether a shape, in which names and None stand for what is open, may be (1, 3, height, width)."""
+    return len(shape) == 4 and all(
+        side == wanted or not isinstance(side, int) for side, wanted in zip(shape, (1, 3), strict=False)
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0][:200]

@@ -1,0 +1,62 @@
+"""The full image as one person's box, and detector classes of the user's own."""
+
+import difflib
+import importlib
+from typing import cast
+
+from mspn.detectors.base import Detector
+from mspn.errors import DetectorError
+from mspn.structures.boxes import Box, Detection
+from mspn.structures.image import Image
+
+
+def import_detector(path: str) -> Detector:
+    """The detector at `package.module:name`: an instance, or a class or function that makes one without arguments.
+
+    Raises:
+        DetectorError: if there is no such module or name, it cannot be made so, or it has no `detect`.
+    """
+    module_name, _, name = path.partition(":")
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        raise DetectorError(
+            f"detector {path}: no module {error.name!r}; install it, or name its folder in PYTHONPATH"
+        ) from error
+    if not hasattr(module, name):
+        close = difflib.get_close_matches(name, vars(module), n=1)
+        hint = f"; did you mean {close[0]}?" if close else "; check its spelling"
+        raise DetectorError(f"detector {path}: {module_name} has no {name!r}{hint}")
+    found = getattr(module, name)
+    if isinstance(found, type) or not hasattr(found, "detect"):
+        if not callable(found):
+            raise DetectorError(
+                f"detector {path} is a {type(found).__name__}; name a class with a method detect(image)"
+            )
+        try:
+            found = found()
+        except TypeError as error:
+            raise DetectorError(
+                f"detector {path} cannot be made without arguments ({error}); name a function that makes it"
+            ) from error
+    return check_detector(found, path)
+
+
+def check_detector(found: object, name: str) -> Detector:
+    """See that something is a detector, as far as that shows without an image.
+
+    Raises:
+        DetectorError: if it is a class rather than an instance, or has no method `detect`.
+    """
+    if isinstance(found, type):
+        raise DetectorError(f"detector {name} is a class; give an instance of it")
+    if not callable(getattr(found, "detect", None)):
+        raise DetectorError(f"detector {name} has no method detect(image); docs/detectors.md says what it must do")
+    return cast(Detector, found)
+
+
+class FullImage:
+    """For images of one person that are cut out already."""
+
+    def detect(self, image: Image) -> list[Detection]:
+        return [Detection(Box(0.0, 0.0, float(image.size.width), float(image.size.height)), 1.0)]

@@ -1,0 +1,78 @@
+"""Every error that a user can cause; commands print them as one line."""
+
+import signal
+
+
+class MspnError(ValueError):
+    """The root of all errors that a user can cause; the message is one line: what, where, what to do."""
+
+
+class ImageError(MspnError):
+    """A file that cannot be read as an image."""
+
+
+_MAX_REASON = 150
+
+
+class SourceError(MspnError):
+    """A source that gives no image, or no more; the message is one line: what, where, what to do."""
+
+
+def reason(error: Exception) -> str:
+    """What an error of the system or a library says, in one line: a server may have written it."""
+    said = getattr(error, "strerror", None) or str(error)
+    return one_line(said).rstrip(".") or type(error).__name__
+
+
+def one_line(said: str) -> str:
+    """Foreign text without line breaks, without signs that steer a terminal, and not without end."""
+    return "".join(sign for sign in " ".join(said.split()) if sign.isprintable())[:_MAX_REASON]
+
+
+class YamlError(MspnError):
+    """A file that cannot be read as YAML."""
+
+
+class SettingsError(MspnError):
+    """A setting that does not exist or has an impossible value."""
+
+
+class SkeletonError(MspnError):
+    """A skeleton that does not exist or contradicts itself."""
+
+
+class WeightsError(MspnError):
+    """A weights file that is missing or cannot be used."""
+
+
+class DownloadError(WeightsError):
+    """A file that cannot be had, or not the right one."""
+
+
+class AnnotationError(MspnError):
+    """An annotation file that cannot be used as it is."""
+
+
+class DetectorError(MspnError):
+    """A detector that cannot be used as it is, or not for an image."""
+
+
+class EngineError(MspnError):
+    """An engine that is missing, or whose numbers cannot be believed."""
+
+
+class ReportError(MspnError):
+    """A report that cannot be used, or is not what was written."""
+
+
+class TrainingStoppedError(Exception):
+    """Training ended early because someone asked; a checkpoint was written."""
+
+    def __init__(self, iteration: int, signal_number: int) -> None:
+        super().__init__(f"stopped by {signal.Signals(signal_number).name} after iteration {iteration}")
+        self.iteration = iteration
+        self.signal_number = signal_number
+
+
+class TrainingDivergedError(RuntimeError):
+    """The loss is no number any more."""

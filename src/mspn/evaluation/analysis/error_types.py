@@ -1,0 +1,86 @@
+"""What is wrong with predicted keypoints: jitter, inversion, swap or miss.
+
+Source: the kinds and their limits are those of Ronchi & Perona, "Benchmarking and Error Diagnosis in Multi-Instance
+Pose Estimation", ICCV 2017. Similar body parts, which may be confused, are the left and the right one of a pair.
+"""
+
+from enum import IntEnum
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from mspn.evaluation.matching import NOBODY, Matching
+from mspn.labels.formats.coco import CocoPeople
+from mspn.structures.oks import keypoint_similarity
+from mspn.structures.skeleton import Skeleton
+
+GOOD_FROM = 0.85
+
+
+NEAR_FROM = 0.5
+
+
+class Outcome(IntEnum):
+    """Of a predicted keypoint of somebody who has it labeled; similarities are those of this one keypoint."""
+
+    UNLABELED = -1
+    """Nothing to compare with."""
+    GOOD = 0
+    """Similarity from 0.85 on."""
+    JITTER = 1
+    """Near the right place, from 0.5 on."""
+    INVERSION = 2
+    """Not near it, but near the same person's keypoint of the other side."""
+    SWAP = 3
+    """Not near it, but near somebody else's keypoint of this name, or of the other side's."""
+    MISS = 4
+    """Near none of them."""
+
+
+ERRORS = (Outcome.JITTER, Outcome.INVERSION, Outcome.SWAP, Outcome.MISS)
+
+
+def judge_keypoints(truth: CocoPeople, matching: Matching, skeleton: Skeleton) -> Int[np.ndarray, "R K"]:
+    """The `Outcome` of every keypoint of R predictions; UNLABELED in predictions of nobody.
+
+    Where both the person's other side and somebody else are near, the nearer one decides.
+    """
+    outcomes = np.full(matching.keypoints_image.shape[:2], int(Outcome.UNLABELED))
+    image_ids = np.array([row.image_id for row in truth.annotations])
+    for row in np.flatnonzero(matching.person_of != NOBODY):
+        person = matching.person_of[row]
+        points = matching.keypoints_image[row, :, :2]
+        own, inverted = _similarities(truth, person, points, skeleton)
+        others = np.flatnonzero((image_ids == image_ids[person]) & matching.is_counted)
+        swapped = np.zeros_like(own)
+        for other in others[others != person]:
+            swapped = np.maximum(swapped, np.maximum(*_similarities(truth, other, points, skeleton)))
+        outcomes[row] = np.select(
+            [
+                truth.keypoints_image[person, :, 2] == 0,
+                own >= GOOD_FROM,
+                own >= NEAR_FROM,
+                np.maximum(inverted, swapped) < NEAR_FROM,
+                inverted >= swapped,
+            ],
+            [Outcome.UNLABELED, Outcome.GOOD, Outcome.JITTER, Outcome.MISS, Outcome.INVERSION],
+            Outcome.SWAP,
+        )
+    return outcomes
+
+
+def _similarities(
+    truth: CocoPeople, person: int, points_image: Float[np.ndarray, "K 2"], skeleton: Skeleton
+) -> tuple[Float[np.ndarray, " K"], Float[np.ndarray, " K"]]:
+    """Of each point with the person's keypoint of its name, and with that of the other side; 0 where there is none."""
+    labels, area = truth.keypoints_image[person], truth.annotations[person].area
+    assert area is not None
+    sigmas = np.array(skeleton.sigmas)
+    order = np.array(skeleton.mirror_order)
+    distances = np.linalg.norm(points_image - labels[:, :2], axis=-1)
+    own = np.where(labels[:, 2] > 0, keypoint_similarity(distances, area, sigmas), 0.0)
+    other_side = labels[order]
+    distances = np.linalg.norm(points_image - other_side[:, :2], axis=-1)
+    has_other_side = (order != np.arange(len(order))) & (other_side[:, 2] > 0)
+    inverted = np.where(has_other_side, keypoint_similarity(distances, area, sigmas[order]), 0.0)
+    return own, inverted

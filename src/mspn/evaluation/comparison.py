@@ -1,0 +1,134 @@
+"""Comparing reports: only what was measured in the same way is ranked, and only numbers that can be found again."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from mspn.errors import ReportError
+from mspn.evaluation.metrics.average_precision import STATS, average_precision, read_results, read_truth
+from mspn.evaluation.report import RESULTS_FILE, Report, read_report
+from mspn.io.files import sha256_of
+from mspn.structures.settings import flatten
+
+_OWN = ("input_size",)
+"""What a network brings along, and may differ."""
+
+
+_WITHOUT_EFFECT = ("engine",)
+"""What gives the same numbers."""
+
+
+_SAME = 1e-9
+"""Numbers that differ by less are equal: other machines may add in another order."""
+
+
+_SHOWN_DIGITS = 12
+
+
+class Compared(NamedTuple):
+    """A report that was read and checked."""
+
+    path: Path
+    report: Report
+    unchecked: str | None
+    """Why its numbers could not be computed again; None where they were, and agree."""
+
+
+class Comparison(NamedTuple):
+    """Reports side by side."""
+
+    reports: tuple[Compared, ...]
+    """By falling AP, or whatever number stands first, where they are ranked, else as they were given."""
+    objections: tuple[str, ...]
+    """Why they cannot be ranked; none where they are."""
+
+
+def compare_reports(paths: Sequence[Path], *, annotations: Path | None, across_protocols: bool) -> Comparison:
+    """Read reports, compute their numbers again from the results beside them, and rank them if that is fair.
+
+    Args:
+        paths: of the report.json files.
+        annotations: the labels, where they are not at the path in the reports.
+        across_protocols: give reports that cannot be ranked as they are, with the objections.
+
+    Raises:
+        ReportError: if a report was changed; without `across_protocols` also if protocols differ, or if numbers could
+            not be computed again. The labels are opened for that; see `check_numbers`.
+    """
+    if len(paths) < 2:
+        raise ReportError("give two reports or more to compare: --compare A/report.json B/report.json")
+    reports = [read_report(path) for path in paths]
+    compared = [
+        Compared(path, report, check_numbers(path, report, annotations))
+        for path, report in zip(paths, reports, strict=True)
+    ]
+    objections = [f"{one.path} cannot be checked: {one.unchecked}" for one in compared if one.unchecked]
+    objections += _name_differences([one.report for one in compared])
+    if objections and not across_protocols:
+        raise ReportError(
+            f"no ranking of {', '.join(map(str, paths))}: {'; '.join(objections)}."
+            " --across-protocols shows them side by side"
+        )
+    if not objections:
+        compared.sort(key=lambda one: -next(iter(one.report.stats.values())))
+    return Comparison(tuple(compared), tuple(objections))
+
+
+def check_numbers(path: Path, report: Report, annotations: Path | None) -> str | None:
+    """Compute a report's numbers again from its results and labels.
+
+    Returns:
+        None if they agree, else why they cannot be computed again.
+
+    Raises:
+        ReportError: if they disagree, or the results beside the report are not its own.
+    """
+    results = path.with_name(RESULTS_FILE)
+    labels = annotations or Path(report.protocol.annotations)
+    if tuple(report.stats) != STATS:
+        return "only COCO's ten numbers can be computed again"
+    if report.results_sha256 is None or not results.is_file():
+        return f"it has no {RESULTS_FILE} beside it"
+    if sha256_of(results) != report.results_sha256:
+        raise ReportError(f"{results} is not what {path} was made of; one of them was changed; evaluate again")
+    if not labels.is_file():
+        return f"its labels are not at {labels}; name them with --annotations"
+    if sha256_of(labels) != report.protocol.annotations_sha256:
+        return f"{labels} is not the file of labels that it was measured with"
+    try:
+        skeleton = report.protocol.keypoint_table
+    except ValueError as error:
+        return str(error)
+    stats = average_precision(read_truth(labels, skeleton), read_results(results, skeleton), skeleton)
+    for name, value in report.stats.items():
+        if abs(stats[name] - value) > _SAME:
+            raise ReportError(
+                f"{path} says {name} {value:.4f}, but its results give {stats[name]:.4f}; it was changed after it was"
+                " written; evaluate again"
+            )
+    return None
+
+
+def _name_differences(reports: Sequence[Report]) -> list[str]:
+    """A line for each setting that differs, with its value in each report."""
+    flat = [_comparable(report) for report in reports]
+    names = list(dict.fromkeys(name for one in flat for name in one))
+    differing = [name for name in names if len({one.get(name, "-") for one in flat}) > 1]
+    lines = []
+    for name in differing:
+        values = [one.get(name, "-").strip('"') for one in flat]
+        shown = [value[:_SHOWN_DIGITS] if name.endswith("_sha256") else value for value in values]
+        lines.append(f"{name} differs ({' / '.join(shown)})")
+    return lines
+
+
+def _comparable(report: Report) -> dict[str, str]:
+    """Settings that must agree; a file by what is in it, wherever it is."""
+    protocol = report.protocol
+    content = protocol.model_dump(mode="json", exclude={*_OWN, *_WITHOUT_EFFECT})
+    for name in ("annotations", "boxes"):
+        if content[f"{name}_sha256"] is not None:
+            del content[name]
+    # Of an ensemble, the protocol has the first network's; the others' count where they are not the same.
+    others = [member.test.model_dump(mode="json") for member in report.ensemble if member.test != protocol.test]
+    return flatten(content | {f"network_{number}": test for number, test in enumerate(others, start=2)})

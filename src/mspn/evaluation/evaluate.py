@@ -1,0 +1,264 @@
+"""Evaluation of results files and of networks: average precision (AP) and percentage of correct keypoints (PCK)."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from mspn.detectors.precomputed import BoxesFile
+from mspn.distributed import ALONE, Processes
+from mspn.evaluation.analysis import analyze
+from mspn.evaluation.analysis.worst import draw_worst
+from mspn.evaluation.coco_splits import confirm_split
+from mspn.evaluation.diagnosis import explain_low
+from mspn.evaluation.evaluation_set import EvaluationSet, KeypointMetric, measure_people, read_evaluation_set
+from mspn.evaluation.metrics.average_precision import average_precision, box_average_precision, read_results, read_truth
+from mspn.evaluation.metrics.coco_backends import Engine, check_engine
+from mspn.evaluation.predicting import PersonKeypoints, predict_labeled, predict_people, read_person_keypoints
+from mspn.evaluation.report import RESULTS_FILE, Protocol, Report, describe_ensemble, write_results
+from mspn.io.files import sha256_of
+from mspn.io.images import write_jpeg
+from mspn.labels.formats import read_labels
+from mspn.labels.formats.coco import CocoPeople
+from mspn.labels.formats.mpii_mat import with_head_boxes
+from mspn.labels.label_set import LabeledSet
+from mspn.models.cost import count_cost
+from mspn.predict.estimator import PoseEstimator
+from mspn.structures.skeleton import Skeleton
+from mspn.structures.skeletons import COCO_17
+
+
+def precision_of_results(
+    results: Path, annotations: Path, *, engine: Engine, images: Path | None = None, out: Path | None
+) -> Report:
+    """Score a COCO results file of any system.
+
+    Args:
+        results: the file.
+        annotations: COCO keypoint file with the truth.
+        engine: what computes the numbers.
+        images: folder of the images, to draw the worst people from.
+        out: where the scored results are kept as results.json, and analyzed; see `explain`.
+
+    Raises:
+        AnnotationError: if one of the files is of no use, or they are of different images.
+        EngineError: as `compute_stats`.
+    """
+    truth = read_truth(annotations, COCO_17)
+    rows = read_results(results, COCO_17)
+    if out is not None:
+        write_results(out / RESULTS_FILE, rows)
+    stats = average_precision(truth, rows, COCO_17, engine)
+    measured = Report(
+        model=str(results),
+        stats=stats,
+        reasons=tuple(explain_low(truth, rows, COCO_17, stats)),
+        protocol=Protocol(
+            annotations=str(annotations),
+            annotations_sha256=sha256_of(annotations),
+            split=confirm_split(annotations, [image.id for image in truth.images]),
+            boxes=f"results file {results}",
+            num_boxes=len(rows),
+            engine=engine,
+        ),
+    )
+    return measured if out is None else explain(measured, truth, rows, COCO_17, images=images, out=out)
+
+
+def precision_of_model(
+    estimator: PoseEstimator,
+    models: Sequence[str],
+    annotations: Path,
+    images: Path,
+    boxes: BoxesFile | None,
+    *,
+    engine: Engine,
+    out: Path | None,
+    processes: Processes = ALONE,
+    report: Callable[[int, int], None] = lambda _done, _total: None,
+) -> Report | None:
+    """Predict everyone of a labeled set and score it; several processes share the images.
+
+    Args:
+        estimator: network and test settings.
+        models: what the report calls its networks.
+        annotations: COCO keypoint file with the truth.
+        images: folder of the images.
+        boxes: detected boxes; None takes the labeled ones, with score 1.
+        engine: what computes the numbers.
+        out: where the predictions are kept as results.json, and analyzed; see `explain`.
+        processes: who shares the images.
+        report: as in `predict_people`.
+
+    Returns:
+        The same as of one process in the first; None in the others, which write nothing either.
+
+    Raises:
+        AnnotationError: as `read_truth` and `predict_people`.
+        FileNotFoundError: if the folder of images is missing.
+        EngineError: as `compute_stats`.
+    """
+    check_engine(engine)  # before the work of hours
+    skeleton = estimator.recipe.keypoint_table
+    truth = read_truth(annotations, skeleton)
+    predictions = predict_people(estimator, truth, images, boxes, report, processes)
+    if not processes.is_first:
+        return None
+    if out is not None:  # before scoring, which may fail
+        write_results(out / RESULTS_FILE, predictions.rows)
+    stats = average_precision(truth, predictions.rows, skeleton, engine)
+    detected = predictions.boxes if boxes else None
+    members = estimator.top_down.ensemble.members
+    measured = Report(
+        model=" + ".join(models),
+        ensemble=describe_ensemble(estimator.top_down.ensemble, models),
+        stats=stats,
+        boxes_average_precision=box_average_precision(truth, detected, engine)["AP"] if detected else None,
+        reasons=tuple(explain_low(truth, predictions.rows, skeleton, stats, detected)),
+        gmacs=sum(count_cost(member.recipe.model).total.gmacs_inference for member in members),
+        protocol=Protocol(
+            annotations=str(annotations),
+            annotations_sha256=sha256_of(annotations),
+            skeleton=estimator.recipe.skeleton,
+            split=confirm_split(annotations, [image.id for image in truth.images]),
+            boxes=str(boxes.path) if boxes else "ground truth",
+            boxes_sha256=sha256_of(boxes.path) if boxes else None,
+            box_selection=boxes.rule if boxes else None,
+            num_boxes=predictions.num_boxes,
+            failed=predictions.failed,
+            test=estimator.test,
+            input_size=estimator.recipe.model.input_size,
+            precision=estimator.precision,
+            engine=engine,
+        ),
+    )
+    return measured if out is None else explain(measured, truth, predictions.rows, skeleton, images=images, out=out)
+
+
+def percentage_of_results(
+    results: Path, annotations: Path, *, metric: KeypointMetric, head_boxes: Path | None
+) -> Report:
+    """Measure a results file of any system.
+
+    Args:
+        results: as `read_person_keypoints` wants it.
+        annotations: labels of any format.
+        metric: what is measured.
+        head_boxes: MPII's, where the labels have none.
+
+    Raises:
+        AnnotationError: if one of the files is of no use, or they are of different people.
+    """
+    labels = _read(annotations, head_boxes)
+    whom = read_evaluation_set(labels, annotations, metric)
+    found = read_person_keypoints(results, labels)
+    protocol = Protocol(
+        annotations=str(annotations), boxes=f"results file {results}", num_boxes=len(found.keypoints_image)
+    )
+    return _report(whom, found, str(results), protocol)
+
+
+def percentage_of_model(
+    estimator: PoseEstimator,
+    models: Sequence[str],
+    annotations: Path,
+    images: Path,
+    *,
+    metric: KeypointMetric,
+    head_boxes: Path | None,
+    out: Path | None,
+    processes: Processes = ALONE,
+    report: Callable[[int, int], None] = lambda _done, _total: None,
+) -> Report | None:
+    """Predict everyone of a labeled set and measure it; several processes share the images.
+
+    Args:
+        estimator: network and test settings.
+        models: what the report calls its networks.
+        annotations: labels of any format; their boxes are used.
+        images: folder of the images.
+        metric: what is measured.
+        head_boxes: MPII's, where the labels have none.
+        out: where the predictions are kept as results.json.
+        processes: who shares the images.
+        report: as in `predict_labeled`.
+
+    Returns:
+        The same as of one process in the first; None in the others, which write nothing either.
+
+    Raises:
+        AnnotationError: if the labels are of no use, or not one image could be used.
+        FileNotFoundError: if the folder of images is missing.
+    """
+    whom = read_evaluation_set(_read(annotations, head_boxes), annotations, metric)
+    found, rows = predict_labeled(estimator, whom.labels, images, report, processes)
+    if not processes.is_first:
+        return None
+    if out is not None:
+        write_results(out / "results.json", rows)
+    protocol = Protocol(
+        annotations=str(annotations),
+        boxes="ground truth",
+        num_boxes=len(rows),
+        failed=found.failed,
+        test=estimator.test,
+        input_size=estimator.recipe.model.input_size,
+        precision=estimator.precision,
+    )
+    measured = _report(whom, found, " + ".join(models), protocol)
+    return measured.model_copy(update={"ensemble": describe_ensemble(estimator.top_down.ensemble, models)})
+
+
+def _read(annotations: Path, head_boxes: Path | None) -> LabeledSet:
+    labels = read_labels(annotations)
+    return labels if head_boxes is None else with_head_boxes(labels, head_boxes)
+
+
+def _report(whom: EvaluationSet, found: PersonKeypoints, model: str, protocol: Protocol) -> Report:
+    measured = measure_people(whom, found)
+    changes = {
+        "metric": f"{whom.measure.name} by the {whom.measure.reference}",
+        "keypoints": measured.keypoints,
+        "num_people": measured.num_people,
+        "engine": None,
+    }
+    return Report(
+        model=model,
+        stats=dict(measured.correct.stats),
+        table=dict(measured.correct.table),
+        by_keypoint=dict(measured.correct.by_keypoint),
+        protocol=protocol.model_copy(update=changes),
+    )
+
+
+WORST_FILE = "worst.jpg"
+
+
+def explain(
+    report: Report,
+    truth: CocoPeople,
+    results: Sequence[dict[str, Any]],
+    skeleton: Skeleton,
+    *,
+    images: Path | None,
+    out: Path,
+) -> Report:
+    """Analyze results that are in the report's folder already, and draw the worst people into it as worst.jpg.
+
+    Args:
+        report: of these results.
+        truth: what they were measured against.
+        results: COCO results list.
+        skeleton: of both.
+        images: folder of the images; without it nobody is drawn.
+        out: the report's folder.
+
+    Returns:
+        The report with its analysis, and a digest of results.json.
+    """
+    diagnosed = analyze(truth, results, skeleton)
+    sheet = None if images is None else draw_worst(truth, diagnosed, images, skeleton)
+    if sheet is None:
+        (out / WORST_FILE).unlink(missing_ok=True)  # of an earlier evaluation
+    else:
+        write_jpeg(out / WORST_FILE, sheet)
+    return report.model_copy(update={"analysis": diagnosed.analysis, "results_sha256": sha256_of(out / RESULTS_FILE)})

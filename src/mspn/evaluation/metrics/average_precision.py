@@ -1,0 +1,160 @@
+"""COCO's ten numbers."""
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, FiniteFloat, TypeAdapter, ValidationError
+
+from mspn.errors import AnnotationError
+from mspn.evaluation.metrics.coco_backends import Engine, compute_stats
+from mspn.labels.formats import FORMATS
+from mspn.labels.formats.coco import CocoPeople, read_coco_people
+from mspn.labels.reading import read_json
+from mspn.structures.boxes import Detection
+from mspn.structures.settings import first_problem
+from mspn.structures.skeleton import Skeleton
+
+STATS = ("AP", "AP50", "AP75", "APM", "APL", "AR", "AR50", "AR75", "ARM", "ARL")
+
+
+_BOX_STATS = ("AP", "AP50", "AP75")
+"""The first of COCO's twelve."""
+
+
+class CocoResult(BaseModel):
+    """A row of a COCO results list."""
+
+    image_id: int
+    category_id: int
+    keypoints: list[FiniteFloat]
+    """K times x, y in image pixels, and a score that is not used."""
+    score: FiniteFloat
+    bbox: tuple[FiniteFloat, FiniteFloat, FiniteFloat, FiniteFloat] | None = None
+    """Where there is one, COCO's evaluation takes its area for the person's, else that around the keypoints."""
+
+
+def read_truth(annotations: Path, skeleton: Skeleton) -> CocoPeople:
+    """Read the labeled people that results are measured against.
+
+    Raises:
+        AnnotationError: if the file is no COCO keypoint file, or somebody in it has no area.
+    """
+    if annotations.exists() and annotations.suffix.lower() not in FORMATS["coco"].suffixes:
+        raise AnnotationError(
+            f"{annotations} is no COCO keypoint file, which average precision needs; "
+            f"`mspn data convert {annotations} people.json --to coco` writes one"
+        )
+    truth = read_coco_people(annotations, skeleton)
+    for row in truth.annotations:
+        if row.area is None or not row.area > 0:
+            raise AnnotationError(
+                f"{annotations}: annotation {row.id} has no area above 0, which COCO's similarity divides by"
+            )
+    return truth
+
+
+def average_precision(
+    truth: CocoPeople, results: Sequence[dict[str, Any]], skeleton: Skeleton, engine: Engine = "pycocotools"
+) -> dict[str, float]:
+    """Average precision and recall over object keypoint similarities from 0.50 to 0.95.
+
+    Args:
+        truth: the labeled people, in the order of the skeleton's keypoints.
+        results: COCO results list, in the same order; the 20 best of each image count.
+        skeleton: its sigmas weigh the keypoints.
+        engine: what computes; both give the same numbers.
+
+    Returns:
+        The ten numbers by name, 0 to 1; -1 where the truth has nobody to find.
+
+    Raises:
+        AnnotationError: if a result is of an image that the truth does not have.
+        EngineError: as `compute_stats`.
+    """
+    _check_known_images(truth, results)
+    stats = compute_stats(engine, _dataset(truth), results, "keypoints", skeleton.sigmas)
+    return dict(zip(STATS, stats, strict=True))
+
+
+def box_average_precision(
+    truth: CocoPeople, found: Mapping[int, Sequence[Detection]], engine: Engine = "pycocotools"
+) -> dict[str, float]:
+    """COCO's average precision of boxes of people, over overlaps from 0.50 to 0.95 (AP) and at two of them.
+
+    Args:
+        truth: the labeled people; crowds and people without keypoints are people here.
+        found: detected boxes by image id; the 100 best of each image count, those whose score is no number do not.
+        engine: as in `average_precision`.
+    """
+    rows = [
+        {"image_id": image_id, "category_id": truth.category_id, "bbox": [*detection.box], "score": detection.score}
+        for image_id, detections in found.items()
+        for detection in detections
+        if math.isfinite(detection.score)
+    ]
+    stats = compute_stats(engine, _dataset(truth), rows, "bbox")
+    return dict(zip(_BOX_STATS, stats[: len(_BOX_STATS)], strict=True))
+
+
+def read_results(path: Path, skeleton: Skeleton) -> list[dict[str, Any]]:
+    """Read a COCO results file of any system.
+
+    Raises:
+        AnnotationError: if it is no list of image_id, category_id, score and K x 3 finite numbers.
+    """
+    try:
+        rows = TypeAdapter(list[CocoResult]).validate_python(read_json(path))
+    except ValidationError as error:
+        raise AnnotationError(f"{path}: {first_problem(error, 'the file')}; it must be a COCO results list") from error
+    length = 3 * len(skeleton.keypoints)
+    for number, row in enumerate(rows):
+        if len(row.keypoints) != length:
+            raise AnnotationError(f"{path}: row {number} has {len(row.keypoints)} keypoint numbers, not {length}")
+    left_out = None if all(row.bbox for row in rows) else {"bbox"}
+    return [row.model_dump(exclude=left_out) for row in rows]
+
+
+def _check_known_images(truth: CocoPeople, results: Sequence[Mapping[str, Any]]) -> None:
+    known = {image.id for image in truth.images}
+    strangers = {row["image_id"] for row in results} - known
+    if strangers:
+        raise AnnotationError(
+            f"results of {len(strangers)} images, image_id {min(strangers)} the first, which are not among the"
+            f" {len(known)} labeled ones ({min(known)} to {max(known)}); are they of other labels?"
+        )
+
+
+def _dataset(truth: CocoPeople) -> dict[str, Any]:
+    """The truth as COCO's evaluation wants it: keypoints in the skeleton's order, people numbered from 1.
+
+    Given numbers would not do: it takes number 0 for nobody, and loses people who share one.
+    """
+    is_complete = bool(truth.named.all())
+    labeled = (truth.keypoints_image[..., 2] > 0).sum(1).tolist()
+    # COCO's own count, where it stands, decides who is ignored; it must not count what the skeleton lacks.
+    counts = [
+        row.num_keypoints if is_complete and row.num_keypoints is not None else own
+        for row, own in zip(truth.annotations, labeled, strict=True)
+    ]
+    keypoints = truth.keypoints_image.reshape(len(truth.annotations), -1).tolist()
+    annotations = [
+        {
+            "id": number,
+            "image_id": row.image_id,
+            "category_id": truth.category_id,
+            "bbox": [*row.bbox],  # a tuple is no box to pycocotools
+            "area": row.area,
+            "iscrowd": row.iscrowd,
+            "keypoints": keypoints[number - 1],
+            "num_keypoints": counts[number - 1],
+        }
+        for number, row in enumerate(truth.annotations, start=1)
+    ]
+    return {
+        "info": {},
+        "images": [{"id": image.id} for image in truth.images],
+        "annotations": annotations,
+        "categories": [{"id": truth.category_id, "name": "person"}],
+    }

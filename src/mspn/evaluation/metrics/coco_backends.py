@@ -1,0 +1,153 @@
+"""What computes COCO's numbers: pycocotools, the reference, or hotcoco once it has shown that it agrees."""
+
+import contextlib
+import io
+import warnings
+from collections.abc import Mapping, Sequence
+from functools import cache
+from importlib.metadata import version
+from typing import Any, Literal
+
+import numpy as np
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from mspn.errors import EngineError
+
+Engine = Literal["pycocotools", "hotcoco"]
+
+
+Measure = Literal["keypoints", "bbox"]
+
+
+Rows = Sequence[dict[str, Any]]
+
+
+def compute_stats(
+    engine: Engine, dataset: Mapping[str, Any], results: Rows, measure: Measure, sigmas: Sequence[float] = ()
+) -> list[float]:
+    """COCO's summary: ten numbers for keypoints (at most 20 people an image), twelve for boxes (at most 100).
+
+    Args:
+        engine: hotcoco is asked only after it has given pycocotools' numbers on a small case.
+        dataset: the content of a COCO annotation file.
+        results: a COCO results list, of images of the dataset.
+        measure: what is compared.
+        sigmas: of the keypoints.
+
+    Raises:
+        EngineError: if hotcoco is not installed, or differs from pycocotools.
+    """
+    check_engine(engine)
+    compute = _by_hotcoco if engine == "hotcoco" else _by_pycocotools
+    return compute(dataset, results, measure, sigmas)
+
+
+@cache
+def check_engine(engine: Engine) -> None:
+    """See, once in a process, that an engine gives pycocotools' numbers on a small case, to the last digit.
+
+    Raises:
+        EngineError: if it is not installed or differs.
+    """
+    if engine == "pycocotools":
+        return
+    dataset, keypoint_rows, box_rows, sigmas = _small_case()
+    measures: tuple[tuple[Measure, Rows], ...] = (("keypoints", keypoint_rows), ("bbox", box_rows))
+    for measure, rows in measures:
+        reference = _by_pycocotools(dataset, rows, measure, sigmas)
+        numbers = _by_hotcoco(dataset, rows, measure, sigmas)
+        if numbers != reference:
+            raise EngineError(
+                f"hotcoco {version('hotcoco')} differs from pycocotools on a small case ({measure}: {numbers[0]!r}"
+                f" instead of {reference[0]!r}); use --engine pycocotools, or another version of hotcoco"
+            )
+
+
+def _by_pycocotools(
+    dataset: Mapping[str, Any], results: Rows, measure: Measure, sigmas: Sequence[float]
+) -> list[float]:
+    # It writes into what it is given.
+    dataset = {**dataset, "annotations": [dict(row) for row in dataset["annotations"]]}
+    return _summarize(COCO, COCOeval, dataset, [dict(row) for row in results], measure, sigmas)
+
+
+def _by_hotcoco(dataset: Mapping[str, Any], results: Rows, measure: Measure, sigmas: Sequence[float]) -> list[float]:
+    try:
+        import hotcoco  # noqa: PLC0415 -- an extra that only this engine needs
+    except ImportError as error:
+        raise EngineError(
+            "--engine hotcoco needs the package hotcoco; pip install 'mspn[fast-eval]', or use --engine pycocotools"
+        ) from error
+    with warnings.catch_warnings():
+        # Sigmas of other skeletons than COCO's are what we ask for; it warns of them.
+        warnings.filterwarnings("ignore", message="hotcoco: kpt_oks_sigmas", category=UserWarning)
+        return _summarize(hotcoco.COCO, hotcoco.COCOeval, dataset, list(results), measure, sigmas)
+
+
+def _summarize(
+    files: Any,
+    evaluation: Any,
+    dataset: Mapping[str, Any],
+    results: list[dict[str, Any]],
+    measure: Measure,
+    sigmas: Sequence[float],
+) -> list[float]:
+    """The summary by an engine's two classes, which are called alike in both."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        truth = files()
+        truth.dataset = dict(dataset)
+        truth.createIndex()
+        if results:
+            found = truth.loadRes(results)
+        else:  # which loadRes does not take
+            found = files()
+            found.dataset = {**dataset, "annotations": []}
+            found.createIndex()
+        run = evaluation(truth, found, measure)
+        if measure == "keypoints":
+            run.params.kpt_oks_sigmas = np.array(sigmas)
+        run.evaluate()
+        run.accumulate()
+        run.summarize()
+    return [float(value) for value in run.stats]
+
+
+def _small_case() -> tuple[dict[str, Any], list[dict[str, Any]], list[dict[str, Any]], list[float]]:
+    """Three images with what engines may disagree on: crowds, people without keypoints, people of every size,
+    ties of scores, more than 20 results in an image, unusual sigmas.
+    """
+    random = np.random.default_rng(17)
+    num_keypoints = 5
+    annotations: list[dict[str, Any]] = []
+    keypoint_rows: list[dict[str, Any]] = []
+    box_rows: list[dict[str, Any]] = []
+    for number in range(12):
+        side = (20.0, 60.0, 150.0)[number // 4]
+        left, top = random.uniform(0, 300, 2)
+        corner = np.array([left, top])
+        keypoints = np.column_stack([corner + random.uniform(0, side, (num_keypoints, 2)), [2, 1, 2, 0, 2]])
+        if number % 4 == 3:
+            keypoints[:] = 0
+        common = {"image_id": number % 3 + 1, "category_id": 1}
+        annotations.append(
+            {
+                **common,
+                "id": number + 1,
+                "bbox": [float(left), float(top), side, side],
+                "area": 0.5 * side * side,
+                "iscrowd": int(number % 5 == 4),
+                "keypoints": keypoints.ravel().tolist(),
+                "num_keypoints": int((keypoints[:, 2] > 0).sum()),
+            }
+        )
+        for _ in range(8):
+            score = float(random.integers(1, 6)) / 5
+            moved = keypoints.copy()
+            moved[:, :2] += random.normal(0, 0.06 * side, (num_keypoints, 2))
+            box = np.array([left, top, side, side]) + random.normal(0, 0.1 * side, 4)
+            keypoint_rows.append({**common, "keypoints": moved.ravel().tolist(), "score": score})
+            box_rows.append({**common, "bbox": [float(value) for value in box.clip(1)], "score": score})
+    images = [{"id": number, "file_name": f"{number}.jpg"} for number in (1, 2, 3)]
+    dataset = {"images": images, "annotations": annotations, "categories": [{"id": 1, "name": "person"}]}
+    return dataset | {"info": {}}, keypoint_rows, box_rows, [0.03, 0.05, 0.07, 0.09, 0.11]

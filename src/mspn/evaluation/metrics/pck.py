@@ -1,0 +1,178 @@
+"""Percentage of correct keypoints (PCK, PCKh), and the lengths that it is relative to."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from mspn.errors import AnnotationError
+from mspn.labels.formats.mpii_mat import HEAD_BOX
+from mspn.labels.label_set import LabeledPerson, box_around
+from mspn.structures.skeleton import Skeleton
+
+Reference = Literal["head", "torso", "box"]
+"""head: 0.6 times the diagonal of the head box; torso: left shoulder to right hip; box: the box's longer side."""
+
+NOTHING_TO_FIND = -1.0
+"""Stands for a share of nothing, as in COCO's ten numbers."""
+
+_STEPS_A_UNIT = 100
+"""The area under the curve is taken at steps of a hundredth of the reference length."""
+
+_PAIRS = {
+    name: (f"left_{name.lower()}", f"right_{name.lower()}")
+    for name in ("Shoulder", "Elbow", "Wrist", "Hip", "Knee", "Ankle")
+}
+
+
+@dataclass(frozen=True)
+class Measure:
+    """When a keypoint counts as found, and how the table sums up."""
+
+    name: str
+    reference: Reference
+    threshold: float
+    """In reference lengths, of the table; the area under the curve ends there."""
+    strict_threshold: float
+    head: tuple[str, ...]
+    """Keypoints whose average the table calls the head."""
+    not_in_mean: tuple[str, ...] = ()
+
+
+PCKH = Measure("PCKh", "head", 0.5, 0.1, head=("head_top",), not_in_mean=("pelvis", "thorax"))
+"""MPII's, as HRNet and the released code compute it (Andriluka et al. 2014)."""
+
+
+PCK_TORSO = Measure("PCK", "torso", 0.2, 0.1, head=("head_top", "neck"))
+"""LSP's, of Sapp and Taskar (2013) and of the tools of LSP's benchmark."""
+
+
+PCK_BOX = Measure("PCK", "box", 0.2, 0.1, head=("head_top", "neck"))
+"""Yang and Ramanan's (2013), for sets without a torso; theirs is the box around the labeled keypoints."""
+
+
+@dataclass(frozen=True)
+class PercentageCorrect:
+    """What was found, as shares from 0 to 1; -1 where nothing is labeled."""
+
+    stats: Mapping[str, float]
+    """Of all keypoints together: at both thresholds, and the area under the curve."""
+    table: Mapping[str, float]
+    """By part of the body at the threshold, left and right averaged, and their mean weighted by labeled keypoints."""
+    by_keypoint: Mapping[str, float]
+    """At the threshold."""
+
+
+def percentage_correct(
+    errors_px: Float[np.ndarray, "N K"],
+    lengths_px: Float[np.ndarray, " N"],
+    labeled: Bool[np.ndarray, "N K"],
+    skeleton: Skeleton,
+    measure: Measure,
+) -> PercentageCorrect:
+    """Count the keypoints that lie within a fraction of the reference length of the truth.
+
+    Args:
+        errors_px: distance of found from true keypoints, infinite where none was found.
+        lengths_px: reference length of each person, above 0.
+        labeled: the keypoints that count.
+        skeleton: of the K keypoints.
+        measure: thresholds, and what the mean leaves out.
+
+    A distance of just the threshold counts as found. The area under the curve is that of the share of all keypoints
+    over thresholds from 0 on, by the trapezoidal rule, divided by the last threshold.
+
+    Source: HRNet's and the released code's evaluation of MPII; the tools of LSP's benchmark. What they print for 0.1 on
+    MPII is at 0.11, see docs/evaluation.md.
+    """
+    relative = np.where(labeled, errors_px / lengths_px[:, None], np.inf)
+    in_mean = np.array([name not in measure.not_in_mean for name in skeleton.keypoints])
+    counts = labeled.sum(0)
+    found = (relative <= measure.threshold).sum(0)
+    by_keypoint = {
+        name: _share(number, count) for name, number, count in zip(skeleton.keypoints, found, counts, strict=True)
+    }
+    total = counts[in_mean].sum()
+
+    def share_of_all(threshold: float) -> float:
+        return _share((relative[:, in_mean] <= threshold).sum(), total)
+
+    overall = share_of_all(measure.threshold)
+    steps = range(round(measure.threshold * _STEPS_A_UNIT) + 1)
+    curve = np.array([share_of_all(step / _STEPS_A_UNIT) for step in steps])
+    return PercentageCorrect(
+        stats={
+            f"{measure.name}@{measure.threshold:g}": overall,
+            f"{measure.name}@{measure.strict_threshold:g}": share_of_all(measure.strict_threshold),
+            "AUC": float((curve[1:] + curve[:-1]).mean() / 2),
+        },
+        table={
+            **{part: _average(names, by_keypoint) for part, names in _parts(skeleton, measure).items()},
+            "Mean": overall,
+        },
+        by_keypoint=by_keypoint,
+    )
+
+
+def _share(found: int, count: int) -> float:
+    return float(found / count) if count else NOTHING_TO_FIND
+
+
+def _average(names: tuple[str, ...], by_keypoint: Mapping[str, float]) -> float:
+    """Each keypoint weighs the same, however often it is labeled, as in HRNet's table."""
+    shares = [by_keypoint[name] for name in names if by_keypoint[name] != NOTHING_TO_FIND]
+    return sum(shares) / len(shares) if shares else NOTHING_TO_FIND
+
+
+def _parts(skeleton: Skeleton, measure: Measure) -> dict[str, tuple[str, ...]]:
+    """The table's columns and the skeleton's keypoints in each; columns without any are left out."""
+    parts = {"Head": measure.head, **_PAIRS}
+    present = {part: tuple(name for name in names if name in skeleton.keypoints) for part, names in parts.items()}
+    return {part: names for part, names in present.items() if names}
+
+
+TORSO = ("left_shoulder", "right_hip")
+
+_HEAD_FACTOR = 0.6
+"""Head boxes are generous: 0.6 times the diagonal is about the length of the head (MPII's own evaluation)."""
+
+
+def reference_lengths(
+    people: Sequence[LabeledPerson], skeleton: Skeleton, reference: Reference
+) -> Float[np.ndarray, " N"]:
+    """Everyone's reference length in pixels; 0 where the labels do not tell it.
+
+    Raises:
+        AnnotationError: if head boxes are asked for and somebody has none.
+    """
+    if reference == "head":
+        return _head_sizes(people)
+    if reference == "torso":
+        return _torso_lengths(people, skeleton)
+    boxes = [person.box or box_around(person.keypoints_image) for person in people]
+    return np.array([max(box.width, box.height) if box else 0.0 for box in boxes])
+
+
+def has_torso(skeleton: Skeleton) -> bool:
+    return set(TORSO) <= set(skeleton.keypoints)
+
+
+def _head_sizes(people: Sequence[LabeledPerson]) -> Float[np.ndarray, " N"]:
+    without = [person.id for person in people if HEAD_BOX not in person.extra]
+    if without:
+        raise AnnotationError(
+            f"{len(without)} of {len(people)} people have no head box, which PCKh measures by (first: person"
+            f" {without[0]}); HRNet's JSON has none: give --head-boxes gt_valid.mat (HRNet's) or MPII's own .mat"
+        )
+    corners = np.array([person.extra[HEAD_BOX] for person in people], np.float64).reshape(-1, 2, 2)
+    sizes: np.ndarray = _HEAD_FACTOR * np.linalg.norm(corners[:, 1] - corners[:, 0], axis=1)
+    return sizes
+
+
+def _torso_lengths(people: Sequence[LabeledPerson], skeleton: Skeleton) -> Float[np.ndarray, " N"]:
+    ends = [skeleton.keypoints.index(name) for name in TORSO]
+    torsos = np.array([person.keypoints_image[ends] for person in people]).reshape(-1, 2, 3)
+    is_labeled = (torsos[..., 2] > 0).all(1)
+    return np.where(is_labeled, np.linalg.norm(torsos[:, 1, :2] - torsos[:, 0, :2], axis=1), 0.0)

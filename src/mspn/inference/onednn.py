@@ -1,0 +1,94 @@
+"""Convolutions for inference on CPUs: weights laid out once as oneDNN wants them, ReLU and addition done in passing.
+
+torch packs weights anew at each call and runs over the result once more for each step that follows. The operators used
+here are those that its compiler ends up with; they need no compiler.
+"""
+
+import platform
+from types import NoneType
+
+import torch
+from torch import Tensor, nn
+
+from mspn.models.base import Network
+
+_ACTIVATIONS: dict[type, tuple[str, list[float]]] = {
+    nn.ReLU: ("relu", []),
+    nn.ReLU6: ("hardtanh", [0.0, 6.0]),
+    NoneType: ("none", []),
+}
+
+
+def can_prepack(device: torch.device, dtype: torch.dtype) -> bool:
+    """Whether torch has oneDNN here, its fused operators, and a processor for them."""
+    operators = torch.ops.mkldnn
+    return (
+        device.type == "cpu"
+        and platform.machine() in ("x86_64", "AMD64")
+        and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+        and all(hasattr(operators, name) for name in ("_reorder_convolution_weight", "_convolution_pointwise_"))
+        and (dtype != torch.bfloat16 or operators._is_mkldnn_bf16_supported())
+    )
+
+
+class OneDnnConv(nn.Module):
+    """A convolution on the CPU that may end in an activation; it cannot be trained.
+
+    Weights are packed for the size of what comes first. What comes later may have any size.
+    """
+
+    def __init__(self, conv: nn.Conv2d, activation: nn.Module | None = None) -> None:
+        super().__init__()
+        self._weight = conv.weight.detach()
+        self._bias = None if conv.bias is None else conv.bias.detach()
+        self._geometry = (conv.padding, conv.stride, conv.dilation, conv.groups)
+        self._activation = _ACTIVATIONS[type(activation)]
+
+    def forward(self, x: Tensor) -> Tensor:
+        convolved: Tensor = torch.ops.mkldnn._convolution_pointwise(
+            x, self._packed_weight(x), self._bias, *self._geometry, *self._activation, ""
+        )
+        return convolved
+
+    def add_and_relu(self, x: Tensor, other: Tensor) -> Tensor:
+        """ReLU of its output plus another tensor, which is overwritten with it."""
+        merged: Tensor = torch.ops.mkldnn._convolution_pointwise_.binary(
+            other, x, self._packed_weight(x), self._bias, *self._geometry, "add", 1.0, "relu", [], ""
+        )
+        return merged
+
+    def _packed_weight(self, x: Tensor) -> Tensor:
+        weight = self._weight  # once: another thread may be packing it, too
+        if not weight.is_mkldnn:
+            weight = self._weight = torch.ops.mkldnn._reorder_convolution_weight(weight, *self._geometry, x.shape)
+        return weight
+
+
+class OneDnnConvNorm(nn.Module):
+    """In place of a `ConvNorm` whose norm is folded."""
+
+    def __init__(self, conv: OneDnnConv) -> None:
+        super().__init__()
+        self.conv = conv
+        self.norm = nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        convolved: Tensor = self.conv(x)
+        return convolved
+
+    def add_and_relu(self, x: Tensor, other: Tensor) -> Tensor:
+        """As that of `ConvNorm`."""
+        return self.conv.add_and_relu(x, other)
+
+
+def prepack_convs(network: Network) -> Network:
+    """Replace the convolutions of a network with folded norms by packed ones, in place; it cannot be trained then."""
+    for name, child in list(network.named_children()):
+        conv = getattr(child, "conv", None)
+        if isinstance(child, nn.Conv2d):
+            setattr(network, name, OneDnnConv(child))
+        elif isinstance(conv, nn.Conv2d) and isinstance(child.norm, nn.Identity):
+            setattr(network, name, OneDnnConvNorm(OneDnnConv(conv, getattr(child, "relu", None))))
+        else:
+            prepack_convs(child)
+    return network

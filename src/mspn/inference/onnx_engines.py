@@ -1,0 +1,85 @@
+"""Engines that run a network as ONNX, on the CPU, with as many threads as torch has."""
+
+import importlib
+from typing import Any
+
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from mspn.inference.devices import Precision
+from mspn.inference.onnx_export import CROPS, export_onnx
+from mspn.inference.quantization import CalibrationRanges, quantize
+from mspn.models.base import PoseNetwork
+from mspn.structures.boxes import Size
+
+_ERRORS_ONLY = 3
+
+
+class OpenVinoEngine:
+    """OpenVINO, the extra `openvino`."""
+
+    def __init__(self, model: PoseNetwork, precision: Precision, ranges: CalibrationRanges) -> None:
+        """Compile a network in eval mode; errors as in `start_engine`."""
+        openvino = _load("openvino")
+        self._size = model.config.input_size
+        core = openvino.Core()
+        settings = {
+            "INFERENCE_PRECISION_HINT": "bf16" if precision == "bfloat16" else "f32",
+            "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+            "NUM_STREAMS": 1,
+        }
+        network = core.read_model(_as_onnx(model, precision, ranges), b"")
+        self._compiled: Any = core.compile_model(network, "CPU", settings)
+
+    def __call__(self, crops: UInt8[Tensor, "B H W 3"]) -> Float[Tensor, "B K h w"]:
+        """Heat maps on the CPU; crops are of the network's size."""
+        _check_size(crops, self._size)
+        return torch.from_numpy(self._compiled(crops.numpy())[0])
+
+
+class OnnxRuntimeEngine:
+    """onnxruntime, the extra `onnx`, in float32 or int8."""
+
+    def __init__(self, model: PoseNetwork, precision: Precision, ranges: CalibrationRanges) -> None:
+        """Open a network in eval mode; errors as in `start_engine`."""
+        onnxruntime = _load("onnxruntime")
+        self._size = model.config.input_size
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = torch.get_num_threads()
+        options.log_severity_level = _ERRORS_ONLY
+        providers = ["CPUExecutionProvider"]
+        network = _as_onnx(model, precision, ranges)
+        self._session: Any = onnxruntime.InferenceSession(network, options, providers=providers)
+
+    def __call__(self, crops: UInt8[Tensor, "B H W 3"]) -> Float[Tensor, "B K h w"]:
+        """Heat maps on the CPU; crops are of the network's size."""
+        _check_size(crops, self._size)
+        return torch.from_numpy(self._session.run(None, {CROPS: crops.numpy()})[0])
+
+
+def _as_onnx(model: PoseNetwork, precision: Precision, ranges: CalibrationRanges) -> bytes:
+    exported = export_onnx(model)
+    return quantize(exported, ranges) if precision == "int8" else exported
+
+
+def _check_size(crops: Tensor, size: Size) -> None:
+    """Refuse crops that the exported network does not take.
+
+    Raises:
+        ValueError: naming both sizes.
+    """
+    height, width = crops.shape[1:3]
+    if (height, width) != size:
+        raise ValueError(
+            f"crops are {height}x{width} pixels, but this network is for {size.height}x{size.width};"
+            " only the engine torch takes others"
+        )
+
+
+def _load(library: str) -> Any:
+    try:
+        return importlib.import_module(library)  # late: an extra that only its engine needs
+    except ImportError as error:
+        extra = "onnx" if library == "onnxruntime" else library
+        raise ValueError(f"engine {library} is not installed; pip install 'mspn[{extra}]'") from error

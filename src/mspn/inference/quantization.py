@@ -1,0 +1,122 @@
+"""Networks in 8-bit integers: what flows between layers is rounded to 256 steps from the least to the most it has been.
+
+Weights are rounded channel by channel, by onnxruntime's tools; those of the extra `onnx`.
+"""
+
+import importlib
+from collections.abc import Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import UInt8
+from torch import Tensor
+
+from mspn.inference.onnx_export import CROPS, export_onnx
+from mspn.models.base import PoseNetwork
+
+CalibrationRanges = Mapping[str, tuple[float, float]]
+"""Lowest and highest value of what flows between layers, by its name in the ONNX file."""
+
+_BATCH = 8
+
+
+_ROUNDED = ["Conv", "ConvTranspose", "Add", "Relu", "Clip", "Resize", "MaxPool"]
+"""Steps that are computed in integers. All but the first two cost little, but must not hold up those."""
+
+
+class _Tools(NamedTuple):
+    onnx: Any
+    quantization: Any
+    calibrate: Any
+
+
+class _Batches:
+    """Crops as onnxruntime asks for them."""
+
+    def __init__(self, crops: UInt8[Tensor, "N H W 3"]) -> None:
+        self._parts = (crops[start : start + _BATCH] for start in range(0, len(crops), _BATCH))
+
+    def get_next(self) -> dict[str, UInt8[np.ndarray, "B H W 3"]] | None:
+        part = next(self._parts, None)
+        return None if part is None else {CROPS: part.numpy()}
+
+
+def calibrate_activations(network: PoseNetwork, crops: UInt8[Tensor, "N H W 3"]) -> dict[str, tuple[float, float]]:
+    """Let a network answer, and note how far what flows between its layers goes.
+
+    Args:
+        network: in eval mode, on the CPU; it stays as it is.
+        crops: of people like those that it will see; a hundred or two.
+
+    Raises:
+        ValueError: if onnxruntime or onnx is not installed.
+    """
+    tools = _load_tools()
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "network.onnx"
+        path.write_bytes(export_onnx(network))
+        calibrator = tools.calibrate.create_calibrator(path, _ROUNDED, str(path.with_stem("watched")))
+        calibrator.collect_data(_Batches(crops))
+        measured = calibrator.compute_data()
+    return {name: (np.asarray(one.lowest).item(), np.asarray(one.highest).item()) for name, one in measured.items()}
+
+
+def quantize(exported: bytes, ranges: CalibrationRanges) -> bytes:
+    """An ONNX file that computes in 8-bit integers.
+
+    Args:
+        exported: from `export_onnx`.
+        ranges: from `calibrate_activations` of the same network.
+
+    Raises:
+        ValueError: if onnxruntime or onnx is not installed, there are no ranges, or they are of another network.
+    """
+    if not ranges:
+        raise ValueError("int8 needs to know how far values go; measure them on images with `mspn models quantize`")
+    tools = _load_tools()
+    limits = {name: tuple(np.array(value, np.float32) for value in ends) for name, ends in ranges.items()}
+    kinds = tools.quantization.QuantType
+    model = tools.onnx.load_model_from_string(exported)
+    _give_own_tensors(model.graph)
+    quantizer = tools.quantization.QDQQuantizer(
+        model,
+        per_channel=True,
+        reduce_range=False,
+        weight_qType=kinds.QInt8,
+        activation_qType=kinds.QUInt8,
+        tensors_range=tools.calibrate.TensorsData(tools.calibrate.CalibrationMethod.MinMax, limits),
+        nodes_to_quantize=[],
+        nodes_to_exclude=[],
+        op_types_to_quantize=_ROUNDED,
+        extra_options={"WeightSymmetric": True},
+    )
+    try:
+        quantizer.quantize_model()
+    except ValueError as error:
+        raise ValueError(
+            "the weights file knows other layers' values for int8 than this network has; measure them again with"
+            " `mspn models quantize`"
+        ) from error
+    quantized: bytes = quantizer.model.model.SerializeToString()
+    return quantized
+
+
+def _give_own_tensors(graph: Any) -> None:
+    """Copy what steps share: torch writes equal tensors once, and the tools round only those of a single step."""
+    tensors = {tensor.name: tensor for tensor in graph.initializer}
+    for node in list(graph.node):
+        if node.op_type == "Identity" and node.input[0] in tensors:
+            own = graph.initializer.add()
+            own.CopyFrom(tensors[node.input[0]])
+            own.name = node.output[0]
+            graph.node.remove(node)
+
+
+def _load_tools() -> _Tools:
+    names = ("onnx", "onnxruntime.quantization", "onnxruntime.quantization.calibrate")
+    try:
+        return _Tools(*map(importlib.import_module, names))  # late: an extra that only int8 needs
+    except ImportError as error:
+        raise ValueError("int8 needs onnxruntime's tools; pip install 'mspn[onnx]'") from error

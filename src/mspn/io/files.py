@@ -1,0 +1,110 @@
+"""Reading and writing files safely: atomic writes, digests, small YAML files."""
+
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from mspn.errors import YamlError
+
+_PARTIAL = ".partial"
+
+
+_CHUNK_BYTES = 2**20
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a temporary path to write to; on success it takes the place of `path` at once, else it is removed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # A folder, since some writers put temporary files of their own beside what they write.
+    folder = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.stem}-", suffix=_PARTIAL))
+    temporary = folder / path.name
+    try:
+        yield temporary
+        # Windows syncs only files that are open for writing.
+        with temporary.open("r+b") as written:
+            os.fsync(written.fileno())
+        # Some writers make files that only the owner reads; give what a plain open() would have given.
+        mask = os.umask(0)
+        os.umask(mask)
+        temporary.chmod(0o666 & ~mask)
+        temporary.replace(path)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what `replacing` left in a folder where a process was killed; nobody may be writing there now."""
+    for partial in folder.glob(f".*{_PARTIAL}"):
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def prepare_folder(path: Path) -> None:
+    """Make a folder for results and see that it can be written to, before any work is done.
+
+    Raises:
+        OSError: saying what is in the way.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except OSError as error:
+        raise OSError(f"cannot write to the folder {path} ({error.strerror}); choose another --out") from error
+
+
+@contextmanager
+def explain_failures(path: Path) -> Iterator[None]:
+    """Say of a file that could not be written which one it is, and what may help.
+
+    Raises:
+        OSError: in place of the system's, which may name no file.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise OSError(f"could not write {path} ({error.strerror or error}); is there room on the disk?") from error
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file atomically."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal digits."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+_MAX_BYTES = 2**20
+
+
+def read_yaml(path: Path) -> Any:
+    """Parse a file of at most a megabyte without aliases, of which a few can stand for gigabytes.
+
+    Raises:
+        YamlError: if there is no such file, it is too large, has an alias, or is no YAML.
+    """
+    if not path.is_file():
+        raise YamlError(f"no file at {path}; check the path")
+    if path.stat().st_size > _MAX_BYTES:
+        raise YamlError(f"{path} is larger than a megabyte; such a file has a few dozen lines")
+    try:
+        text = path.read_text(encoding="utf-8")
+        if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
+            raise YamlError(f"{path} has an alias (*name); write out what it stands for")
+        return yaml.safe_load(text)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise YamlError(f"{path} is not YAML ({' '.join(str(error).split())})") from error

@@ -1,0 +1,76 @@
+"""What an address is, and which hosts may be asked: public ones, and those that the user allows."""
+
+import re
+import socket
+from collections.abc import Sequence
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from urllib.parse import urlsplit, urlunsplit
+
+from mspn.errors import SourceError, reason
+
+WEB_SCHEMES = ("http", "https")
+
+
+STREAM_SCHEMES = ("rtsp", "rtsps")
+
+
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+
+
+_IPV4_IN_IPV6 = IPv6Network("64:ff9b::/96")
+"""Addresses of IPv4 that a gateway translates (RFC 6052)."""
+
+SocketAddress = tuple[socket.AddressFamily, tuple[str, int] | tuple[str, int, int, int]]
+"""What a socket connects to."""
+
+
+def scheme_of(source: str) -> str | None:
+    """The scheme of an address, in lower case; None for what is none."""
+    match = _SCHEME.match(source)
+    return match[1].lower() if match else None
+
+
+def without_password(address: str) -> str:
+    """An address as it is shown and written: without user name and password."""
+    if scheme_of(address) is None or "@" not in address:
+        return address
+    try:
+        parts = urlsplit(address)
+    except ValueError:
+        return address.rpartition("@")[2]
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+
+
+def resolve_host(host: str, port: int, allowed: Sequence[IPv4Network | IPv6Network]) -> list[SocketAddress]:
+    """Look a host up, and see that all of it may be connected to; to connect by name again would not be safe.
+
+    Raises:
+        SourceError: if it is unknown, or any of its addresses is neither public nor allowed.
+    """
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        raise SourceError(f"{host} is not known ({reason(error)}); check the address and the network") from error
+    places: list[SocketAddress] = [(family, place) for family, _type, _protocol, _name, place in found]  # type: ignore[misc]
+    for _family, place in places:
+        address = ip_address(place[0])
+        if not is_public(address) and not any(address in network for network in allowed):
+            known_as = host if host == str(address) else f"{host} ({address})"
+            raise SourceError(
+                f"{known_as} is not on the public internet; nothing is asked there unless its network is"
+                " allowed (--allow-network, or allowed_networks in Python)"
+            )
+    return places
+
+
+def is_public(address: IPv4Address | IPv6Address) -> bool:
+    """Whether an address is one that anybody on the internet may ask: no network's or computer's own, no group's."""
+    if isinstance(address, IPv6Address):
+        inner = address.ipv4_mapped or address.sixtofour or (address.teredo or [None])[-1]
+        if address in _IPV4_IN_IPV6:
+            inner = IPv4Address(int(address) & 0xFFFFFFFF)
+        if inner is not None:
+            return is_public(inner)
+        if address.is_site_local:  # an older kind of private
+            return False
+    return address.is_global and not (address.is_multicast or address.is_reserved or address.is_link_local)

@@ -1,0 +1,214 @@
+"""Label Studio's JSON export: keypoint and rectangle regions, positions in percent of the image."""
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import numpy as np
+from pydantic import BaseModel, FiniteFloat, PositiveInt, model_validator
+
+from mspn.errors import AnnotationError
+from mspn.io.files import write_text
+from mspn.io.images import IMAGE_SUFFIXES
+from mspn.labels.conversion_report import report_fields, report_occluded, warn_dropped, without_crowds
+from mspn.labels.label_set import LabeledImage, LabeledPerson, LabeledSet
+from mspn.labels.reading import check_form, read_json, skeleton_of_labels
+from mspn.structures.boxes import Box, Size
+from mspn.structures.skeleton import Skeleton
+
+_ONLY_PERSON = ""
+"""Owner of all keypoints in an image without rectangles."""
+
+
+class _Value(BaseModel):
+    x: FiniteFloat = 0
+    y: FiniteFloat = 0
+    width: FiniteFloat = 0
+    height: FiniteFloat = 0
+    rotation: FiniteFloat = 0
+    keypointlabels: list[str] = []
+    rectanglelabels: list[str] = []
+
+
+class _Region(BaseModel):
+    id: str = ""
+    type: str = ""
+    value: _Value = _Value()
+    original_width: PositiveInt = 1
+    original_height: PositiveInt = 1
+    image_rotation: FiniteFloat = 0
+    parentID: str | None = None  # noqa: N815 (theirs)
+
+    @property
+    def is_ours(self) -> bool:
+        return bool(self.value.keypointlabels or self.value.rectanglelabels)
+
+    @model_validator(mode="after")
+    def _check_image(self) -> "_Region":
+        if self.is_ours and not {"original_width", "original_height"} <= self.model_fields_set:
+            raise ValueError("the region lacks original_width and original_height")
+        if self.is_ours and (self.image_rotation or self.value.rotation):
+            raise ValueError("the image or the rectangle is turned in Label Studio; set the rotation to 0")
+        return self
+
+
+class _Annotation(BaseModel):
+    was_cancelled: bool = False
+    result: list[_Region]
+
+
+class _Task(BaseModel):
+    id: int | None = None
+    data: dict[str, Any]
+    annotations: list[_Annotation]
+
+
+def read_label_studio(path: Path, skeleton: Skeleton | None = None) -> LabeledSet:
+    """Read an export in the format "JSON"; every keypoint in it is visible. People are numbered from 1 on.
+
+    A keypoint belongs to the rectangle that is its parent region, else to the smallest rectangle around it. In a
+    image without rectangles, all keypoints are one person's. A rectangle without keypoints is a person without.
+    Of several annotations of a task the first that was not cancelled counts.
+
+    Args:
+        path: the file.
+        skeleton: asked for the order of the keypoints, as those of ours, if it has the same; else they are listed as
+            they first appear.
+
+    Raises:
+        AnnotationError: naming the first entry that is missing or wrong.
+    """
+    tasks = check_form(path, read_json(path), list[_Task], "Label Studio's JSON export")
+    unread: Counter[str] = Counter()
+    found = [(task, _annotation(task, unread)) for task in tasks]
+    names = [label for _, regions in found for region in regions for label in region.value.keypointlabels]
+    table = skeleton_of_labels(path, names, skeleton)
+    images: list[LabeledImage] = []
+    people: list[LabeledPerson] = []
+    for number, (task, regions) in enumerate(found, start=1):
+        size = Size(regions[0].original_height, regions[0].original_width) if regions else None
+        images.append(LabeledImage(number, _file_name(task, path), size))
+        for box, keypoints in _people(regions, table, f"{path}: task {task.id or number}", unread):
+            people.append(LabeledPerson(len(people) + 1, number, keypoints, box))
+    for what, count in unread.items():
+        warn_dropped(path, count, what)
+    return LabeledSet(table, images, people)
+
+
+def write_label_studio(labels: LabeledSet, path: Path) -> None:
+    """Write tasks with annotations, as an export has them; `data.image` is the file name.
+
+    Raises:
+        AnnotationError: if an image's size is not known.
+    """
+    labels = without_crowds(labels, path)
+    report_fields(labels, path)
+    report_occluded(labels, path)
+    people: dict[int, list[LabeledPerson]] = {image.id: [] for image in labels.images}
+    for person in labels.people:
+        people[person.image_id].append(person)
+    tasks = []
+    for image in labels.images:
+        size = image.known_size(path)
+        regions = [
+            region
+            for person in people[image.id]
+            for region in _regions(person, labels.skeleton.keypoints, size, f"person-{person.id}")
+        ]
+        tasks.append(
+            {
+                "id": image.id,
+                "data": {"image": image.file_name},
+                "annotations": [{"id": image.id, "was_cancelled": False, "result": regions}],
+            }
+        )
+    write_text(path, json.dumps(tasks) + "\n")
+
+
+def _annotation(task: _Task, unread: Counter[str]) -> list[_Region]:
+    usable = [annotation for annotation in task.annotations if not annotation.was_cancelled]
+    unread["further annotations of a task are not read"] += max(0, len(usable) - 1)
+    regions = usable[0].result if usable else []
+    unread["regions of other types are not read"] += sum(not region.is_ours for region in regions)
+    return [region for region in regions if region.is_ours]
+
+
+def _file_name(task: _Task, path: Path) -> str:
+    """The path within local storage, the name of an uploaded or remote file, or what else stands there."""
+    for text in task.data.values():
+        address = urlsplit(text) if isinstance(text, str) else urlsplit("")
+        stored = parse_qs(address.query).get("d")
+        name = stored[0].lstrip("/") if stored else unquote(address.path)
+        if PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES:
+            is_address = address.scheme or name.startswith("/")
+            return PurePosixPath(name).name if is_address and not stored else name
+    raise AnnotationError(f"{path}: task {task.id} names no image in its data")
+
+
+def _people(
+    regions: Sequence[_Region], table: Skeleton, where: str, unread: Counter[str]
+) -> Iterator[tuple[Box | None, np.ndarray]]:
+    """Box and keypoints of everyone in an image."""
+    boxes = {region.id: _box(region) for region in regions if region.value.rectanglelabels}
+    rows = {owner: np.zeros((len(table.keypoints), 3)) for owner in boxes or [_ONLY_PERSON]}
+    for region in regions:
+        for label in region.value.keypointlabels:
+            x = region.value.x / 100 * region.original_width
+            y = region.value.y / 100 * region.original_height
+            owner = _owner(region, x, y, boxes)
+            if owner is None:
+                unread["keypoints in no rectangle, which belong to nobody, are not read"] += 1
+                continue
+            row = rows[owner][table.keypoints.index(label)]
+            if row[2]:
+                raise AnnotationError(
+                    f"{where} has two {label!r} for one person; draw a rectangle around each person, as their parent"
+                )
+            row[:] = x, y, 2
+    for owner, keypoints in rows.items():
+        if owner in boxes or keypoints.any():
+            yield boxes.get(owner), keypoints
+
+
+def _owner(region: _Region, x: float, y: float, boxes: dict[str, Box]) -> str | None:
+    if not boxes:
+        return _ONLY_PERSON
+    if region.parentID in boxes:
+        return region.parentID
+    around = [
+        (box.width * box.height, owner)
+        for owner, box in boxes.items()
+        if box.left <= x <= box.left + box.width and box.top <= y <= box.top + box.height
+    ]
+    return min(around)[1] if around else None
+
+
+def _box(region: _Region) -> Box:
+    value = region.value
+    width, height = region.original_width / 100, region.original_height / 100
+    return Box(value.x * width, value.y * height, value.width * width, value.height * height)
+
+
+def _regions(person: LabeledPerson, names: Sequence[str], size: Size, owner: str) -> Iterator[dict[str, Any]]:
+    common = {
+        "to_name": "image",
+        "original_width": size.width,
+        "original_height": size.height,
+        "image_rotation": 0,
+    }
+    across, down = 100 / size.width, 100 / size.height
+    value: dict[str, Any]
+    if person.box is not None:
+        left, top, width, height = person.box
+        value = {"x": left * across, "y": top * down, "width": width * across, "height": height * down, "rotation": 0}
+        value["rectanglelabels"] = ["person"]
+        yield {**common, "from_name": "people", "id": owner, "type": "rectanglelabels", "value": value}
+    parent = {} if person.box is None else {"parentID": owner}
+    for name, (x, y, visibility) in zip(names, person.keypoints_image.tolist(), strict=True):
+        if visibility > 0:
+            value = {"x": x * across, "y": y * down, "width": 0.5, "keypointlabels": [name]}
+            region = {"from_name": "keypoints", "id": f"{owner}-{name}", "type": "keypointlabels", "value": value}
+            yield {**common, **parent, **region}

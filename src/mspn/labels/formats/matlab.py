@@ -1,0 +1,61 @@
+"""MATLAB files, which only some data sets come in: read by SciPy, which is asked for when it is needed."""
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mspn.errors import AnnotationError
+
+_MAX_BYTES = 512 * 2**20
+
+
+def read_mat(path: Path, variable: str) -> Any:
+    """A variable of a .mat file: arrays, and structs as objects, each without axes of length 1.
+
+    Raises:
+        AnnotationError: if there is no such file or variable, it is damaged or huge, or SciPy is not installed.
+    """
+    content = _read(path, "loadmat", squeeze_me=True, struct_as_record=False, variable_names=[variable])
+    if variable not in content:
+        raise AnnotationError(f"{path} has no variable {variable!r}; is it the annotation file?")
+    return content[variable]
+
+
+def mat_variables(path: Path) -> list[str]:
+    """The names of a .mat file's variables.
+
+    Raises:
+        AnnotationError: as `read_mat`.
+    """
+    return [name for name, _shape, _kind in _read(path, "whosmat")]
+
+
+def _read(path: Path, function: str, **settings: Any) -> Any:
+    try:
+        scipy_io = importlib.import_module("scipy.io")  # late: an extra that only these formats need
+    except ImportError as error:
+        raise AnnotationError(f"reading {path} needs SciPy; pip install 'mspn[mat]'") from error
+    if not path.is_file():
+        raise AnnotationError(f"no file at {path}; check the path")
+    if path.stat().st_size > _MAX_BYTES:
+        raise AnnotationError(f"{path} is larger than {_MAX_BYTES // 2**20} MiB; is it a label file?")
+    try:
+        return getattr(scipy_io, function)(path, **settings)
+    except Exception as error:  # SciPy raises its own and many others
+        message = " ".join(str(error).split())
+        raise AnnotationError(f"{path} cannot be read as a MATLAB file ({message}); is it whole?") from error
+
+
+def as_list(value: Any) -> list[Any]:
+    """The entries of a MATLAB array of structs, of which a single one comes bare, and none as an empty array."""
+    return list(value.ravel()) if isinstance(value, np.ndarray) else [value]
+
+
+def number_or_none(value: Any) -> float | None:
+    """A number; None for the empty array or text that stands for none."""
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return None

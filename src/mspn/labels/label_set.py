@@ -1,0 +1,113 @@
+"""Labels of any format in one form: what each reader gives, each writer takes, and `mspn data` works on."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from mspn.errors import AnnotationError
+from mspn.io.image_headers import read_size
+from mspn.structures.boxes import Box, Size
+from mspn.structures.skeleton import Skeleton
+
+
+@dataclass(frozen=True)
+class LabeledImage:
+    """An image of a labeled set."""
+
+    id: int
+    file_name: str
+    """Relative to the set's folder of images, with forward slashes."""
+    size: Size | None = None
+    """As the label file says it; None where it does not."""
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    """What else the format says of it, kept so that writing the same format loses nothing."""
+
+    def known_size(self, needed_by: Path) -> Size:
+        """The size, for a format that cannot be written without.
+
+        Raises:
+            AnnotationError: if the labels do not say it.
+        """
+        if self.size is None:
+            raise AnnotationError(
+                f"the size of {self.file_name} is not known, and {needed_by} needs it;"
+                " say with --images where the images are"
+            )
+        return self.size
+
+
+@dataclass(frozen=True, eq=False)
+class LabeledPerson:
+    """Somebody's labels, in pixels of the image."""
+
+    id: int
+    image_id: int
+    keypoints_image: Float[np.ndarray, "K 3"]
+    """(x, y, visibility) in the order of the set's skeleton: 0 unlabeled, 1 occluded, 2 visible."""
+    box: Box | None
+    """None where the format has none: see `box_around`."""
+    area: float | None = None
+    is_crowd: bool = False
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    """As an image's."""
+
+
+@dataclass(frozen=True, eq=False)
+class LabeledSet:
+    """The content of a label file, or of a folder of them, as it stands there: nobody is left out or mended."""
+
+    skeleton: Skeleton
+    images: Sequence[LabeledImage]
+    people: Sequence[LabeledPerson]
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    """As an image's."""
+
+
+_BOX_MARGIN = 0.1
+
+
+_AREA_OF_BOX = 0.53
+
+
+def box_around(keypoints_image: Float[np.ndarray, "K 3"]) -> Box | None:
+    """The box around the labeled keypoints, grown on each side by a tenth of its longer side.
+
+    None where they are fewer than two, or all at one place.
+    """
+    points = keypoints_image[keypoints_image[:, 2] > 0, :2]
+    if len(points) == 0:
+        return None
+    low, high = points.min(0), points.max(0)
+    margin = _BOX_MARGIN * float((high - low).max())
+    if margin == 0:
+        return None
+    (left, top), (width, height) = (low - margin).tolist(), (high - low + 2 * margin).tolist()
+    return Box(left, top, width, height)
+
+
+def area_of(person: LabeledPerson) -> float:
+    """The labeled area in square image pixels, else 0.53 times that of the box, as CrowdPose's evaluation takes it.
+
+    Who has no box either has the one around the keypoints; 0 where that is none.
+    """
+    if person.area is not None:
+        return person.area
+    box = person.box or box_around(person.keypoints_image) or Box(0, 0, 0, 0)
+    return _AREA_OF_BOX * box.width * box.height
+
+
+def with_sizes(labels: LabeledSet, images: Path) -> LabeledSet:
+    """The labels with the size of every image, read from its header where they do not say it.
+
+    Raises:
+        ImageError: if an image is not in the folder, or cannot be read.
+    """
+    sized = [
+        entry if entry.size is not None else replace(entry, size=read_size(images / entry.file_name))
+        for entry in labels.images
+    ]
+    return replace(labels, images=sized)

@@ -1,0 +1,94 @@
+"""Layers that networks are built from."""
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from mspn.config.model import BackboneConfig
+
+
+class ConvNorm(nn.Sequential):
+    """Convolution (no bias) and batch norm; `ConvNormReLU` adds a ReLU.
+
+    Source: the released code. It has a bias too, which the batch norm makes needless; conversion folds it.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, stride: int = 1) -> None:
+        super().__init__()
+        padding = (kernel_size - 1) // 2
+        self.conv = nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding, bias=False)
+        self.norm = nn.BatchNorm2d(out_channels)
+
+    def add_and_relu(self, x: Tensor, other: Tensor) -> Tensor:
+        """ReLU of its output plus another tensor, which nobody may need any more: packed, it is overwritten."""
+        merged: Tensor = self(x)
+        # In place: a batch norm's output is not needed for its gradient.
+        merged += other
+        return functional.relu(merged, inplace=True)
+
+
+class ConvNormReLU(ConvNorm):
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, stride: int = 1) -> None:
+        super().__init__(in_channels, out_channels, kernel_size, stride)
+        self.relu = nn.ReLU(inplace=True)
+
+
+class HeatmapConvNorm(ConvNorm):
+    """Last layer of a head. It starts flat, see `mspn.model.pose_network.initialize`."""
+
+
+class HeatmapConv(nn.Conv2d):
+    """Last layer of a head that has no batch norm: a 1x1 convolution with bias. It starts flat, too."""
+
+    def __init__(self, in_channels: int, num_keypoints: int) -> None:
+        super().__init__(in_channels, num_keypoints, 1)
+
+
+class Stem(nn.Sequential):
+    """7x7 convolution and max-pool: crops to (B, C, H/4, W/4)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = ConvNormReLU(3, channels, 7, stride=2)
+        self.pool = nn.MaxPool2d(3, stride=2, padding=1)
+
+
+def resize(features: Tensor, height: int, width: int) -> Tensor:
+    """Bilinear resize of (B, C, h, w) to (B, C, height, width)."""
+    # align_corners=True is what the released weights were trained with.
+    return functional.interpolate(features, (height, width), mode="bilinear", align_corners=True)
+
+
+class Downsample(nn.Module):
+    """Four layers at 1/4, 1/8, 1/16 and 1/32 of the crop's size. A backbone fills `layers` and `out_channels`.
+
+    Args:
+        in_channels: of the features at 1/4 that it takes, from the stem or from the stage before.
+    """
+
+    def __init__(self, in_channels: int) -> None:
+        super().__init__()
+        self.in_channels = in_channels
+        self.layers = nn.ModuleList()
+        self.out_channels: list[int] = []
+
+    def forward(self, x: Tensor, skip_features: Sequence[Tensor]) -> list[Tensor]:
+        """Features of (B, in_channels, H/4, W/4), finest first.
+
+        Args:
+            x: from the stem or the previous stage.
+            injected: a tensor for each level, added to the layer's output before the next layer sees it; or none.
+        """
+        features = []
+        for level, layer in enumerate(self.layers):
+            x = layer(x)
+            if skip_features:
+                x = x + skip_features[level]
+            features.append(x)
+        return features
+
+
+def scale_width(channels: int, config: BackboneConfig) -> int:
+    """Channels that a backbone of fixed widths has in the settings' width, at least 1; `channels` where that is 64."""
+    return max(1, channels * config.stem_channels // 64)

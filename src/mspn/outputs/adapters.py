@@ -1,0 +1,84 @@
+"""Results for other libraries: data frames of pandas, keypoints and boxes of supervision."""
+
+import importlib
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mspn.outputs.rows import KeypointRow, list_keypoints
+from mspn.predict.pipeline import ImageResult
+from mspn.structures.pose import Pose
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import supervision as sv
+
+_OF_SOURCE = ("source", "frame", "seconds")
+
+
+def results_to_data_frame(results: Iterable[ImageResult]) -> "pd.DataFrame":
+    """A table with a row for each keypoint in each image, with the columns of `KeypointRow`.
+
+    Raises:
+        ImportError: if pandas is not installed.
+    """
+    rows = [row for result in results for row in list_keypoints(result)]
+    frame: pd.DataFrame = _load("pandas").DataFrame(rows, columns=list(KeypointRow._fields))
+    return frame.astype({"frame": "Int64", "seconds": "float64"})
+
+
+def poses_to_data_frame(poses: Sequence[Pose]) -> "pd.DataFrame":
+    """The same table for one image, without the columns that say which.
+
+    Raises:
+        ImportError: if pandas is not installed.
+    """
+    return results_to_data_frame([ImageResult("", None, list(poses), [])]).drop(columns=list(_OF_SOURCE))
+
+
+def poses_to_supervision_keypoints(poses: Sequence[Pose]) -> "sv.KeyPoints":
+    """The poses of one image, in image pixels; a detection's confidence is the score of the pose.
+
+    Raises:
+        ImportError: if supervision is not installed.
+    """
+    supervision = _load("supervision")
+    keypoints: sv.KeyPoints = supervision.KeyPoints.empty()
+    if poses:
+        keypoints = supervision.KeyPoints(
+            xy=np.stack([pose.keypoints_image for pose in poses]).astype(np.float32),
+            keypoint_confidence=np.stack([pose.keypoint_scores for pose in poses]).astype(np.float32),
+            detection_confidence=np.array([pose.score for pose in poses], np.float32),
+            **_class_of(poses),
+        )
+    return keypoints
+
+
+def poses_to_supervision_detections(poses: Sequence[Pose]) -> "sv.Detections":
+    """The boxes of one image, in image pixels, with the scores of the detector; for trackers, for example.
+
+    Raises:
+        ImportError: if supervision is not installed.
+    """
+    supervision = _load("supervision")
+    left, top, width, height = np.array([pose.box for pose in poses], np.float32).reshape(-1, 4).T
+    detections: sv.Detections = supervision.Detections(
+        xyxy=np.stack([left, top, left + width, top + height], axis=1),
+        confidence=np.array([pose.box_score for pose in poses], np.float32),
+        **_class_of(poses),
+    )
+    return detections
+
+
+def _class_of(poses: Sequence[Pose]) -> dict[str, Any]:
+    """Everybody is a person, and the only class."""
+    names = np.full(len(poses), "person")
+    return {"class_id": np.zeros(len(poses), int), "data": {"class_name": names}}
+
+
+def _load(library: str) -> Any:
+    try:
+        return importlib.import_module(library)  # late: needed here alone
+    except ImportError as error:
+        raise ImportError(f"results for {library} need it; pip install {library}") from error

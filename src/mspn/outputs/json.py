@@ -1,0 +1,62 @@
+"""Poses as JSON: one list, or a line for each image."""
+
+import json
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import Any
+
+from mspn.io.files import explain_failures, replacing
+from mspn.outputs.rows import JsonListFile, RowFile, round_coordinates, round_score, round_seconds
+from mspn.predict.pipeline import ImageResult
+from mspn.structures.pose import Pose
+
+
+class JsonWriter:
+    """`predictions.json`: a list over images and frames, written as it grows and put in its place at the end."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / "predictions.json"
+        self._open = ExitStack()
+        temporary = self._open.enter_context(replacing(self._path))
+        self._list = self._open.enter_context(closing(JsonListFile(temporary, self._path)))
+
+    def write(self, result: ImageResult) -> None:
+        if result.image is not None:
+            self._list.append(_describe(result))
+
+    def close(self) -> None:
+        with explain_failures(self._path):
+            self._open.close()
+
+
+class JsonLinesWriter:
+    """`predictions.jsonl`: the same objects, each on a line that is on the disk before the next image."""
+
+    def __init__(self, folder: Path) -> None:
+        self._rows = RowFile(folder / "predictions.jsonl")
+
+    def write(self, result: ImageResult) -> None:
+        if result.image is not None:
+            self._rows.append(json.dumps(_describe(result)) + "\n")
+
+    def close(self) -> None:
+        self._rows.close()
+
+
+def _describe(result: ImageResult) -> dict[str, Any]:
+    assert result.image is not None
+    frame, size = result.image.frame, result.image.size
+    place = {} if frame is None else {"frame": frame.index, "seconds": round_seconds(frame.seconds)}
+    people = [_describe_person(pose) for pose in result.poses]
+    return {"source": result.source, **place, "width": size.width, "height": size.height, "people": people}
+
+
+def _describe_person(pose: Pose) -> dict[str, Any]:
+    return {
+        "box": round_coordinates(*pose.box),
+        "box_score": round_score(pose.box_score),
+        "score": round_score(pose.score),
+        "keypoints": {
+            name: [*round_coordinates(x, y), round_score(score)] for name, (x, y, score) in pose.keypoints.items()
+        },
+    }

@@ -1,0 +1,133 @@
+"""What row-wise writers share: rounding, a row for each keypoint, files that grow row by row."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from mspn.io.files import explain_failures
+from mspn.predict.pipeline import ImageResult
+
+_COORDINATE_DIGITS = 2
+
+
+_SCORE_DIGITS = 4
+
+
+_SECONDS_DIGITS = 6
+
+
+def round_coordinates(*coordinates: float) -> list[float]:
+    """Image pixels, to a hundredth."""
+    return [round(value, _COORDINATE_DIGITS) for value in coordinates]
+
+
+def round_score(score: float) -> float:
+    return round(score, _SCORE_DIGITS)
+
+
+def round_seconds(seconds: float) -> float:
+    """To a microsecond: finer than the time stamps of any video."""
+    return round(seconds, _SECONDS_DIGITS)
+
+
+class KeypointRow(NamedTuple):
+    """A keypoint of somebody in an image."""
+
+    source: str
+    frame: int | None
+    """Number in its video from 0 on; None in an image."""
+    seconds: float | None
+    """Time stamp in its video; None in an image."""
+    person: int
+    """Place in the image, from 0 on, best first."""
+    person_score: float
+    box_left: float
+    box_top: float
+    box_width: float
+    box_height: float
+    box_score: float
+    keypoint: str
+    x: float
+    """As y and the box in image pixels."""
+    y: float
+    score: float
+
+
+def list_keypoints(result: ImageResult) -> Iterator[KeypointRow]:
+    """Rows of everyone in an image; none where nobody was found, or nothing could be read."""
+    frame = result.image.frame if result.image else None
+    number, seconds = (None, None) if frame is None else (frame.index, round_seconds(frame.seconds))
+    # Names of files need not be UTF-8, tables are.
+    source = result.source.encode(errors="backslashreplace").decode()
+    for person, pose in enumerate(result.poses):
+        score, box_score = round_score(pose.score), round_score(pose.box_score)
+        box = round_coordinates(*pose.box)
+        for name, (x, y, keypoint_score) in pose.keypoints.items():
+            values = (*box, box_score, name, *round_coordinates(x, y), round_score(keypoint_score))
+            yield KeypointRow._make((source, number, seconds, person, score, *values))
+
+
+class RowFile:
+    """Every row is on the disk, whole, when `append` returns; one that finds no room there leaves nothing behind."""
+
+    def __init__(self, path: Path, final_path: Path | None = None) -> None:
+        """Start an empty file.
+
+        Args:
+            path: of the file.
+            final_path: what it will be called, for errors; None: the same.
+        """
+        self._final_path = final_path or path
+        with explain_failures(self._final_path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = path.open("wb", buffering=0)
+
+    def append(self, text: str) -> None:
+        """Add text at the end.
+
+        Raises:
+            OSError: if there is no room for it.
+        """
+        rest = memoryview(text.encode())
+        start = self._file.tell()
+        with explain_failures(self._final_path):
+            try:
+                while rest:
+                    rest = rest[self._file.write(rest) :]
+            except OSError:
+                self._file.truncate(start)
+                self._file.seek(start)
+                raise
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class JsonListFile:
+    """A JSON list of which only the part at hand is in memory, a line each."""
+
+    def __init__(self, path: Path, final_path: Path) -> None:
+        """Start an empty list; arguments as those of `RowFile`."""
+        self._rows = RowFile(path, final_path)
+        self._is_empty = True
+
+    def append(self, value: Any) -> None:
+        """Add a value that JSON can hold.
+
+        Raises:
+            OSError: if there is no room for it.
+        """
+        self._rows.append(("[\n" if self._is_empty else ",\n") + json.dumps(value))
+        self._is_empty = False
+
+    def close(self) -> None:
+        """End the list.
+
+        Raises:
+            OSError: if there is no room for that.
+        """
+        try:
+            self._rows.append("[]\n" if self._is_empty else "\n]\n")
+        finally:
+            self._rows.close()

@@ -1,0 +1,63 @@
+"""From decoded keypoints to scored poses."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float
+
+from mspn.config.protocol import ProtocolConfig
+from mspn.heatmaps.decode import Decoded
+from mspn.structures.boxes import Detection
+from mspn.structures.crop import CropFrame, heatmap_to_crop
+from mspn.structures.pose import Pose
+from mspn.structures.skeleton import Skeleton
+
+_CONFIDENT = 0.2
+"""MMPose's threshold."""
+
+
+def make_poses(
+    detections: Sequence[Detection],
+    frames: Sequence[CropFrame],
+    decoded: Decoded,
+    skeleton: Skeleton,
+    test: ProtocolConfig,
+) -> list[Pose]:
+    """Poses in image pixels of people whose heat maps are decoded, in the same order.
+
+    Args:
+        detections: the people's boxes and their scores.
+        frames: of the crops that the heat maps belong to.
+        decoded: keypoints in the people's heat maps.
+        skeleton: names the keypoints.
+        test: how keypoint scores rank a pose.
+    """
+    keypoints_crop = heatmap_to_crop(decoded.keypoints_heatmap).double().numpy()
+    matrices = np.stack([frame.crop_to_image for frame in frames])
+    keypoints_image = keypoints_crop @ matrices[:, :, :2].swapaxes(1, 2) + matrices[:, None, :, 2]
+    raw = decoded.scores.double().numpy()
+    seen = raw.clip(0, 1)
+    return [
+        Pose(
+            skeleton=skeleton,
+            keypoints_image=keypoints,
+            keypoint_scores=scores,
+            score=detection.score * mean,
+            ranking_score=detection.score * factor,
+            box=detection.box,
+            box_score=detection.score,
+        )
+        for detection, keypoints, scores, mean, factor in zip(
+            detections, keypoints_image, seen, seen.mean(-1).tolist(), _box_factors(raw, test).tolist(), strict=True
+        )
+    ]
+
+
+def _box_factors(scores: Float[np.ndarray, "B K"], test: ProtocolConfig) -> Float[np.ndarray, " B"]:
+    """What each box's score is multiplied with to rank its pose."""
+    offset = scores + test.score_offset
+    if test.rescoring == "box_only":
+        return np.ones(len(scores))
+    counted = offset > (_CONFIDENT if test.rescoring == "confident_mean" else -np.inf)
+    means: np.ndarray = np.where(counted, offset, 0.0).sum(-1) / counted.sum(-1).clip(min=1)
+    return means

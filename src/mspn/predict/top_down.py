@@ -1,0 +1,251 @@
+"""The top-down steps: detect people, crop them, predict heat maps, decode keypoints, select poses."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from pydantic import Field
+from torch import Tensor
+
+from mspn.checkpoints.format import Checkpoint
+from mspn.checkpoints.hub import load_named
+from mspn.config.protocol import ProtocolConfig
+from mspn.config.recipe import Recipe
+from mspn.detectors import make_detector
+from mspn.detectors.base import Detector
+from mspn.heatmaps.decode import average_mirrored, decode
+from mspn.heatmaps.resample import Grid, resample
+from mspn.inference.devices import Precision, choose_device
+from mspn.inference.engines import Engine
+from mspn.inference.runner import Runner
+from mspn.predict.scoring import make_poses
+from mspn.structures.boxes import Box, Detection, check_box
+from mspn.structures.crop import HEATMAP_STRIDE, CropFrame, cut_crop, frame_from_box
+from mspn.structures.image import Image
+from mspn.structures.oks import oks_nms
+from mspn.structures.pose import Pose
+from mspn.structures.settings import Settings
+
+
+class TopDownConfig(Settings):
+    """What `TopDown` is built from: plain values, so that it can be pickled and loaded in another process."""
+
+    models: tuple[str | Path, ...] = ("default",)
+    """Names or weights files; the heat maps of several are averaged, and the first says how maps become poses."""
+    ensemble_weights: tuple[float, ...] | None = None
+    """Weight of each model in the average; null: equal."""
+    detector: str = "default"
+    """As `make_detector` takes it."""
+    test: ProtocolConfig | None = None
+    """Padding, flip, filter and decoder; null: those of each model's recipe."""
+    flip: bool | None = None
+    """Average with the mirrored crop; null: as `test` says."""
+    device: str = "auto"
+    precision: Precision = "auto"
+    engine: Engine = "torch"
+    """What computes the heat maps, see `load_runner`."""
+    batch_size: int = Field(32, ge=1)
+    """People that a network sees at once."""
+    threshold: float = 0.3
+    """Lowest score of a detection."""
+
+
+@dataclass(frozen=True, eq=False)
+class Member:
+    """A network, and how it is tested."""
+
+    recipe: Recipe
+    test: ProtocolConfig
+    runner: Runner
+
+    def frame(self, box: Box) -> CropFrame:
+        """The region that this network wants to see of a person."""
+        return frame_from_box(box, self.recipe.model.input_size, self.test.padding)
+
+    def grid(self, frames: Sequence[CropFrame]) -> Grid:
+        """Where the cells of this network's maps lie, which stand for their corners if it learned rounded keypoints."""
+        return Grid(frames, cell_at=0.0 if self.test.decoder == "rounded" else HEATMAP_STRIDE / 2)
+
+    def heatmaps(self, crops: UInt8[Tensor, "B H W 3"]) -> Float[Tensor, "B K h w"]:
+        """Heat maps of crops, averaged with those of the mirrored crops where the protocol flips (paper Sec. 4.2)."""
+        if not self.test.flip:
+            return self.runner(crops)
+        maps, of_mirrored = self.runner(torch.cat([crops, crops.flip(2)])).chunk(2)
+        order = self.recipe.keypoint_table.mirror_order
+        return average_mirrored(maps, of_mirrored, order, shift=self.test.mirror_shift)
+
+
+class Ensemble:
+    """Networks of one skeleton, whose heat maps are averaged point by point of the image, on the first one's cells.
+
+    Each sees a person as it has been trained to, with its own padding, size and shape of the crop. Where cells of the
+    first network lie outside of what another one sees, those that do see them are averaged.
+    """
+
+    def __init__(self, members: Sequence[Member], weights: Sequence[float] | None = None) -> None:
+        """Put networks together.
+
+        Args:
+            members: at least one.
+            weights: how much each counts, above 0; None lets them count alike.
+
+        Raises:
+            ValueError: if there are no networks, their skeletons differ, or the weights do not fit.
+        """
+        if not members:
+            raise ValueError("no model is given; name at least one")
+        skeletons = [member.recipe.keypoint_table for member in members]
+        if any(skeleton != skeletons[0] for skeleton in skeletons):
+            names = ", ".join(skeleton.name for skeleton in skeletons)
+            raise ValueError(f"networks of different skeletons cannot be averaged: {names}")
+        weights = [1.0] * len(members) if weights is None else list(weights)
+        if len(weights) != len(members):
+            raise ValueError(f"{len(weights)} weights for {len(members)} models; give one for each, or none")
+        if not all(0 < weight < math.inf for weight in weights):
+            raise ValueError(
+                f"each model's weight must be a number above 0, not {', '.join(f'{w:g}' for w in weights)}"
+            )
+        self.members = tuple(members)
+        self.weights = tuple(weights)
+
+    @property
+    def leader(self) -> Member:
+        """The first network, on whose cells the maps are averaged, and whose settings decode them."""
+        return self.members[0]
+
+    def frames(self, box: Box) -> tuple[CropFrame, ...]:
+        """What each network wants to see of a person."""
+        return tuple(member.frame(box) for member in self.members)
+
+    def heatmaps(
+        self, crops: Sequence[UInt8[Tensor, "B H W 3"]], frames: Sequence[Sequence[CropFrame]]
+    ) -> Float[Tensor, "B K h w"]:
+        """Heat maps of people in the frames of the first network.
+
+        Args:
+            crops: for each network, the people's crops.
+            frames: for each network, where these crops lie.
+        """
+        if len(self.members) == 1:
+            return self.leader.heatmaps(crops[0])
+        cells = self.leader.grid(frames[0])
+        total = torch.zeros(())
+        cover = torch.zeros(())
+        for member, weight, own_crops, own_frames in zip(self.members, self.weights, crops, frames, strict=True):
+            maps = member.heatmaps(own_crops)
+            seen = torch.ones(())
+            own_cells = member.grid(own_frames)
+            if own_cells != cells:
+                maps, seen = resample(maps, own_cells, cells)
+            total = total + weight * maps
+            cover = cover + weight * seen
+        return total / cover
+
+
+@dataclass(frozen=True, eq=False)
+class PersonCrop:
+    """A person cut out of an image, once for each network of the ensemble."""
+
+    detection: Detection
+    frames: tuple[CropFrame, ...]
+    crops: tuple[UInt8[np.ndarray, "H W 3"], ...]
+
+
+class TopDown:
+    """The steps from an image to poses; `predict_images` runs them on many images at once."""
+
+    def __init__(
+        self,
+        config: TopDownConfig,
+        *,
+        checkpoints: Sequence[Checkpoint] | None = None,
+        detector: Detector | None = None,
+    ) -> None:
+        """Load the networks and the detector.
+
+        Args:
+            config: names and settings.
+            checkpoints: loaded networks in place of `config.models`.
+            detector: in place of `config.detector`.
+
+        Raises:
+            WeightsError: if there are no such weights.
+            DetectorError: if there is no such detector.
+            ValueError: for an unknown device, precision or engine, or models that cannot be averaged.
+        """
+        device = choose_device(config.device)
+        members = []
+        for checkpoint in checkpoints or map(load_named, config.models):
+            recipe = checkpoint.header.recipe
+            test = config.test or recipe.test
+            if config.flip is not None:
+                test = test.model_copy(update={"flip": config.flip})
+            runner = Runner(
+                checkpoint.model, device, config.precision, config.engine, checkpoint.header.calibration_ranges
+            )
+            members.append(Member(recipe, test, runner))
+        self.ensemble = Ensemble(members, config.ensemble_weights)
+        self.detector = detector or make_detector(config.detector, device)
+        self.batch_size = config.batch_size
+        self.threshold = config.threshold
+
+    def detect(self, image: Image) -> list[Detection]:
+        """The detector's boxes with at least the threshold's score (NaN is kept, to be refused by `crop`).
+
+        Raises:
+            ValueError: if the detector gives anything but detections.
+        """
+        detections = self.detector.detect(image)
+        if not (isinstance(detections, Sequence) and all(isinstance(item, Detection) for item in detections)):
+            name = type(self.detector).__name__
+            raise ValueError(f"the detector {name} must give a list of mspn.Detection, not {repr(detections)[:60]}")
+        return [detection for detection in detections if not detection.score < self.threshold]
+
+    def crop(self, image: Image, detection: Detection) -> PersonCrop:
+        """Cut a person out of an image, once for each network.
+
+        Raises:
+            ValueError: if the box is empty, not finite, or outside the image, or its score is not from 0 to 1.
+        """
+        check_box(detection.box, image.size)
+        if not 0 <= detection.score <= 1:
+            raise ValueError(f"a box's score must be from 0 to 1, not {detection.score}")
+        frames = self.ensemble.frames(detection.box)
+        crops = {frame: cut_crop(image.pixels, frame) for frame in set(frames)}
+        return PersonCrop(detection, frames, tuple(crops[frame] for frame in frames))
+
+    def predict_heatmaps(self, people: Sequence[PersonCrop]) -> Float[Tensor, "B K h w"]:
+        """Heat maps of one batch of people, averaged over networks and mirrored crops; peak 1."""
+        by_network = zip(*(person.crops for person in people), strict=True)
+        crops = [torch.from_numpy(np.stack(network_crops)) for network_crops in by_network]
+        return self.ensemble.heatmaps(crops, _frames_by_network(people))
+
+    def decode(self, people: Sequence[PersonCrop], heatmaps: Float[Tensor, "B K h w"]) -> list[Pose]:
+        """Poses in image pixels from a batch's heat maps, in the same order."""
+        leader = self.ensemble.leader
+        detections = [person.detection for person in people]
+        frames = _frames_by_network(people)[0]
+        return make_poses(detections, frames, decode(heatmaps, leader.test), leader.recipe.keypoint_table, leader.test)
+
+    def estimate(self, people: Sequence[PersonCrop]) -> list[Pose]:
+        """Poses of people of any images, in the same order, in batches of `batch_size`."""
+        poses: list[Pose] = []
+        for start in range(0, len(people), self.batch_size):
+            batch = people[start : start + self.batch_size]
+            poses += self.decode(batch, self.predict_heatmaps(batch))
+        return poses
+
+    def select(self, poses: Sequence[Pose]) -> list[Pose]:
+        """The poses of one image, best first, without duplicates where the protocol has OKS suppression."""
+        threshold = self.ensemble.leader.test.suppression_oks
+        if threshold is not None:
+            poses = oks_nms(poses, threshold)
+        return sorted(poses, key=lambda pose: -pose.score)
+
+
+def _frames_by_network(people: Sequence[PersonCrop]) -> list[tuple[CropFrame, ...]]:
+    return list(zip(*(person.frames for person in people), strict=True))

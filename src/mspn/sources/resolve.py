@@ -1,0 +1,124 @@
+"""What the sources that a user names stand for: folders, patterns and lists become what is in them."""
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+
+from mspn.errors import SourceError
+from mspn.io.hosts import STREAM_SCHEMES, WEB_SCHEMES, scheme_of, without_password
+from mspn.io.limits import DEFAULTS, InputLimits
+from mspn.sources.folders import exists_safely, is_pattern, match_pattern, search_folder
+from mspn.sources.in_memory import PillowImage
+from mspn.structures.image import SourceFailure
+
+Source = str | Path | np.ndarray | PillowImage
+"""A file, folder, pattern, address, camera number as text, `-` for a list on standard input, or an image in memory."""
+
+STANDARD_INPUT = "-"
+
+
+_MAX_LINE_BYTES = 2**16
+
+
+_MAX_DIGITS = 3
+"""Of the number of a camera."""
+
+
+def find_sources(sources: Sequence[Source], settings: InputLimits = DEFAULTS) -> Iterator[Source | SourceFailure]:
+    """Replace folders, patterns and the list on standard input by what they stand for, as it is asked for.
+
+    What is not there is a line in its place.
+
+    Raises:
+        SourceError: at once, if nothing is named, or nothing of it is there.
+        TypeError: at once, if something is named that can be no source.
+    """
+    if not sources:
+        raise SourceError("no source; name images, folders, videos, addresses or a camera")
+    for source in sources:
+        if not isinstance(source, Source):
+            raise TypeError(
+                "a source is a path, an address, a camera number as text, an array or an image of Pillow,"
+                f" not {type(source).__name__}"
+            )
+    if all(_is_missing(source, settings) for source in sources):
+        problem = next(_expand(sources[0], settings))
+        assert isinstance(problem, SourceFailure)
+        raise SourceError(problem.problem)
+    return (found for source in sources for found in _expand(source, settings))
+
+
+def is_camera(source: Source) -> bool:
+    """Whether a source is the number of a camera, and not the name of a file."""
+    is_number = isinstance(source, str) and source.isdecimal() and source.isascii() and len(source) <= _MAX_DIGITS
+    return is_number and not Path(str(source)).exists()
+
+
+def _is_missing(source: Source, settings: InputLimits) -> bool:
+    if _is_standard_input(source):
+        return False  # what is in it can be read only once
+    return all(isinstance(found, SourceFailure) for found in _expand(source, settings))
+
+
+def _is_standard_input(source: Source) -> bool:
+    return isinstance(source, str) and source == STANDARD_INPUT
+
+
+def _expand(source: Source, settings: InputLimits) -> Iterator[Source | SourceFailure]:
+    """What a source stands for: at least one thing, or a line that says why there is none."""
+    if not isinstance(source, str | Path) or is_camera(source):
+        yield source
+    elif source == STANDARD_INPUT:
+        yield from _read_standard_input(settings)
+    elif isinstance(source, str) and (scheme := scheme_of(source)):
+        if scheme in (*WEB_SCHEMES, *STREAM_SCHEMES):
+            yield source
+        else:
+            name = without_password(source)
+            known = ", ".join((*WEB_SCHEMES, *STREAM_SCHEMES))
+            yield SourceFailure(name, f"{name}: no {scheme} addresses are read, only {known}; name files by their path")
+    else:
+        yield from _expand_path(source, settings)
+
+
+def _expand_path(source: str | Path, settings: InputLimits) -> Iterator[Path | SourceFailure]:
+    path = Path(source)
+    if exists_safely(path.is_dir):
+        found = search_folder(path, settings.left_out)
+        first = next(found, SourceFailure(str(path), f"no images or videos in the folder {path}, nor below it"))
+        yield from chain([first], found)
+    elif exists_safely(path.is_file):
+        yield path
+    elif isinstance(source, str) and is_pattern(source):
+        matches = match_pattern(source, settings.left_out)
+        first = next(matches, SourceFailure(source, f"no file or folder matches {source}; check the pattern"))
+        for match in chain([first], matches):
+            if isinstance(match, Path) and exists_safely(match.is_dir):
+                yield from search_folder(match, settings.left_out)
+            else:
+                yield match
+    elif exists_safely(path.is_symlink):
+        yield SourceFailure(str(path), f"{path} is a link that leads to nothing, or back to itself; check the link")
+    else:
+        yield SourceFailure(str(path), f"no image, video or folder at {path}; check the path")
+
+
+def _read_standard_input(settings: InputLimits) -> Iterator[Source | SourceFailure]:
+    """The sources of a list, one a line, as the lines come."""
+    # Not through its buffer: a thread that waits there keeps Python from ending.
+    lines = getattr(sys.stdin.buffer, "raw", sys.stdin.buffer)
+    while line := lines.readline(_MAX_LINE_BYTES + 1):
+        if b"\0" in line or len(line) > _MAX_LINE_BYTES:
+            yield SourceFailure(
+                STANDARD_INPUT, "standard input is no list of sources, one a line; write names, not images, to it"
+            )
+            return
+        name = os.fsdecode(line).rstrip("\r\n")
+        if name == STANDARD_INPUT:
+            yield SourceFailure(STANDARD_INPUT, "the list on standard input names itself (-); leave that line out")
+        elif name:
+            yield from _expand(name, settings)

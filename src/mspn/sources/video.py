@@ -1,0 +1,272 @@
+"""Frames of video files, upright, with their time stamps."""
+
+import importlib
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from jaxtyping import UInt8
+
+from mspn.errors import SourceError, reason
+from mspn.io.orientation import turn_by_matrix
+from mspn.structures.boxes import Size
+from mspn.structures.image import FrameInfo, Image, Video
+
+SAFE_FORMATS = "mov,matroska,avi,mpegts,mpeg,mpegvideo,flv,ogg,asf,gif,dv,mxf"
+"""What FFmpeg may take a file for: formats that hold images and sound themselves. Playlists, which name other files
+and addresses, are not among them."""
+
+
+def load_pyav(source: str) -> Any:
+    """The module `av`.
+
+    Raises:
+        SourceError: naming the source, if it is not installed.
+    """
+    try:
+        return importlib.import_module("av")  # late: an extra
+    except ImportError as error:
+        raise SourceError(f"reading {source} needs PyAV; pip install 'mspn[video]'") from error
+
+
+VIDEO_SUFFIXES = frozenset(
+    {".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".mts", ".m2ts", ".wmv", ".flv", ".3gp", ".ogv"}
+    | {".gif"}
+)
+"""What a folder is searched for; other names are recognized by what is in the file."""
+
+
+HEAD_BYTES = 512
+"""Of a file, enough for `looks_like_video`."""
+
+
+_SIGNS = (
+    b"\x1aE\xdf\xa3",
+    b"FLV\x01",
+    b"OggS",
+    b"GIF8",
+    b"\x00\x00\x01\xba",
+    b"\x00\x00\x01\xb3",
+    b"0&\xb2u\x8ef\xcf\x11",
+)
+
+
+_MOV_BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")
+
+
+_IMAGE_BRANDS = (b"avif", b"avis", b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1")
+
+
+_TS_PACKET_BYTES = 188
+
+
+_KNOW_THEIR_LENGTH = ("mov", "matroska")
+
+
+_MIN_MISSING_SECONDS = 1
+
+
+_MICROSECOND = Fraction(1, 1_000_000)
+
+
+def looks_like_video(head: bytes) -> bool:
+    """Whether the first bytes of a file (`HEAD_BYTES`) are those of a video."""
+    if head[4:8] in _MOV_BOXES:
+        return head[8:12] not in _IMAGE_BRANDS
+    is_avi = head[:4] == b"RIFF" and head[8:12] == b"AVI "
+    is_transport_stream = head[:1] == b"G" and head[_TS_PACKET_BYTES : _TS_PACKET_BYTES + 1] == b"G"
+    return is_avi or is_transport_stream or head.startswith(_SIGNS)
+
+
+def read_video(file: IO[bytes], name: str, max_pixels: int) -> Iterator[Image]:
+    """Frames of a video, upright, in RGB, as they are decoded.
+
+    Time stamps are those of the file (exact, also at a variable rate), from its start on: its sound may begin before
+    the first frame. Pixels are as stored, also where they are not square.
+
+    Args:
+        file: open for reading, at its start.
+        name: stands for it in results and errors.
+        max_pixels: of a frame.
+
+    Raises:
+        SourceError: if PyAV is not installed, or it is no video; after the frames that can be read, if some cannot.
+    """
+    av = load_pyav(name)
+    with _open(av, file, name) as container:
+        stream = _image_stream(container, name)
+        check_frame_size(stream.codec_context, name, max_pixels)
+        progress = _Progress(_start(container))
+        video, matrix = None, None
+        for frame in _decode(av, container, stream, progress):
+            check_frame_size(frame, name, max_pixels)
+            matrix = matrix if video else read_display_matrix(frame)
+            try:
+                pixels = to_rgb(frame, matrix)
+            except av.error.FFmpegError as error:
+                progress.damage = progress.damage or reason(error)
+                continue
+            video = video or Video(
+                name, Size(*pixels.shape[:2]), stream.average_rate, _num_frames(container, stream), is_live=False
+            )
+            yield Image(name, pixels, FrameInfo(video, progress.num_frames, _seconds(frame, stream, progress)))
+            progress.num_frames += 1
+        _tell_what_is_missing(container, stream, progress, name)
+
+
+def count_frames(path: Path) -> int | None:
+    """Frames of a video file as its header says or lets us guess; None if it does not.
+
+    Raises:
+        SourceError: if PyAV is not installed, or it is no video.
+        OSError: if it cannot be read.
+    """
+    name = str(path)
+    with path.open("rb") as file, _open(load_pyav(name), file, name) as container:
+        return _num_frames(container, _image_stream(container, name))
+
+
+def read_display_matrix(frame: Any) -> tuple[int, ...] | None:
+    """How frames must be turned, see `turn_by_matrix`; asked of a video's first frame, it holds for all.
+
+    PyAV keeps a frame that is asked for it in memory until Python collects cycles, so the others are not asked.
+    """
+    matrices = [struct.unpack("=9i", bytes(data)) for data in frame.side_data if data.type.name == "DISPLAYMATRIX"]
+    return matrices[0] if matrices else None
+
+
+def to_rgb(frame: Any, matrix: tuple[int, ...] | None) -> UInt8[np.ndarray, "H W 3"]:
+    """Pixels of a decoded frame, whatever its pixel format, turned by its display matrix if there is one."""
+    pixels: np.ndarray = frame.to_ndarray(format="rgb24")
+    return turn_by_matrix(pixels, matrix) if matrix else pixels
+
+
+@dataclass
+class _Progress:
+    start: Fraction
+    """Seconds; time stamps count from here."""
+    num_frames: int = 0
+    damage: str = ""
+    """What the decoder said of the first piece that it could not read."""
+    end: Fraction = Fraction(0)
+    """Seconds at which the last piece of anything, sound included, ends."""
+
+
+def _open(av: Any, file: IO[bytes], name: str) -> Any:
+    try:
+        # An open file, since FFmpeg takes some names for protocols; and no format that refers to other files.
+        return av.open(
+            file, options={"format_whitelist": SAFE_FORMATS, "protocol_whitelist": ""}, metadata_errors="replace"
+        )
+    except av.error.EOFError as error:
+        raise _no_frames(name) from error
+    except (av.error.FFmpegError, OSError) as error:
+        raise SourceError(
+            f"{name} is no video that can be read, or its beginning or end is missing ({reason(error)});"
+            " copy or download it again, or convert it to MP4"
+        ) from error
+
+
+def _image_stream(container: Any, name: str) -> Any:
+    stream = container.streams.best("video")
+    if stream is None:
+        raise SourceError(f"{name} has no images in it; is it sound alone, or an empty recording?")
+    if stream.codec_context is None:
+        raise SourceError(f"{name} has images in a format that PyAV does not know; convert it to MP4")
+    return stream
+
+
+def check_frame_size(frame: Any, name: str, max_pixels: int) -> None:
+    """Refuse frames, or a decoder of frames, above a number of pixels.
+
+    Raises:
+        SourceError: naming the source.
+    """
+    if frame.width * frame.height > max_pixels:
+        raise SourceError(
+            f"{name} has frames of {frame.width}x{frame.height} pixels, above the limit of {max_pixels:,};"
+            " make it smaller first"
+        )
+
+
+def _decode(av: Any, container: Any, stream: Any, progress: _Progress) -> Iterator[Any]:
+    """Frames that can be decoded; that others cannot is noted."""
+    packets = container.demux()
+    while True:
+        try:
+            packet = next(packets, None)
+        except (av.error.FFmpegError, OSError) as error:
+            progress.damage = progress.damage or reason(error)
+            return
+        except IndexError:  # PyAV knows only the streams that are there at the start
+            progress.damage = progress.damage or "a stream begins in the middle"
+            return
+        if packet is None:
+            return
+        if packet.dts is not None and packet.duration:
+            progress.end = max(progress.end, (packet.dts + packet.duration) * packet.time_base - progress.start)
+        if packet.stream is not stream:
+            continue
+        try:
+            frames = packet.decode()
+        except (av.error.FFmpegError, OSError) as error:
+            progress.damage = progress.damage or reason(error)
+            continue
+        yield from frames
+
+
+def _start(container: Any) -> Fraction:
+    starts = [
+        stream.start_time * stream.time_base
+        for stream in container.streams
+        if stream.start_time is not None and stream.type in ("video", "audio")
+    ]
+    return min(starts, default=Fraction(0))
+
+
+def _seconds(frame: Any, stream: Any, progress: _Progress) -> float:
+    if frame.pts is None:  # old files count frames and nothing else
+        return float(progress.num_frames / (stream.average_rate or 25))
+    return float(frame.pts * frame.time_base - progress.start)
+
+
+def _num_frames(container: Any, stream: Any) -> int | None:
+    if stream.frames:
+        return int(stream.frames)
+    if container.duration and stream.average_rate:
+        return int(container.duration * _MICROSECOND * stream.average_rate)
+    return None
+
+
+def _tell_what_is_missing(container: Any, stream: Any, progress: _Progress, name: str) -> None:
+    if progress.damage:
+        raise SourceError(
+            f"{name} is damaged or cut short ({progress.damage}): {progress.num_frames} frames were read, others could"
+            " not be; copy or download it again"
+        )
+    if not progress.num_frames:
+        raise _no_frames(name)
+    missing = _declared_seconds(container, stream) - progress.end
+    if missing > _MIN_MISSING_SECONDS:
+        raise SourceError(
+            f"{name} is cut short: {progress.num_frames} frames were read, the last {float(missing):.1f} seconds are"
+            " missing; copy or download it again"
+        )
+
+
+def _declared_seconds(container: Any, stream: Any) -> Fraction:
+    """How long the file says that it is; 0 where it does not, and the length is guessed from what is there."""
+    kind = container.format.name
+    if kind == "avi" and stream.average_rate:
+        return Fraction(stream.frames) / Fraction(stream.average_rate)
+    if kind.startswith(_KNOW_THEIR_LENGTH) and container.duration:
+        return int(container.duration) * _MICROSECOND
+    return Fraction(0)
+
+
+def _no_frames(name: str) -> SourceError:
+    return SourceError(f"{name} has no frames; is it an empty recording?")

@@ -1,0 +1,151 @@
+"""Sizes, boxes and detections; intersection over union (IoU) and non-maximum suppression (NMS)."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+from jaxtyping import Float, Int
+
+Array = TypeVar("Array", bound=Any)
+"""A NumPy array or a tensor."""
+
+
+class Size(NamedTuple):
+    """Height and width in pixels, height first."""
+
+    height: int
+    width: int
+
+
+class Box(NamedTuple):
+    """An upright box in image pixels: the top-left corner, then the extent, as COCO writes it."""
+
+    left: float
+    top: float
+    width: float
+    height: float
+
+    @property
+    def center(self) -> tuple[float, float]:
+        """(x, y) of the middle."""
+        return self.left + self.width / 2, self.top + self.height / 2
+
+
+_MIN_SIDE = 0.1
+
+
+_MAX_SHARE = 100
+
+
+def check_box(box: Box, image: Size) -> None:
+    """Refuse a box that no person can be cut out of.
+
+    Raises:
+        ValueError: if a number is not finite, a side is below a tenth of a pixel or a hundred times the image's, or
+            the box does not touch the image.
+    """
+    if not all(math.isfinite(value) for value in box):
+        raise ValueError(
+            f"box {_written(box)} has a number that is not finite; write [left, top, width, height] in pixels"
+        )
+    if min(box.width, box.height) < _MIN_SIDE:
+        raise ValueError(f"box {_written(box)} is empty; width and height must be above 0 pixels")
+    if max(box.width / image.width, box.height / image.height) > _MAX_SHARE:
+        raise ValueError(
+            f"box {_written(box)} is more than {_MAX_SHARE} times as large as the image of"
+            f" {image.width}x{image.height} pixels; write [left, top, width, height] in pixels of this image"
+        )
+    outside = (
+        box.left >= image.width or box.top >= image.height or box.left + box.width <= 0 or box.top + box.height <= 0
+    )
+    if outside:
+        raise ValueError(
+            f"box {_written(box)} lies outside the image of {image.width}x{image.height} pixels;"
+            " write [left, top, width, height] in pixels of this image"
+        )
+
+
+def _written(box: Box) -> str:
+    return "[" + ", ".join(f"{value:g}" for value in box) + "]"
+
+
+@dataclass(frozen=True)
+class Detection:
+    """A person that a detector found."""
+
+    box: Box
+    score: float
+    """0 to 1."""
+
+
+_MIN_AREA = 1e-9
+"""Keeps IoU of boxes without area from dividing by 0."""
+_MAX_NMS_BOXES = 3000
+"""NMS looks at this many boxes, those of the highest score."""
+
+
+def to_xyxy(boxes: Sequence[Sequence[float]] | Float[np.ndarray, "N 4"]) -> Float[np.ndarray, "N 4"]:
+    """(left, top, right, bottom) of boxes given as (left, top, width, height)."""
+    table = np.array(boxes, np.float64).reshape(-1, 4)
+    table[:, 2:] += table[:, :2]
+    return table
+
+
+def iou(first: Array, second: Array) -> Array:
+    """Intersection over union, 0 to 1; 0 for boxes without area.
+
+    Args:
+        first: (..., 4) boxes as (left, top, right, bottom), a NumPy array or a tensor.
+        second: of the same kind; shapes are broadcast, so that `iou(a[:, None], b)` compares every pair.
+    """
+    intersection, union = _intersection_and_union(first, second)
+    overlap: Array = intersection / union.clip(min=_MIN_AREA)
+    return overlap
+
+
+def giou(first: Array, second: Array) -> Array:
+    """Generalized IoU, -1 to 1: IoU less the share of the smallest box around both that neither covers.
+
+    Arguments as those of `iou`. Source: Rezatofighi et al. 2019.
+    """
+    intersection, union = _intersection_and_union(first, second)
+    hull = (first[..., 2:].clip(min=second[..., 2:]) - first[..., :2].clip(max=second[..., :2])).prod(-1)
+    overlap: Array = intersection / union.clip(min=_MIN_AREA) - (hull - union) / hull.clip(min=_MIN_AREA)
+    return overlap
+
+
+def _intersection_and_union(first: Array, second: Array) -> tuple[Array, Array]:
+    top_left = first[..., :2].clip(min=second[..., :2])
+    bottom_right = first[..., 2:].clip(max=second[..., 2:])
+    intersection = (bottom_right - top_left).clip(min=0).prod(-1)
+    areas = [(boxes[..., 2:] - boxes[..., :2]).clip(min=0).prod(-1) for boxes in (first, second)]
+    return intersection, areas[0] + areas[1] - intersection
+
+
+def nms(
+    boxes: Float[np.ndarray, "N 4"],
+    scores: Float[np.ndarray, " N"],
+    categories: Int[np.ndarray, " N"],
+    iou_threshold: float,
+) -> Int[np.ndarray, " kept"]:
+    """Non-maximum suppression: from the highest score down, keep boxes that overlap none kept before.
+
+    Args:
+        boxes: left, top, right, bottom.
+        scores: of the boxes.
+        categories: boxes of different categories do not suppress each other.
+        iou_threshold: highest IoU of two kept boxes of one category.
+
+    Returns:
+        Indices of the kept boxes, highest score first.
+    """
+    remaining = np.argsort(-scores, kind="stable")[:_MAX_NMS_BOXES]
+    kept = []
+    while len(remaining):
+        best, remaining = remaining[0], remaining[1:]
+        kept.append(best)
+        is_other = categories[remaining] != categories[best]
+        remaining = remaining[is_other | (iou(boxes[best], boxes[remaining]) <= iou_threshold)]
+    return np.array(kept, dtype=int)

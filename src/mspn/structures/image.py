@@ -1,0 +1,67 @@
+"""Decoded images, and where they come from: a file, a moment of a video, an array."""
+
+from dataclasses import dataclass, replace
+from fractions import Fraction
+
+import numpy as np
+from jaxtyping import UInt8
+
+from mspn.structures.boxes import Size
+
+
+@dataclass(frozen=True)
+class Video:
+    """A video file, a camera or a stream."""
+
+    source: str
+    """Path, address or camera number as the user gave it."""
+    size: Size
+    """Of its images, upright."""
+    frame_rate: Fraction | None
+    """Mean frames per second; None where nobody knows."""
+    num_frames: int | None
+    """As the file says or lets us guess, for progress; None where nobody knows."""
+    is_live: bool
+    """Whether frames are lost when nobody takes them in time."""
+
+
+@dataclass(frozen=True)
+class FrameInfo:
+    """Where in its video an image stands."""
+
+    video: Video
+    index: int
+    """Number from 0 on, counting those that were dropped."""
+    seconds: float
+    """Time stamp, from the start of the video."""
+    num_dropped: int = 0
+    """Frames of a live source that nobody took, so far."""
+
+
+@dataclass(frozen=True, eq=False)
+class Image:
+    """Pixels and where they came from."""
+
+    source: str
+    """Path or address as the user gave it; empty for an array."""
+    pixels: UInt8[np.ndarray, "H W 3"]
+    """RGB."""
+    frame: FrameInfo | None = None
+    """None for what is no video."""
+
+    @property
+    def size(self) -> Size:
+        return Size(*self.pixels.shape[:2])
+
+    def without_pixels(self) -> "Image":
+        """A black one in its place that takes up no memory, for those who only need source, size and moment."""
+        return replace(self, pixels=np.broadcast_to(np.uint8(0), self.pixels.shape))
+
+
+@dataclass(frozen=True)
+class SourceFailure:
+    """A source, or the rest of one, that gives no image."""
+
+    source: str
+    problem: str
+    """One line: what, where, what to do."""

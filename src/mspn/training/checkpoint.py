@@ -1,0 +1,130 @@
+"""Checkpoints of a run: network, optimizer, random state; written atomically, restored exactly."""
+
+import json
+import logging
+import random
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from mspn.config.overrides import parse_recipe
+from mspn.config.recipe import AnyRecipe
+from mspn.errors import SettingsError
+from mspn.io.files import replacing, write_text
+
+RECIPE_FILE = "recipe.json"
+
+
+WEIGHTS_FILE = "weights.safetensors"
+
+
+BEST_FILE = "best.safetensors"
+
+
+CHECKPOINT_FOLDER = "checkpoints"
+
+logger = logging.getLogger(__name__)
+
+
+class Progress(NamedTuple):
+    """How far training is."""
+
+    iteration: int = 0
+    """Iterations done."""
+    seconds: float = 0.0
+    """Time spent training, over all sessions."""
+    best: float = -1.0
+    """Highest average precision so far; -1: none."""
+
+
+def save_checkpoint(run: Path, state: Mapping[str, Any], progress: Progress, keep: int) -> None:
+    """Write what training needs to go on, atomically; of this iteration and those before, the newest `keep` stay.
+
+    Raises:
+        OSError, RuntimeError: if it cannot be written; the checkpoints before it stay then.
+    """
+    path = run / CHECKPOINT_FOLDER / f"iteration-{progress.iteration:09d}.pt"
+    with replacing(path) as temporary:
+        torch.save({**progress._asdict(), **state}, temporary)
+    # A later one was damaged, or training would have gone on from it: it must not push a good one out.
+    for old in [other for other in find_checkpoints(run) if other.name <= path.name][keep:]:
+        old.unlink(missing_ok=True)
+
+
+def find_checkpoints(run: Path) -> list[Path]:
+    """Checkpoints of a run folder, newest first."""
+    return sorted((run / CHECKPOINT_FOLDER).glob("iteration-*.pt"), reverse=True)
+
+
+def restore_checkpoint(run: Path, restore: Callable[[Mapping[str, Any]], None]) -> Progress:
+    """Go back to a run's newest checkpoint that can be read; files are read without unpickling objects.
+
+    Args:
+        run: folder of the run.
+        restore: takes the state.
+
+    Raises:
+        ValueError: if all are damaged, or one does not belong to this network.
+    """
+    problem = ""
+    for path in find_checkpoints(run):
+        try:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+        except Exception:  # torch raises many kinds, and its own words advise to read the file unsafely
+            problem = f"{path} is damaged"
+            logger.warning("skipped: %s", problem)
+            continue
+        try:
+            restore(state)
+            return Progress(state["iteration"], state["seconds"], state["best"])
+        except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+            raise ValueError(f"{path} does not fit the recipe of its run folder; start a new run") from error
+    raise ValueError(f"{problem}, and there is no other; start a new run, or put a whole copy of it there")
+
+
+def save_recipe(run: Path, recipe: AnyRecipe) -> None:
+    """Keep the resolved recipe in the run folder."""
+    write_text(run / RECIPE_FILE, recipe.model_dump_json(indent=2) + "\n")
+
+
+def load_recipe(run: Path) -> AnyRecipe:
+    """Read the recipe that a run folder keeps.
+
+    Raises:
+        SettingsError: if there is none or it is damaged.
+    """
+    path = run / RECIPE_FILE
+    if not path.is_file():
+        raise SettingsError(f"{run} is no run folder (it has no {RECIPE_FILE}); leave out --resume to start there")
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise SettingsError(f"{path} is damaged ({error}); start a new run") from error
+    return parse_recipe(values, where=str(path))
+
+
+def capture_random_state(device: torch.device) -> dict[str, Any]:
+    """State of the generators of Python, NumPy, torch, and the process's GPU."""
+    kind, keys, *position = np.random.get_state(legacy=True)
+    state = {
+        "python": random.getstate(),
+        "numpy": [kind, torch.from_numpy(np.asarray(keys, np.int64)), *position],
+        "torch": torch.get_rng_state(),
+    }
+    if device.type == "cuda":
+        state["cuda"] = torch.cuda.get_rng_state(device)
+    return state
+
+
+def restore_random_state(state: Mapping[str, Any], device: torch.device) -> None:
+    """Set the generators to what `capture_random_state` gave."""
+    version, keys, gauss = state["python"]
+    random.setstate((version, tuple(keys), gauss))
+    kind, words, *position = state["numpy"]
+    np.random.set_state((kind, words.numpy().astype(np.uint32), *position))
+    torch.set_rng_state(state["torch"])
+    if device.type == "cuda" and "cuda" in state:
+        torch.cuda.set_rng_state(state["cuda"], device)

@@ -1,0 +1,134 @@
+"""A line per epoch, for people (CSV) and programs (JSON Lines)."""
+
+import csv
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from mspn.io.files import replacing
+
+
+class EpochMetrics(NamedTuple):
+    """What an epoch was like."""
+
+    epoch: int
+    iteration: int
+    loss: float
+    losses: list[list[float]]
+    """Its parts by stage and level, fine to coarse, weighted."""
+    learning_rate: float
+    samples_per_second: float
+    """Over all processes."""
+    waiting_share: float
+    """Share of the time spent waiting for data, 0 to 1."""
+    memory_mib: float
+    """Most memory that the first process has held so far: of its GPU, else of the machine."""
+    seconds: float
+    """Since training began, over all sessions."""
+    validation: dict[str, float] | None = None
+    """COCO's numbers on the validation set, where they were measured after this epoch."""
+
+
+class MetricsLog:
+    """`metrics.csv` and `metrics.jsonl` of a run folder."""
+
+    def __init__(self, run: Path, iteration: int) -> None:
+        """Open the log; lines of iterations after `iteration` are dropped, since training redoes those."""
+        self._csv = run / "metrics.csv"
+        self._jsonl = run / "metrics.jsonl"
+        kept = [line for line in read_metrics(run) if line.iteration <= iteration] if iteration else []
+        with replacing(self._csv) as csv_path, replacing(self._jsonl) as jsonl_path:
+            csv_path.touch()
+            jsonl_path.touch()
+            for line in kept:
+                _append(csv_path, jsonl_path, line)
+
+    def append(self, line: EpochMetrics) -> None:
+        _append(self._csv, self._jsonl, line)
+
+
+def _append(csv_path: Path, jsonl_path: Path, line: EpochMetrics) -> None:
+    row = _csv_row(line)
+    with csv_path.open("a", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([row.keys()] * (file.tell() == 0) + [row.values()])
+    with jsonl_path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(line._asdict()) + "\n")
+
+
+def _csv_row(line: EpochMetrics) -> dict[str, Any]:
+    row = line._asdict()
+    losses, validation = row.pop("losses"), row.pop("validation")
+    for stage, levels in enumerate(losses, start=1):
+        row |= {f"loss_stage{stage}_level{level}": loss for level, loss in enumerate(levels, start=1)}
+    return row | {"validation_ap": "" if validation is None else validation["AP"]}
+
+
+def read_metrics(run: Path) -> list[EpochMetrics]:
+    """The lines of a run folder's metrics.jsonl; none where there is no such file.
+
+    What a crash cut short in the middle of a line does not count.
+    """
+    path = run / "metrics.jsonl"
+    if not path.is_file():
+        return []
+    whole_lines = path.read_text(encoding="utf-8").split("\n")[:-1]
+    return [EpochMetrics(**json.loads(line)) for line in whole_lines]
+
+
+class Meter:
+    """Averages since it was last reset; its clock is the finest, since Windows' others tick 64 times a second."""
+
+    def __init__(self, batch_size: int) -> None:
+        self._batch_size = batch_size
+        self.reset()
+
+    def reset(self) -> None:
+        self._began = self._ended_last_step = time.perf_counter()
+        self._waited = 0.0
+        self._steps = 0
+        self._losses: Tensor | float = 0.0
+
+    def data_arrived(self) -> None:
+        self._waited += time.perf_counter() - self._ended_last_step
+
+    def step_done(self, losses: Tensor) -> None:
+        """Count an iteration; losses by stage and level, on the CPU."""
+        self._losses = self._losses + losses.double()
+        self._steps += 1
+        self._ended_last_step = time.perf_counter()
+
+    @property
+    def losses(self) -> list[list[float]]:
+        """Mean by stage and level."""
+        means: list[list[float]] = (torch.as_tensor(self._losses) / self._steps).tolist()
+        return means
+
+    @property
+    def loss(self) -> float:
+        """Mean of the total."""
+        return sum(map(sum, self.losses))
+
+    @property
+    def samples_per_second(self) -> float:
+        return self._steps * self._batch_size / (time.perf_counter() - self._began)
+
+    @property
+    def waiting_share(self) -> float:
+        return self._waited / (time.perf_counter() - self._began)
+
+
+def peak_memory_mib(device: torch.device) -> float:
+    """Most memory that this process has held so far: of its GPU, else of the machine; 0 where the system hides it."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    if sys.platform == "win32":
+        return 0.0
+    import resource  # noqa: PLC0415 (there is none on Windows)
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10

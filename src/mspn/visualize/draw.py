@@ -1,0 +1,242 @@
+"""Drawing poses and labels: limbs in a theme's colors, poses faded by score."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from jaxtyping import Bool, Float, UInt8
+
+from mspn.structures.boxes import Box
+from mspn.structures.pose import Pose
+from mspn.structures.skeleton import Skeleton
+from mspn.structures.skeletons import FACE
+from mspn.visualize.canvas import Overlay
+from mspn.visualize.themes import DEFAULT_THEME, Color, Theme, color_skeleton
+
+_BOX: Color = (255, 255, 255)
+
+
+_BOX_OPACITY = 0.6
+
+
+_OUTLINE: Color = (0, 0, 0)
+
+
+_SCORES, _OPACITIES = (0.1, 0.6), (0.15, 1.0)
+"""From the first score to the second, opacity rises as said; below, keypoints are not drawn."""
+
+
+_OCCLUDED_OPACITY = 0.45
+
+
+_PERSON_TO_LINE = 100
+"""A limb is this many times thinner than its person is large."""
+
+
+_POSE_TO_PERSON = 1.3
+"""A person is at most so much larger than the pose: the box may be that of the whole image."""
+
+
+_OUTLINE_TO_LINE, _THINNEST_OUTLINE_PX = 0.25, 0.3
+
+
+_FACE_TO_BODY = 0.6
+"""What is in the face is that much smaller than the rest, since it is close together."""
+
+
+_MAX_PX = 1e6
+"""Keypoints farther away are not drawn."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Figure:
+    """Somebody to draw."""
+
+    skeleton: Skeleton
+    points_image: Float[np.ndarray, "K 2"]
+    joint_opacities: Float[np.ndarray, " K"]
+    """0 leaves a joint out, and its limbs."""
+    limb_opacities: Float[np.ndarray, " L"]
+    is_ring: Bool[np.ndarray, " K"]
+    width: float
+    """Of limbs, in pixels."""
+    radius: float
+    """Of discs."""
+
+
+class _Limb(NamedTuple):
+    start: Float[np.ndarray, "2"]
+    end: Float[np.ndarray, "2"]
+    width: float
+    color: Color
+    opacity: float
+
+
+class _Joint(NamedTuple):
+    center: Float[np.ndarray, "2"]
+    radius: float
+    is_ring: bool
+    color: Color
+    opacity: float
+
+
+def draw_poses(
+    image: UInt8[np.ndarray, "H W 3"],
+    poses: Sequence[Pose],
+    theme: Theme = DEFAULT_THEME,
+    *,
+    with_boxes: bool = False,
+) -> UInt8[np.ndarray, "H W 3"]:
+    """Draw skeletons on a copy of an RGB image: the lower a score, the fainter; the best person on top.
+
+    Args:
+        image: to draw on.
+        poses: in its pixels.
+        theme: which colors; where they tell people apart, they go from left to right, so that in a video a person
+            keeps one as long as nobody passes anybody.
+        with_boxes: whether to draw people's boxes too.
+    """
+    canvas = image.copy() if theme.brightness == 1 else cv2.convertScaleAbs(image, alpha=theme.brightness)
+    from_left = sorted(poses, key=lambda pose: pose.box.center)
+    for person, pose in sorted(enumerate(from_left), key=lambda numbered: numbered[1].score):
+        if with_boxes:
+            _draw_box(canvas, pose.box)
+        _draw_figure(canvas, _pose_figure(pose), theme, person)
+    return canvas
+
+
+def draw_labels(
+    image: UInt8[np.ndarray, "H W 3"],
+    keypoints_image: Float[np.ndarray, "K 3"],
+    skeleton: Skeleton,
+    *,
+    thickness: float,
+) -> UInt8[np.ndarray, "H W 3"]:
+    """Draw one person's labels on a copy of an RGB image: left orange, right blue, green between.
+
+    A visible keypoint is a disc, an occluded one a ring; limbs with an occluded end are fainter. What is unlabeled
+    or at no finite position is left out.
+
+    Args:
+        image: to draw on.
+        keypoints_image: (x, y, visibility) in its pixels: 0 unlabeled, 1 occluded, 2 visible.
+        skeleton: of the keypoints.
+        thickness: of the limbs, in pixels.
+    """
+    canvas = image.copy()
+    visibility = keypoints_image[:, 2]
+    seen_of_limbs = np.array([min(visibility[start], visibility[end]) for start, end in skeleton.limb_indices])
+    figure = _Figure(
+        skeleton,
+        keypoints_image[:, :2],
+        joint_opacities=np.where(visibility > 0, 1.0, 0.0),
+        limb_opacities=np.where(seen_of_limbs == 2, 1.0, _OCCLUDED_OPACITY),
+        is_ring=visibility == 1,
+        width=thickness,
+        radius=1.5 * thickness + 0.7,
+    )
+    _draw_figure(canvas, figure, DEFAULT_THEME, 0)
+    return canvas
+
+
+def draw_box(image: UInt8[np.ndarray, "H W 3"], box: Box) -> UInt8[np.ndarray, "H W 3"]:
+    """Draw a box on a copy of an RGB image, thin and white; one that is not finite is left out."""
+    canvas = image.copy()
+    _draw_box(canvas, box)
+    return canvas
+
+
+def line_thickness(person_size_px: float) -> float:
+    """Of the limbs of a person of this size, in pixels."""
+    return max(1.0, person_size_px / _PERSON_TO_LINE)
+
+
+def _pose_figure(pose: Pose) -> _Figure:
+    points, scores = pose.keypoints_image, pose.keypoint_scores
+    size = min(max(pose.box.width, pose.box.height), _POSE_TO_PERSON * float(np.ptp(points, axis=0).max()))
+    width = line_thickness(size)
+    opacities = np.interp(scores, _SCORES, _OPACITIES, left=0.0)
+    limbs = np.array([min(opacities[start], opacities[end]) for start, end in pose.skeleton.limb_indices])
+    return _Figure(pose.skeleton, points, opacities, limbs, np.zeros(len(points), bool), width, radius=width + 0.7)
+
+
+def _draw_figure(canvas: UInt8[np.ndarray, "H W 3"], figure: _Figure, theme: Theme, person: int) -> None:
+    """Draw limbs below joints, faint limbs below strong ones, and outlines below everything."""
+    limbs, joints = _color_figure(figure, theme, person)
+    outline = _THINNEST_OUTLINE_PX + _OUTLINE_TO_LINE * figure.width
+    layer = _layer_around(
+        canvas,
+        np.array([joint.center for joint in joints]),
+        margin=max((joint.radius for joint in joints), default=0) + figure.width + outline,
+    )
+    if layer is None:
+        return
+    faded = theme.outline_opacity
+    for limb in limbs:
+        layer.draw_line(limb.start, limb.end, limb.width + 2 * outline, _OUTLINE, faded * limb.opacity)
+    for joint in joints:
+        if not joint.is_ring:
+            layer.draw_disc(joint.center, joint.radius + outline, _OUTLINE, faded * joint.opacity)
+    for limb in limbs:
+        layer.draw_line(limb.start, limb.end, limb.width, limb.color, limb.opacity)
+    for joint in joints:
+        if joint.is_ring:
+            layer.draw_ring(joint.center, joint.radius, round(figure.width), joint.color, joint.opacity)
+        else:
+            layer.draw_disc(joint.center, joint.radius, joint.color, joint.opacity)
+    layer.lay_on(canvas)
+
+
+def _color_figure(figure: _Figure, theme: Theme, person: int) -> tuple[list[_Limb], list[_Joint]]:
+    """Limbs, the strongest last, and joints that are to be seen."""
+    skeleton, points = figure.skeleton, figure.points_image
+    is_near = (abs(np.nan_to_num(points, nan=np.inf)) <= _MAX_PX).all(1)
+    is_shown = is_near & (figure.joint_opacities > 0)
+    joint_colors, limb_colors = color_skeleton(theme, skeleton, person)
+    scales = [_FACE_TO_BODY if name in FACE else 1.0 for name in skeleton.keypoints]
+    limbs = [
+        _Limb(points[start], points[end], figure.width * min(scales[start], scales[end]), color, opacity)
+        for (start, end), color, opacity in zip(
+            skeleton.limb_indices, limb_colors, figure.limb_opacities.tolist(), strict=True
+        )
+        if is_shown[start] and is_shown[end]
+    ]
+    radii = np.where(figure.is_ring, 2 * figure.width + 1, figure.radius) * scales
+    joints = [
+        _Joint(points[index], float(radii[index]), bool(figure.is_ring[index]), joint_colors[index], float(opacity))
+        for index, opacity in enumerate(figure.joint_opacities)
+        if is_shown[index]
+    ]
+    return sorted(limbs, key=lambda limb: limb.opacity), joints
+
+
+def _draw_box(canvas: UInt8[np.ndarray, "H W 3"], box: Box) -> None:
+    corners = np.array(
+        [
+            (box.left, box.top),
+            (box.left + box.width, box.top),
+            (box.left + box.width, box.top + box.height),
+            (box.left, box.top + box.height),
+        ]
+    )
+    if not (abs(np.nan_to_num(corners, nan=np.inf)) <= _MAX_PX).all():
+        return
+    layer = _layer_around(canvas, corners, margin=2)
+    if layer is not None:
+        for start, end in zip(corners, np.roll(corners, -1, axis=0), strict=True):
+            layer.draw_line(start, end, 1, _BOX, _BOX_OPACITY)
+        layer.lay_on(canvas)
+
+
+def _layer_around(
+    canvas: UInt8[np.ndarray, "H W 3"], points: Float[np.ndarray, "N 2"], margin: float
+) -> Overlay | None:
+    """The part of the canvas that holds the points; None where there is none."""
+    if not len(points):
+        return None
+    height, width = canvas.shape[:2]
+    left, top = np.clip(np.floor(points.min(0) - margin), 0, (width, height)).astype(int).tolist()
+    right, bottom = np.clip(np.ceil(points.max(0) + margin) + 1, 0, (width, height)).astype(int).tolist()
+    return Overlay(left, top, right, bottom) if left < right and top < bottom else None

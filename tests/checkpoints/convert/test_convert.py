@@ -1,0 +1,420 @@
+import os
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from mspn.checkpoints.convert import read_external, write_external
+from mspn.checkpoints.convert.external import Layout
+from mspn.checkpoints.convert.mspn import to_layout
+from mspn.config.model import ModelConfig
+from mspn.config.protocol import FAITHFUL_TEST, MMPOSE_TEST
+from mspn.errors import WeightsError
+from mspn.models.mspn import MSPN
+
+LAYOUTS: list[Layout] = ["official", "mmpose"]
+
+
+def small(**settings: Any) -> ModelConfig:
+    return ModelConfig(**({"num_stages": 2, "stem_channels": 4, "up_channels": 6} | settings))
+
+
+def random_network(config: ModelConfig) -> MSPN:
+    """A network of which no two tensors are alike."""
+    generator = torch.Generator().manual_seed(11)
+    network = MSPN(config).eval()
+    with torch.no_grad():
+        for name, tensor in network.state_dict().items():
+            if tensor.is_floating_point():
+                tensor.copy_(torch.rand(tensor.shape, generator=generator) + ("running_var" in name))
+            else:
+                tensor.fill_(1234)
+    return network
+
+
+def random_official(config: ModelConfig) -> dict[str, Tensor]:
+    """Tensors as the released code would save them, biases and all."""
+    generator = torch.Generator().manual_seed(12)
+    tensors = to_layout(random_network(config), "official")
+    return {
+        name: torch.rand(tensor.shape, generator=generator) if name.endswith("conv.bias") else tensor
+        for name, tensor in tensors.items()
+    }
+
+
+def assert_same_tensors(one: MSPN, other: MSPN) -> None:
+    ours, theirs = one.state_dict(), other.state_dict()
+    assert ours.keys() == theirs.keys()
+    assert [name for name in ours if not torch.equal(ours[name], theirs[name])] == []
+
+
+def save_official(path: Path, tensors: dict[str, Any]) -> Path:
+    torch.save({"model": tensors, "iteration": 96000}, path)
+    return path
+
+
+def crops() -> Tensor:
+    return torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(13))
+
+
+CONFIGS = {
+    "resnet50": small(),
+    "1 stage": small(num_stages=1),
+    "3 stages": small(num_stages=3),
+    "resnet18": small(backbone="resnet18"),
+    "resnet34": small(backbone="resnet34", num_stages=1),
+    "resnet101": small(backbone="resnet101", num_stages=1),
+    "no aggregation": small(aggregation=False),
+    "5 keypoints": small(num_keypoints=5),
+}
+
+
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_network_written_for_others_comes_back_bit_by_bit(config: ModelConfig, layout: Layout, tmp_path: Path):
+    network = random_network(config)
+
+    write_external(tmp_path / "foreign.pth", network, layout)
+    back = read_external(tmp_path / "foreign.pth")
+
+    assert back.model.config == config
+    assert not back.model.training
+    assert_same_tensors(back.model, network)
+
+
+def test_official_weights_pass_through_mmpose_without_loss(tmp_path: Path):
+    first = read_external(save_official(tmp_path / "official.pth", random_official(small())))
+
+    write_external(tmp_path / "mmpose.pth", first.model, "mmpose")
+    second = read_external(tmp_path / "mmpose.pth")
+
+    assert_same_tensors(second.model, first.model)
+
+
+def test_head_norms_as_they_are_initialized_come_back_bit_by_bit(tmp_path: Path):
+    network = MSPN(small())
+
+    write_external(tmp_path / "mmpose.pth", network, "mmpose")
+
+    assert_same_tensors(read_external(tmp_path / "mmpose.pth").model, network)
+
+
+def test_a_value_without_a_float32_multiple_is_kept_in_float64(tmp_path: Path):
+    # A value of which no float32 divided by 255 gives this very float32 back.
+    values = torch.rand(5000, generator=torch.Generator().manual_seed(14))
+    above = torch.tensor(float("inf"))
+    nearest = values * 255
+    near = [nearest, torch.nextafter(nearest, above), torch.nextafter(nearest, -above)]
+    has_multiple = torch.stack([(multiple.double() / 255).float() == values for multiple in near]).any(0)
+    awkward = values[~has_multiple][0]
+    network = random_network(small())
+    with torch.no_grad():
+        network.stages[0].heads[0].predict.norm.weight[3] = awkward
+
+    written = to_layout(network, "official")["stage0.upsample.up4.res_conv2.bn.weight"]
+    write_external(tmp_path / "official.pth", network, "official")
+    back = read_external(tmp_path / "official.pth").model
+
+    assert written.dtype == torch.float64
+    assert back.stages[0].heads[0].predict.norm.weight.dtype == torch.float32
+    assert_same_tensors(back, network)
+
+
+def test_official_heads_peak_at_255_and_ours_at_1():
+    network = random_network(small())
+    norm = network.stages[1].heads[0].predict.norm
+
+    for layout, name in [
+        ("official", "stage1.upsample.up4.res_conv2.bn.bias"),
+        ("mmpose", "head.predict_layers.7.conv_layers.1.bn.bias"),
+    ]:
+        torch.testing.assert_close(to_layout(network, layout)[name].float(), norm.bias * 255)
+
+
+def test_the_official_stem_sees_blue_first():
+    network = random_network(small())
+    ours = network.stem.conv.conv.weight
+
+    assert torch.equal(to_layout(network, "official")["top.conv.conv.weight"], ours[:, [2, 1, 0]])
+    assert torch.equal(to_layout(network, "mmpose")["backbone.top.top.0.conv.weight"], ours)
+
+
+def test_an_official_bias_lowers_the_running_mean(tmp_path: Path):
+    tensors = random_official(small())
+
+    network = read_external(save_official(tmp_path / "official.pth", tensors)).model
+
+    expected = tensors["stage0.upsample.up2.u_skip.bn.running_mean"] - tensors["stage0.upsample.up2.u_skip.conv.bias"]
+    # Unit up2 of the released code is the level at 1/16: the third of ours.
+    assert torch.equal(network.stages[0].up[2].lateral.norm.running_mean, expected)
+
+
+@pytest.mark.parametrize(
+    ("num_stages", "layout", "count"),
+    [(1, "official", 476), (2, "official", 1008), (4, "official", 2072), (1, "mmpose", 408), (4, "mmpose", 1776)],
+)
+def test_layouts_have_as_many_tensors_as_the_originals(num_stages: int, layout: Layout, count: int):
+    assert len(to_layout(MSPN(small(num_stages=num_stages)), layout)) == count
+
+
+def test_names_are_those_of_the_originals():
+    network = MSPN(small())
+    official, mmpose = to_layout(network, "official"), to_layout(network, "mmpose")
+
+    # One name of every kind.
+    stage = "backbone.multi_stage_mspn.0"
+    pairs = {
+        "top.conv": ("backbone.top.top.0.conv", "backbone.top.top.0.bn"),
+        "stage0.downsample.layer2.0.downsample": (
+            f"{stage}.downsample.layer2.0.downsample.conv",
+            f"{stage}.downsample.layer2.0.downsample.bn",
+        ),
+        "stage0.downsample.layer3.5.conv_bn_relu2": (
+            f"{stage}.downsample.layer3.5.conv2",
+            f"{stage}.downsample.layer3.5.bn2",
+        ),
+        "stage0.upsample.up1.u_skip": (f"{stage}.upsample.up1.in_skip.conv", f"{stage}.upsample.up1.in_skip.bn"),
+        "stage0.upsample.up3.up_conv": (f"{stage}.upsample.up3.up_conv.conv", f"{stage}.upsample.up3.up_conv.bn"),
+        "stage0.upsample.up2.skip1": (f"{stage}.upsample.up2.out_skip1.conv", f"{stage}.upsample.up2.out_skip1.bn"),
+        "stage0.upsample.up2.skip2": (f"{stage}.upsample.up2.out_skip2.conv", f"{stage}.upsample.up2.out_skip2.bn"),
+        "stage0.upsample.up4.cross_conv": (
+            f"{stage}.upsample.up4.cross_conv.conv",
+            f"{stage}.upsample.up4.cross_conv.bn",
+        ),
+        # Heads are numbered 4 stage + unit - 1.
+        "stage1.upsample.up2.res_conv1": (
+            "head.predict_layers.5.conv_layers.0.conv",
+            "head.predict_layers.5.conv_layers.0.bn",
+        ),
+    }
+    for name, (conv, norm) in pairs.items():
+        assert torch.equal(official[f"{name}.bn.running_var"], mmpose[f"{norm}.running_var"])
+        assert official[f"{name}.conv.weight"].shape == mmpose[f"{conv}.weight"].shape
+        assert torch.equal(official[f"{name}.conv.bias"], torch.zeros(len(mmpose[f"{conv}.weight"])))
+
+
+def test_the_layout_and_its_protocol_are_recognized(tmp_path: Path):
+    network = random_network(small())
+    for layout in LAYOUTS:
+        write_external(tmp_path / f"{layout}.pth", network, layout)
+
+    official, mmpose = (read_external(tmp_path / f"{layout}.pth").header for layout in LAYOUTS)
+
+    assert official.notes == "converted from official.pth (official layout)"
+    assert mmpose.notes == "converted from mmpose.pth (mmpose layout)"
+    assert official.recipe.test == FAITHFUL_TEST
+    assert mmpose.recipe.test == MMPOSE_TEST
+    assert official.recipe.name == "official"
+    assert official.recipe.skeleton == "coco-17"
+
+
+@pytest.mark.parametrize(
+    ("num_keypoints", "skeleton"), [(5, "unnamed-5"), (14, "lsp-14"), (16, "mpii-16"), (17, "coco-17")]
+)
+def test_the_number_of_keypoints_suggests_the_skeleton(num_keypoints: int, skeleton: str, tmp_path: Path):
+    write_external(tmp_path / "foreign.pth", random_network(small(num_keypoints=num_keypoints)), "official")
+
+    recipe = read_external(tmp_path / "foreign.pth").header.recipe
+
+    assert recipe.skeleton == skeleton
+    assert recipe.model.num_keypoints == num_keypoints
+
+
+def old_mmpose(tensors: dict[str, Tensor]) -> dict[str, Any]:
+    return {
+        "state_dict": {name.replace("head.", "keypoint_head.", 1): value for name, value in tensors.items()},
+        "meta": {},
+    }
+
+
+def with_preprocessor(tensors: dict[str, Tensor]) -> dict[str, Any]:
+    mean = {"data_preprocessor.mean": torch.zeros(3, 1, 1), "data_preprocessor.std": torch.ones(3, 1, 1)}
+    return {"state_dict": mean | tensors}
+
+
+def of_several_gpus(tensors: dict[str, Tensor]) -> dict[str, Any]:
+    return {"state_dict": {f"module.{name}": value for name, value in tensors.items()}}
+
+
+@pytest.mark.parametrize(
+    "as_saved", [old_mmpose, with_preprocessor, of_several_gpus, dict], ids=["v0", "v1", "distributed", "bare"]
+)
+def test_checkpoints_of_all_mmpose_versions_are_read(as_saved: Callable[[dict], dict], tmp_path: Path):
+    network = random_network(small())
+    torch.save(as_saved(to_layout(network, "mmpose")), tmp_path / "mmpose.pth")
+
+    assert_same_tensors(read_external(tmp_path / "mmpose.pth").model, network)
+
+
+def test_a_resnet_18_network_gives_the_same_maps_after_the_official_layout(tmp_path: Path):
+    torch.manual_seed(15)
+    network = MSPN(small(backbone="resnet18")).eval()
+
+    write_external(tmp_path / "official.pth", network, "official")
+
+    with torch.no_grad():
+        assert torch.equal(read_external(tmp_path / "official.pth").model(crops())[1][3], network(crops())[1][3])
+
+
+class _MakesAFolder:
+    """When unpickled carelessly, it makes a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (str(self.folder),)
+
+
+@pytest.mark.parametrize("save", [torch.save, lambda content, path: path.write_bytes(pickle.dumps(content))])
+def test_a_checkpoint_with_code_is_refused_and_its_code_never_runs(save: Callable[[Any, Path], Any], tmp_path: Path):
+    path, trap = tmp_path / "evil.pth", tmp_path / "trap"
+    save({"model": to_layout(MSPN(small(num_stages=1)), "official"), "optimizer": _MakesAFolder(trap)}, path)
+
+    with pytest.raises(
+        WeightsError, match=r"evil\.pth (wants to run posix\.mkdir when it is read, which is|is no checkpoint)"
+    ):
+        read_external(path)
+
+    assert not trap.exists()
+
+
+def test_a_missing_checkpoint_is_refused(tmp_path: Path):
+    with pytest.raises(WeightsError, match=r"no checkpoint at .*nowhere\.pth; check the path"):
+        read_external(tmp_path / "nowhere.pth")
+
+
+@pytest.mark.parametrize("content", [b"", b"hello", b"\x89PNG\r\n\x1a\n"])
+def test_a_file_that_is_no_checkpoint_is_refused(content: bytes, tmp_path: Path):
+    path = tmp_path / "notes.pth"
+    path.write_bytes(content)
+
+    with pytest.raises(WeightsError, match=r"notes\.pth is no checkpoint, or is damaged"):
+        read_external(path)
+
+
+@pytest.mark.parametrize(
+    "content", [[1, 2], {"model": {"epoch": 3}}, torch.zeros(3)], ids=["list", "numbers", "tensor"]
+)
+def test_a_checkpoint_without_a_table_of_tensors_is_refused(content: Any, tmp_path: Path):
+    torch.save(content, tmp_path / "other.pth")
+
+    with pytest.raises(
+        WeightsError, match=r"other\.pth holds no table of tensors; is it a checkpoint of MSPN or MMPose\?"
+    ):
+        read_external(tmp_path / "other.pth")
+
+
+@pytest.mark.parametrize(
+    ("config", "backbone"),
+    [
+        (small(backbone="xception-small", num_stages=1), "xception-small, size halved by 3x3 convolutions,"),
+        (small(bottleneck_stride="1x1", num_stages=1), "resnet50, size halved by 1x1 convolutions,"),
+    ],
+)
+def test_a_backbone_that_others_do_not_know_is_not_written(config: ModelConfig, backbone: str):
+    with pytest.raises(WeightsError, match=f"a network of {backbone} has no mmpose layout"):
+        to_layout(MSPN(config), "mmpose")
+
+
+def test_another_network_is_refused(tmp_path: Path):
+    torch.save({"conv1.weight": torch.zeros(64, 3, 7, 7)}, tmp_path / "resnet.pth")
+
+    with pytest.raises(
+        WeightsError, match=r"resnet\.pth has no convolution 'backbone\.top\.top.*'; it is no MSPN checkpoint"
+    ):
+        read_external(tmp_path / "resnet.pth")
+
+
+def test_a_missing_tensor_is_named(tmp_path: Path):
+    tensors = random_official(small())
+    del tensors["stage1.upsample.up3.res_conv1.bn.weight"]
+
+    message = (
+        r"cut\.pth has no tensor 'stage1\.upsample\.up3\.res_conv1\.bn\.weight'; it is no MSPN of the official layout"
+    )
+    with pytest.raises(WeightsError, match=message):
+        read_external(save_official(tmp_path / "cut.pth", tensors))
+
+
+def test_an_unknown_tensor_is_named(tmp_path: Path):
+    tensors = random_official(small()) | {"stage0.upsample.up1.attention.weight": torch.zeros(1)}
+
+    message = (
+        r"more\.pth has the unknown tensor 'stage0\.upsample\.up1\.attention\.weight'; it is another network than MSPN"
+    )
+    with pytest.raises(WeightsError, match=message):
+        read_external(save_official(tmp_path / "more.pth", tensors))
+
+
+def test_a_tensor_of_another_shape_is_named(tmp_path: Path):
+    tensors = random_official(small()) | {"stage1.upsample.up4.u_skip.conv.weight": torch.zeros(6, 3, 1, 1)}
+
+    message = r"odd\.pth: tensor 'stage1\.upsample\.up4\.u_skip\.conv\.weight' is \(6, 3, 1, 1\), not \(6, 16, 1, 1\)"
+    with pytest.raises(WeightsError, match=message):
+        read_external(save_official(tmp_path / "odd.pth", tensors))
+
+
+@pytest.mark.parametrize(
+    ("name", "tensor", "message"),
+    [
+        ("top.conv.conv.bias", torch.tensor(0.0), r"is \(\), not \(4,\)"),
+        ("top.conv.conv.bias", torch.zeros(1), r"is \(1,\), not \(4,\)"),
+        ("top.conv.conv.bias", torch.zeros(5), r"is \(5,\), not \(4,\)"),
+        ("stage0.upsample.up2.u_skip.bn.running_mean", torch.zeros(1), r"is \(1,\), not \(6,\)"),
+        ("top.conv.bn.bias", torch.zeros(4, dtype=torch.int64), "has numbers of the kind torch.int64"),
+        ("top.conv.bn.bias", torch.zeros(4, dtype=torch.complex64), "has numbers of the kind torch.complex64"),
+        ("top.conv.bn.bias", torch.full((4,), float("nan")), "has numbers that are not finite"),
+    ],
+)
+def test_a_tensor_that_would_fit_by_accident_is_refused_by_name(
+    name: str, tensor: torch.Tensor, message: str, tmp_path: Path
+):
+    tensors = random_official(small()) | {name: tensor}
+
+    with pytest.raises(WeightsError, match=rf"odd\.pth: tensor '{name}' {message}"):
+        read_external(save_official(tmp_path / "odd.pth", tensors))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "stage0.downsample.layer3.2.conv_bn_relu1.conv.weight",
+        "stage0.downsample.layer1.0.conv_bn_relu3.conv.weight",
+        "stage0.upsample.up1.skip1.conv.weight",
+        "stage1.downsample.layer1.0.conv_bn_relu1.conv.weight",
+    ],
+)
+def test_a_missing_tensor_that_shows_the_networks_shape_is_named_too(name: str, tmp_path: Path):
+    tensors = random_official(small())
+    del tensors[name]
+
+    with pytest.raises(WeightsError, match=f"has no tensor '{name}'"):
+        read_external(save_official(tmp_path / "cut.pth", tensors))
+
+
+@pytest.mark.parametrize("name", ["stage1.foo", "stage2.foo", "stage999.downsample.foo"])
+def test_an_unknown_tensor_of_a_stage_that_there_is_not_is_named(name: str, tmp_path: Path):
+    tensors = random_official(small()) | {name: torch.zeros(1)}
+
+    with pytest.raises(WeightsError, match=f"has the unknown tensor '{name}'"):
+        read_external(save_official(tmp_path / "odd.pth", tensors))
+
+
+def test_a_tensor_that_is_there_with_and_without_a_prefix_is_refused(tmp_path: Path):
+    tensors = random_official(small())
+    tensors["module.top.conv.conv.bias"] = tensors["top.conv.conv.bias"]
+
+    with pytest.raises(WeightsError, match=r"has 'top\.conv\.conv\.bias' twice, with and without a prefix"):
+        read_external(save_official(tmp_path / "odd.pth", tensors))
+
+
+def test_tensors_without_names_are_no_table_of_tensors(tmp_path: Path):
+    torch.save({"state_dict": {0: torch.zeros(3)}}, tmp_path / "optimizer.pth")
+
+    with pytest.raises(WeightsError, match="holds no table of tensors"):
+        read_external(tmp_path / "optimizer.pth")

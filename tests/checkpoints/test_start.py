@@ -1,0 +1,83 @@
+import logging
+from pathlib import Path
+
+import pytest
+import torch
+
+from mspn.checkpoints.format import CheckpointMetadata, save_weights
+from mspn.checkpoints.hub import load_model
+from mspn.checkpoints.initialize import start_from
+from mspn.config.model import ModelConfig
+from mspn.config.recipe import Recipe
+from mspn.errors import WeightsError
+from mspn.models import build_network
+from tests.imagenet_file import imagenet_tensors
+
+NARROW = ModelConfig(backbone="resnet18", num_stages=2, stem_channels=8, up_channels=8)
+
+
+def save(path: Path, model: ModelConfig, skeleton: str = "coco-17") -> dict[str, torch.Tensor]:
+    torch.manual_seed(8)
+    network = build_network(model)
+    save_weights(path, network, CheckpointMetadata(recipe=Recipe(name="theirs", model=model, skeleton=skeleton)))
+    return network.state_dict()
+
+
+def test_a_network_takes_over_what_has_the_same_name_and_shape(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    theirs = save(tmp_path / "w.safetensors", NARROW)
+    torch.manual_seed(9)
+    ours = build_network(NARROW.model_copy(update={"num_keypoints": 5}))
+    before = {name: tensor.clone() for name, tensor in ours.state_dict().items()}
+
+    with caplog.at_level(logging.INFO):
+        start_from(ours, str(tmp_path / "w.safetensors"), "all-stages")
+
+    after = ours.state_dict()
+    # Eight heads predict other keypoints: a convolution and four of the five tensors of a norm (the fifth counts).
+    differing = [name for name in after if after[name].shape != theirs[name].shape]
+    assert len(differing) == 8 * 5
+    assert all(torch.equal(after[name], before[name]) for name in differing)
+    assert all(torch.equal(after[name], theirs[name]) for name in after if name not in differing)
+    assert f"{len(after) - 40} of {len(after)} tensors fit" in caplog.text
+
+
+def test_further_stages_begin_as_the_files_last_one(tmp_path: Path):
+    theirs = save(tmp_path / "w.safetensors", NARROW.model_copy(update={"num_stages": 1}))
+    ours = build_network(NARROW.model_copy(update={"num_stages": 3}))
+    link = ours.state_dict()["links.1.next_input.conv.weight"].clone()
+
+    start_from(ours, str(tmp_path / "w.safetensors"), "all-stages")
+
+    after = ours.state_dict()
+    of_first = {
+        name.removeprefix("stages.0."): tensor for name, tensor in theirs.items() if name.startswith("stages.0")
+    }
+    for stage in range(3):
+        assert all(torch.equal(after[f"stages.{stage}.{name}"], tensor) for name, tensor in of_first.items())
+    assert torch.equal(after["links.1.next_input.conv.weight"], link)
+
+
+def test_weights_may_be_named():
+    network = build_network(load_model("mspn-small").config)
+
+    start_from(network, "mspn-small", "all-stages")
+
+    name = "stem.conv.conv.weight"
+    assert torch.equal(network.state_dict()[name], load_model("mspn-small").state_dict()[name])
+
+
+def test_weights_of_another_kind_of_network_are_refused(tmp_path: Path):
+    save(tmp_path / "w.safetensors", NARROW.model_copy(update={"stem_channels": 16}))
+
+    with pytest.raises(WeightsError, match=r"w\.safetensors cannot start this network: not even its first convolution"):
+        start_from(build_network(NARROW), str(tmp_path / "w.safetensors"), "all-stages")
+
+
+def test_another_file_is_taken_for_an_imagenet_resnet(tmp_path: Path):
+    tensors = imagenet_tensors("resnet18", 8)
+    torch.save(tensors, tmp_path / "resnet.pth")
+    network = build_network(NARROW)
+
+    start_from(network, str(tmp_path / "resnet.pth"), "stem")
+
+    assert torch.equal(network.state_dict()["stem.conv.conv.weight"], tensors["conv1.weight"])

@@ -1,0 +1,234 @@
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from mspn.cli.app import app
+from mspn.outputs.journal import JOURNAL_FILE, Journal
+from mspn.predict.pipeline import _MAX_IMAGES, ImageResult
+from tests.cli.runner import error_line, run
+from tests.untrained import untrained_weights
+
+FILES = ("predictions.json", "predictions.jsonl", "coco.json", "predictions.csv")
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    """A folder of twelve images of noise."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    random = np.random.default_rng(0)
+    for number in range(12):
+        cv2.imwrite(str(folder / f"{number}.png"), random.integers(0, 255, (64, 64, 3), dtype=np.uint8))
+    return folder
+
+
+@pytest.fixture
+def arguments(tmp_path: Path, images: Path) -> list[object]:
+    """A command that takes two people at once."""
+    weights = untrained_weights(tmp_path)
+    return [
+        "predict",
+        images,
+        "--model",
+        weights,
+        "--detector",
+        "none",
+        "--batch",
+        2,
+        "--save",
+        "json,jsonl,coco,csv,images",
+    ]
+
+
+def _interrupt_after(monkeypatch: pytest.MonkeyPatch, number: int, signals: list[signal.Signals]) -> None:
+    """Send the signals once so many results are written."""
+    count = 0
+    note = Journal.append
+
+    def note_and_interrupt(self: Journal, result: ImageResult) -> None:
+        nonlocal count
+        note(self, result)
+        count += 1
+        if count == number:
+            for one in signals:
+                os.kill(os.getpid(), one)
+
+    monkeypatch.setattr(Journal, "append", note_and_interrupt)
+
+
+@pytest.mark.parametrize(
+    ("signals", "code"), [([signal.SIGINT], 130), ([signal.SIGTERM], 143), ([signal.SIGINT, signal.SIGINT], 130)]
+)
+def test_a_run_that_is_stopped_and_goes_on_leaves_what_an_undisturbed_one_does(
+    tmp_path: Path, arguments: list[object], monkeypatch: pytest.MonkeyPatch, signals: list[signal.Signals], code: int
+):
+    run(*arguments, "--out", tmp_path / "whole")
+    before = signal.getsignal(signal.SIGINT)
+    with monkeypatch.context() as patched:
+        _interrupt_after(patched, 3, signals)
+        stopped = run(*arguments, "--out", tmp_path / "out")
+    done = len((tmp_path / "out" / JOURNAL_FILE).read_text().splitlines()) - 1
+
+    assert stopped.exit_code == code, stopped.output
+    assert "stopped; what is done is written. Go on with the same command and --resume" in stopped.stderr
+    assert len(json.loads((tmp_path / "out" / "predictions.json").read_text())) == done >= 3
+    assert signal.getsignal(signal.SIGINT) == before
+
+    resumed = run(*arguments, "--out", tmp_path / "out", "--resume")
+
+    assert resumed.exit_code == 0, resumed.output
+    assert f"going on: {done} images are done" in resumed.stderr
+    assert "12 images, 12 people" in resumed.stdout
+    for name in FILES:
+        assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    assert len(list((tmp_path / "out" / "images").iterdir())) == 12
+
+
+def test_what_is_done_is_neither_read_nor_estimated_again(
+    tmp_path: Path, images: Path, arguments: list[object], monkeypatch: pytest.MonkeyPatch
+):
+    first = run(*arguments, "--out", tmp_path, "--save", "json")
+    for path in list(images.iterdir())[1:]:
+        path.write_bytes(b"")
+    cv2.imwrite(str(images / "new.png"), np.zeros((64, 64, 3), np.uint8))
+
+    again = run(*arguments, "--out", tmp_path, "--save", "csv", "--resume")
+
+    assert first.exit_code == again.exit_code == 0, again.output
+    assert "13 images, 13 people" in again.stdout
+    assert len((tmp_path / "predictions.csv").read_text().splitlines()) == 1 + 13 * 17
+
+
+def test_going_on_with_other_settings_is_refused(tmp_path: Path, arguments: list[object]):
+    run(*arguments, "--out", tmp_path)
+
+    refused = run(*arguments, "--out", tmp_path, "--resume", "--threshold", 0.5)
+
+    assert "holds results of threshold 0.3, not of threshold 0.5" in error_line(refused)
+
+
+def test_an_image_that_vanishes_while_running_is_one_line_and_the_others_are_done(
+    tmp_path: Path, images: Path, arguments: list[object], monkeypatch: pytest.MonkeyPatch
+):
+    note = Journal.append
+
+    def note_and_remove(self: Journal, result: ImageResult) -> None:
+        note(self, result)
+        (images / "9.png").unlink(missing_ok=True)
+
+    # More than the three stages hold between them: the last one is not read when the first result is noted.
+    for number in range(100, 100 + 4 * _MAX_IMAGES):
+        (images / f"{number}.png").write_bytes((images / "0.png").read_bytes())
+    monkeypatch.setattr(Journal, "append", note_and_remove)
+
+    result = run(*arguments, "--out", tmp_path / "out")
+
+    assert result.exit_code == 1, result.output
+    (line,) = result.stderr.strip().splitlines()
+    assert "9.png" in line
+    assert len(json.loads((tmp_path / "out" / "predictions.json").read_text())) == 4 * _MAX_IMAGES + 11
+
+
+def test_a_full_disk_is_one_line_and_what_is_written_stays(
+    tmp_path: Path, arguments: list[object], monkeypatch: pytest.MonkeyPatch
+):
+    run(*arguments, "--out", tmp_path / "whole")
+
+    with monkeypatch.context() as patched:
+        _fill_disk_after(patched, 4)
+        full = run(*arguments, "--out", tmp_path / "out")
+
+    assert "progress.jsonl (No space left on device); is there room on the disk?" in error_line(full)
+    assert len((tmp_path / "out" / JOURNAL_FILE).read_text().splitlines()) == 1 + 4
+    assert run(*arguments, "--out", tmp_path / "out", "--resume").exit_code == 0
+    for name in FILES:
+        assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def _fill_disk_after(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    count = 0
+    note = Journal.append
+
+    def note_until_full(self: Journal, result: ImageResult) -> None:
+        nonlocal count
+        count += 1
+        if count > number:
+            self._file.close()
+            self._file = open("/dev/full", "wb", buffering=0)  # noqa: PTH123, SIM115
+        note(self, result)
+
+    monkeypatch.setattr(Journal, "append", note_until_full)
+
+
+def test_people_are_found_in_every_so_many_th_frame_of_a_video(tmp_path: Path, arguments: list[object]):
+    path = tmp_path / "walk.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=25)
+        stream.width = stream.height = 64
+        for number in range(8):
+            pixels = np.full((64, 64, 3), 20 * number, np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        container.mux(stream.encode())
+
+    result = run("predict", path, *arguments[2:], "--out", tmp_path / "out", "--detect-every", 3, "--save", "json")
+
+    assert result.exit_code == 0, result.output
+    assert "8 images, 8 people" in result.stdout
+    assert "8 in 8 frames" in result.stdout
+
+
+def test_nobody_in_an_image_is_an_empty_list(tmp_path: Path, images: Path, arguments: list[object]):
+    (tmp_path / "boxes.json").write_text(json.dumps({f"{number}.png": [] for number in range(12)}))
+
+    result = run(*arguments, "--out", tmp_path / "out", "--boxes", tmp_path / "boxes.json", "--save", "json")
+
+    assert result.exit_code == 0, result.output
+    assert "12 images, 0 people" in result.stdout
+    rows = json.loads((tmp_path / "out" / "predictions.json").read_text())
+    assert [row["people"] for row in rows] == [[]] * 12
+
+
+def test_a_list_on_standard_input_names_images(tmp_path: Path, images: Path, arguments: list[object]):
+    names = "".join(f"{path}\n" for path in sorted(images.iterdir()))
+    texts = [str(one) for one in arguments]
+    result = CliRunner().invoke(app, ["predict", "-", *texts[2:], "--out", str(tmp_path / "out")], input=names)
+
+    assert result.exit_code == 0, result.output
+    assert "12 images, 12 people" in result.stdout
+
+
+def test_a_network_that_is_none_is_refused(arguments: list[object]):
+    line = error_line(run(*arguments, "--allow-network", "home"))
+
+    assert "--allow-network home: 'home' does not appear to be an IPv4 or IPv6 network; write one such as" in line
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names")
+def test_names_that_are_no_text_are_said_on_one_line_and_written(tmp_path: Path, images: Path, arguments: list[object]):
+    (images / os.fsdecode(b"caf\xe9\n\x1b.png")).write_text("no image")
+    (images / "0.png").rename(images / os.fsdecode(b"caf\xe9.png"))
+
+    result = run(*arguments, "--out", tmp_path / "out", "--save", "csv,json")
+
+    assert result.exit_code == 1, result.output
+    assert rf"skipped: {images}/caf\udce9\n\x1b.png is not an image" in result.stderr
+    assert rf"{images}/caf\udce9.png," in (tmp_path / "out" / "predictions.csv").read_text()
+    assert len(json.loads((tmp_path / "out" / "predictions.json").read_text())) == 12
+
+
+def test_an_engine_that_is_not_installed_is_refused_in_one_line(
+    arguments: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setitem(sys.modules, "openvino", None)
+
+    result = run(*arguments, "--engine", "openvino", "--out", tmp_path / "out")
+
+    assert error_line(result) == "error: engine openvino is not installed; pip install 'mspn[openvino]'"

@@ -1,0 +1,65 @@
+"""Every recipe at a small size: a training step, weights saved and loaded, export, prediction."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from mspn.checkpoints.format import CheckpointMetadata, save_weights
+from mspn.config.model import HourglassConfig, ModelConfig, NetworkConfig
+from mspn.config.recipe import Recipe
+from mspn.config.recipes import RECIPES, STUDY_RECIPES
+from mspn.datasets.samples import KeypointLabels
+from mspn.models import build_network
+from mspn.predict.estimator import PoseEstimator
+from mspn.structures.boxes import Size
+from mspn.training.losses.keypoint import compute_losses
+
+_CROP = Size(64, 32)
+
+
+def small(recipe: Recipe) -> Recipe:
+    """The same network, narrow, on a small crop; of more than two stages, the first two."""
+    shape = recipe.model
+    narrower: dict[str, object] = {"stem_channels": 4, "input_size": _CROP}
+    narrower["channels" if isinstance(shape, HourglassConfig) else "up_channels"] = 8
+    if isinstance(shape, ModelConfig | HourglassConfig):
+        narrower["num_stages"] = min(shape.num_stages, 2)
+    return recipe.model_copy(update={"model": shape.model_copy(update=narrower)})
+
+
+_EVERY = {**RECIPES, **STUDY_RECIPES}
+_SMALL = [small(recipe) for recipe in _EVERY.values()]
+_NETWORKS = {recipe.model: recipe.name for recipe in _SMALL}
+"""Those that differ, by the last recipe that has them."""
+
+
+@pytest.mark.parametrize("recipe", _SMALL, ids=_EVERY)
+def test_it_trains_and_predicts(recipe: Recipe, tmp_path: Path):
+    torch.manual_seed(1)
+    network = build_network(recipe.model).train()
+    crops = torch.randn(2, 3, *_CROP)
+    labels = KeypointLabels(torch.rand(2, 17, 2) * 31, torch.full((2, 17), 2), torch.ones(2, 17, dtype=torch.bool))
+
+    losses = compute_losses(network(crops), labels, recipe.supervision)
+    losses.total.backward()
+    torch.optim.Adam(network.parameters(), lr=1e-3).step()
+    save_weights(tmp_path / "weights.safetensors", network, CheckpointMetadata(recipe=recipe))
+    (pose,) = PoseEstimator(tmp_path / "weights.safetensors", "none")(np.zeros((80, 60, 3), np.uint8))
+
+    assert torch.isfinite(losses.total)
+    assert all(parameter.grad is not None for parameter in network.parameters())
+    assert np.isfinite(pose.keypoints_image).all()
+
+
+@pytest.mark.parametrize("config", _NETWORKS, ids=_NETWORKS.values())
+def test_it_can_be_exported(config: NetworkConfig):
+    network = build_network(config).eval()
+    crops = torch.randn(1, 3, *_CROP, generator=torch.Generator().manual_seed(2))
+
+    exported = torch.export.export(network, (crops,)).module()
+
+    for levels, expected in zip(exported(crops), network(crops), strict=True):
+        for maps, expected_maps in zip(levels, expected, strict=True):
+            torch.testing.assert_close(maps, expected_maps)

@@ -1,0 +1,115 @@
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mspn.checkpoints.format import DetectorMetadata, save_weights
+from mspn.checkpoints.hub.index import ASSETS
+from mspn.detectors import make_detector
+from mspn.detectors.embedded import EmbeddedPersonDetector
+from mspn.detectors.huggingface import TransformersDetector
+from mspn.detectors.onnx import OnnxDetector
+from mspn.detectors.simple import FullImage
+from mspn.errors import DetectorError
+from mspn.models.person_detector import PersonDetector
+from mspn.structures.image import Image
+from tests.detectors.family_outputs import rtmdet_outputs, yolox_outputs
+from tests.detectors.onnx_files import write_answers
+from tests.detectors.own_detectors import LeftHalf
+from tests.detectors.tiny_yolos import write_yolos
+from tests.trained_detector import tiny_detector_recipe
+
+_IMAGE = Image("a.jpg", np.zeros((64, 64, 3), np.uint8))
+
+
+def test_none_takes_the_whole_image():
+    assert isinstance(make_detector("none"), FullImage)
+
+
+@pytest.mark.parametrize("prefix", ["", "yolox:"])
+def test_an_onnx_file_is_recognized_or_said_to_be_of_a_family(tmp_path: Path, prefix: str):
+    path = write_answers(tmp_path / "model.onnx", yolox_outputs())
+
+    assert len(make_detector(f"{prefix}{path}").detect(_IMAGE)) == 1
+
+
+@pytest.mark.parametrize("name", ["a:model.onnx", "models,old.onnx"])
+def test_a_path_may_hold_colons_and_commas(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str):
+    write_answers(tmp_path / name, yolox_outputs())
+    monkeypatch.chdir(tmp_path)
+
+    assert isinstance(make_detector(name), OnnxDetector)
+
+
+def test_settings_follow_behind_commas(tmp_path: Path):
+    path = write_answers(tmp_path / "model.onnx", rtmdet_outputs(), {"images": (1, 3, "height", "width")})
+
+    (dog,) = make_detector(f"rtmdet:{path},person=16,side=64").detect(_IMAGE)
+
+    assert dog.score == pytest.approx(0.3)
+
+
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        ("persn=3", r"no setting 'persn' in OnnxSettings; did you mean 'person'\?"),
+        ("side=100", r"detector .*model.onnx,side=100: side: .* multiple of 32"),
+        ("rule=best", r"rule: .*'people' or 'top-100'"),
+        ("person=you", r"person: .* valid integer"),
+    ],
+)
+def test_wrong_settings_are_named(tmp_path: Path, settings: str, problem: str):
+    with pytest.raises(DetectorError, match=problem):
+        make_detector(f"{tmp_path / 'model.onnx'},{settings}")
+
+
+def test_transformers_detectors_are_named_by_their_folder(tmp_path: Path):
+    detector = make_detector(f"transformers:{write_yolos(tmp_path)},person=dog")
+
+    assert isinstance(detector, TransformersDetector)
+    assert detector.detect(_IMAGE) == []
+
+
+def test_a_class_of_ones_own_is_named_by_its_import_path():
+    assert isinstance(make_detector("tests.detectors.own_detectors:LeftHalf"), LeftHalf)
+
+
+@pytest.mark.parametrize("name", ["none", "tests.detectors.own_detectors:LeftHalf"])
+def test_what_has_no_settings_refuses_them(name: str):
+    with pytest.raises(DetectorError, match=r"has no settings; leave side=64 out"):
+        make_detector(f"{name},side=64")
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("non", r"no detector 'non'; did you mean none\? there are .*, none, .*, FAMILY:FILE.onnx \(nanodet, yolox"),
+        ("nanodte:model.onnx", r"no detector 'nanodte:model.onnx'; did you mean nanodet\?"),
+        ("transformer:PekingU/rtdetr_v2_r18vd", r"did you mean transformers\?"),
+        ("transformers:", r"what follows transformers and a colon is missing; .* transformers:NAME"),
+        ("nanodet", r"no detector 'nanodet'; what follows nanodet and a colon is missing; .*, FAMILY:FILE.onnx"),
+        ("", r"no detector ''; there are default"),
+        ("model.pt", r"no detector 'model.pt'; there are default"),
+        (os.devnull, r"boxes of a file go with --boxes; there are default"),
+        ("model.onnx", r"no file at model.onnx; check the path of the detector"),
+    ],
+)
+def test_what_names_no_detector_is_answered_with_those_there_are(text: str, problem: str):
+    with pytest.raises(DetectorError, match=problem):
+        make_detector(text)
+
+
+def test_the_default_is_the_embedded_detector():
+    assert isinstance(make_detector("default"), EmbeddedPersonDetector)
+
+
+def test_a_detector_of_ones_own_training_is_named_by_its_file(tmp_path: Path):
+    recipe = tiny_detector_recipe(tmp_path / "set", iterations=2)
+    save_weights(tmp_path / "own.safetensors", PersonDetector(recipe.model), DetectorMetadata(recipe=recipe))
+
+    assert isinstance(make_detector(str(tmp_path / "own.safetensors")), EmbeddedPersonDetector)
+    with pytest.raises(DetectorError, match=r"absent\.safetensors"):
+        make_detector(str(tmp_path / "absent.safetensors"))
+    with pytest.raises(DetectorError, match="is a pose network, not a person detector; give it to --model"):
+        make_detector(str(ASSETS / "mspn-tiny.safetensors"))

@@ -1,0 +1,56 @@
+from pathlib import Path
+
+from mspn.evaluation.analysis.error_types import Outcome, judge_keypoints
+from mspn.evaluation.matching import match_people
+from mspn.structures.skeletons import COCO_17
+from tests.evaluation.posed_people import SHOULDERS, Labels, labeled, predicted, truth_of
+
+# Good for the similarity of the pose, whatever happens to a shoulder.
+HIPS: Labels = {"left_hip": (190, 300, 2), "right_hip": (110, 300, 2)}
+BODY: Labels = {**SHOULDERS, **HIPS}
+
+
+def _judge(folder: Path, left_shoulder: tuple[float, float]) -> Outcome:
+    """A prediction that is right but for its left shoulder; somebody else's shoulders are 300 px to the right."""
+    other = {name: (x + 300, y, seen) for name, (x, y, seen) in BODY.items()}
+    truth = truth_of(folder, [labeled(1, 1, BODY), labeled(2, 1, other)])
+    results = [predicted(1, {**BODY, "left_shoulder": (*left_shoulder, 1)}, 0.9), predicted(1, other, 0.8)]
+    outcomes = judge_keypoints(truth, match_people(truth, results, COCO_17), COCO_17)
+    return Outcome(outcomes[0, COCO_17.keypoints.index("left_shoulder")])
+
+
+def test_a_keypoint_is_good_from_a_similarity_of_085(tmp_path: Path):
+    # exp(-(9 / 15.8)^2 / 2) = 0.8502; at 9.1 px it is 0.8472.
+    assert _judge(tmp_path, (209, 100)) == Outcome.GOOD
+    assert _judge(tmp_path, (209.1, 100)) == Outcome.JITTER
+
+
+def test_a_keypoint_jitters_down_to_a_similarity_of_one_half(tmp_path: Path):
+    # 15.8 px * sqrt(2 ln 2) = 18.60 px.
+    assert _judge(tmp_path, (218.5, 100)) == Outcome.JITTER
+    assert _judge(tmp_path, (218.7, 100)) == Outcome.MISS
+
+
+def test_a_keypoint_at_the_place_of_the_other_side_is_inverted(tmp_path: Path):
+    assert _judge(tmp_path, (105, 100)) == Outcome.INVERSION
+
+
+def test_a_keypoint_at_somebody_elses_is_swapped_on_either_side(tmp_path: Path):
+    assert _judge(tmp_path, (505, 100)) == Outcome.SWAP
+    assert _judge(tmp_path, (405, 100)) == Outcome.SWAP
+
+
+def test_a_keypoint_at_another_part_of_the_body_is_a_miss(tmp_path: Path):
+    assert _judge(tmp_path, (190, 300)) == Outcome.MISS
+
+
+def test_unlabeled_keypoints_and_predictions_of_nobody_are_not_judged(tmp_path: Path):
+    truth = truth_of(tmp_path, [labeled(1, 1, SHOULDERS)])
+    far = dict.fromkeys(COCO_17.keypoints, (900, 900, 1))
+    results = [predicted(1, SHOULDERS, 0.9), predicted(1, far, 0.8)]
+
+    outcomes = judge_keypoints(truth, match_people(truth, results, COCO_17), COCO_17)
+
+    shoulders = [COCO_17.keypoints.index(name) for name in SHOULDERS]
+    assert (outcomes[0, shoulders] == Outcome.GOOD).all()
+    assert (outcomes == Outcome.UNLABELED).sum() == 2 * 17 - 2

@@ -1,0 +1,139 @@
+import importlib.util
+import sys
+from importlib.machinery import ModuleSpec
+
+import pytest
+import torch
+
+from mspn.config.recipes import RECIPES
+from mspn.inference.engines import Engine, EngineChoice, choose_engine
+from mspn.inference.quantization import calibrate_activations
+from mspn.inference.runner import Runner
+from mspn.models import build_network
+from mspn.models.base import PoseNetwork
+from tests.config.recipes.test_every_recipe import small
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def everything_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mspn.inference.engines.find_spec", lambda name: ModuleSpec(name, None))
+
+
+def _network() -> PoseNetwork:
+    torch.manual_seed(6)
+    return build_network(small(RECIPES["mspn-2"]).model).eval()
+
+
+@pytest.mark.usefixtures("everything_installed")
+def test_openvino_is_the_fastest_for_bfloat16_and_torch_the_reference_for_float32():
+    assert choose_engine("auto", "bfloat16", CPU) == EngineChoice("openvino", "bfloat16")
+    assert choose_engine("auto", "float32", CPU) == EngineChoice("torch", "float32")
+    assert choose_engine("auto", "bfloat16", torch.device("cuda")) == EngineChoice("torch", "bfloat16")
+
+
+def test_torch_computes_where_nothing_else_is_installed(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("mspn.inference.engines.find_spec", lambda _name: None)
+
+    assert choose_engine("auto", "bfloat16", CPU) == EngineChoice("torch", "bfloat16")
+
+
+def test_onnxruntime_computes_in_float32():
+    assert choose_engine("onnxruntime", "auto", CPU) == EngineChoice("onnxruntime", "float32")
+    with pytest.raises(ValueError, match="onnxruntime has no bfloat16 on CPUs; use precision float32"):
+        choose_engine("onnxruntime", "bfloat16", CPU)
+
+
+@pytest.mark.usefixtures("everything_installed")
+def test_openvino_is_the_fastest_for_int8():
+    assert choose_engine("auto", "int8", CPU) == EngineChoice("openvino", "int8")
+    assert choose_engine("onnxruntime", "int8", CPU) == EngineChoice("onnxruntime", "int8")
+
+
+def test_onnxruntime_computes_int8_without_openvino(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("mspn.inference.engines.find_spec", lambda _name: None)
+
+    assert choose_engine("auto", "int8", CPU) == EngineChoice("onnxruntime", "int8")
+
+
+@pytest.mark.parametrize(("engine", "device"), [("torch", "cpu"), ("auto", "cuda")])
+def test_torch_and_gpus_have_no_int8(engine: Engine, device: str):
+    with pytest.raises(ValueError, match="int8 is for engines openvino and onnxruntime on --device cpu; use these"):
+        choose_engine(engine, "int8", torch.device(device))
+
+
+@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
+def test_engines_of_the_cpu_are_refused_on_others(engine: Engine):
+    with pytest.raises(ValueError, match=f"engine {engine} computes on the CPU, not on cuda"):
+        choose_engine(engine, "float32", torch.device("cuda"))
+
+
+@pytest.mark.parametrize(("engine", "extra"), [("onnxruntime", "onnx"), ("openvino", "openvino")])
+def test_a_missing_engine_names_its_extra(engine: Engine, extra: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, engine, None)
+
+    with pytest.raises(ValueError, match=rf"engine {engine} is not installed; pip install 'mspn\[{extra}\]'"):
+        Runner(_network(), CPU, "float32", engine)
+
+
+def test_engines_need_onnx(monkeypatch: pytest.MonkeyPatch):
+    pytest.importorskip("onnxruntime")
+    monkeypatch.setitem(sys.modules, "onnx", None)
+
+    with pytest.raises(ValueError, match=r"takes networks in onnx's format; pip install 'mspn\[onnx\]'"):
+        Runner(_network(), CPU, "float32", "onnxruntime")
+
+
+@pytest.mark.parametrize(
+    ("engine", "precision", "tolerance"),
+    [("onnxruntime", "float32", 1e-5), ("openvino", "float32", 1e-5), ("openvino", "bfloat16", 0.1)],
+)
+def test_every_engine_gives_torchs_answers(engine: Engine, precision: str, tolerance: float):
+    _skip_without(engine)
+    network = _network()
+    crops = torch.randint(0, 256, (9, 64, 32, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(7))
+
+    expected = Runner(network, CPU, "float32", "torch")(crops)
+    answered = Runner(network, CPU, precision, engine)(crops)  # type: ignore[arg-type]
+
+    assert answered.dtype == torch.float32
+    assert (answered - expected).norm() < tolerance * expected.norm()
+
+
+@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
+def test_int8_gives_nearly_torchs_answers(engine: Engine):
+    _skip_without(engine)
+    _skip_without("onnxruntime")
+    network = _network()
+    crops = torch.randint(0, 256, (9, 64, 32, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(7))
+
+    expected = Runner(network, CPU, "float32", "torch")(crops)
+    answered = Runner(network, CPU, "int8", engine, calibrate_activations(network, crops))(crops)
+
+    assert answered.dtype == torch.float32
+    assert (answered - expected).norm() < 0.15 * expected.norm()
+
+
+@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
+def test_other_engines_take_the_networks_own_size_only(engine: Engine):
+    _skip_without(engine)
+
+    with pytest.raises(ValueError, match=r"crops are 64x64 pixels, but this network is for 64x32; only .* torch"):
+        Runner(_network(), CPU, "float32", engine)(torch.zeros(1, 64, 64, 3, dtype=torch.uint8))
+
+
+def test_many_crops_are_answered_as_one_at_a_time():
+    crops = torch.randint(0, 256, (11, 64, 32, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(8))
+    runner = Runner(_network(), CPU, "float32", "torch")
+
+    together = runner(crops)
+
+    alone = torch.cat([runner(crop[None]) for crop in crops])
+    torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-5 * alone.abs().max().item())
+
+
+def _skip_without(engine: str) -> None:
+    for library in (engine, "onnx"):
+        if importlib.util.find_spec(library) is None:
+            pytest.skip(f"{library} is not installed")

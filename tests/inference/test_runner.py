@@ -1,0 +1,62 @@
+import numpy as np
+import pytest
+import torch
+
+import mspn
+from mspn.inference.devices import choose_device
+from mspn.models.base import normalize
+from tests.trained import overfitted
+
+
+def test_the_runner_gives_the_last_stages_finest_maps():
+    crops = np.random.default_rng(0).integers(0, 255, (2, 128, 96, 3), np.uint8)
+    model = mspn.load_model(overfitted()[1])
+
+    heatmaps = mspn.load_runner(overfitted()[1], "torch", precision="float32")(crops)
+
+    assert heatmaps.shape == (2, 17, 32, 24)
+    with torch.no_grad():
+        torch.testing.assert_close(heatmaps, model(normalize(torch.from_numpy(crops)))[-1][0])
+
+
+def test_bfloat16_answers_nearly_the_same_in_float32():
+    crops = np.random.default_rng(0).integers(0, 255, (2, 128, 96, 3), np.uint8)
+
+    exact = mspn.load_runner(overfitted()[1], "torch", precision="float32")(crops)
+    fast = mspn.load_runner(overfitted()[1], "torch", precision="bfloat16")(crops)
+
+    assert fast.dtype == torch.float32
+    assert (exact - fast).abs().mean() < 0.02
+
+
+def test_random_weights_come_only_when_asked_for():
+    with pytest.raises(ValueError, match="mspn-1-mmpose is not in the cache"):
+        mspn.load_runner("mspn-1")
+
+    heatmaps = mspn.load_runner("mspn-1", "torch", random_weights=True)(np.zeros((1, 64, 32, 3), np.uint8))
+
+    assert heatmaps.shape == (1, 17, 16, 8)
+
+
+@pytest.mark.parametrize("precision", ["float32", "auto"])
+def test_no_crops_have_no_heatmaps(precision: str):
+    heatmaps = mspn.load_runner("mspn-tiny", "torch", precision=precision)(np.zeros((0, 64, 32, 3), np.uint8))
+
+    assert heatmaps.shape == (0, 17, 16, 8)
+
+
+@pytest.mark.parametrize(
+    "crops", [np.zeros((2, 64, 32), np.uint8), np.zeros((2, 3, 64, 32), np.uint8), np.zeros((2, 64, 32, 3), np.float32)]
+)
+def test_crops_of_another_kind_are_refused(crops: np.ndarray):
+    with pytest.raises(ValueError, match=r"crops must be uint8 \(B, H, W, 3\)"):
+        mspn.load_runner(overfitted()[1], "torch")(crops)
+
+
+def test_unknown_engines_precisions_and_devices_are_refused():
+    with pytest.raises(ValueError, match="no engine 'fast'"):
+        mspn.load_runner(overfitted()[1], engine="fast")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="no precision 'int4'"):
+        mspn.load_runner(overfitted()[1], "torch", precision="int4")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="no device 'gpu'"):
+        choose_device("gpu")

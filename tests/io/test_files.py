@@ -1,0 +1,96 @@
+import errno
+import os
+import shutil
+import stat
+from pathlib import Path
+
+import pytest
+
+from mspn.io.files import explain_failures, remove_leftovers, replacing, sha256_of, write_text
+
+
+def test_the_written_file_takes_the_place_of_the_old_one(tmp_path: Path):
+    path = tmp_path / "report.json"
+    path.write_text("old")
+
+    with replacing(path) as temporary:
+        temporary.write_text("new")
+        assert path.read_text() == "old"
+
+    assert path.read_text() == "new"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["report.json"]
+
+
+def test_an_error_while_writing_leaves_the_old_file_and_nothing_else(tmp_path: Path):
+    path = tmp_path / "report.json"
+    path.write_text("old")
+
+    def write_half(temporary: Path) -> None:
+        temporary.write_text("ne")
+        raise RuntimeError("halfway")
+
+    with pytest.raises(RuntimeError, match="halfway"), replacing(path) as temporary:
+        write_half(temporary)
+
+    assert path.read_text() == "old"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["report.json"]
+
+
+def test_the_temporary_file_keeps_the_name_and_lies_on_the_same_disk(tmp_path: Path):
+    with replacing(tmp_path / "drawn.png") as temporary:
+        temporary.write_bytes(b"")
+        assert temporary.name == "drawn.png"
+        assert temporary.parent.parent == tmp_path
+
+
+def test_what_a_killed_writer_left_can_be_removed(tmp_path: Path):
+    (tmp_path / ".notes").write_text("keep")
+    with replacing(tmp_path / "state.pt") as temporary:
+        temporary.write_text("ha")
+        # What a kill leaves: the folder as it stands here.
+        shutil.copytree(temporary.parent, tmp_path / temporary.parent.name.replace("state", "other"))
+    (tmp_path / "state.pt").unlink()
+
+    remove_leftovers(tmp_path)
+
+    assert [entry.name for entry in tmp_path.iterdir()] == [".notes"]
+
+
+def test_missing_folders_are_made(tmp_path: Path):
+    write_text(tmp_path / "runs" / "one" / "recipe.json", "é\n")
+
+    assert (tmp_path / "runs" / "one" / "recipe.json").read_bytes() == "é\n".encode()
+
+
+def test_a_file_is_open_for_writing_when_it_is_synced_as_windows_demands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    synced = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(os.write(descriptor, b"")))
+
+    write_text(tmp_path / "report.json", "new")
+
+    assert synced == [0]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no permission bits")
+def test_a_new_file_may_be_read_by_whom_a_plain_file_may(tmp_path: Path):
+    plain = tmp_path / "plain"
+    plain.write_text("")
+
+    write_text(tmp_path / "ours", "")
+
+    assert stat.S_IMODE((tmp_path / "ours").stat().st_mode) == stat.S_IMODE(plain.stat().st_mode)
+
+
+def test_the_checksum_of_a_file_is_that_of_its_bytes(tmp_path: Path):
+    (tmp_path / "abc").write_bytes(b"abc")
+
+    # FIPS 180-2, appendix B.1.
+    assert sha256_of(tmp_path / "abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+def test_a_failure_names_the_file_and_what_may_help(tmp_path: Path):
+    message = r"could not write .*a\.json \(No space left on device\); is there room on the disk\?"
+    with pytest.raises(OSError, match=message), explain_failures(tmp_path / "a.json"):
+        raise OSError(errno.ENOSPC, "No space left on device")

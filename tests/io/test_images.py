@@ -1,0 +1,458 @@
+import struct
+import zlib
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from mspn.errors import ImageError
+from mspn.io.image_headers import read_size
+from mspn.io.images import decode_image, read_image, read_reduced_image
+from mspn.structures.boxes import Size
+
+RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
+LETTERS = {"R": RED, "G": GREEN, "B": BLUE, "W": WHITE}
+
+
+def four_quarters() -> np.ndarray:
+    """RGB, 32 high and 64 wide: red and green above, blue and white below."""
+    image = np.zeros((32, 64, 3), np.uint8)
+    image[:16, :32], image[:16, 32:], image[16:, :32], image[16:, 32:] = RED, GREEN, BLUE, WHITE
+    return image
+
+
+def encode(rgb: np.ndarray, suffix: str) -> bytes:
+    return cv2.imencode(suffix, rgb[..., ::-1])[1].tobytes()
+
+
+def noise(height: int, width: int) -> np.ndarray:
+    return np.random.default_rng(3).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def letters_of(image: np.ndarray) -> str:
+    """The colors in the middles of the four quarters, row by row."""
+    height, width = image.shape[:2]
+    middles = [image[y, x] for y in (height // 4, 3 * height // 4) for x in (width // 4, 3 * width // 4)]
+    names = [min(LETTERS, key=lambda letter: np.abs(middle - np.array(LETTERS[letter])).sum()) for middle in middles]
+    return f"{names[0]}{names[1]}/{names[2]}{names[3]}"
+
+
+def png_chunk(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
+def png_header(width: int, height: int, color_type: int = 2) -> bytes:
+    return b"\x89PNG\r\n\x1a\n" + png_chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, color_type, 0, 0, 0))
+
+
+def with_exif(jpeg: bytes, orientation: int, thumbnail: bytes = b"") -> bytes:
+    """A JPEG with an Exif segment put in: a TIFF header, and a directory of one entry, tag 0x0112, a short."""
+    entry = struct.pack("<HHIHH", 0x0112, 3, 1, orientation, 0)
+    tiff = b"II*\x00" + struct.pack("<I", 8) + struct.pack("<H", 1) + entry + struct.pack("<I", 0)
+    content = b"Exif\x00\x00" + tiff + thumbnail
+    return jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(content) + 2) + content + jpeg[2:]
+
+
+def cmyk_jpeg(inks: tuple[int, int, int, int]) -> bytes:
+    """One 8x8 block of one color in Adobe's inverted CMYK: 255 is no ink."""
+
+    def segment(marker: int, content: bytes) -> bytes:
+        return bytes([0xFF, marker]) + struct.pack(">H", len(content) + 2) + content
+
+    # Differences of 0 to 8 bits have the codes 0000 to 1000; the end of a block has the code 0.
+    first_codes = segment(0xC4, bytes([0x00, 0, 0, 0, 9, *[0] * 12, *range(9)]))
+    other_codes = segment(0xC4, bytes([0x10, 1, *[0] * 15, 0x00]))
+    bits = ""
+    for ink in inks:
+        # With a quantizer of 8, the first coefficient is the level above 128; negative ones are written less one.
+        level = ink - 128
+        length = abs(level).bit_length()
+        bits += (
+            f"{length:04b}" + (f"{level if level > 0 else level + 2**length - 1:0{length}b}" if length else "") + "0"
+        )
+    bits += "1" * (-len(bits) % 8)
+    scan = bytes(int(bits[start : start + 8], 2) for start in range(0, len(bits), 8)).replace(b"\xff", b"\xff\x00")
+    components = range(1, 5)
+    return b"".join(
+        [
+            b"\xff\xd8",
+            segment(0xEE, b"Adobe" + struct.pack(">HHHB", 100, 0, 0, 0)),
+            segment(0xDB, bytes([0, *[8] * 64])),
+            segment(0xC0, struct.pack(">BHHB", 8, 8, 8, 4) + b"".join(bytes([c, 0x11, 0]) for c in components)),
+            first_codes,
+            other_codes,
+            segment(0xDA, bytes([4]) + b"".join(bytes([c, 0x00]) for c in components) + bytes([0, 63, 0])),
+            scan,
+            b"\xff\xd9",
+        ]
+    )
+
+
+@pytest.mark.parametrize("suffix", [".png", ".bmp", ".tiff"])
+def test_a_lossless_image_comes_out_as_rgb(suffix: str, tmp_path: Path):
+    image = noise(6, 10)
+    path = tmp_path / f"image{suffix}"
+    path.write_bytes(encode(image, suffix))
+
+    np.testing.assert_array_equal(read_image(path), image)
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".webp"])
+def test_a_lossy_image_comes_out_as_rgb(suffix: str):
+    image = decode_image(encode(four_quarters(), suffix), "image")
+
+    assert image.shape == (32, 64, 3)
+    assert image.dtype == np.uint8
+    assert letters_of(image) == "RG/BW"
+
+
+def test_the_content_decides_and_not_the_suffix(tmp_path: Path):
+    path = tmp_path / "image.jpg"
+    path.write_bytes(encode(four_quarters(), ".png"))
+
+    np.testing.assert_array_equal(read_image(path), four_quarters())
+
+
+def test_gray_is_repeated_over_the_channels():
+    gray = np.array([[0, 100, 255]], np.uint8)
+
+    image = decode_image(cv2.imencode(".png", gray)[1].tobytes(), "gray")
+
+    np.testing.assert_array_equal(image, [[[0, 0, 0], [100, 100, 100], [255, 255, 255]]])
+
+
+def test_16_bits_are_scaled_to_8():
+    deep = np.array([[[0x0000, 0x8000, 0xFFFF]]], np.uint16)  # blue, green, red for the writer
+
+    image = decode_image(cv2.imencode(".png", deep)[1].tobytes(), "deep")
+
+    np.testing.assert_array_equal(image, [[[255, 128, 0]]])
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tiff"])
+def test_transparency_is_laid_on_white(suffix: str):
+    # Blue, green, red, opacity: opaque red, invisible red, and black at 20 % opacity: 0.8 of white is 204.
+    pixels = np.array([[[0, 0, 255, 255], [0, 0, 255, 0], [0, 0, 0, 51]]], np.uint8)
+
+    image = decode_image(cv2.imencode(suffix, pixels)[1].tobytes(), "alpha")
+
+    np.testing.assert_array_equal(image, [[RED, WHITE, (204, 204, 204)]])
+
+
+def test_transparency_of_a_webp_is_laid_on_white():
+    pixels = np.zeros((16, 16, 4), np.uint8)
+
+    image = decode_image(cv2.imencode(".webp", pixels)[1].tobytes(), "alpha")
+
+    np.testing.assert_array_equal(image, np.full((16, 16, 3), 255))
+
+
+def test_transparency_of_16_bits_is_laid_on_white():
+    # Black at half opacity: half of white is 127.5, and a little less than half is transparent.
+    pixels = np.array([[[0, 0, 0, 0x8000]]], np.uint16)
+
+    image = decode_image(cv2.imencode(".png", pixels)[1].tobytes(), "alpha")
+
+    np.testing.assert_array_equal(image, [[[127, 127, 127]]])
+
+
+def test_transparency_of_gray_and_of_a_palette_is_laid_on_white():
+    end = png_chunk(b"IEND", b"")
+    gray = png_header(2, 1, color_type=4) + png_chunk(b"IDAT", zlib.compress(bytes([0, 100, 255, 100, 0]))) + end
+    palette = png_header(2, 1, color_type=3) + png_chunk(b"PLTE", bytes([10, 20, 30, 40, 50, 60]))
+    palette += png_chunk(b"tRNS", bytes([255, 0])) + png_chunk(b"IDAT", zlib.compress(bytes([0, 0, 1]))) + end
+
+    np.testing.assert_array_equal(decode_image(gray, "gray"), [[[100, 100, 100], WHITE]])
+    np.testing.assert_array_equal(decode_image(palette, "palette"), [[[10, 20, 30], WHITE]])
+
+
+@pytest.mark.parametrize(
+    ("inks", "color"),
+    [
+        ((255, 0, 0, 255), RED),
+        ((0, 255, 0, 255), GREEN),
+        ((255, 255, 255, 255), WHITE),
+        ((255, 255, 255, 0), (0, 0, 0)),
+    ],
+    ids=["red", "green", "white", "black"],
+)
+def test_cmyk_is_converted(inks: tuple[int, int, int, int], color: tuple[int, int, int]):
+    image = decode_image(cmyk_jpeg(inks), "cmyk")
+
+    np.testing.assert_allclose(image, np.broadcast_to(color, (8, 8, 3)), atol=2)
+
+
+@pytest.mark.parametrize(
+    ("orientation", "upright"),
+    [
+        (1, "RG/BW"),  # as stored
+        (2, "GR/WB"),  # mirrored left to right
+        (3, "WB/GR"),  # turned by half
+        (4, "BW/RG"),  # mirrored top to bottom
+        (5, "RB/GW"),  # rows become columns
+        (6, "BR/WG"),  # turned a quarter clockwise
+        (7, "WG/BR"),  # rows become columns, from the far corner
+        (8, "GW/RB"),  # turned a quarter the other way
+    ],
+)
+def test_an_image_stands_upright_as_its_exif_orientation_says(orientation: int, upright: str):
+    jpeg = with_exif(encode(four_quarters(), ".jpg"), orientation)
+
+    image = decode_image(jpeg, "turned")
+
+    assert letters_of(image) == upright
+    assert image.shape == ((32, 64, 3) if orientation <= 4 else (64, 32, 3))
+
+
+def test_a_missing_image_is_refused(tmp_path: Path):
+    path = tmp_path / "nowhere.jpg"
+
+    with pytest.raises(ImageError, match=r"no image at .*nowhere\.jpg; check the path"):
+        read_image(path)
+
+
+def test_a_folder_is_no_image(tmp_path: Path):
+    with pytest.raises(ImageError, match="no image at"):
+        read_image(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"not an image at all\n", b"\xff\xd8", b"\x89PNG\r\n\x1a\n", b"BM", b"RIFF\x00\x00\x00\x00WEBPVP8X"],
+    ids=["empty", "text", "jpeg marker", "png marker", "bmp marker", "webp marker"],
+)
+def test_a_file_that_holds_no_image_is_refused(content: bytes, tmp_path: Path):
+    path = tmp_path / "notes.jpg"
+    path.write_bytes(content)
+
+    with pytest.raises(ImageError, match=r"notes\.jpg is (not an image that can be read|cut short)"):
+        read_image(path)
+
+
+def test_a_text_file_is_called_no_image(tmp_path: Path):
+    path = tmp_path / "notes.jpg"
+    path.write_text("hello")
+
+    with pytest.raises(
+        ImageError, match=r"is not an image that can be read, or it is damaged; convert it to JPEG or PNG"
+    ):
+        read_image(path)
+
+
+@pytest.mark.parametrize("progressive", [0, 1], ids=["baseline", "progressive"])
+@pytest.mark.parametrize("kept", [0.05, 0.5, 0.99])
+def test_a_jpeg_that_is_cut_short_is_refused(kept: float, progressive: int):
+    options = [cv2.IMWRITE_JPEG_PROGRESSIVE, progressive]
+    jpeg = cv2.imencode(".jpg", noise(64, 64), options)[1].tobytes()
+
+    with pytest.raises(ImageError, match=r"half is cut short \(a JPEG without its end\); copy or download it again"):
+        decode_image(jpeg[: int(len(jpeg) * kept)], "half")
+
+
+@pytest.mark.parametrize("kept", [0.3, 0.5, 0.99])
+def test_the_end_of_a_thumbnail_is_not_the_end_of_the_image(kept: float):
+    thumbnail = encode(noise(16, 16), ".jpg")
+    whole = with_exif(encode(noise(64, 64), ".jpg"), 1, thumbnail)
+    half = whole[: int(len(whole) * kept)]
+    assert thumbnail in half
+
+    assert decode_image(whole, "whole").shape == (64, 64, 3)
+    with pytest.raises(ImageError, match="half is cut short"):
+        decode_image(half, "half")
+
+
+def test_bytes_after_the_end_of_a_jpeg_do_not_matter():
+    jpeg = encode(four_quarters(), ".jpg")
+
+    assert letters_of(decode_image(jpeg + b"\x00" * 50, "padded")) == "RG/BW"
+
+
+@pytest.mark.parametrize("suffix", [".png", ".webp", ".bmp", ".tiff"])
+def test_other_images_that_are_cut_short_are_refused(suffix: str):
+    encoded = encode(noise(64, 64), suffix)
+
+    with pytest.raises(ImageError, match="half is not an image that can be read, or it is damaged"):
+        decode_image(encoded[: len(encoded) // 2], "half")
+
+
+def giant_headers() -> dict[str, bytes]:
+    """Files of a few bytes that declare 60000 x 60000 pixels."""
+    jpeg = bytearray(encode(noise(8, 8), ".jpg"))
+    frame = jpeg.index(b"\xff\xc0")
+    jpeg[frame + 5 : frame + 9] = struct.pack(">HH", 60000, 60000)
+    bitmap = bytearray(encode(noise(8, 8), ".bmp"))
+    bitmap[18:26] = struct.pack("<ii", 60000, -60000)
+    side = (60000 - 1).to_bytes(3, "little")
+    webp = b"RIFF" + struct.pack("<I", 22) + b"WEBPVP8X" + struct.pack("<II", 10, 0) + side + side
+    # Two tags, width and height, each one 32-bit number; lossy and lossless WebP have 14 bits for a side.
+    tiff = b"MM\0*" + struct.pack(">IHHHIIHHII", 8, 2, 256, 4, 1, 60000, 257, 4, 1, 60000)
+    gif = b"GIF89a" + struct.pack("<HH", 60000, 60000)
+    # The second part is the larger one.
+    avif = b"\0\0\0\x1cftypavif" + b"".join(b"ispe" + struct.pack(">III", 0, side, side) for side in (8, 60000, 9))
+    others = {"bmp": bytes(bitmap), "webp": webp, "tiff": tiff, "gif": gif, "avif": avif}
+    return {"png": png_header(60000, 60000), "jpeg": bytes(jpeg), **others}
+
+
+@pytest.mark.parametrize("kind", giant_headers())
+def test_a_few_bytes_that_declare_too_many_pixels_are_refused(kind: str):
+    with pytest.raises(
+        ImageError, match=r"bomb has 60000x60000 pixels, above the limit of 100,000,000; make it smaller"
+    ):
+        decode_image(giant_headers()[kind], "bomb")
+
+
+def test_what_hides_its_size_is_not_decoded():
+    # OpenCV reads both, however large: a format whose header is not looked at, and a JPEG with a stray byte after its
+    # first segment.
+    portable, jpeg = encode(noise(8, 8), ".ppm"), encode(noise(8, 8), ".jpg")
+    jpeg = jpeg[:20] + b"\0" + jpeg[20:]
+    assert all(cv2.imdecode(np.frombuffer(one, np.uint8), cv2.IMREAD_COLOR) is not None for one in (portable, jpeg))
+
+    for encoded in (portable, jpeg):
+        with pytest.raises(ImageError, match="hidden is not an image that can be read, or it is damaged"):
+            decode_image(encoded, "hidden")
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".tiff", ".bmp"])
+def test_the_limit_on_pixels_holds_for_every_format(suffix: str):
+    encoded = encode(noise(8, 10), suffix)
+
+    assert decode_image(encoded, "fits", max_pixels=80).shape == (8, 10, 3)
+    with pytest.raises(ImageError, match="large has 10x8 pixels, above the limit of 79"):
+        decode_image(encoded, "large", max_pixels=79)
+
+
+def test_a_file_that_is_too_large_is_refused_unread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    path = tmp_path / "image.png"
+    path.write_bytes(b"\x00" * (2 * 2**20 + 1))
+    monkeypatch.setattr("mspn.io.images.MAX_FILE_BYTES", 2 * 2**20)
+
+    with pytest.raises(ImageError, match=r"image\.png is larger than 2 MiB; make it smaller first"):
+        read_image(path)
+
+
+@pytest.mark.parametrize("quality", [50, 101], ids=["lossy", "lossless"])
+def test_the_size_of_a_webp_without_extensions_is_known_before_it_is_decoded(quality: int):
+    encoded = cv2.imencode(".webp", np.zeros((300, 400, 3), np.uint8), [cv2.IMWRITE_WEBP_QUALITY, quality])[1].tobytes()
+    cut_short = encoded[:40]
+
+    with pytest.raises(ImageError, match="bomb has 400x300 pixels, above the limit of 1,000;"):
+        decode_image(cut_short, "bomb", max_pixels=1000)
+
+
+def test_a_tiff_is_read():
+    drawn = np.random.default_rng(5).integers(0, 255, (20, 30, 3), np.uint8)
+    encoded = cv2.imencode(".tiff", drawn)[1].tobytes()
+
+    np.testing.assert_array_equal(decode_image(encoded, "a.tiff"), drawn[..., ::-1])
+    with pytest.raises(ImageError, match="has 30x20 pixels"):
+        decode_image(encoded, "a.tiff", max_pixels=100)
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".bmp", ".webp", ".tif"])
+def test_the_size_is_read_from_the_header(suffix: str, tmp_path: Path):
+    path = tmp_path / f"a{suffix}"
+    path.write_bytes(encode(noise(33, 65), suffix))
+
+    assert read_size(path) == Size(height=33, width=65)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_the_size_is_that_of_the_upright_image(orientation: int, tmp_path: Path):
+    path = tmp_path / "a.jpg"
+    path.write_bytes(with_exif(encode(noise(32, 64), ".jpg"), orientation))
+
+    assert read_size(path) == read_image(path).shape[:2]
+
+
+@pytest.mark.parametrize("content", [b"", b"no image", b"\xff\xd8\xff\xe0\x00", b"\x89PNG\r\n\x1a\n"])
+def test_what_has_no_header_of_an_image_has_no_size(content: bytes, tmp_path: Path):
+    (tmp_path / "a.jpg").write_bytes(content)
+
+    with pytest.raises(ImageError, match=r"a\.jpg has no header of an image that can be read"):
+        read_size(tmp_path / "a.jpg")
+
+
+def test_a_missing_image_has_no_size(tmp_path: Path):
+    with pytest.raises(ImageError, match=r"no image at .*a\.jpg; check the path"):
+        read_size(tmp_path / "a.jpg")
+
+
+def gray_steps(height: int, width: int) -> np.ndarray:
+    """Every 8 pixels along both sides it gets brighter by 10."""
+    rows, columns = np.mgrid[:height, :width] // 8
+    return np.repeat((10 * (rows + columns))[..., None], 3, axis=2).astype(np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("largest_reduction", "reduction", "shape"),
+    [
+        (0.7, 1, (64, 96, 3)),
+        (1.99, 1, (64, 96, 3)),
+        (2, 2, (32, 48, 3)),
+        (3.9, 2, (32, 48, 3)),
+        (4, 4, (16, 24, 3)),
+        (8, 8, (8, 12, 3)),
+        (500, 8, (8, 12, 3)),
+    ],
+)
+def test_a_jpeg_is_read_at_the_smallest_size_that_serves(
+    largest_reduction: float, reduction: int, shape: tuple[int, ...], tmp_path: Path
+):
+    path = tmp_path / "steps.jpg"
+    path.write_bytes(encode(gray_steps(64, 96), ".jpg"))
+
+    image = read_reduced_image(path, largest_reduction)
+
+    # Steps of 8 pixels are steps of 8 / reduction.
+    assert image.reduction == reduction
+    assert image.pixels.shape == shape
+    np.testing.assert_allclose(image.pixels, gray_steps(64, 96)[::reduction, ::reduction], atol=2)
+
+
+def test_the_last_reduced_pixel_reaches_beyond_an_image_of_odd_size(tmp_path: Path):
+    path = tmp_path / "odd.jpg"
+    path.write_bytes(encode(gray_steps(61, 93), ".jpg"))
+
+    # 61 / 8 and 93 / 8 are 7.6 and 11.6.
+    assert read_reduced_image(path, 8).pixels.shape == (8, 12, 3)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".webp", ".bmp", ".tiff"])
+def test_other_formats_are_read_whole(suffix: str, tmp_path: Path):
+    path = tmp_path / f"image{suffix}"
+    path.write_bytes(encode(four_quarters(), suffix))
+
+    image = read_reduced_image(path, 8)
+
+    assert image.reduction == 1
+    np.testing.assert_array_equal(image.pixels, read_image(path))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_turned_jpeg_is_reduced_only_where_no_pixel_is_incomplete(orientation: int, tmp_path: Path):
+    path = tmp_path / "turned.jpg"
+    # 32 x 64 has complete pixels at any reduction, 30 x 64 at 1/2.
+    path.write_bytes(with_exif(encode(four_quarters(), ".jpg"), orientation))
+    whole = read_reduced_image(path, 8)
+    path.write_bytes(with_exif(encode(four_quarters()[:30], ".jpg"), orientation))
+    cut = read_reduced_image(path, 8)
+
+    assert (whole.reduction, cut.reduction) == (8, 2)
+    assert letters_of(whole.pixels) == letters_of(read_image(path)) == letters_of(cut.pixels)
+
+
+def test_reading_reduced_refuses_what_reading_refuses(tmp_path: Path):
+    path = tmp_path / "image.jpg"
+    with pytest.raises(ImageError, match=r"no image at .*image\.jpg; check the path"):
+        read_reduced_image(path, 8)
+
+    jpeg = encode(noise(64, 64), ".jpg")
+    path.write_bytes(jpeg)
+    with pytest.raises(ImageError, match="has 64x64 pixels, above the limit of 4,095"):
+        read_reduced_image(path, 8, max_pixels=4095)
+
+    path.write_bytes(jpeg[: len(jpeg) // 2])
+    with pytest.raises(ImageError, match="is cut short"):
+        read_reduced_image(path, 8)

@@ -1,0 +1,57 @@
+import gc
+from pathlib import Path
+
+import pytest
+
+from mspn.errors import AnnotationError
+from mspn.labels.reading import path_inside, paused_collection, plain_number, skeleton_of, skeleton_of_labels
+from mspn.structures.skeleton import Skeleton
+from mspn.structures.skeletons import COCO_17
+
+KITE = Skeleton(name="kite", keypoints=("top", "tail"))
+
+
+def test_collection_goes_on_after_a_pause_whatever_happens():
+    with pytest.raises(AnnotationError), paused_collection():
+        path_inside(Path("set"), "..")
+
+    assert gc.isenabled()
+
+
+def test_a_pause_within_a_pause_does_not_end_it():
+    with paused_collection():
+        with paused_collection():
+            pass
+
+        assert not gc.isenabled()
+
+
+def test_whole_numbers_have_no_point():
+    assert repr([plain_number(value) for value in (2.0, 2.5, -3.0)]) == "[2, 2.5, -3]"
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "b/c/a.jpg", "./a.jpg", "a..jpg"])
+def test_a_name_within_the_folder_is_a_path_there(name: str):
+    assert path_inside(Path("set"), name) == Path("set") / name
+
+
+@pytest.mark.parametrize("name", ["../a.jpg", "b/../../a.jpg", "/a.jpg", "c:/a.jpg", "b\\a.jpg", "", "."])
+def test_a_name_that_leads_elsewhere_is_refused(name: str):
+    with pytest.raises(AnnotationError, match="leads out of set; nothing is written there"):
+        path_inside(Path("set"), name)
+
+
+def test_the_same_names_in_the_same_order_are_a_known_skeleton():
+    assert skeleton_of(Path("a.json"), COCO_17.keypoints) is COCO_17
+    assert skeleton_of(Path("a.json"), ["top", "tail"], known=KITE) is KITE
+    assert skeleton_of(Path("a.json"), ["tail", "top"], known=KITE).name == "a"
+
+
+def test_labels_are_a_known_skeleton_in_any_order():
+    assert skeleton_of_labels(Path("a.json"), ["tail", "top", "tail"], KITE) is KITE
+    assert skeleton_of_labels(Path("a.json"), ["tail", "top", "west"], KITE).keypoints == ("tail", "top", "west")
+
+
+def test_no_labels_are_no_skeleton():
+    with pytest.raises(AnnotationError, match=r"a\.json has no labeled keypoint, nor a list of their labels"):
+        skeleton_of_labels(Path("a.json"), [], KITE)

@@ -1,0 +1,81 @@
+import sys
+
+import numpy as np
+import pytest
+
+from mspn.outputs.adapters import (
+    poses_to_data_frame,
+    poses_to_supervision_detections,
+    poses_to_supervision_keypoints,
+    results_to_data_frame,
+)
+from mspn.outputs.rows import KeypointRow
+from tests.outputs.results import a_pose, a_video, of_frame, of_image
+
+
+def test_a_data_frame_has_a_row_for_each_keypoint():
+    pytest.importorskip("pandas")
+
+    frame = results_to_data_frame([of_image("a.jpg"), of_frame(a_video("match.mp4"), 3, 0.12)])
+
+    assert list(frame.columns) == list(KeypointRow._fields)
+    assert len(frame) == 34
+    row = frame.iloc[18]
+    assert (row.source, row.frame, row.seconds, row.person, row.keypoint) == ("match.mp4", 3, 0.12, 0, "left_eye")
+    assert (row.x, row.y, row.score, row.box_height) == (2, 3, 0.75, 40)
+    assert frame.frame.isna().tolist() == [True] * 17 + [False] * 17
+
+
+def test_poses_of_one_image_need_no_source():
+    pytest.importorskip("pandas")
+
+    frame = poses_to_data_frame([a_pose(), a_pose()])
+
+    assert list(frame.columns) == list(KeypointRow._fields)[3:]
+    assert frame.person.tolist() == [0] * 17 + [1] * 17
+
+
+def test_nobody_is_a_data_frame_without_rows():
+    pytest.importorskip("pandas")
+
+    assert results_to_data_frame([]).shape == (0, 14)
+    assert poses_to_data_frame([]).shape == (0, 11)
+
+
+def test_supervision_gets_keypoints_with_their_scores():
+    pytest.importorskip("supervision")
+
+    keypoints = poses_to_supervision_keypoints([a_pose()])
+
+    assert keypoints.xy.shape == (1, 17, 2)
+    assert keypoints.xy[0, 1].tolist() == [2, 3]
+    assert keypoints.keypoint_confidence[0, 1] == 0.75
+    np.testing.assert_allclose(keypoints.detection_confidence, [0.6])
+    assert keypoints.data["class_name"].tolist() == ["person"]
+
+
+def test_supervision_gets_boxes_as_corners_with_the_detectors_scores():
+    pytest.importorskip("supervision")
+
+    detections = poses_to_supervision_detections([a_pose()])
+
+    assert detections.xyxy.tolist() == [[1, 2, 31, 42]]
+    np.testing.assert_allclose(detections.confidence, [0.8])
+    assert detections.class_id.tolist() == [0]
+
+
+def test_nobody_is_empty_for_supervision():
+    pytest.importorskip("supervision")
+
+    assert len(poses_to_supervision_keypoints([])) == 0
+    assert len(poses_to_supervision_detections([])) == 0
+
+
+def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    monkeypatch.setitem(sys.modules, "supervision", None)
+
+    with pytest.raises(ImportError, match="results for pandas need it; pip install pandas"):
+        poses_to_data_frame([])
+    with pytest.raises(ImportError, match="results for supervision need it; pip install supervision"):
+        poses_to_supervision_keypoints([])

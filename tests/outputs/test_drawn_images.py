@@ -1,0 +1,34 @@
+from pathlib import Path
+
+import numpy as np
+
+from mspn.io.images import read_image
+from mspn.outputs.images import ImageWriter
+from mspn.visualize.themes import THEMES
+from tests.outputs.results import a_video, of_frame, of_image, unreadable
+
+
+def test_images_of_the_same_name_do_not_overwrite_each_other(tmp_path: Path):
+    writer = ImageWriter(tmp_path)
+
+    writer.write(of_image("in/a.jpg"))
+    writer.write(of_image("other/a.png"))
+    writer.write(unreadable("other/b.png"))
+    writer.close()
+
+    assert sorted(path.name for path in (tmp_path / "images").iterdir()) == ["a-2.jpg", "a.jpg"]
+    assert read_image(tmp_path / "images" / "a.jpg").max() > 0
+
+
+def test_frames_have_their_number_in_the_name(tmp_path: Path):
+    ImageWriter(tmp_path).write(of_frame(a_video("clips/match.mp4"), 123, 4.92))
+
+    assert [path.name for path in (tmp_path / "images").iterdir()] == ["match-000123.jpg"]
+
+
+def test_images_are_drawn_in_the_theme(tmp_path: Path):
+    ImageWriter(tmp_path, THEMES["white-on-dark"]).write(of_image("a.jpg"))
+
+    drawn = read_image(tmp_path / "images" / "a.jpg").astype(int)
+    # White and gray alone, but for what JPEG makes of it.
+    assert np.ptp(drawn, axis=2).max() < 10

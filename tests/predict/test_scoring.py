@@ -1,0 +1,56 @@
+import numpy as np
+import pytest
+import torch
+
+from mspn.config.protocol import FAITHFUL_TEST
+from mspn.heatmaps.decode import Decoded
+from mspn.predict.scoring import make_poses
+from mspn.structures.boxes import Box, Detection, Size
+from mspn.structures.crop import CropFrame
+from mspn.structures.pose import Pose
+from mspn.structures.skeletons import COCO_17
+
+
+def _make(scores: list[float], **changes: object) -> list[Pose]:
+    """Two people with these keypoint scores, zero for the rest, in boxes of score 0.5 and 0.25."""
+    test = FAITHFUL_TEST.model_copy(update=changes)
+    raw = torch.zeros(2, 17)
+    raw[:, : len(scores)] = torch.tensor(scores)
+    points = torch.arange(2 * 17 * 2.0).reshape(2, 17, 2)
+    frames = [CropFrame((50.0, 60.0), 48.0, Size(256, 192)), CropFrame((10.0, 20.0), 96.0, Size(256, 192))]
+    detections = [Detection(Box(0, 0, 10, 20), 0.5), Detection(Box(5, 5, 10, 20), 0.25)]
+    return make_poses(detections, frames, Decoded(points, raw), COCO_17, test)
+
+
+def test_each_person_is_put_back_by_their_own_frame():
+    # Cell (0, 1) is crop pixel (2, 6): (2 - 96) / 4 + 50 and (6 - 128) / 4 + 60. The second person's first keypoint is
+    # in cell (34, 35), crop pixel (138, 142), two crop pixels an image pixel.
+    first, second = _make([])
+
+    np.testing.assert_allclose(first.keypoints_image[0], [26.5, 29.5])
+    np.testing.assert_allclose(second.keypoints_image[0], [31.0, 27.0])
+
+
+def test_people_see_clipped_scores():
+    (pose, _) = _make([1.2, -0.1, 0.5])
+
+    np.testing.assert_allclose(pose.keypoint_scores[:4], [1.0, 0.0, 0.5, 0.0])
+    assert pose.score == pytest.approx(0.5 * 1.5 / 17)
+
+
+@pytest.mark.parametrize(
+    ("changes", "factor"),
+    [
+        ({}, 1.6 / 17 + 0.5),
+        ({"score_offset": 0.0}, 1.6 / 17),
+        ({"score_offset": 0.0, "rescoring": "confident_mean"}, 1.5 / 2),
+        ({"rescoring": "confident_mean"}, 1.6 / 17 + 0.5),  # with the offset all of them count
+        ({"score_offset": -1.0, "rescoring": "confident_mean"}, 0.0),
+        ({"rescoring": "box_only"}, 1.0),
+    ],
+)
+def test_a_pose_is_ranked_by_the_boxs_score_times_what_the_protocol_says(changes: dict[str, object], factor: float):
+    first, second = _make([0.9, 0.6, 0.1], **changes)
+
+    assert first.ranking_score == pytest.approx(0.5 * factor)
+    assert second.ranking_score == pytest.approx(0.25 * factor)

@@ -1,0 +1,57 @@
+import numpy as np
+import pytest
+
+from mspn.structures.boxes import Box, Size, check_box
+from mspn.structures.pose import Pose
+from mspn.structures.skeletons import find_skeleton
+
+IMAGE = Size(height=100, width=200)
+
+
+def test_the_center_of_a_box_is_half_its_extent_from_its_corner():
+    assert Box(left=10, top=20, width=30, height=50).center == (25, 45)
+
+
+@pytest.mark.parametrize(
+    "box", [Box(0, 0, 200, 100), Box(-30, -30, 31, 31), Box(199, 99, 50, 50)], ids=["whole", "top left", "bottom right"]
+)
+def test_a_box_that_touches_the_image_is_fine(box: Box):
+    check_box(box, IMAGE)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_box_with_a_number_that_is_not_finite_is_refused(value: float):
+    with pytest.raises(
+        ValueError, match=rf"box \[0, {value}, 10, 10\] has a number that is not finite; write \[left, top,"
+    ):
+        check_box(Box(0, value, 10, 10), IMAGE)
+
+
+@pytest.mark.parametrize(("width", "height"), [(0, 10), (10, 0), (-5, 10)])
+def test_an_empty_box_is_refused(width: float, height: float):
+    with pytest.raises(
+        ValueError, match=rf"box \[1.5, 2, {width}, {height}\] is empty; width and height must be above 0 pixels"
+    ):
+        check_box(Box(1.5, 2, width, height), IMAGE)
+
+
+@pytest.mark.parametrize("box", [Box(200, 0, 5, 5), Box(0, 100, 5, 5), Box(-5, 0, 5, 5), Box(0, -5, 5, 5)])
+def test_a_box_beside_the_image_is_refused(box: Box):
+    with pytest.raises(
+        ValueError, match=r"lies outside the image of 200x100 pixels; write \[left, top, width, height\]"
+    ):
+        check_box(box, IMAGE)
+
+
+def test_a_pose_lists_its_keypoints_by_name():
+    pose = Pose(
+        skeleton=find_skeleton("unnamed-2"),
+        keypoints_image=np.array([[1.5, 2.5], [3.0, 4.0]]),
+        keypoint_scores=np.array([0.25, 0.75]),
+        score=0.5,
+        ranking_score=1.0,
+        box=Box(0, 0, 10, 10),
+        box_score=1.0,
+    )
+
+    assert pose.keypoints == {"keypoint_0": (1.5, 2.5, 0.25), "keypoint_1": (3.0, 4.0, 0.75)}

@@ -1,0 +1,101 @@
+import json
+from functools import cache
+from pathlib import Path
+from tempfile import mkdtemp
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from mspn.checkpoints.format import load_checkpoint, load_detector
+from mspn.config.overrides import override
+from mspn.config.recipe import DetectorRecipe
+from mspn.detectors.embedded import EmbeddedPersonDetector
+from mspn.errors import TrainingStoppedError, WeightsError
+from mspn.evaluation.metrics.detection import count_found, find_everyone
+from mspn.labels.formats.coco import read_coco_people
+from mspn.structures.skeletons import COCO_17
+from mspn.training.loop import train
+from mspn.training.progress import IterationReport
+from tests.trained_detector import tiny_detector_recipe
+
+
+@cache
+def overfitted() -> tuple[Path, Path]:
+    """Folder of drawn people, and the weights of a detector that has learned to find them."""
+    folder = Path(mkdtemp()) / "set"
+    weights = train(tiny_detector_recipe(folder, iterations=140), folder / "run", resume=False)
+    return folder, weights
+
+
+def test_a_trained_detector_finds_the_people_it_has_learned():
+    folder, weights = overfitted()
+    truth = read_coco_people(folder / "annotations.json", COCO_17)
+    finder = EmbeddedPersonDetector(load_detector(weights).model, torch.device("cpu"), "float32")
+
+    counts = count_found(truth, find_everyone(finder, truth, folder / "images"), threshold=0.3)
+
+    assert counts.found_people == counts.people == 8
+    assert counts.precision > 0.9
+
+
+def test_the_run_folder_describes_itself():
+    _, weights = overfitted()
+    run = weights.parent
+
+    assert (run / "crops.jpg").is_file()
+    assert "tiny-detector" in (run / "report.html").read_text()
+    (session,) = json.loads((run / "environment.json").read_text())["sessions"]
+    (data,) = session["data"]
+    assert data["proposals"] == "people_boxes.json"
+    assert data["images"] == 4
+    assert data["people"] == 8
+    last = json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])
+    assert len(last["losses"][0]) == 3  # levels
+    assert 0 < last["validation"]["AP50"] <= 1
+
+
+def test_a_detector_is_no_pose_network_and_the_other_way_round():
+    _, weights = overfitted()
+
+    with pytest.raises(WeightsError, match="is a person detector, not a pose network; give it to --detector"):
+        load_checkpoint(weights)
+
+
+def test_an_interrupted_run_ends_with_the_weights_of_an_undisturbed_one(tmp_path: Path):
+    recipe: DetectorRecipe = override(tiny_detector_recipe(tmp_path / "set", iterations=4), ["data.validation=null"])
+    undisturbed = load_file(train(recipe, tmp_path / "whole", resume=False))
+
+    def interrupt(report: IterationReport) -> None:
+        if report.iteration == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises((KeyboardInterrupt, TrainingStoppedError)):
+        train(recipe, tmp_path / "parts", resume=False, report=interrupt)
+    resumed = load_file(train(recipe, tmp_path / "parts", resume=True))
+
+    assert all(torch.equal(resumed[name], undisturbed[name]) for name in undisturbed)
+
+
+def test_frozen_parts_keep_what_they_start_from(tmp_path: Path):
+    recipe = override(
+        tiny_detector_recipe(tmp_path / "set", iterations=2), ["data.validation=null", 'train.frozen_parts=["stem"]']
+    )
+
+    weights = load_detector(train(recipe, tmp_path / "run", resume=False)).model.state_dict()
+    longer = override(recipe, ["train.iterations=4"])
+    later = load_detector(train(longer, tmp_path / "run", resume=True)).model.state_dict()
+
+    for name, tensor in weights.items():
+        is_weight = name.endswith(".weight") and "norm" not in name
+        if name.startswith("stem."):
+            assert torch.equal(tensor, later[name]), name
+        elif is_weight:
+            assert not torch.equal(tensor, later[name]), name
+
+
+def test_a_part_that_is_not_there_cannot_be_frozen(tmp_path: Path):
+    recipe = override(tiny_detector_recipe(tmp_path / "set", iterations=2), ['train.frozen_parts=["neck"]'])
+
+    with pytest.raises(ValueError, match="nothing in the network begins with 'neck'"):
+        train(recipe, tmp_path / "run", resume=False)

@@ -1,0 +1,103 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from mspn.config.overrides import override
+from mspn.config.recipe import Recipe
+from mspn.distributed import ALONE, Processes
+from mspn.training.loop import train
+from mspn.training.progress import IterationReport
+from tests.drawn_people import write_drawn_set
+from tests.trained import small_and_fast, tiny_recipe
+from tests.training.several import run_together
+
+
+def record_losses(processes: Processes, recipe: Recipe, run: Path, iterations: int) -> None:
+    """Train that far; the first process writes the losses of each step."""
+    losses: list[list[list[float]]] = []
+
+    def note(report: IterationReport) -> None:
+        losses.append(report.losses)
+
+    recipe = override(recipe, [f"train.iterations={iterations}"])
+    train(recipe, run, resume=True, processes=processes, report=note)
+    if processes.is_first:
+        (run / f"losses-{iterations}.json").write_text(json.dumps(losses))
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Recipe:
+    write_drawn_set(tmp_path, num_images=4)
+    return small_and_fast(tiny_recipe(tmp_path, iterations=6), ["train.batch_size=4", "train.threads=1"])
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+def test_two_processes_with_half_the_batch_each_have_the_losses_of_one(tmp_path: Path, recipe: Recipe, parts: int):
+    # Norms that look at the batch see another one in each process: they are frozen.
+    recipe = override(recipe, ["train.norm=frozen", "train.learning_rate=1e-3", f"train.accumulate={parts}"])
+
+    record_losses(ALONE, override(recipe, ["train.accumulate=1"]), tmp_path / "one", 6)
+    run_together(2, record_losses, recipe, tmp_path / "two", 6)
+
+    one, two = (torch.tensor(json.loads((tmp_path / run / "losses-6.json").read_text())) for run in ("one", "two"))
+    assert one.shape == (6, 2, 4)
+    torch.testing.assert_close(two, one, rtol=1e-5, atol=0)
+    weights_one, weights_two = (load_file(tmp_path / run / "weights.safetensors") for run in ("one", "two"))
+    torch.testing.assert_close(weights_two, weights_one, rtol=1e-3, atol=1e-5)
+
+
+def test_two_processes_that_resume_end_with_the_same_weights_to_the_bit(tmp_path: Path, recipe: Recipe):
+    run_together(2, record_losses, recipe, tmp_path / "whole", 4)
+    run_together(2, record_losses, override(recipe, ["train.checkpoint_every=2"]), tmp_path / "broken", 4)
+    for path in (tmp_path / "broken" / "checkpoints").glob("*4.pt"):
+        path.unlink()  # as if it had been stopped after the second iteration
+    run_together(2, record_losses, recipe, tmp_path / "broken", 4)
+
+    whole, broken = (load_file(tmp_path / run / "weights.safetensors") for run in ("whole", "broken"))
+    assert all(torch.equal(whole[name], broken[name]) for name in whole)
+    assert len(json.loads((tmp_path / "broken" / "losses-4.json").read_text())) == 2
+
+
+def test_torchrun_goes_on_from_the_last_checkpoint_when_a_process_dies(tmp_path: Path, recipe: Recipe):
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command += ["--max-restarts", "1", "-m", "tests.training.test_distributed"]
+    settings = tmp_path / "recipe.json"
+    settings.write_text(override(recipe, ["train.checkpoint_every=2"]).model_dump_json())
+
+    environment = os.environ | {"GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1"}
+    ended = subprocess.run(
+        [*command, str(settings), str(tmp_path / "run")], env=environment, capture_output=True, timeout=120, check=False
+    )
+
+    assert ended.returncode == 0, ended.stderr.decode()[-2000:]
+    # It died in the fifth iteration, so the second life began after the fourth.
+    assert len(json.loads((tmp_path / "run" / "losses-6.json").read_text())) == 2
+    assert (tmp_path / "run" / "weights.safetensors").is_file()
+
+
+def die_once_in_the_fifth_iteration(settings: Path, run: Path) -> None:
+    """What torchrun starts in each process of the test above."""
+    from mspn.distributed import is_restart, joined_processes
+
+    recipe = Recipe.model_validate_json(settings.read_text())
+    with joined_processes() as processes:
+        if is_restart():
+            record_losses(processes, recipe, run, 6)
+            return
+
+        def die(report: IterationReport) -> None:
+            if report.iteration == 5:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        train(recipe, run, resume=False, processes=processes, report=die)
+
+
+if __name__ == "__main__":
+    die_once_in_the_fifth_iteration(Path(sys.argv[1]), Path(sys.argv[2]))

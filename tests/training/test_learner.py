@@ -1,0 +1,179 @@
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import default_collate
+
+from mspn.config.overrides import override
+from mspn.config.recipe import Recipe
+from mspn.datasets.crop_dataset import CropDataset, read_training_sets
+from mspn.datasets.samples import Sample, SampleRequest
+from mspn.distributed import ALONE, Processes
+from mspn.errors import TrainingDivergedError
+from mspn.models import build_network
+from mspn.training.learner import TrainStep
+from mspn.training.losses.keypoint import compute_losses
+from tests.drawn_people import write_drawn_set
+from tests.trained import small_and_fast, tiny_recipe
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Recipe:
+    write_drawn_set(tmp_path, num_images=4)
+    return small_and_fast(tiny_recipe(tmp_path, iterations=6))
+
+
+def samples(recipe: Recipe, people: range) -> Sample:
+    (people_set,) = read_training_sets(recipe)
+    dataset = CropDataset(people_set, recipe)
+    return default_collate([dataset[SampleRequest(person, person)] for person in people])
+
+
+def learner(recipe: Recipe) -> TrainStep:
+    torch.manual_seed(3)
+    return make_learner(recipe)
+
+
+def make_learner(
+    recipe: Recipe, network: nn.Module | None = None, device: torch.device = CPU, processes: Processes = ALONE
+) -> TrainStep:
+    network = network or build_network(recipe.model)
+    supervision = partial(compute_losses, config=recipe.supervision)
+    return TrainStep(network, supervision, recipe.train, device, processes)
+
+
+def weights_of(one: TrainStep) -> dict[str, torch.Tensor]:
+    return {name: tensor.clone() for name, tensor in one.weights.state_dict().items()}
+
+
+def test_parts_of_a_batch_give_the_step_of_the_whole_batch(recipe: Recipe):
+    recipe = override(recipe, ["train.norm=frozen"])
+    whole, split = learner(recipe), learner(recipe)
+
+    losses = whole.step([samples(recipe, range(4))], 1e-3)
+    losses_of_parts = split.step([samples(recipe, range(2)), samples(recipe, range(2, 4))], 1e-3)
+
+    torch.testing.assert_close(losses_of_parts, losses)
+    torch.testing.assert_close(weights_of(split), weights_of(whole), rtol=1e-3, atol=1e-5)
+
+
+def test_frozen_norms_keep_their_running_statistics(recipe: Recipe):
+    frozen, local = learner(override(recipe, ["train.norm=frozen"])), learner(recipe)
+
+    for one in (frozen, local):
+        one.step([samples(recipe, range(2))], 1e-3)
+
+    name = "stem.conv.norm.running_mean"
+    assert weights_of(frozen)[name].eq(0).all()
+    assert weights_of(local)[name].ne(0).any()
+
+
+def test_averaged_weights_keep_a_growing_part_of_what_they_were(recipe: Recipe):
+    averaged, plain = learner(override(recipe, ["train.ema_decay=0.15"])), learner(recipe)
+    name = "stem.conv.conv.weight"
+
+    history = []
+    for _ in range(3):
+        averaged.step([samples(recipe, range(2))], 1e-2)
+        plain.step([samples(recipe, range(2))], 1e-2)
+        history.append(weights_of(plain)[name])
+
+    # After the first step a copy; then 2/11 is kept, but never more than 0.15.
+    expected = 0.15 * (0.15 * history[0] + 0.85 * history[1]) + 0.85 * history[2]
+    torch.testing.assert_close(weights_of(averaged)[name], expected)
+
+
+def test_recomputed_activations_give_the_same_step_and_count_batch_statistics_once(recipe: Recipe):
+    recomputing, plain = learner(override(recipe, ["train.recompute_activations=true"])), learner(recipe)
+
+    losses = [one.step([samples(recipe, range(2))], 1e-3) for one in (recomputing, plain)]
+
+    assert torch.equal(*losses)
+    ours, expected = weights_of(recomputing), weights_of(plain)
+    assert ours.keys() == expected.keys()
+    assert all(torch.equal(ours[name], expected[name]) for name in expected)
+    assert ours["stages.1.down.layers.3.1.conv2.norm.num_batches_tracked"] == 1
+
+
+def test_recomputing_keeps_less_for_the_backward_pass(recipe: Recipe):
+    def kept_bytes(one: TrainStep) -> int:
+        kept: dict[int, int] = {}
+
+        def note(tensor: torch.Tensor) -> torch.Tensor:
+            kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+            one.weights(torch.zeros(2, 3, 64, 64))
+        return sum(kept.values())
+
+    plain = kept_bytes(learner(recipe))
+    recomputing = kept_bytes(learner(override(recipe, ["train.recompute_activations=true"])))
+
+    assert recomputing < 0.6 * plain
+
+
+def test_float16_scales_the_loss_and_learns(recipe: Recipe):
+    one = learner(override(recipe, ["train.precision=float16"]))
+    before = weights_of(one)["stem.conv.conv.weight"]
+
+    # The scale is halved, and no weight changes, as long as gradients overflow.
+    losses = torch.stack([one.step([samples(recipe, range(2))], 1e-3) for _ in range(4)])
+
+    assert losses.isfinite().all()
+    assert not torch.equal(weights_of(one)["stem.conv.conv.weight"], before)
+    assert weights_of(one)["stem.conv.conv.weight"].isfinite().all()
+    assert 0 < one.state()["scaler"]["scale"] <= 1
+
+
+def test_a_restored_learner_goes_on_as_if_it_had_never_stopped(recipe: Recipe):
+    recipe = override(recipe, ["train.ema_decay=0.9", "train.precision=float16"])
+    whole, first = learner(recipe), learner(recipe)
+    batches = [[samples(recipe, range(start, start + 2))] for start in (0, 2, 1)]
+
+    for batch in batches:
+        whole.step(batch, 1e-3)
+    first.step(batches[0], 1e-3)
+    state = first.state()
+    torch.manual_seed(99)
+    second = make_learner(recipe)
+    second.restore(state)
+    for batch in batches[1:]:
+        second.step(batch, 1e-3)
+
+    expected, ours = weights_of(whole), weights_of(second)
+    assert all(torch.equal(ours[name], expected[name]) for name in expected)
+
+
+def test_a_loss_that_is_no_number_changes_no_weight(recipe: Recipe):
+    one = learner(recipe)
+    before = weights_of(one)
+    with torch.no_grad():
+        one.weights.get_parameter("stem.conv.conv.weight").mul_(float("inf"))
+
+    with pytest.raises(TrainingDivergedError, match="the loss is nan"):
+        one.step([samples(recipe, range(2))], 1e-3)
+
+    name = "stages.0.heads.0.predict.conv.weight"
+    assert torch.equal(weights_of(one)[name], before[name])
+
+
+def test_norms_cannot_be_synchronized_between_cpus(recipe: Recipe):
+    recipe = override(recipe, ["train.norm=synchronized"])
+
+    with pytest.raises(ValueError, match=r"train\.norm=synchronized needs GPUs"):
+        make_learner(recipe, processes=Processes(0, 2))
+    learner(recipe)  # a process alone has nothing to synchronize
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_on_a_gpu_a_step_has_the_losses_of_the_cpu(recipe: Recipe):
+    on_gpu = make_learner(recipe, learner(recipe).weights, torch.device("cuda"))
+
+    losses = on_gpu.step([samples(recipe, range(2))], 1e-3)
+
+    torch.testing.assert_close(losses, learner(recipe).step([samples(recipe, range(2))], 1e-3), rtol=1e-3, atol=1e-3)
