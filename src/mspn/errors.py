@@ -7,6 +7,18 @@ class MspnError(ValueError):
     """The root of all errors that a user can cause; the message is one line: what, where, what to do."""
 
 
+class InvalidValueError(MspnError):
+    """An argument, option or value, or a combination of them, that cannot be used."""
+
+
+class FileError(MspnError, OSError):
+    """A file or folder that cannot be written."""
+
+
+class MissingFileError(FileError, FileNotFoundError):
+    """A file or folder that is not there."""
+
+
 class ImageError(MspnError):
     """A file that cannot be read as an image."""
 
@@ -74,5 +86,5 @@ class TrainingStoppedError(Exception):
         self.signal_number = signal_number
 
 
-class TrainingDivergedError(RuntimeError):
+class TrainingDivergedError(MspnError):
     """The loss is no number any more."""

@@ -7,7 +7,7 @@ from typing import NoReturn
 
 import typer
 
-from mspn.errors import TrainingDivergedError
+from mspn.errors import MspnError
 
 USAGE_ERROR = 2
 
@@ -25,17 +25,13 @@ _UNSEEN = ("Cc", "Cf", "Cs", "Zl", "Zp")
 
 @contextmanager
 def one_line_errors() -> Iterator[None]:
-    """Turn errors that a person can mend into one line and exit code 2.
-
-    Our own mistakes are assertions, type or lookup errors; they keep their traceback.
-    """
+    """Print errors that a user can cause as one line and exit with code 2; anything else keeps its traceback."""
     try:
         yield
-    except OSError as error:
-        # The system's own errors name a file; ours are sentences already.
-        fail(f"{error.filename}: {error.strerror}; check the path and its rights" if error.filename else str(error))
-    except (ValueError, TrainingDivergedError) as error:
+    except MspnError as error:
         fail(str(error))
+    except OSError as error:
+        fail(f"{error.filename}: {error.strerror}; check the path and its rights" if error.filename else str(error))
 
 
 def fail(message: str) -> NoReturn:

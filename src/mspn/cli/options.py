@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from mspn.errors import InvalidValueError
 from mspn.structures.boxes import Size
 
 
@@ -74,5 +75,5 @@ def parse_size(text: str) -> Size:
     """
     height, _, width = text.partition("x")
     if not (height.isdecimal() and width.isdecimal()):
-        raise ValueError(f"--input-size {text}: write height x width in pixels, for example 384x288")
+        raise InvalidValueError(f"--input-size {text}: write height x width in pixels, for example 384x288")
     return Size(int(height), int(width))

@@ -27,6 +27,7 @@ from mspn.cli.progress import Tally, show_progress
 from mspn.detectors import make_detector
 from mspn.detectors.base import Detector
 from mspn.detectors.precomputed import BoxesFile, BoxesFolder
+from mspn.errors import InvalidValueError
 from mspn.inference.devices import choose_device
 from mspn.inference.engines import Engine
 from mspn.interrupts import StopRequest, stop_requests
@@ -169,7 +170,9 @@ def _read(
     """
     for source in sources:
         if drawn and isinstance(source, Path) and source.resolve().parent == drawn.resolve():
-            raise ValueError(f"drawn images would go to {drawn}, which holds {source.name}; choose another --out")
+            raise InvalidValueError(
+                f"drawn images would go to {drawn}, which holds {source.name}; choose another --out"
+            )
         done = None if drawn else journal.cached_image(name_source(source))
         yield from [done] if done else open_source(source, settings)
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from mspn.errors import SkeletonError, YamlError
+from mspn.errors import MspnError, SkeletonError, YamlError
 from mspn.io.files import read_yaml
 from mspn.structures.settings import first_problem
 from mspn.structures.skeleton import Skeleton
@@ -28,7 +28,7 @@ def named_skeleton(name_or_file: str, folder: Path = Path()) -> Skeleton:
         return read_skeleton(folder / name_or_file)
     try:
         return find_skeleton(name_or_file)
-    except ValueError as error:
+    except MspnError as error:
         raise SkeletonError(f"{error}, and files that end in .yaml") from error
 
 

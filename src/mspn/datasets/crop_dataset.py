@@ -12,7 +12,7 @@ from mspn.config.recipe import Recipe
 from mspn.datasets.augmentation import augment_frame, change_appearance
 from mspn.datasets.people import People, read_people_set
 from mspn.datasets.samples import KeypointLabels, Sample, SampleRequest
-from mspn.errors import ImageError
+from mspn.errors import ImageError, MissingFileError
 from mspn.io.images import ReducedImage, allowed_reduction, read_reduced_image
 from mspn.structures.boxes import Box
 from mspn.structures.crop import CropFrame, cut_crop, transform_points
@@ -105,5 +105,5 @@ def read_training_sets(recipe: Recipe) -> list[People]:
     root = Path(recipe.data.root)
     for config in recipe.data.train:
         if (root / config.annotations).exists() and not (root / config.images).is_dir():
-            raise FileNotFoundError(f"no folder of images at {root / config.images}; set data.train or data.root")
+            raise MissingFileError(f"no folder of images at {root / config.images}; set data.train or data.root")
     return [read_people_set(config, root, recipe.keypoint_table) for config in recipe.data.train]

@@ -8,6 +8,7 @@ from torch.utils.data import Sampler
 
 from mspn.datasets.samples import SampleRequest
 from mspn.distributed import ALONE, Processes
+from mspn.errors import InvalidValueError
 
 
 class SeededBatches(Sampler[list[SampleRequest]]):
@@ -46,7 +47,7 @@ class SeededBatches(Sampler[list[SampleRequest]]):
             ValueError: if a batch cannot be split evenly.
         """
         if batch_size % (processes.count * parts):
-            raise ValueError(
+            raise InvalidValueError(
                 f"a batch of {batch_size} people cannot be shared evenly by {processes.count} processes, each in"
                 f" {parts} parts; set train.batch_size to a multiple of {processes.count * parts}"
             )

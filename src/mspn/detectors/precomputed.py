@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mspn.detectors.selection import BEST, BoxSelection, choose_people, select_people
-from mspn.errors import AnnotationError, DetectorError
+from mspn.errors import AnnotationError, DetectorError, InvalidValueError
 from mspn.labels.reading import read_json
 from mspn.structures.boxes import Box, Detection, Size
 from mspn.structures.image import Image
@@ -111,7 +111,7 @@ def _read_rows(content: Any) -> Iterator[_Row]:
 def _detection(numbers: list[float]) -> Detection:
     left, top, width, height, *rest = (float(number) for number in numbers)
     if len(rest) > 1:
-        raise ValueError(f"a box has 4 numbers and perhaps a score, not {len(numbers)}")
+        raise InvalidValueError(f"a box has 4 numbers and perhaps a score, not {len(numbers)}")
     return Detection(Box(left, top, width, height), rest[0] if rest else 1.0)
 
 

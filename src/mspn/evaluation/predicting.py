@@ -13,7 +13,7 @@ from pydantic import BaseModel, FiniteFloat
 
 from mspn.detectors.precomputed import BoxesFile
 from mspn.distributed import ALONE, Processes
-from mspn.errors import AnnotationError
+from mspn.errors import AnnotationError, MissingFileError
 from mspn.labels.formats.coco import CocoPeople
 from mspn.labels.formats.matlab import read_mat
 from mspn.labels.label_set import LabeledPerson, LabeledSet, box_around
@@ -112,7 +112,7 @@ def _predict_boxes(
         FileNotFoundError: if the folder is missing.
     """
     if not folder.is_dir():
-        raise FileNotFoundError(f"no folder of images at {folder}; --images must name it")
+        raise MissingFileError(f"no folder of images at {folder}; --images must name it")
     share = processes.share(_group_images(file_names, detections, estimator.top_down.batch_size))
     total = sum(len(group) for group in share)
     rows: list[_Row] = []

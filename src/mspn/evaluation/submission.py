@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, TypeAdapter, Val
 
 from mspn.detectors.precomputed import BoxesFile
 from mspn.distributed import ALONE, Processes
-from mspn.errors import AnnotationError
+from mspn.errors import AnnotationError, InvalidValueError
 from mspn.evaluation.coco_splits import confirm_split
 from mspn.evaluation.predicting import Predictions, predict_people
 from mspn.io.files import replacing
@@ -93,7 +93,7 @@ def submit_people(
     """
     check_submission_name(submission)
     if estimator.recipe.keypoint_table != COCO_17:
-        raise ValueError(
+        raise InvalidValueError(
             f"COCO's server takes the keypoints of {COCO_17.name}, and this network finds those of"
             f" {estimator.recipe.skeleton}"
         )
@@ -113,7 +113,7 @@ def check_submission_name(path: Path) -> None:
         ValueError: saying how it must be.
     """
     if not _NAME.fullmatch(path.name):
-        raise ValueError(
+        raise InvalidValueError(
             f"--submission {path.name}: COCO's server takes person_keypoints_SPLIT_NAME_results.zip with SPLIT"
             " val2017, test-dev2017 or test-challenge2017 and a NAME of letters, digits and . + -; for example"
             " person_keypoints_test-dev2017_mspn-4_results.zip"
@@ -133,7 +133,9 @@ def write_submission(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     try:
         poses = TypeAdapter(list[SubmittedPose]).validate_python([_rounded(row) for row in rows])
     except ValidationError as error:
-        raise ValueError(f"COCO's server would not take these results: {first_problem(error, 'the list')}") from error
+        raise InvalidValueError(
+            f"COCO's server would not take these results: {first_problem(error, 'the list')}"
+        ) from error
     content = json.dumps([pose.model_dump() for pose in poses])
     with replacing(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr(f"{path.stem}.json", content)

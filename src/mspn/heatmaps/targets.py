@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from mspn.errors import InvalidValueError
 from mspn.structures.boxes import Size
 
 # 1-D profiles from the center outwards, before scaling to peak 1. Source: OpenCV's fixed Gaussian kernels for
@@ -23,7 +24,7 @@ def gaussian_kernel_1d(kernel_size: int) -> Float[Tensor, " radius"]:
         ValueError: if kernel_size is even or below 3.
     """
     if kernel_size < 3 or kernel_size % 2 == 0:
-        raise ValueError(f"kernel_size must be an odd number from 3 on, not {kernel_size}")
+        raise InvalidValueError(f"kernel_size must be an odd number from 3 on, not {kernel_size}")
     if kernel_size in _FIXED_PROFILES:
         profile = torch.tensor(_FIXED_PROFILES[kernel_size], dtype=torch.float64)
     else:

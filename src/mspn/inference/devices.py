@@ -6,6 +6,8 @@ from typing import Literal, get_args
 
 import torch
 
+from mspn.errors import InvalidValueError
+
 Precision = Literal["auto", "float32", "bfloat16", "int8"]
 
 
@@ -20,13 +22,13 @@ def choose_device(name: str) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError as error:
-        raise ValueError(f"no device {name!r}; write auto, cpu, cuda, cuda:1 or mps") from error
+        raise InvalidValueError(f"no device {name!r}; write auto, cpu, cuda, cuda:1 or mps") from error
     if device.type not in ("cpu", "cuda", "mps"):
-        raise ValueError(f"device {name!r} is not supported; write auto, cpu, cuda, cuda:1 or mps")
+        raise InvalidValueError(f"device {name!r} is not supported; write auto, cpu, cuda, cuda:1 or mps")
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise ValueError(f"device {name!r} is asked for, but torch finds none here; use --device cpu") from error
+        raise InvalidValueError(f"device {name!r} is asked for, but torch finds none here; use --device cpu") from error
     return device
 
 
@@ -37,7 +39,7 @@ def choose_precision(name: Precision, device: torch.device) -> Precision:
         ValueError: for an unknown one.
     """
     if name not in get_args(Precision):
-        raise ValueError(f"no precision {name!r}; there are {', '.join(get_args(Precision))}")
+        raise InvalidValueError(f"no precision {name!r}; there are {', '.join(get_args(Precision))}")
     if name != "auto":
         return name
     if device.type == "cuda":

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from mspn.errors import InvalidValueError
 from mspn.inference.devices import Precision, choose_precision
 from mspn.inference.fold import find_unused, prepare
 from mspn.inference.onnx_engines import OnnxRuntimeEngine, OpenVinoEngine
@@ -36,12 +37,16 @@ def choose_engine(engine: Engine, precision: Precision, device: torch.device) ->
         ValueError: for an unknown one, or a combination that there is not.
     """
     if engine not in get_args(Engine):
-        raise ValueError(f"no engine {engine!r}; there are {', '.join(get_args(Engine))}")
+        raise InvalidValueError(f"no engine {engine!r}; there are {', '.join(get_args(Engine))}")
     if engine in ("onnxruntime", "openvino") and device.type != "cpu":
-        raise ValueError(f"engine {engine} computes on the CPU, not on {device}; use --device cpu or engine torch")
+        raise InvalidValueError(
+            f"engine {engine} computes on the CPU, not on {device}; use --device cpu or engine torch"
+        )
     if engine == "onnxruntime":
         if precision == "bfloat16":
-            raise ValueError("onnxruntime has no bfloat16 on CPUs; use precision float32, or engine torch or openvino")
+            raise InvalidValueError(
+                "onnxruntime has no bfloat16 on CPUs; use precision float32, or engine torch or openvino"
+            )
         precision = "int8" if precision == "int8" else "float32"
     precision = choose_precision(precision, device)
     if precision == "int8":
@@ -54,7 +59,7 @@ def choose_engine(engine: Engine, precision: Precision, device: torch.device) ->
 
 def _choose_integers(engine: Engine, device: torch.device) -> Engine:
     if engine == "torch" or device.type != "cpu":
-        raise ValueError("int8 is for engines openvino and onnxruntime on --device cpu; use these, or bfloat16")
+        raise InvalidValueError("int8 is for engines openvino and onnxruntime on --device cpu; use these, or bfloat16")
     if engine == "auto":
         return "openvino" if find_spec("openvino") else "onnxruntime"
     return engine

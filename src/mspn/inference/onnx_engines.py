@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from mspn.errors import InvalidValueError
 from mspn.inference.devices import Precision
 from mspn.inference.onnx_export import CROPS, export_onnx
 from mspn.inference.quantization import CalibrationRanges, quantize
@@ -71,7 +72,7 @@ def _check_size(crops: Tensor, size: Size) -> None:
     """
     height, width = crops.shape[1:3]
     if (height, width) != size:
-        raise ValueError(
+        raise InvalidValueError(
             f"crops are {height}x{width} pixels, but this network is for {size.height}x{size.width};"
             " only the engine torch takes others"
         )
@@ -82,4 +83,4 @@ def _load(library: str) -> Any:
         return importlib.import_module(library)  # late: an extra that only its engine needs
     except ImportError as error:
         extra = "onnx" if library == "onnxruntime" else library
-        raise ValueError(f"engine {library} is not installed; pip install 'mspn[{extra}]'") from error
+        raise InvalidValueError(f"engine {library} is not installed; pip install 'mspn[{extra}]'") from error

@@ -7,6 +7,7 @@ from tempfile import TemporaryDirectory
 import torch
 from torch import Tensor, nn
 
+from mspn.errors import InvalidValueError
 from mspn.inference.fold import find_unused, fold_norms
 from mspn.models.base import PoseNetwork, normalize
 
@@ -60,5 +61,5 @@ def export_onnx(network: PoseNetwork) -> bytes:
                 dynamo=False,
             )
         except torch.onnx.errors.OnnxExporterError as error:
-            raise ValueError("this engine takes networks in onnx's format; pip install 'mspn[onnx]'") from error
+            raise InvalidValueError("this engine takes networks in onnx's format; pip install 'mspn[onnx]'") from error
         return path.read_bytes()

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import UInt8
 from torch import Tensor
 
+from mspn.errors import InvalidValueError
 from mspn.inference.onnx_export import CROPS, export_onnx
 from mspn.models.base import PoseNetwork
 
@@ -74,7 +75,9 @@ def quantize(exported: bytes, ranges: CalibrationRanges) -> bytes:
         ValueError: if onnxruntime or onnx is not installed, there are no ranges, or they are of another network.
     """
     if not ranges:
-        raise ValueError("int8 needs to know how far values go; measure them on images with `mspn models quantize`")
+        raise InvalidValueError(
+            "int8 needs to know how far values go; measure them on images with `mspn models quantize`"
+        )
     tools = _load_tools()
     limits = {name: tuple(np.array(value, np.float32) for value in ends) for name, ends in ranges.items()}
     kinds = tools.quantization.QuantType
@@ -95,7 +98,7 @@ def quantize(exported: bytes, ranges: CalibrationRanges) -> bytes:
     try:
         quantizer.quantize_model()
     except ValueError as error:
-        raise ValueError(
+        raise InvalidValueError(
             "the weights file knows other layers' values for int8 than this network has; measure them again with"
             " `mspn models quantize`"
         ) from error
@@ -119,4 +122,4 @@ def _load_tools() -> _Tools:
     try:
         return _Tools(*map(importlib.import_module, names))  # late: an extra that only int8 needs
     except ImportError as error:
-        raise ValueError("int8 needs onnxruntime's tools; pip install 'mspn[onnx]'") from error
+        raise InvalidValueError("int8 needs onnxruntime's tools; pip install 'mspn[onnx]'") from error

@@ -8,6 +8,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from mspn.checkpoints.hub import build_model, load_named
+from mspn.errors import InvalidValueError
 from mspn.inference.devices import Precision, choose_device
 from mspn.inference.engines import Engine, choose_engine, start_engine
 from mspn.inference.quantization import CalibrationRanges
@@ -53,7 +54,7 @@ class Runner:
         """
         crops = torch.as_tensor(crops)
         if crops.ndim != 4 or crops.shape[-1] != 3 or crops.dtype != torch.uint8:
-            raise ValueError(f"crops must be uint8 (B, H, W, 3), not {crops.dtype} {tuple(crops.shape)}")
+            raise InvalidValueError(f"crops must be uint8 (B, H, W, 3), not {crops.dtype} {tuple(crops.shape)}")
         if not len(crops):  # fused operators take no empty batch
             return self(crops.new_zeros(1, *crops.shape[1:]))[:0]
         at_once = max(_CROPS_IN_CACHE, torch.get_num_threads()) if self.device.type == "cpu" else len(crops)

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from mspn.errors import YamlError
+from mspn.errors import FileError, YamlError
 
 _PARTIAL = ".partial"
 
@@ -57,7 +57,7 @@ def prepare_folder(path: Path) -> None:
         with tempfile.TemporaryFile(dir=path):
             pass
     except OSError as error:
-        raise OSError(f"cannot write to the folder {path} ({error.strerror}); choose another --out") from error
+        raise FileError(f"cannot write to the folder {path} ({error.strerror}); choose another --out") from error
 
 
 @contextmanager
@@ -70,7 +70,7 @@ def explain_failures(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise OSError(f"could not write {path} ({error.strerror or error}); is there room on the disk?") from error
+        raise FileError(f"could not write {path} ({error.strerror or error}); is there room on the disk?") from error
 
 
 def write_text(path: Path, text: str) -> None:

@@ -8,6 +8,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from mspn.config.model import NetworkConfig
+from mspn.errors import InvalidValueError
 from mspn.models.blocks import HeatmapConv, HeatmapConvNorm
 
 Network = TypeVar("Network", bound=nn.Module)
@@ -54,10 +55,12 @@ def check_crops(crops: Tensor) -> None:
         ValueError: if the shape is not (B, 3, H, W) with multiples of 32 for H and W.
     """
     if crops.ndim != 4 or crops.shape[1] != 3:
-        raise ValueError(f"crops must have the shape (batch, 3, height, width), not {tuple(crops.shape)}")
+        raise InvalidValueError(f"crops must have the shape (batch, 3, height, width), not {tuple(crops.shape)}")
     height, width = crops.shape[-2:]
     if height % CROP_MULTIPLE or width % CROP_MULTIPLE:
-        raise ValueError(f"crop height and width must be multiples of {CROP_MULTIPLE} pixels, not {height}x{width}")
+        raise InvalidValueError(
+            f"crop height and width must be multiples of {CROP_MULTIPLE} pixels, not {height}x{width}"
+        )
 
 
 def initialize(network: nn.Module) -> None:

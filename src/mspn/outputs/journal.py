@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from mspn.errors import FileError, InvalidValueError
 from mspn.predict.pipeline import ImageResult
 from mspn.structures.boxes import Box
 from mspn.structures.image import Image
@@ -127,14 +128,14 @@ class Journal:
         try:
             before = json.loads(line)[_SETTINGS]
         except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(
+            raise InvalidValueError(
                 f"{self.path} does not say what was done; move it away, or choose another --out"
             ) from error
         changed = [name for name in {**before, **settings} if before.get(name) != settings.get(name)]
         if changed:
             was = ", ".join(f"{name} {json.dumps(before.get(name))}" for name in changed)
             now = ", ".join(f"{name} {json.dumps(settings.get(name))}" for name in changed)
-            raise ValueError(
+            raise InvalidValueError(
                 f"{self.path.parent} holds results of {was}, not of {now}; --resume goes on with the same alone:"
                 " choose another --out, or start anew without --resume"
             )
@@ -144,9 +145,9 @@ class Journal:
         try:
             is_whole = self._file.write(line) == len(line)
         except OSError as error:
-            raise OSError(f"could not write {self.path} ({error.strerror}); is there room on the disk?") from error
+            raise FileError(f"could not write {self.path} ({error.strerror}); is there room on the disk?") from error
         if not is_whole:
-            raise OSError(f"could not write {self.path} (no room for a whole line); is there room on the disk?")
+            raise FileError(f"could not write {self.path} (no room for a whole line); is there room on the disk?")
 
 
 def _key(image: Image) -> Key:

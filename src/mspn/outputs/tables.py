@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from mspn.errors import InvalidValueError
 from mspn.io.files import explain_failures, replacing
 from mspn.outputs.rows import KeypointRow, RowFile, list_keypoints
 from mspn.predict.pipeline import ImageResult
@@ -55,7 +56,7 @@ class ParquetWriter:
             self._pyarrow = importlib.import_module("pyarrow")  # late: an extra that only this format needs
             parquet = importlib.import_module("pyarrow.parquet")
         except ImportError as error:
-            raise ValueError("--save parquet needs pyarrow; pip install 'mspn[parquet]', or save csv") from error
+            raise InvalidValueError("--save parquet needs pyarrow; pip install 'mspn[parquet]', or save csv") from error
         self._path = folder / "predictions.parquet"
         self._schema = self._pyarrow.schema([(name, self._column_type(name)) for name in KeypointRow._fields])
         self._rows: list[KeypointRow] = []

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
+from pydantic import ValidationError
 
 from mspn.checkpoints.format import Checkpoint
 from mspn.checkpoints.hub import load_named
@@ -12,6 +13,7 @@ from mspn.config.protocol import ProtocolConfig
 from mspn.config.recipe import Recipe
 from mspn.detectors.base import Detector
 from mspn.detectors.simple import check_detector
+from mspn.errors import InvalidValueError
 from mspn.inference.devices import Precision
 from mspn.inference.engines import Engine
 from mspn.io.images import read_image
@@ -22,6 +24,7 @@ from mspn.sources.in_memory import PillowImage, read_in_memory
 from mspn.sources.resolve import Source
 from mspn.structures.image import Image
 from mspn.structures.pose import Pose
+from mspn.structures.settings import first_problem
 
 Model = str | Path | Checkpoint
 """Name, weights file, or a loaded checkpoint."""
@@ -72,21 +75,24 @@ class PoseEstimator:
             ValueError: for an unknown device, precision or engine, an empty batch, or models that cannot be averaged.
         """
         if batch_size < 1:
-            raise ValueError(f"batch_size must be at least 1, not {batch_size}")
+            raise InvalidValueError(f"batch_size must be at least 1, not {batch_size}")
         models = [model] if isinstance(model, str | Path | Checkpoint) else list(model)
         is_named = isinstance(detector, str | Path)
-        config = TopDownConfig(
-            models=tuple(item for item in models if not isinstance(item, Checkpoint)),
-            ensemble_weights=None if ensemble_weights is None else tuple(ensemble_weights),
-            detector=str(detector) if is_named else repr(detector),
-            test=test,
-            flip=flip,
-            device=device,
-            precision=precision,
-            engine=engine,
-            batch_size=batch_size,
-            threshold=threshold,
-        )
+        try:
+            config = TopDownConfig(
+                models=tuple(item for item in models if not isinstance(item, Checkpoint)),
+                ensemble_weights=None if ensemble_weights is None else tuple(ensemble_weights),
+                detector=str(detector) if is_named else repr(detector),
+                test=test,
+                flip=flip,
+                device=device,
+                precision=precision,
+                engine=engine,
+                batch_size=batch_size,
+                threshold=threshold,
+            )
+        except ValidationError as error:
+            raise InvalidValueError(first_problem(error)) from error
         self.top_down = TopDown(
             config,
             checkpoints=[item if isinstance(item, Checkpoint) else load_named(item) for item in models],

@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from mspn.errors import DetectorError
+from mspn.errors import DetectorError, InvalidValueError, MspnError
 from mspn.predict.stages import Stages, never
 from mspn.predict.top_down import PersonCrop, TopDown
 from mspn.predict.tracking import BoxPropagator
@@ -115,7 +115,7 @@ def predict_images(
         ValueError: if detect_every is below 1.
     """
     if detect_every < 1:
-        raise ValueError(f"detect_every must be 1 or more, not {detect_every}")
+        raise InvalidValueError(f"detect_every must be 1 or more, not {detect_every}")
     work = _Work(top_down, detect or top_down.detect, detect_every, lookup, keep_pixels)
     return _run_stages(work, images, is_over)
 
@@ -172,7 +172,7 @@ class _Work:
         for detection in detections:
             try:
                 pending.people.append(self.top_down.crop(image, detection))
-            except ValueError as error:
+            except MspnError as error:
                 pending.problems.append(f"{image.source}: {error}")
         self._release_pixels(pending)
 

@@ -17,6 +17,7 @@ from mspn.config.protocol import ProtocolConfig
 from mspn.config.recipe import Recipe
 from mspn.detectors import make_detector
 from mspn.detectors.base import Detector
+from mspn.errors import InvalidValueError
 from mspn.heatmaps.decode import average_mirrored, decode
 from mspn.heatmaps.resample import Grid, resample
 from mspn.inference.devices import Precision, choose_device
@@ -97,16 +98,16 @@ class Ensemble:
             ValueError: if there are no networks, their skeletons differ, or the weights do not fit.
         """
         if not members:
-            raise ValueError("no model is given; name at least one")
+            raise InvalidValueError("no model is given; name at least one")
         skeletons = [member.recipe.keypoint_table for member in members]
         if any(skeleton != skeletons[0] for skeleton in skeletons):
             names = ", ".join(skeleton.name for skeleton in skeletons)
-            raise ValueError(f"networks of different skeletons cannot be averaged: {names}")
+            raise InvalidValueError(f"networks of different skeletons cannot be averaged: {names}")
         weights = [1.0] * len(members) if weights is None else list(weights)
         if len(weights) != len(members):
-            raise ValueError(f"{len(weights)} weights for {len(members)} models; give one for each, or none")
+            raise InvalidValueError(f"{len(weights)} weights for {len(members)} models; give one for each, or none")
         if not all(0 < weight < math.inf for weight in weights):
-            raise ValueError(
+            raise InvalidValueError(
                 f"each model's weight must be a number above 0, not {', '.join(f'{w:g}' for w in weights)}"
             )
         self.members = tuple(members)
@@ -202,7 +203,9 @@ class TopDown:
         detections = self.detector.detect(image)
         if not (isinstance(detections, Sequence) and all(isinstance(item, Detection) for item in detections)):
             name = type(self.detector).__name__
-            raise ValueError(f"the detector {name} must give a list of mspn.Detection, not {repr(detections)[:60]}")
+            raise InvalidValueError(
+                f"the detector {name} must give a list of mspn.Detection, not {repr(detections)[:60]}"
+            )
         return [detection for detection in detections if not detection.score < self.threshold]
 
     def crop(self, image: Image, detection: Detection) -> PersonCrop:
@@ -213,7 +216,7 @@ class TopDown:
         """
         check_box(detection.box, image.size)
         if not 0 <= detection.score <= 1:
-            raise ValueError(f"a box's score must be from 0 to 1, not {detection.score}")
+            raise InvalidValueError(f"a box's score must be from 0 to 1, not {detection.score}")
         frames = self.ensemble.frames(detection.box)
         crops = {frame: cut_crop(image.pixels, frame) for frame in set(frames)}
         return PersonCrop(detection, frames, tuple(crops[frame] for frame in frames))

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from mspn.errors import MspnError
 from mspn.structures.boxes import Box, Detection, Size, check_box
 from mspn.structures.pose import Pose
 
@@ -58,6 +59,6 @@ def propagate_box(box: Box, before: Pose, now: Pose) -> Box:
 def _is_inside(box: Box, size: Size) -> bool:
     try:
         check_box(box, size)
-    except ValueError:
+    except MspnError:
         return False
     return True

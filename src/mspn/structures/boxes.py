@@ -8,6 +8,8 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from jaxtyping import Float, Int
 
+from mspn.errors import InvalidValueError
+
 Array = TypeVar("Array", bound=Any)
 """A NumPy array or a tensor."""
 
@@ -47,13 +49,13 @@ def check_box(box: Box, image: Size) -> None:
             the box does not touch the image.
     """
     if not all(math.isfinite(value) for value in box):
-        raise ValueError(
+        raise InvalidValueError(
             f"box {_written(box)} has a number that is not finite; write [left, top, width, height] in pixels"
         )
     if min(box.width, box.height) < _MIN_SIDE:
-        raise ValueError(f"box {_written(box)} is empty; width and height must be above 0 pixels")
+        raise InvalidValueError(f"box {_written(box)} is empty; width and height must be above 0 pixels")
     if max(box.width / image.width, box.height / image.height) > _MAX_SHARE:
-        raise ValueError(
+        raise InvalidValueError(
             f"box {_written(box)} is more than {_MAX_SHARE} times as large as the image of"
             f" {image.width}x{image.height} pixels; write [left, top, width, height] in pixels of this image"
         )
@@ -61,7 +63,7 @@ def check_box(box: Box, image: Size) -> None:
         box.left >= image.width or box.top >= image.height or box.left + box.width <= 0 or box.top + box.height <= 0
     )
     if outside:
-        raise ValueError(
+        raise InvalidValueError(
             f"box {_written(box)} lies outside the image of {image.width}x{image.height} pixels;"
             " write [left, top, width, height] in pixels of this image"
         )

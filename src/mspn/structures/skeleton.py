@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Float
 from pydantic import Field, PositiveFloat, ValidationInfo, field_validator, model_validator
 
+from mspn.errors import InvalidValueError
 from mspn.structures.settings import Settings
 
 DEFAULT_SIGMA = 0.079
@@ -73,7 +74,7 @@ def _check_unique(names: Iterable[str], field: str) -> None:
     seen = set()
     for name in names:
         if name in seen:
-            raise ValueError(f"{field} names {name!r} twice")
+            raise InvalidValueError(f"{field} names {name!r} twice")
         seen.add(name)
 
 

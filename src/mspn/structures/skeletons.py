@@ -1,5 +1,6 @@
 """Keypoint tables of the skeletons that come with the package."""
 
+from mspn.errors import InvalidValueError
 from mspn.structures.skeleton import _MAX_KEYPOINTS, _UNNAMED_PREFIX, Skeleton, unnamed_skeleton
 
 _ARMS = (
@@ -135,7 +136,7 @@ def find_skeleton(name: str) -> Skeleton:
     if name.startswith(_UNNAMED_PREFIX) and count.isdecimal() and 1 <= int(count) <= _MAX_KEYPOINTS:
         return unnamed_skeleton(int(count))
     if name not in SKELETONS:
-        raise ValueError(
+        raise InvalidValueError(
             f"no skeleton {name!r}; there are {', '.join(SKELETONS)} and {_UNNAMED_PREFIX}N for N keypoints of any kind"
         )
     return SKELETONS[name]

@@ -12,7 +12,7 @@ import torch
 
 from mspn.config.overrides import parse_recipe
 from mspn.config.recipe import AnyRecipe
-from mspn.errors import SettingsError
+from mspn.errors import InvalidValueError, SettingsError
 from mspn.io.files import replacing, write_text
 
 RECIPE_FILE = "recipe.json"
@@ -81,8 +81,8 @@ def restore_checkpoint(run: Path, restore: Callable[[Mapping[str, Any]], None]) 
             restore(state)
             return Progress(state["iteration"], state["seconds"], state["best"])
         except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
-            raise ValueError(f"{path} does not fit the recipe of its run folder; start a new run") from error
-    raise ValueError(f"{problem}, and there is no other; start a new run, or put a whole copy of it there")
+            raise InvalidValueError(f"{path} does not fit the recipe of its run folder; start a new run") from error
+    raise InvalidValueError(f"{problem}, and there is no other; start a new run, or put a whole copy of it there")
 
 
 def save_recipe(run: Path, recipe: AnyRecipe) -> None:

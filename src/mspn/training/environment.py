@@ -17,6 +17,7 @@ import torch
 from pydantic import BaseModel, ValidationError
 
 from mspn.checkpoints.provenance import SetFingerprint, TrainingSession
+from mspn.errors import InvalidValueError
 from mspn.inference.devices import processor_name
 from mspn.io.files import sha256_of, write_text
 from mspn.labels.reading import digest_of_labels
@@ -80,7 +81,9 @@ def read_sessions(run: Path) -> tuple[TrainingSession, ...]:
     try:
         return _EnvironmentFile.model_validate_json(path.read_bytes()).sessions
     except ValidationError as error:
-        raise ValueError(f"{path} is damaged ({first_problem(error, 'the file')}); move it away to go on") from error
+        raise InvalidValueError(
+            f"{path} is damaged ({first_problem(error, 'the file')}); move it away to go on"
+        ) from error
 
 
 def _describe_session(data: tuple[SetFingerprint, ...], iteration: int, num_processes: int) -> TrainingSession:

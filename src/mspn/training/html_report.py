@@ -9,6 +9,7 @@ from typing import Any, Literal
 from mspn.checkpoints.provenance import TrainingSession
 from mspn.config.recipe import AnyRecipe
 from mspn.config.recipes import find_any_recipe
+from mspn.errors import InvalidValueError
 from mspn.io.files import write_text
 from mspn.reporting.charts import Chart, Series, draw_chart, format_number
 from mspn.reporting.html import (
@@ -46,7 +47,7 @@ def write_report(run: Path) -> Path:
         ValueError: if the folder holds no run, or a file of it is damaged.
     """
     if not (run / RECIPE_FILE).is_file():
-        raise ValueError(f"{run} is no run folder (it has no {RECIPE_FILE}); give the --out of `mspn train`")
+        raise InvalidValueError(f"{run} is no run folder (it has no {RECIPE_FILE}); give the --out of `mspn train`")
     recipe = load_recipe(run)
     lines = read_metrics(run)
     sessions = read_sessions(run)

@@ -14,7 +14,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from mspn.config.train import TrainConfig
 from mspn.distributed import ALONE, Processes
-from mspn.errors import TrainingDivergedError
+from mspn.errors import InvalidValueError, TrainingDivergedError
 from mspn.models.base import normalize, place
 from mspn.training.memory_and_speed import keep_depthwise_in_float32, recompute_activations
 from mspn.training.task import Batch, Losses
@@ -169,7 +169,7 @@ def _freeze(network: nn.Module, parts: tuple[str, ...]) -> None:
     for part in parts:
         frozen = [tensor for name, tensor in network.named_parameters() if name.startswith(part)]
         if not frozen:
-            raise ValueError(f"train.frozen_parts: nothing in the network begins with {part!r}")
+            raise InvalidValueError(f"train.frozen_parts: nothing in the network begins with {part!r}")
         for tensor in frozen:
             tensor.requires_grad_(False)
 
@@ -178,7 +178,7 @@ def _with_norms(network: nn.Module, config: TrainConfig, device: torch.device, p
     if config.norm != "synchronized" or processes.count == 1:
         return network
     if device.type != "cuda":
-        raise ValueError("train.norm=synchronized needs GPUs: torch cannot synchronize batch norms between CPUs")
+        raise InvalidValueError("train.norm=synchronized needs GPUs: torch cannot synchronize batch norms between CPUs")
     return cast("nn.Module", nn.SyncBatchNorm.convert_sync_batchnorm(network))  # type: ignore[no-untyped-call]
 
 

@@ -20,7 +20,7 @@ from mspn.config.recipe import AnyRecipe
 from mspn.datasets.sampler import SeededBatches
 from mspn.datasets.workers import prepare_worker
 from mspn.distributed import ALONE, Processes
-from mspn.errors import TrainingDivergedError, TrainingStoppedError, WeightsError
+from mspn.errors import FileError, InvalidValueError, TrainingDivergedError, TrainingStoppedError, WeightsError
 from mspn.inference.devices import choose_device
 from mspn.interrupts import StopRequest, stop_requests
 from mspn.io.files import remove_leftovers
@@ -83,15 +83,17 @@ def train(
         WeightsError: if the weights to start from are missing or do not fit.
     """
     if not recipe.data.train:
-        raise ValueError(f"recipe {recipe.name} names no data to train on; set data.train")
+        raise InvalidValueError(f"recipe {recipe.name} names no data to train on; set data.train")
     if recipe.train.threads is not None:
         torch.set_num_threads(recipe.train.threads)
     has_checkpoint = bool(find_checkpoints(run))
     # This also waits until all processes have looked: the first one is about to write.
     if processes.highest(has_checkpoint) != has_checkpoint:
-        raise ValueError(f"another process finds a checkpoint in {run}; all machines must see the same run folder")
+        raise InvalidValueError(
+            f"another process finds a checkpoint in {run}; all machines must see the same run folder"
+        )
     if has_checkpoint and not resume:
-        raise ValueError(f"{run} already holds a run; resume it, or choose another folder")
+        raise InvalidValueError(f"{run} already holds a run; resume it, or choose another folder")
     with stop_requests() as stop:
         session = _Session(recipe, run, processes, is_new=not has_checkpoint)
         try:
@@ -100,7 +102,7 @@ def train(
             # torch has no error of its own for this, and raises what it has wherever the process happens to be.
             if isinstance(error, RuntimeError) and "DataLoader worker" not in str(error):
                 raise
-            raise OSError(
+            raise FileError(
                 "a process that reads images was killed, perhaps for want of memory;"
                 f" {session.what_is_kept()}: lower data.workers, then go on with --resume"
             ) from error
@@ -137,13 +139,13 @@ class _Session:
         progress = restore_checkpoint(self._run, self._restore)
         newest = self._processes.highest(progress.iteration)
         if newest != progress.iteration:
-            raise ValueError(
+            raise InvalidValueError(
                 f"another process goes on from iteration {newest}, this one finds nothing later than"
                 f" {progress.iteration} in {self._run}; all machines must see the same run folder"
             )
         last = self._recipe.train.iterations
         if progress.iteration > last:
-            raise ValueError(
+            raise InvalidValueError(
                 f"{self._run} already has {progress.iteration} iterations; set train.iterations to that or more,"
                 f" not {last}"
             )
@@ -287,7 +289,7 @@ class _Session:
         except WeightsError as error:
             raise self._diverged("the weights are no numbers any more", self._progress.iteration) from error
         except (OSError, RuntimeError, SafetensorError) as error:
-            raise OSError(
+            raise FileError(
                 f"iteration {self._progress.iteration} cannot be written ({error}); {self.what_is_kept()}:"
                 " make room, then go on with --resume"
             ) from error

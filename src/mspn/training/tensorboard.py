@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mspn.errors import InvalidValueError
 from mspn.io.images import read_image
 from mspn.training.metrics import EpochMetrics
 from mspn.training.sample_sheets import SHEET_FILE
@@ -53,7 +54,7 @@ def _open_writer(folder: Path, iteration: int) -> "SummaryWriter":
     try:
         from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415  # an extra, needed here alone
     except ImportError as error:
-        raise ValueError(
+        raise InvalidValueError(
             "TensorBoard is not installed; pip install 'mspn[log]', or leave train.tensorboard off"
         ) from error
     return SummaryWriter(str(folder), purge_step=iteration + 1)

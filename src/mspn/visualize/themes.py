@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from mspn.errors import InvalidValueError
 from mspn.structures.settings import Settings
 from mspn.structures.skeleton import Skeleton
 
@@ -60,7 +61,7 @@ def find_theme(name: str) -> Theme:
         ValueError: naming those that there are.
     """
     if name not in THEMES:
-        raise ValueError(f"no theme {name!r}; there are {', '.join(THEMES)}")
+        raise InvalidValueError(f"no theme {name!r}; there are {', '.join(THEMES)}")
     return THEMES[name]
 
 

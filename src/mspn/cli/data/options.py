@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.progress import track
 
 from mspn.config.skeleton_file import named_skeleton
+from mspn.errors import MissingFileError
 from mspn.labels.checks.images import ImageFile, scan_images
 from mspn.labels.formats import FORMATS, read_labels
 from mspn.labels.label_set import LabeledSet
@@ -44,7 +45,7 @@ def scan_with_bar(labels: LabeledSet, images: Path, num_workers: int) -> list[Im
         FileNotFoundError: if there is no such folder.
     """
     if not images.is_dir():
-        raise FileNotFoundError(f"no folder at {images}; --images is the folder of the images")
+        raise MissingFileError(f"no folder at {images}; --images is the folder of the images")
     console = Console(stderr=True)
     files = scan_images(labels.images, images, num_workers)
     return list(track(files, "reading images", len(labels.images), console=console, disable=not console.is_terminal))

@@ -13,6 +13,7 @@ from mspn.cli.errors import SOME_FAILED, one_line_errors
 from mspn.cli.malloc import keep_freed_memory
 from mspn.cli.options import BatchOption, DeviceOption, FlipOption, ModelsOption, PrecisionName, PrecisionOption
 from mspn.cli.progress import show_count
+from mspn.errors import InvalidValueError
 from mspn.evaluation.label_review import find_suspect_labels
 from mspn.evaluation.label_review_sheets import draw_suspect_labels
 from mspn.evaluation.predicting import predict_labeled
@@ -47,7 +48,9 @@ def review_command(
         labeled = read_set(labels, from_format, skeleton)
         file = out / CORRECTIONS_FILE
         if file.exists():
-            raise ValueError(f"{file} is there already, and somebody may have gone through it; choose another --out")
+            raise InvalidValueError(
+                f"{file} is there already, and somebody may have gone through it; choose another --out"
+            )
         prepare_folder(out)
         estimator = PoseEstimator(models, "none", device=device, precision=precision.value, batch_size=batch, flip=flip)
         check_keypoint_names(labels, labeled.skeleton.keypoints, estimator.recipe.keypoint_table)

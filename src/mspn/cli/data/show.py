@@ -9,6 +9,7 @@ from rich.progress import track
 
 from mspn.cli.data.options import FormatOption, LabelsArgument, SkeletonOption, WorkersOption, read_set, scan_with_bar
 from mspn.cli.errors import SOME_FAILED, one_line_errors
+from mspn.errors import InvalidValueError
 from mspn.io.files import prepare_folder
 from mspn.labels.checks import check_labels
 from mspn.labels.checks.findings import KINDS
@@ -36,13 +37,13 @@ def show_command(
     """
     with one_line_errors():
         if only is not None and only not in KINDS:
-            raise ValueError(f"--only {only}: there is no such kind of finding; there are {', '.join(KINDS)}")
+            raise InvalidValueError(f"--only {only}: there is no such kind of finding; there are {', '.join(KINDS)}")
         labeled = read_set(labels, from_format, skeleton)
         shown = show_everyone(labeled) if only is None else _find(labeled, images, only, workers)
         if person:
             shown = [one for one in shown if one.person.id in person]
         if not shown:
-            raise ValueError(
+            raise InvalidValueError(
                 f"{labels}: nobody to draw"
                 + (f" with a finding of {only}" if only else "")
                 + (" has these ids" if person else "")

@@ -19,6 +19,7 @@ from mspn.config.recipes.paper import (
     simple_baseline,
 )
 from mspn.config.recipes.study import study
+from mspn.errors import InvalidValueError
 from mspn.structures.boxes import Size
 
 _ALL = [
@@ -74,4 +75,4 @@ def _find(name: str, recipes: Mapping[str, _Found]) -> _Found:
     close = difflib.get_close_matches(name, recipes, n=3)
     there_are = ", ".join(known for known in recipes if known not in STUDY_RECIPES)
     hint = f"did you mean {' or '.join(close)}?" if close else f"there are {there_are}"
-    raise ValueError(f"no recipe {name!r}; {hint}")
+    raise InvalidValueError(f"no recipe {name!r}; {hint}")

@@ -3,6 +3,7 @@
 import importlib
 from pathlib import Path
 
+from mspn.errors import InvalidValueError
 from mspn.outputs.images import FileNames
 from mspn.outputs.video.container import VideoFile
 from mspn.predict.pipeline import ImageResult
@@ -25,7 +26,7 @@ class VideoWriter:
         try:
             self._av = importlib.import_module("av")  # late: an extra
         except ImportError as error:
-            raise ValueError("--save video needs PyAV; pip install 'mspn[video]', or save images") from error
+            raise InvalidValueError("--save video needs PyAV; pip install 'mspn[video]', or save images") from error
         self.folder = folder / self.FOLDER
         self._theme = theme
         self._names = FileNames()

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
+from mspn.errors import InvalidValueError
 from mspn.io.files import explain_failures, replacing
 from mspn.outputs.video.audio import open_sound
 from mspn.structures.image import Video
@@ -56,7 +57,7 @@ class VideoFile:
             suffix = ".mp4" if self._sound is None or self._sound.fits_mp4 else ".mkv"
             self._path = stem.with_name(stem.name + suffix)
             if self._path.resolve() == Path(original.source).resolve():
-                raise ValueError(
+                raise InvalidValueError(
                     f"the drawn video would take the place of {original.source} itself; choose another --out"
                 )
             with self._explained():
