@@ -20,39 +20,17 @@ from mspn.io.files import explain_failures, replacing, write_text
 from mspn.visualize.themes import Color
 
 PLAIN_BAR: Color = (42, 120, 214)
-
-
 LIMIT_BAR: Color = (217, 89, 38)
-
-
 _PAPER: Color = (255, 255, 255)
-
-
 _INK: Color = (28, 30, 33)
-
-
 _FAINT_INK: Color = (90, 96, 105)
-
-
 _MAX_BAR_PX = 520
-
-
 _ROW_PX, _BAR_PX = 36, 22
-
-
 _MARGIN_PX, _GAP_PX = 24, 12
-
-
 _BASELINE_PX = 7
 """Below the middle of a row."""
-
-
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
-
-
 _TEXT_SCALE, _TITLE_SCALE = 0.6, 0.75
-
-
 _SMALLEST = 9
 """Of the levels of PNG's compression."""
 
@@ -131,8 +109,6 @@ def _ascii(text: str) -> str:
 
 
 JSON_FILE = "bench.json"
-
-
 CHART_FILE = "bench.png"
 
 

@@ -22,17 +22,9 @@ def clock_for(threads: int) -> Callable[[], float]:
 
 
 REFERENCE = "reference"
-
-
 _CPU = torch.device("cpu")
-
-
 _STATM = Path("/proc/self/statm")
-
-
 _PAGE_BYTES = 4096
-
-
 _MIB = 2**20
 
 

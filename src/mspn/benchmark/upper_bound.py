@@ -17,11 +17,7 @@ from mspn.models.cost import conv_multiply_adds
 Clock = Callable[[], float]
 
 _CPU = torch.device("cpu")
-
-
 _SIDE = 2048
-
-
 _REPEATS = 5
 
 

@@ -42,8 +42,6 @@ _NAMES_OF_FORMAT_1 = {
     "synchronised": "synchronized",
 }
 """Keys and values that format 2 renamed."""
-
-
 _HEADER_KEY = "mspn"
 
 

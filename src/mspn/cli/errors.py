@@ -10,15 +10,9 @@ import typer
 from mspn.errors import MspnError
 
 USAGE_ERROR = 2
-
-
 SOME_FAILED = 1
-
-
 KILLED = 128
 """And the number of the signal, as shells have it."""
-
-
 _UNSEEN = ("Cc", "Cf", "Cs", "Zl", "Zp")
 """Unicode's control and format signs, bytes that are no UTF-8, and line breaks."""
 

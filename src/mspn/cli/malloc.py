@@ -6,8 +6,6 @@ import platform
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 """Numbers of glibc's `mallopt`, from its malloc.h."""
-
-
 _SETTINGS = {
     "MALLOC_MMAP_THRESHOLD_": (_MMAP_THRESHOLD, 2**30),
     "MALLOC_TRIM_THRESHOLD_": (_TRIM_THRESHOLD, -1),  # never

@@ -31,24 +31,16 @@ ModelsOption = Annotated[
     list[str],
     typer.Option("--model", help="Name of a model, or a weights file. Given several times, heat maps are averaged."),
 ]
-
-
 WeightsOption = Annotated[
     list[float] | None, typer.Option("--weight", help="How much a model counts: once for each --model, in their order.")
 ]
-
-
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")]
-
-
 PrecisionOption = Annotated[
     PrecisionName,
     typer.Option(
         help="auto: bfloat16 where the processor computes with it. int8: on CPUs, weights of `mspn models quantize`."
     ),
 ]
-
-
 EngineOption = Annotated[
     EngineName,
     typer.Option(
@@ -56,14 +48,10 @@ EngineOption = Annotated[
         " int8 openvino, else onnxruntime."
     ),
 ]
-
-
 FlipOption = Annotated[
     bool | None,
     typer.Option("--flip/--no-flip", help="Average with the mirrored crop, or do not; by default as the weights ask."),
 ]
-
-
 BatchOption = Annotated[int, typer.Option(min=1, help="People that the network sees at once.")]
 
 

@@ -44,15 +44,9 @@ class ProtocolConfig(Settings):
 
 
 FAITHFUL_TEST = ProtocolConfig()
-
-
 MMPOSE_TEST = ProtocolConfig(padding=(1.25, 1.25), decoder="mmpose")
-
-
 SIMPLE_BASELINE_TEST = ProtocolConfig(
     padding=(1.25, 1.25), mirror_shift=1, blur_kernel=1, decoder="rounded", score_offset=0.0
 )
 """Of published simple baselines, the authors' and MMPose's."""
-
-
 PROTOCOLS = {"faithful": FAITHFUL_TEST, "mmpose": MMPOSE_TEST}

@@ -35,9 +35,5 @@ class SupervisionConfig(Settings):
 
 
 RELEASED_SUPERVISION = SupervisionConfig()
-
-
 MMPOSE_SUPERVISION = SupervisionConfig(coarse_target="labeled")
-
-
 SUPERVISIONS = {"released": RELEASED_SUPERVISION, "mmpose": MMPOSE_SUPERVISION}

@@ -20,12 +20,8 @@ from mspn.io.images import allowed_reduction, read_reduced_image
 
 _GRAY = 114
 """Where no image is; the value that letterboxing fills in."""
-
-
 _MAX_ENLARGED = 1.5
 """Of people who are pasted: more would show nothing but blur."""
-
-
 _COVERED = 0.6
 """Somebody of whose box a pasted person covers more is neither person nor background."""
 

@@ -18,8 +18,6 @@ from mspn.structures.boxes import iou, to_xyxy
 
 _SAME = 0.5
 """A proposal that overlaps a labeled box as much is of the same person."""
-
-
 _PERHAPS_SAME = 0.3
 """A proposal that overlaps one as much may be of the same person, or of another one beside."""
 

@@ -21,8 +21,6 @@ from mspn.structures.settings import Settings, first_problem
 _Settings = TypeVar("_Settings", bound=Settings)
 
 EMBEDDED = "person-detector"
-
-
 BUILT_IN: Mapping[str, Callable[[torch.device], Detector]] = {
     "default": lambda device: _find_people(EMBEDDED, device),
     EMBEDDED: lambda device: _find_people(EMBEDDED, device),
@@ -31,11 +29,7 @@ BUILT_IN: Mapping[str, Callable[[torch.device], Detector]] = {
 """Those that need nothing but their name."""
 
 _TRANSFORMERS = "transformers"
-
-
 _SETTINGS = re.compile(r"(.*?)((?:,\w+=[^,]*)*)", re.DOTALL)
-
-
 _IMPORT_PATH = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 

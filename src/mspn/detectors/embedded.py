@@ -15,8 +15,6 @@ from mspn.structures.image import Image
 
 _IOU_THRESHOLD = 0.6
 """Of two boxes that overlap more (IoU), the one with the lower score is of the same person."""
-
-
 _MAX_PEOPLE = 100
 
 

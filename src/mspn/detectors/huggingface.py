@@ -15,8 +15,6 @@ from mspn.structures.image import Image
 from mspn.structures.settings import Settings
 
 _MAX_LABELS = 10
-
-
 _MAX_REASON = 200
 
 

@@ -10,11 +10,7 @@ from mspn.structures.boxes import Size
 
 _GRAY = 114
 """What YOLOX, NanoDet and RTMDet pad with."""
-
-
 _STRONG_REDUCTION = 0.5
-
-
 _MULTIPLE = 32
 """Networks whose coarsest level is at 1/32 take sides of so many pixels, or of several times as many."""
 

@@ -116,8 +116,6 @@ def _detection(numbers: list[float]) -> Detection:
 
 
 _YOLO_PERSON = 0
-
-
 _MAX_BYTES = 2**24
 
 

@@ -14,11 +14,7 @@ BoxSelection = Literal["people", "top-100"]
 
 MIN_SCORE = 0.05
 """Boxes below are left out at once; NanoDet's and the paper's tests do so too."""
-
-
 BEST = 100
-
-
 _MIN_SIDE = 1.0
 """Of a detected box in image pixels; what is thinner lay outside the image."""
 

@@ -12,16 +12,10 @@ from mspn.structures.settings import flatten
 
 _OWN = ("input_size",)
 """What a network brings along, and may differ."""
-
-
 _WITHOUT_EFFECT = ("engine",)
 """What gives the same numbers."""
-
-
 _SAME = 1e-9
 """Numbers that differ by less are equal: other machines may add in another order."""
-
-
 _SHOWN_DIGITS = 12
 
 

@@ -29,16 +29,10 @@ from mspn.structures.skeletons import LSP_14
 logger = logging.getLogger(__name__)
 
 KeypointMetric = Literal["pckh", "pck"]
-
-
 Metric = Literal["oks"] | KeypointMetric
-
-
 _METRICS_OF_FORMATS: dict[str, Metric] = {"mpii": "pckh", "mpii-mat": "pckh", "lsp": "pck"}
 
 _LSP_PEOPLE = 2000
-
-
 _LSP_TRAINED = 1000
 """LSP lists its training half first."""
 

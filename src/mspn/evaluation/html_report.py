@@ -26,18 +26,10 @@ from mspn.reporting.html import (
 from mspn.structures.settings import flatten
 
 PAGE_FILE = "report.html"
-
-
 _HEADLINE = 4
 """Numbers that stand at the top."""
-
-
 _KINDS = [kind.name.lower() for kind in ERRORS]
-
-
 _ALL = "all keypoints"
-
-
 _WORDS = (
     "Jitter: near the right place, but not on it. Inversion: at the place of the other side. Swap: at somebody else's"
     " keypoint. Miss: anywhere else. Order: a worse prediction has the higher score. Background: predictions of nobody."

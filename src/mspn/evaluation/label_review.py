@@ -25,37 +25,21 @@ _LIMBS = (
     ("left_hip", "left_ankle"),
     ("right_hip", "right_ankle"),
 )
-
-
 _HALVES = {"shoulder": ("shoulder", "elbow", "wrist"), "hip": ("hip", "knee", "ankle")}
 """Of the body, by the part that says which way the half faces. The face stays as it is labeled."""
-
-
 _UPRIGHT = 0.5
 """Least cosine of the torso's angle, that is 60 degrees: of people upside down, networks often take left for right."""
-
-
 _APART = 0.3
 """Left and right say something only where their labels are less similar than this."""
-
-
 _NOT_FOUND, _FOUND, _SURELY_FOUND = 0.3, 0.5, 0.6
 """Similarities of labels with the network's keypoints: as labeled below the first; swapped above the second, or the
 third where the sides are in doubt."""
-
-
 _SURE_OF_SIDES = 0.5
 """Least mean score of keypoints that change sides."""
-
-
 _SURE_OF_PLACE = 0.4
 """Least score of any other keypoint that contradicts a label."""
-
-
 _FAR = 0.01
 """Greatest similarity of a misplaced keypoint; of a wrist, that is 0.38 times the square root of the person's area."""
-
-
 _TOO_LONG, _LONG_ENOUGH = 2.0, 1.5
 """A limb that ends at a misplaced keypoint is at least so many times as long as expected, while all that the network
 sees there are at most as long as the second. Without this, half of the disagreements are the network's mistakes."""

@@ -19,29 +19,13 @@ from mspn.visualize.contact_sheet import arrange_tiles, join_panels
 from mspn.visualize.draw import draw_labels
 
 PEOPLE_PER_SHEET = 30
-
-
 _COLUMNS = 3
-
-
 _PANEL = Size(height=256, width=192)
-
-
 _PADDING = (1.1, 1.1)
-
-
 _THICKNESS = 2
-
-
 _LETTERS_PER_LINE = 76
-
-
 _LINES = 3
-
-
 _KINDS = ("swapped", "reversed", "misplaced")
-
-
 _HEADINGS = (
     "The image, the labels, the labels as corrected; delete the entry of whoever was right in corrections.json",
     "left orange, right blue; below: the person's id, and why",

@@ -12,12 +12,8 @@ from mspn.structures.oks import keypoint_similarity
 from mspn.structures.skeleton import Skeleton
 
 NOBODY = -1
-
-
 MIN_SIMILARITY = 0.1
 """Of a prediction and the person that it is of. Source: Ronchi & Perona 2017, so that bad poses are told from none."""
-
-
 _MAX_PER_IMAGE = 20
 """COCO's rule for keypoints."""
 

@@ -21,14 +21,8 @@ from mspn.structures.skeleton import Skeleton
 from mspn.structures.skeletons import find_skeleton
 
 REPORT_FILE = "report.json"
-
-
 RESULTS_FILE = "results.json"
-
-
 _SEAL = "seal"
-
-
 _PACKAGES = ("mspn", "torch", "pycocotools")
 
 

@@ -24,15 +24,9 @@ from mspn.structures.skeleton import Skeleton
 from mspn.structures.skeletons import COCO_17
 
 _NAME = re.compile(r"person_keypoints_(val2017|test-dev2017|test-challenge2017)_[A-Za-z0-9.+-]+_results\.zip")
-
-
 _PERSON = 1
-
-
 _COORDINATE_DIGITS = 1
 """COCO asks for tenths of a pixel."""
-
-
 _SCORE_DIGITS = 5
 
 

@@ -14,17 +14,9 @@ from mspn.config.protocol import ProtocolConfig
 from mspn.heatmaps.targets import gaussian_kernel_1d
 
 _QUARTER = 0.25
-
-
 _SAME_CELL = 1e-3
-
-
 _PEOPLE_IN_CACHE = 4
-
-
 _MIN_LOGGED = 1e-10
-
-
 _CORNER = -0.5
 """Of a cell, from its center."""
 

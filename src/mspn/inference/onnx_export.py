@@ -12,14 +12,8 @@ from mspn.inference.fold import find_unused, fold_norms
 from mspn.models.base import PoseNetwork, normalize
 
 CROPS = "crops"
-
-
 HEATMAPS = "heatmaps"
-
-
 _BATCH = 2
-
-
 _OPSET = 17
 
 

@@ -21,8 +21,6 @@ CalibrationRanges = Mapping[str, tuple[float, float]]
 """Lowest and highest value of what flows between layers, by its name in the ONNX file."""
 
 _BATCH = 8
-
-
 _ROUNDED = ["Conv", "ConvTranspose", "Add", "Relu", "Clip", "Resize", "MaxPool"]
 """Steps that are computed in integers. All but the first two cost little, but must not hold up those."""
 

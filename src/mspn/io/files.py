@@ -14,8 +14,6 @@ import yaml
 from mspn.errors import FileError, YamlError
 
 _PARTIAL = ".partial"
-
-
 _CHUNK_BYTES = 2**20
 
 

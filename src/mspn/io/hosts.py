@@ -9,14 +9,8 @@ from urllib.parse import urlsplit, urlunsplit
 from mspn.errors import SourceError, reason
 
 WEB_SCHEMES = ("http", "https")
-
-
 STREAM_SCHEMES = ("rtsp", "rtsps")
-
-
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
-
-
 _IPV4_IN_IPV6 = IPv6Network("64:ff9b::/96")
 """Addresses of IPv4 that a gateway translates (RFC 6052)."""
 

@@ -16,17 +16,9 @@ from mspn.io.hosts import WEB_SCHEMES, resolve_host, without_password
 from mspn.io.limits import InputLimits
 
 _CHUNK_BYTES = 2**16
-
-
 _REDIRECTS = (301, 302, 303, 307, 308)
-
-
 _USER_AGENT = "mspn (human pose estimation)"
-
-
 _SAFE_IN_PATHS = "/%:@!$&'()*+,;=~"
-
-
 _SAFE_IN_QUERIES = _SAFE_IN_PATHS + "?"
 
 

@@ -8,14 +8,8 @@ from mspn.errors import ImageError
 from mspn.structures.boxes import Size
 
 _MAX_HEADER_BYTES = 2**20
-
-
 _ORIENTATION = 274
-
-
 _PART_SIZE = re.compile(rb"ispe\0\0\0\0")
-
-
 TRANSPOSED_ORIENTATIONS = (5, 6, 7, 8)
 """EXIF orientations in which width and height trade places."""
 

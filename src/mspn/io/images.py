@@ -13,11 +13,7 @@ from mspn.io.image_headers import _declared_size, _has_end_of_image, _is_jpeg, _
 from mspn.structures.boxes import Size
 
 MAX_FILE_BYTES = 512 * 2**20
-
-
 MAX_PIXELS = 100_000_000
-
-
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
 """What a folder is searched for; a file that is named outright may have any suffix."""
 
@@ -152,8 +148,6 @@ def _may_be_transparent(encoded: bytes) -> bool:
 
 
 _QUALITY = 90
-
-
 _MAX_SIDE_PX = 65_500
 """Of what libjpeg writes."""
 

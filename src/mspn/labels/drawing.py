@@ -20,20 +20,10 @@ from mspn.visualize.contact_sheet import arrange_tiles, join_panels
 from mspn.visualize.draw import draw_box, draw_labels, line_thickness
 
 TILE = Size(height=200, width=160)
-
-
 PEOPLE_PER_SHEET = 100
-
-
 _COLUMNS = 10
-
-
 _PADDING = (1.25, 1.25)
-
-
 _MAX_PX = 1e6
-
-
 _LETTERS_PER_LINE = 26
 
 

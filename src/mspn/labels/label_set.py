@@ -68,8 +68,6 @@ class LabeledSet:
 
 
 _BOX_MARGIN = 0.1
-
-
 _AREA_OF_BOX = 0.53
 
 

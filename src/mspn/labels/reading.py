@@ -19,8 +19,6 @@ from mspn.structures.skeleton import DEFAULT_SIGMA, Skeleton
 from mspn.structures.skeletons import COCO_17, SKELETONS
 
 _Form = TypeVar("_Form")
-
-
 _LABEL_SUFFIXES = (".txt", ".yaml", ".yml")
 """Of the files in a folder of labels."""
 

@@ -87,8 +87,6 @@ def initialize(network: nn.Module) -> None:
 
 
 CHANNEL_MEAN = (0.485, 0.456, 0.406)
-
-
 CHANNEL_DEVIATION = (0.229, 0.224, 0.225)
 """ImageNet's, of RGB from 0 to 1, as the released code and MMPose use."""
 

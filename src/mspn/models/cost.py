@@ -16,8 +16,6 @@ from mspn.structures.boxes import Size
 Convention = Literal["standard", "paper"]
 
 _BILLION = {"standard": 1e9, "paper": 2.0**30}
-
-
 _DEPTHS_OF_PARTS = {"stages": 3, "links": 2, "global_net": 2}
 """How many components of a module's name say which part of the network it is in; one elsewhere."""
 

@@ -18,12 +18,8 @@ STRIDES = (8, 16, 32)
 
 _FIRST_SCORE = 0.01
 """Nearly all cells are background; starting there saves the first hundreds of steps."""
-
-
 _FIRST_REACH = 2.0
 """Cells from a cell's center to each side of its box, before training."""
-
-
 _MAX_REACH = 256.0
 """Keeps boxes finite whatever the weights."""
 

@@ -31,8 +31,6 @@ class ImageWriter:
 
 
 _FRAME_DIGITS = 6
-
-
 _MAX_BYTES = 200
 """File systems take 255, of which suffixes and numbers need some."""
 

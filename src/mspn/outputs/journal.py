@@ -16,8 +16,6 @@ from mspn.structures.pose import Pose
 from mspn.structures.skeleton import Skeleton
 
 JOURNAL_FILE = "progress.jsonl"
-
-
 _SETTINGS = "settings"
 
 Key = tuple[str, int | None]

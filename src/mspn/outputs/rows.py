@@ -9,11 +9,7 @@ from mspn.io.files import explain_failures
 from mspn.predict.pipeline import ImageResult
 
 _COORDINATE_DIGITS = 2
-
-
 _SCORE_DIGITS = 4
-
-
 _SECONDS_DIGITS = 6
 
 

@@ -36,11 +36,7 @@ def _as_text(rows: Iterable[tuple[object, ...]]) -> str:
 
 _ROWS_PER_GROUP = 20_000
 """As many wait in memory."""
-
-
 _TEXT = ("source", "keypoint")
-
-
 _WHOLE_NUMBERS = ("frame", "person")
 
 

@@ -10,8 +10,6 @@ Item = TypeVar("Item")
 
 _PATIENCE_SECONDS = 5.0
 """A stage that waits for something outside of the program, such as a camera, is left behind after this time."""
-
-
 _POLL_SECONDS = 0.2
 """How often whoever waits for an item asks whether the work is over."""
 

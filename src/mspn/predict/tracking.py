@@ -10,8 +10,6 @@ from mspn.structures.pose import Pose
 
 _SEEN = 0.1
 """Keypoints with a lower score say nothing about movement."""
-
-
 _MIN_KEYPOINTS = 4
 
 

@@ -7,21 +7,11 @@ from itertools import pairwise
 from typing import Literal, NamedTuple
 
 _VIEW_WIDTH, _VIEW_HEIGHT = 560, 246
-
-
 _LEFT, _RIGHT = 60, 540
-
-
 _TOP, _BOTTOM = 10, 210
 """Edges of the plot within the view."""
-
-
 _MAX_STEPS = 5
-
-
 _MAX_LOG_TICKS = 8
-
-
 _MAX_MARKED = 40
 """Lines of more points have no marks."""
 
@@ -165,12 +155,8 @@ def _draw_bands(chart: Chart, across: Sequence[float]) -> list[str]:
 
 
 _BARS_WIDTH = 560
-
-
 _BARS_LEFT, _BARS_RIGHT = 120, 460
 """Where bars begin, and where the longest may end; its number stands beyond."""
-
-
 _ROW_HEIGHT, _BAR_HEIGHT = 24, 14
 
 

@@ -12,8 +12,6 @@ _COLORS = """
   :root { --paper: #17181b; --card: #202226; --ink: #e6e7e9; --faint: #9aa0a8; --edge: #34373c;
     --line-0: #5a9df0; --line-1: #f08050; --line-2: #35b88a; --line-3: #d9a53a; } }
 """
-
-
 _PAGE_STYLE = """
 * { box-sizing: border-box; }
 body { margin: 0 auto; max-width: 1240px; padding: 24px 20px 60px; background: var(--paper); color: var(--ink);
@@ -45,8 +43,6 @@ td { font-variant-numeric: tabular-nums; overflow-wrap: anywhere; min-width: 70p
 td:first-child { white-space: nowrap; }
 summary { cursor: pointer; margin-bottom: 10px; }
 """
-
-
 _CHART_STYLE = """
 svg text { font-size: 11.5px; fill: var(--faint); }
 svg .grid { stroke: var(--edge); } svg .tick { stroke: var(--faint); }

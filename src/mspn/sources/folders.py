@@ -13,11 +13,7 @@ from mspn.structures.image import SourceFailure
 
 _OTHER_IMAGE_SUFFIXES = frozenset({".avif", ".heic", ".heif"})
 """Of phones and the web. Not every OpenCV reads them; a line about each is better than silence."""
-
-
 _WILD = "*?["
-
-
 _ANY_FOLDERS = "**"
 
 

@@ -11,11 +11,7 @@ from mspn.io.images import MAX_PIXELS
 from mspn.io.orientation import turn_by_exif
 
 _ORIENTATION = 274
-
-
 _EIGHT_BITS = ("1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "LAB", "HSV")
-
-
 _TRANSPARENT = ("LA", "La", "PA", "RGBA", "RGBa")
 
 

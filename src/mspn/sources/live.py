@@ -15,8 +15,6 @@ from mspn.structures.image import FrameInfo, Image, Video
 
 Frame = Callable[[], UInt8[np.ndarray, "H W 3"]]
 """Gives its RGB pixels, which costs time, so it is asked only of frames that somebody takes."""
-
-
 Connect = Callable[[], Iterator[Frame]]
 """Connects, and gives frames as they come; ends or raises SourceError when the connection does."""
 

@@ -19,11 +19,7 @@ Source = str | Path | np.ndarray | PillowImage
 """A file, folder, pattern, address, camera number as text, `-` for a list on standard input, or an image in memory."""
 
 STANDARD_INPUT = "-"
-
-
 _MAX_LINE_BYTES = 2**16
-
-
 _MAX_DIGITS = 3
 """Of the number of a camera."""
 

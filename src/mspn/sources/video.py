@@ -38,12 +38,8 @@ VIDEO_SUFFIXES = frozenset(
     | {".gif"}
 )
 """What a folder is searched for; other names are recognized by what is in the file."""
-
-
 HEAD_BYTES = 512
 """Of a file, enough for `looks_like_video`."""
-
-
 _SIGNS = (
     b"\x1aE\xdf\xa3",
     b"FLV\x01",
@@ -53,23 +49,11 @@ _SIGNS = (
     b"\x00\x00\x01\xb3",
     b"0&\xb2u\x8ef\xcf\x11",
 )
-
-
 _MOV_BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")
-
-
 _IMAGE_BRANDS = (b"avif", b"avis", b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1")
-
-
 _TS_PACKET_BYTES = 188
-
-
 _KNOW_THEIR_LENGTH = ("mov", "matroska")
-
-
 _MIN_MISSING_SECONDS = 1
-
-
 _MICROSECOND = Fraction(1, 1_000_000)
 
 

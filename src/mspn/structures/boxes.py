@@ -36,8 +36,6 @@ class Box(NamedTuple):
 
 
 _MIN_SIDE = 0.1
-
-
 _MAX_SHARE = 100
 
 

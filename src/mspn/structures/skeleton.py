@@ -11,8 +11,6 @@ from mspn.structures.settings import Settings
 
 DEFAULT_SIGMA = 0.079
 """Of a keypoint about which nothing is known: a COCO shoulder's."""
-
-
 _MAX_KEYPOINTS = 1000
 
 

@@ -9,8 +9,6 @@ _ARMS = (
     ("right_shoulder", "right_elbow"),
     ("right_elbow", "right_wrist"),
 )
-
-
 _LEGS = (
     ("left_hip", "left_knee"),
     ("left_knee", "left_ankle"),

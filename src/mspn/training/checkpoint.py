@@ -16,14 +16,8 @@ from mspn.errors import InvalidValueError, SettingsError
 from mspn.io.files import replacing, write_text
 
 RECIPE_FILE = "recipe.json"
-
-
 WEIGHTS_FILE = "weights.safetensors"
-
-
 BEST_FILE = "best.safetensors"
-
-
 CHECKPOINT_FOLDER = "checkpoints"
 
 logger = logging.getLogger(__name__)

@@ -26,8 +26,6 @@ from mspn.structures.settings import first_problem
 logger = logging.getLogger(__name__)
 
 ENVIRONMENT_FILE = "environment.json"
-
-
 _GIT_SECONDS = 10
 
 

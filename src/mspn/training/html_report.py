@@ -31,8 +31,6 @@ from mspn.training.metrics import EpochMetrics, read_metrics
 from mspn.training.sample_sheets import SHEET_FILE
 
 REPORT_FILE = "report.html"
-
-
 _VALIDATED = ("AP", "AP50", "AP75")
 """What is drawn of COCO's ten numbers."""
 

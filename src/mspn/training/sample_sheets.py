@@ -28,18 +28,10 @@ from mspn.visualize.contact_sheet import FAINT_INK, arrange_tiles, enlarge_crop,
 from mspn.visualize.draw import draw_labels
 
 SHEET_FILE = "crops.jpg"
-
-
 SHEET_CROPS = 24
 """As many crops as a sheet can show at a glance."""
-
-
 _COLUMNS = 4
-
-
 _THICKNESS = 2
-
-
 _LEGEND = "left orange, right blue   disc: visible   ring: occluded   cross: labeled, but not counted"
 
 
@@ -144,11 +136,7 @@ def _count(sample: Sample) -> str:
 
 
 _SCENE_COLUMNS = 6
-
-
 _COLORS = {PERSON: (60, 200, 60), IGNORE: (220, 90, 60)}
-
-
 _SCENE_LEGEND = ["training scenes", "green: people   red: neither people nor background"]
 
 

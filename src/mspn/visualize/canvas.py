@@ -10,12 +10,8 @@ from mspn.visualize.themes import Color
 
 _SHIFT = 4
 """Coordinates are handed to OpenCV in sixteenths of a pixel."""
-
-
 _SMOOTHING_PX = 1.4
 """What OpenCV's smoothing adds to the width of a polygon."""
-
-
 _OPAQUE = 255
 
 

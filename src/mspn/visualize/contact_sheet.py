@@ -11,29 +11,13 @@ from mspn.structures.skeleton import Skeleton
 from mspn.visualize.themes import Color, side_colors
 
 FAINT_INK: Color = (150, 156, 165)
-
-
 _PANEL_HEIGHT = 256
-
-
 _PANEL_GAP = 2
-
-
 _GAP = 16
-
-
 _LINE_HEIGHT = 18
-
-
 _TEXT_SCALE = 0.42
-
-
 _DIMMED = 0.4
-
-
 _PAPER: Color = (24, 26, 31)
-
-
 _INK: Color = (225, 228, 232)
 
 

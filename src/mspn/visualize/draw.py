@@ -16,36 +16,18 @@ from mspn.visualize.canvas import Overlay
 from mspn.visualize.themes import DEFAULT_THEME, Color, Theme, color_skeleton
 
 _BOX: Color = (255, 255, 255)
-
-
 _BOX_OPACITY = 0.6
-
-
 _OUTLINE: Color = (0, 0, 0)
-
-
 _SCORES, _OPACITIES = (0.1, 0.6), (0.15, 1.0)
 """From the first score to the second, opacity rises as said; below, keypoints are not drawn."""
-
-
 _OCCLUDED_OPACITY = 0.45
-
-
 _PERSON_TO_LINE = 100
 """A limb is this many times thinner than its person is large."""
-
-
 _POSE_TO_PERSON = 1.3
 """A person is at most so much larger than the pose: the box may be that of the whole image."""
-
-
 _OUTLINE_TO_LINE, _THINNEST_OUTLINE_PX = 0.25, 0.3
-
-
 _FACE_TO_BODY = 0.6
 """What is in the face is that much smaller than the rest, since it is close together."""
-
-
 _MAX_PX = 1e6
 """Keypoints farther away are not drawn."""
 

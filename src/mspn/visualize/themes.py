@@ -14,12 +14,8 @@ Color = tuple[int, int, int]
 """RGB, 0 to 255."""
 
 _BETWEEN = 2
-
-
 _RAINBOW = (0.0, 0.83)
 """Hues from red to violet: beyond, they would come back to red."""
-
-
 _LIGHTNESS = 0.6
 """Pure blue is too dark to be seen on most images."""
 

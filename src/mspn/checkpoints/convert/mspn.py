@@ -18,8 +18,6 @@ from mspn.models.base import RELEASED_PEAK
 from mspn.models.mspn import MSPN
 
 _LEVELS = 4
-
-
 _AGGREGATION = r"\.(out_)?skip[12]\."
 
 

@@ -22,14 +22,8 @@ from mspn.structures.settings import Settings
 logger = logging.getLogger(__name__)
 
 CACHE_VARIABLE = "MSPN_CACHE"
-
-
 OFFLINE_VARIABLE = "MSPN_OFFLINE"
-
-
 _NO = ("", "0", "false", "no")
-
-
 _SHORT_DIGITS = 8
 
 

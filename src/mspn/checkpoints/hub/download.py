@@ -16,14 +16,8 @@ from mspn.errors import DownloadError
 from mspn.io.files import sha256_of
 
 _CHUNK_BYTES = 2**20
-
-
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
-
-
 _WORTH_ANOTHER_TRY = (408, 425, 429)
-
-
 _RANGE_NOT_SATISFIABLE = 416
 
 Report = Callable[[int, int | None], None]

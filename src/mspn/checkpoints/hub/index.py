@@ -11,11 +11,7 @@ from mspn.checkpoints.hub.download import check_url
 from mspn.structures.settings import Settings
 
 ASSETS = Path(__file__).parents[2] / "assets"
-
-
 _INDEX_FILE = Path(__file__).parent / "index.json"
-
-
 _FULL_DIGITS = 64
 
 

@@ -14,18 +14,12 @@ from mspn.labels.formats import FORMATS, read_labels
 from mspn.labels.label_set import LabeledSet
 
 LabelsArgument = Annotated[Path, typer.Argument(help="Label file, or folder where the format is one.")]
-
-
 FormatOption = Annotated[
     str | None, typer.Option("--from", help=f"Format of the labels, else told from them: {', '.join(FORMATS)}.")
 ]
-
-
 SkeletonOption = Annotated[
     str | None, typer.Option(help="Name or YAML file of the skeleton, where the labels do not say it.")
 ]
-
-
 WorkersOption = Annotated[int, typer.Option(min=1, max=64, help="Threads that read images.")]
 
 

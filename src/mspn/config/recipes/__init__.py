@@ -40,8 +40,6 @@ _ALL = [
     *(simple_baseline(depth, size) for size in (Size(256, 192), Size(384, 288)) for depth in BASELINE_DEPTHS),
     cascaded_pyramid(),
 ]
-
-
 RECIPES = {recipe.name: recipe for recipe in _ALL}
 """Of pose networks to use."""
 

@@ -32,8 +32,6 @@ SUPERVISION = SupervisionConfig(coarse_target="labeled", num_hard_keypoints=None
 """Differs from the paper's where little data asks for it: unlabeled keypoints never count as background, every
 keypoint counts (crowd-sourced labels are wrong now and then, and mining would seek out just those), and pixels near a
 keypoint weigh more, which leaves the flat start a little faster."""
-
-
 _TEST = ProtocolConfig(decoder="dark_filtered")
 """Reads keypoints off between cells, which are wide on small crops."""
 

@@ -86,8 +86,6 @@ def kernel_settings() -> list[Recipe]:
 
 
 _BaselineDepth = Literal[50, 101, 152]
-
-
 BASELINE_DEPTHS: tuple[_BaselineDepth, ...] = (50, 101, 152)
 
 

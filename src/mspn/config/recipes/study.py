@@ -12,12 +12,8 @@ from mspn.config.train import TrainConfig
 from mspn.structures.boxes import Size
 
 _INPUT_SIZE = Size(128, 96)
-
-
 _WIDTH = 16
 """stem_channels of a module; its up-sampling units have three times as many channels."""
-
-
 _SAME_KERNEL = SUPERVISION.model_copy(update={"finer_last_stage": False})
 
 

@@ -29,8 +29,6 @@ FAMILIES: Mapping[str, tuple[Layout, ...]] = {
 
 _PERSON_AMONG = {None: 0, 1: 0, 80: 0, 91: 1}
 """By number of categories: COCO's 80 start with people, its 91 numbers do so after an unused 0."""
-
-
 _GRAY = 0.5
 
 

@@ -32,6 +32,4 @@ def _read_queries(outputs: Outputs, size: Size) -> Candidates | None:
 
 
 RTDETR = Layout(stretch_over, True, (0.0, 0.0, 0.0), (255.0, 255.0, 255.0), _read_detections, None)
-
-
 RTDETR_QUERIES = Layout(stretch_over, True, (0.0, 0.0, 0.0), (255.0, 255.0, 255.0), _read_queries, None)

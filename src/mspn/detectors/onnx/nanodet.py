@@ -8,21 +8,11 @@ from mspn.detectors.onnx.layout import Candidates, Layout, Outputs, are_shares, 
 from mspn.structures.boxes import Size
 
 _MEAN = (103.53, 116.28, 123.675)
-
-
 _DEVIATION = (57.375, 57.12, 58.395)
-
-
 _STRIDES = (8, 16, 32)
-
-
 _PLUS_STRIDES = (8, 16, 32, 64)
-
-
 _BINS = (8, 11, 17)
 """Distances of 0 to 7, 10 or 16 strides, as the published settings have them."""
-
-
 _IOU_THRESHOLD = 0.6
 
 

@@ -8,11 +8,7 @@ from mspn.detectors.selection import MIN_SCORE
 from mspn.structures.boxes import Size
 
 _MEAN = (103.53, 116.28, 123.675)
-
-
 _DEVIATION = (57.375, 57.12, 58.395)
-
-
 _STRIDES = (8, 16, 32)
 
 
@@ -49,6 +45,4 @@ def _read_levels(outputs: Outputs, size: Size) -> Candidates | None:
 
 
 RTMDET = Layout(fit_inside, False, _MEAN, _DEVIATION, _read_detections, None)
-
-
 RTMDET_RAW = Layout(fit_inside, False, _MEAN, _DEVIATION, _read_levels, 0.65)

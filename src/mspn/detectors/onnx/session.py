@@ -17,14 +17,8 @@ logger = logging.getLogger(__name__)
 
 MAX_SIDE = 4096
 """Of an input, in pixels."""
-
-
 _TYPES: dict[str, type[np.floating[Any]]] = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
-
-
 _TARGET_SIZE = "orig_target_sizes"
-
-
 _ERRORS_ONLY = 3
 
 

@@ -8,8 +8,6 @@ from mspn.detectors.onnx.layout import Candidates, Layout, Outputs, are_shares, 
 from mspn.structures.boxes import Size
 
 _STRIDES = ((8, 16, 32), (8, 16, 32, 64))
-
-
 _MAX_EXPONENT = 10.0
 """e^10 strides are larger than any input; more would overflow."""
 

@@ -15,8 +15,6 @@ from mspn.structures.oks import keypoint_similarity
 from mspn.structures.skeleton import Skeleton
 
 GOOD_FROM = 0.85
-
-
 NEAR_FROM = 0.5
 
 

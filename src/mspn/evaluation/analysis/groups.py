@@ -15,11 +15,7 @@ from mspn.structures.settings import Settings
 from mspn.structures.skeleton import Skeleton
 
 _LABELED = (1, 6, 11, 16)
-
-
 _OVERLAPS = (0.0, 0.1, 0.5)
-
-
 _SIDES_PX = (0.0, 32.0, 64.0, 96.0, 192.0)
 """32 and 96 are COCO's limits of medium and large people."""
 

@@ -20,20 +20,10 @@ from mspn.visualize.contact_sheet import arrange_tiles, join_panels
 from mspn.visualize.draw import draw_labels, draw_poses
 
 WORST_PEOPLE = 24
-
-
 _COLUMNS = 4
-
-
 _PANEL = Size(height=256, width=192)
-
-
 _PADDING = (1.35, 1.25)
-
-
 _THICKNESS = 2
-
-
 _HEADINGS = (
     "Truth beside prediction, worst first (object keypoint similarity)",
     "left orange, right blue   truth: disc visible, ring occluded   prediction: the fainter, the lower its score",

@@ -14,8 +14,6 @@ from mspn.structures.skeleton import Skeleton
 
 LOW = 0.05
 """AP below this is explained."""
-
-
 _USUAL_AREA = 0.53
 """A person's outline over the area of the box, in COCO."""
 

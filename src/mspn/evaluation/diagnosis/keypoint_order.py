@@ -14,8 +14,6 @@ _OPENPOSE = (
     *("right_eye", "left_eye", "right_ear", "left_ear"),
 )
 """OpenPose's COCO keypoints without the neck, which COCO does not have."""
-
-
 _MAX_NAMED = 3
 
 

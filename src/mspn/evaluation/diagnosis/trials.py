@@ -14,12 +14,8 @@ from mspn.structures.boxes import iou
 from mspn.structures.skeleton import Skeleton
 
 _MAX_IMAGES = 100
-
-
 _MIN_LABELED = 6
 """Keypoints that place somebody well enough to look for the result that means them."""
-
-
 _MIN_OVERLAP = 0.3
 
 Corners = Float[np.ndarray, "*n 4"]

@@ -17,8 +17,6 @@ from mspn.structures.settings import first_problem
 from mspn.structures.skeleton import Skeleton
 
 STATS = ("AP", "AP50", "AP75", "APM", "APL", "AR", "AR50", "AR75", "ARM", "ARL")
-
-
 _BOX_STATS = ("AP", "AP50", "AP75")
 """The first of COCO's twelve."""
 

@@ -15,11 +15,7 @@ from pycocotools.cocoeval import COCOeval
 from mspn.errors import EngineError
 
 Engine = Literal["pycocotools", "hotcoco"]
-
-
 Measure = Literal["keypoints", "bbox"]
-
-
 Rows = Sequence[dict[str, Any]]
 
 

@@ -43,12 +43,8 @@ class Measure:
 
 PCKH = Measure("PCKh", "head", 0.5, 0.1, head=("head_top",), not_in_mean=("pelvis", "thorax"))
 """MPII's, as HRNet and the released code compute it (Andriluka et al. 2014)."""
-
-
 PCK_TORSO = Measure("PCK", "torso", 0.2, 0.1, head=("head_top", "neck"))
 """LSP's, of Sapp and Taskar (2013) and of the tools of LSP's benchmark."""
-
-
 PCK_BOX = Measure("PCK", "box", 0.2, 0.1, head=("head_top", "neck"))
 """Yang and Ramanan's (2013), for sets without a torso; theirs is the box around the labeled keypoints."""
 

@@ -14,39 +14,21 @@ from mspn.labels.checks.label_table import LabelTable
 
 WIDE_SHARE = 0.25
 """Shoulders and hips say which way somebody faces if they are at least this wide, as a share of the torso's length."""
-
-
 _FACE_SINE = 0.5
 """Of the angle at the nose between the eyes; below it the face is seen from the side."""
-
-
 _FRONTAL_RATIO = 0.7
 """Of the distances from the nose to the eyes, at least, in a face that looks to the camera."""
-
-
 _SHOULDERS_TO_EYES = 2.5
 """Shoulders that contradict the eyes are at least this many times as wide: they are not just seen from the side."""
-
-
 _CROSSED_SHARE = 0.7
 """A pair of limbs is crossed if swapping its lower ends makes both together shorter than this share."""
-
-
 _CROSSABLE = (("shoulder", "elbow"), ("hip", "knee"), ("knee", "ankle"))
 """Forearms are left out: people fold their arms."""
-
-
 _KNEE_GAP = 0.75
 """Lower legs may cross where the knees are further apart than this share of their length: people sit cross-legged."""
-
-
 _LONG_FACTOR = 3.0
 """A limb is too long if it is this many times as long as the person's other limbs let expect."""
-
-
 _MIN_LIMBS = 4
-
-
 _MIN_PEOPLE = 10
 """With fewer labeled limbs, or people who have them, there is nothing to compare a limb with."""
 

@@ -11,8 +11,6 @@ from mspn.structures.boxes import Box
 
 _BEYOND_SHARE = 0.05
 """A box may reach beyond the image by this share of its longer side."""
-
-
 _AREA_SLACK = 1.01
 """Files round areas and boxes."""
 

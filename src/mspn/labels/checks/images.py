@@ -15,8 +15,6 @@ from mspn.structures.boxes import Size
 
 IMAGE_KINDS = ("missing_image", "unreadable_image", "wrong_size", "rotated_image", "same_image")
 """Kinds of findings that only the images' files show."""
-
-
 _AT_ONCE = 256
 """Images that are handed to the workers together, so that an interruption is answered soon."""
 

@@ -9,8 +9,6 @@ from mspn.labels.checks.label_table import LabelTable
 
 _OUTSIDE_PX = 2.0
 """So far beyond the border is no finding: some tools count from 1, some clip to the width, not to width - 1."""
-
-
 _FAR_SHARE = 0.5
 """Of the box's longer side; so far outside is no finding: some boxes are drawn around what is visible."""
 

@@ -11,16 +11,10 @@ from mspn.structures.boxes import iou
 
 _MIN_IOU_SAME = 0.95
 """Share of their union that two boxes of one person have in common."""
-
-
 _SAME_DISTANCE = 0.03
 """Median distance between keypoints of one person who was labeled twice, as a share of the person's size."""
-
-
 _MIN_IOU_CANDIDATE = 0.5
 """Below this, nobody is compared further."""
-
-
 _MIN_COMMON = 3
 """With fewer common keypoints, the boxes decide."""
 

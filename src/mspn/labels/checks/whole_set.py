@@ -10,19 +10,11 @@ from mspn.labels.checks.label_table import LabelTable
 
 _MIN_PEOPLE = 5
 """A smaller number of people says nothing about a set."""
-
-
 _MOST = 0.9
-
-
 _SMALL_SHARE = 0.6
 """Nobody's keypoints reach further than this share of the image's width and height: the images are larger."""
-
-
 _FACING_SHARE = 0.4
 """In sets of people seen from all sides, about 7 of 10 face the camera."""
-
-
 _MIN_FACING = 20
 
 

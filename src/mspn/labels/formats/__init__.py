@@ -38,8 +38,6 @@ class LabelFormat(NamedTuple):
 
 
 _JSON = (".json",)
-
-
 FORMATS = {
     "crowdpose": LabelFormat("CrowdPose JSON", read_crowdpose, _JSON, ('"crowdIndex"',), write_crowdpose),
     "ochuman": LabelFormat("OCHuman's original JSON", read_ochuman, _JSON, ('"keypoint_visible"',)),

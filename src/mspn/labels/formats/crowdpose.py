@@ -10,8 +10,6 @@ from mspn.structures.skeleton import Skeleton
 from mspn.structures.skeletons import CROWDPOSE_14
 
 _FORMAT_NAME = {"head_top": "head"}
-
-
 _THEIRS = Skeleton(
     name="crowdpose-file",
     keypoints=tuple(_FORMAT_NAME.get(name, name) for name in CROWDPOSE_14.keypoints),

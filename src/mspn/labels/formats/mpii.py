@@ -20,12 +20,8 @@ from mspn.structures.skeletons import MPII_16
 
 REFERENCE_PX = 200
 """Height in pixels of a person of scale 1."""
-
-
 _LOWER_BY = 15
 """The released code and HRNet move the center, which lies on the chest, down by this times the scale."""
-
-
 _NO_CENTER = -1
 
 

@@ -81,8 +81,6 @@ HEAD_BOX = "head_box"
 """Key in a person's `extra`: left, top, right, bottom in pixels, counted from 1 as MPII does."""
 
 _MAX_PX = 2.0
-
-
 _MAX_OTHERS = 0.01
 """A file of the same people may have been corrected here and there; in another order nearly everyone differs."""
 

@@ -20,15 +20,9 @@ from mspn.structures.skeleton import Skeleton
 from mspn.structures.skeletons import COCO_17
 
 _SPLITS = ("train", "val", "test")
-
-
 _DIGITS = 8
 """After the point: a thousandth of a pixel in any image."""
-
-
 SETTINGS_FILE = "data.yaml"
-
-
 PERSON_ALONE = {0: "person"}
 """Classes by number."""
 

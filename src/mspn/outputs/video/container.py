@@ -17,19 +17,11 @@ from mspn.structures.image import Video
 
 _ENCODERS = {"libx264": {"crf": "20", "preset": "veryfast"}, "libopenh264": {}, "mpeg4": {}}
 """The first that FFmpeg has is taken, with its options."""
-
-
 _BITS_PER_PIXEL = 4
 """A second; for encoders without a measure of quality."""
-
-
 _TIME_BASE = Fraction(1, 60_000)
 """Seconds; as fine as MPEG-4 takes, and frames last whole numbers of it at the usual rates."""
-
-
 _USUAL_RATE = Fraction(30)
-
-
 _BT_709 = 1
 """What players take the colors of large videos for; said in the file, for small ones."""
 

@@ -14,16 +14,10 @@ from mspn.structures.boxes import giou, iou
 
 _MAX_CELLS = 10
 """Cells that answer for a person (Feng et al. take 13)."""
-
-
 _SCORE_POWER, _OVERLAP_POWER = 0.5, 6.0
 """Of the alignment (YOLOv8's; Feng et al. have 1 and 6)."""
-
-
 _MIN_IGNORE_IOU = 0.3
 """Candidates that cover a doubtful box as well as this do not count as background."""
-
-
 _BOX_WEIGHT = 2.0
 """Of the box loss (Li et al., Generalized Focal Loss)."""
 
