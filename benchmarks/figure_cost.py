@@ -2,7 +2,7 @@
 
 python -m benchmarks.figure_cost figure.html --line mspn 1/report.json 2/report.json --line hourglass 3/report.json ...
 
-Reports are compared as by `mspn evaluate --compare`: those of different protocols are refused.
+Reports are compared as by `mspn compare`: those of different protocols are refused.
 """
 
 import argparse

@@ -1,5 +1,4 @@
 import json
-import zipfile
 from pathlib import Path
 
 import pytest
@@ -56,31 +55,34 @@ def test_evaluate_with_hotcoco_writes_the_same_numbers(tmp_path: Path, drawn: Pa
     assert stats[0]["AR"] == 0.75
 
 
-def test_evaluate_writes_a_submission_in_place_of_a_report(tmp_path: Path, drawn: Path):
-    name = "person_keypoints_val2017_tiny_results"
-    options = (*_options(drawn), "--submission", tmp_path / f"{name}.zip")
+def test_options_about_a_network_are_refused_with_a_results_file(drawn: Path):
+    options = ("evaluate", "--results", drawn / "boxes.json", "--annotations", drawn / "annotations.json")
 
-    result = run(*options, "--boxes", drawn / "boxes.json")
+    for given in (
+        ("--model", "default"),
+        ("--weight", 1),
+        ("--boxes", drawn / "boxes.json"),
+        ("--box-selection", "people"),
+        ("--protocol", "mmpose"),
+        ("--set", "test.flip=false"),
+        ("--flip",),
+        ("--device", "cuda:7"),
+        ("--precision", "float32"),
+        ("--batch", 32),
+    ):
+        assert f"{given[0]} is about a network; --results scores a file" in error_line(run(*options, *given))
 
-    assert result.exit_code == 0, result.output
-    assert f"{name}.zip (4 people)" in " ".join(result.stdout.split())
-    with zipfile.ZipFile(tmp_path / f"{name}.zip") as archive:
-        assert len(json.loads(archive.read(f"{name}.json"))) == 4
+
+def test_options_that_average_precision_does_not_use_are_refused(tmp_path: Path, drawn: Path):
+    results = ("evaluate", "--results", drawn / "boxes.json", "--annotations", drawn / "annotations.json")
+
+    assert "--box-selection is about --boxes" in error_line(run(*_options(drawn), "--box-selection", "people"))
+    assert "--head-boxes is for --metric pckh" in error_line(run(*results, "--head-boxes", tmp_path / "a.mat"))
+    assert "images are for --out's worst.jpg" in error_line(run(*results, "--images", drawn / "images"))
 
 
-def test_submissions_that_cannot_be_are_refused_before_any_work(tmp_path: Path, drawn: Path):
-    options = _options(drawn)
-    boxes = ("--boxes", drawn / "boxes.json")
-    name = "person_keypoints_val2017_tiny_results.zip"
+def test_without_labels_nothing_is_evaluated():
+    result = run("evaluate", "--model", "default", "--images", "images")
 
-    assert "--submission needs --boxes" in error_line(run(*options, "--submission", tmp_path / name))
-    assert "takes person_keypoints_SPLIT_NAME_results.zip" in error_line(
-        run(*options, *boxes, "--submission", tmp_path / "a.zip")
-    )
-    assert "--box-selection top-100 is about --boxes" in error_line(run(*options, "--box-selection", "top-100"))
-    assert "--submission is of a network" in error_line(
-        run(
-            *("evaluate", "--results", drawn / "boxes.json", "--annotations", drawn / "annotations.json"),
-            *("--submission", tmp_path / name),
-        )
-    )
+    assert result.exit_code == 2
+    assert "Missing option '--annotations'" in result.stderr

@@ -51,5 +51,9 @@ def test_options_that_do_not_go_together_are_refused(tmp_path: Path):
     options = ("evaluate", "--annotations", valid, "--results", tmp_path / "pred.mat")
 
     assert "3 of 3 people have no head box" in error_line(run(*options))
-    assert "pckh is measured in the labeled boxes; leave --boxes out" in error_line(run(*options, "--boxes", valid))
     assert "--head-boxes is for --metric pckh" in error_line(run(*options, "--metric", "pck", "--head-boxes", valid))
+    assert "--engine computes average precision" in error_line(run(*options, "--engine", "pycocotools"))
+    assert "--images is not used" in error_line(run(*options, "--images", tmp_path, "--out", tmp_path / "out"))
+    network = ("evaluate", "--annotations", valid, "--model", "default", "--images", tmp_path)
+    assert "--boxes is not used: pckh is measured in the labeled boxes" in error_line(run(*network, "--boxes", valid))
+    assert "--box-selection is not used: pckh" in error_line(run(*network, "--box-selection", "people"))

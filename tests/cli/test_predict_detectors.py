@@ -56,3 +56,12 @@ def test_a_detector_that_cannot_be_used_is_one_line(tmp_path: Path):
     line = error_line(run("predict", tmp_path / "gray.png", "--detector", "yolox:absent.onnx"))
 
     assert "no file at absent.onnx; check the path of the detector" in line
+
+
+def test_a_detector_beside_boxes_is_refused_even_if_it_is_the_default(tmp_path: Path):
+    (tmp_path / "boxes").mkdir()
+
+    for detector in ("x", "default"):
+        line = error_line(run("predict", "a.png", "--boxes", tmp_path / "boxes", "--detector", detector))
+
+        assert line == "error: --detector is not used with --boxes; give only one of the two"

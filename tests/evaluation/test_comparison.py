@@ -194,7 +194,7 @@ def test_one_report_is_nothing_to_compare(tmp_path: Path):
 def test_the_command_prints_the_ranking_with_differences(tmp_path: Path):
     paths = [_evaluated(tmp_path / "a", 1), _evaluated(tmp_path / "b", 2)]
 
-    result = run("evaluate", "--compare", *paths)
+    result = run("compare", *paths)
 
     assert result.exit_code == 0, result.output
     assert "1. b" in result.stdout
@@ -205,15 +205,10 @@ def test_the_command_prints_the_ranking_with_differences(tmp_path: Path):
 def test_the_command_refuses_with_one_line_unless_told_to_go_on(tmp_path: Path):
     paths = [_evaluated(tmp_path / "a", 1), _evaluated(tmp_path / "b", 2, test=ProtocolConfig(flip=False))]
 
-    refused = run("evaluate", "--compare", *paths)
-    shown = run("evaluate", "--compare", *paths, "--across-protocols")
+    refused = run("compare", *paths)
+    shown = run("compare", *paths, "--across-protocols")
 
     assert "test.flip differs (true / false)" in error_line(refused)
     assert shown.exit_code == 0
     assert "not ranked: test.flip differs (true / false)" in shown.stderr
     assert "1.000 +0.495" in shown.stdout
-
-
-def test_reports_without_compare_and_labels_that_are_missing_are_refused(tmp_path: Path):
-    assert "go with --compare" in error_line(run("evaluate", _evaluated(tmp_path / "a", 1)))
-    assert "give --annotations, the labels to measure against" in error_line(run("evaluate", "--model", "default"))

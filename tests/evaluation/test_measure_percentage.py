@@ -1,7 +1,7 @@
 from pathlib import Path
 
 from mspn import PoseEstimator
-from mspn.evaluation.evaluate import percentage_of_model
+from mspn.evaluation.evaluate import evaluate_pck_of_model
 from tests.apart import ProcessApart
 from tests.trained import overfitted
 
@@ -13,7 +13,7 @@ def test_only_the_first_process_reports_and_writes(tmp_path: Path):
     reports = []
     for rank in range(2):
         (tmp_path / str(rank)).mkdir()
-        report = percentage_of_model(
+        report = evaluate_pck_of_model(
             estimator,
             ["tiny"],
             folder / "annotations.json",

@@ -6,7 +6,7 @@ import torch
 
 from mspn.detectors.precomputed import BoxesFile
 from mspn.distributed import ALONE, Processes
-from mspn.evaluation.evaluate import precision_of_model, precision_of_results
+from mspn.evaluation.evaluate import evaluate_ap_of_model, evaluate_ap_of_results
 from mspn.evaluation.report import write_report
 from tests.drawn_people import write_drawn_set
 from tests.training.several import run_together
@@ -16,7 +16,7 @@ from tests.untrained import untrained_estimator
 def measure(processes: Processes, folder: Path, out: Path) -> None:
     """What each process of an evaluation does."""
     torch.set_num_threads(1)
-    report = precision_of_model(
+    report = evaluate_ap_of_model(
         untrained_estimator(folder),
         ["untrained"],
         folder / "annotations.json",
@@ -58,7 +58,7 @@ def test_the_report_says_whose_boxes_by_which_rule_and_how_good(tmp_path: Path, 
     rows = json.loads((drawn / "boxes.json").read_text())
     (drawn / "boxes.json").write_text(json.dumps([*rows, *[chairs] * 99]))
 
-    report = precision_of_model(
+    report = evaluate_ap_of_model(
         untrained_estimator(drawn),
         ["untrained"],
         drawn / "annotations.json",
@@ -76,7 +76,7 @@ def test_the_report_says_whose_boxes_by_which_rule_and_how_good(tmp_path: Path, 
 
 
 def test_an_untrained_network_is_told_why_it_scores_nothing(tmp_path: Path, drawn: Path):
-    report = precision_of_model(
+    report = evaluate_ap_of_model(
         untrained_estimator(drawn),
         *(["untrained"], drawn / "annotations.json", drawn / "images", None),
         engine="pycocotools",
@@ -95,7 +95,7 @@ def test_a_results_file_is_scored_and_the_engine_reported(tmp_path: Path, drawn:
     rows = [{**row, "score": 1.0} for row in json.loads((drawn / "annotations.json").read_text())["annotations"]]
     (tmp_path / "results.json").write_text(json.dumps(rows))
 
-    report = precision_of_results(
+    report = evaluate_ap_of_results(
         tmp_path / "results.json", drawn / "annotations.json", engine=engine, out=tmp_path / "out"
     )
     write_report(tmp_path / "report.json", report)

@@ -16,7 +16,14 @@ COMMANDS = {
     ),
     "evaluate": LazyCommand(
         "mspn.cli.evaluate:evaluate_command",
-        "Measure average precision, or the share of correct keypoints, on labeled people; or compare reports.",
+        "Measure average precision, or the share of correct keypoints, on labeled people.",
+    ),
+    "compare": LazyCommand(
+        "mspn.cli.compare:compare_command", "Rank reports of the same protocol, after computing their numbers again."
+    ),
+    "submit": LazyCommand(
+        "mspn.cli.submit:submit_command",
+        "Predict everyone in the images of a COCO split and write the zip for COCO's server.",
     ),
     "train": LazyCommand("mspn.cli.train:train_command", "Train a recipe and keep everything in a run folder."),
     "report": LazyCommand(
@@ -31,7 +38,7 @@ COMMANDS = {
         "mspn.cli.models:models_app",
         "Networks and their weights: list, show, cost, download, verify, convert, average, quantize.",
     ),
-    "data": LazyCommand("mspn.cli.data:data_app", "Look after labeled sets."),
+    "data": LazyCommand("mspn.cli.data:data_app", "Check, draw, count, review and convert labeled sets."),
 }
 
 

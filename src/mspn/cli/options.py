@@ -1,10 +1,12 @@
 """Options that several commands share."""
 
+from collections.abc import Iterable
 from enum import Enum
 from typing import Annotated
 
 import typer
 
+from mspn.cli.errors import fail
 from mspn.errors import InvalidValueError
 from mspn.structures.boxes import Size
 
@@ -65,3 +67,49 @@ def parse_size(text: str) -> Size:
     if not (height.isdecimal() and width.isdecimal()):
         raise InvalidValueError(f"--input-size {text}: write height x width in pixels, for example 384x288")
     return Size(int(height), int(width))
+
+
+class BoxSelectionName(str, Enum):
+    """Which boxes of a file are used."""
+
+    PEOPLE = "people"
+    TOP_100 = "top-100"
+
+
+class ProtocolName(str, Enum):
+    """Named test settings."""
+
+    FAITHFUL = "faithful"
+    MMPOSE = "mmpose"
+
+
+BoxSelectionOption = Annotated[
+    BoxSelectionName,
+    typer.Option(help="All people of --boxes, or those among the best 100 boxes of all categories (paper)."),
+]
+
+
+ProtocolOption = Annotated[
+    ProtocolName | None, typer.Option(help="Padding, filter and decoder; without it those of the weights.")
+]
+
+
+ProtocolSettingsOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="NAME=VALUE", help="Change a switch of the protocol, e.g. test.blur_kernel=1."),
+]
+
+
+def refuse_unused(context: typer.Context, names: Iterable[str], reason: str) -> None:
+    """End with exit code 2 if an option was given that the command would not use, even with its default value.
+
+    Args:
+        context: of the command.
+        names: the function's parameters.
+        reason: what follows the option's name in the message.
+    """
+    unused = set(names)
+    for parameter in context.command.params:
+        source = context.get_parameter_source(parameter.name or "")
+        if parameter.name in unused and source is not None and source.name != "DEFAULT":
+            fail(f"{parameter.opts[0]} {reason}")

@@ -22,6 +22,7 @@ from mspn.cli.options import (
     PrecisionName,
     PrecisionOption,
     WeightsOption,
+    refuse_unused,
 )
 from mspn.cli.progress import Tally, show_progress
 from mspn.detectors import make_detector
@@ -49,6 +50,7 @@ _MANY_IMAGES = 1000
 
 
 def predict_command(
+    context: typer.Context,
     sources: Annotated[
         list[str],
         typer.Argument(help="Images, videos, folders, patterns, addresses, camera numbers, - for a list of them."),
@@ -86,6 +88,8 @@ def predict_command(
     """Find the keypoints of the people in images and videos."""
     keep_freed_memory()
     with one_line_errors():
+        if boxes:
+            refuse_unused(context, ["detector"], "is not used with --boxes; give only one of the two")
         chosen = [_checked_writer(name.strip()) for name in save.split(",")]
         allowed = tuple(map(_parse_network, allow_networks or ()))
         drawn, videos = out / ImageWriter.FOLDER, out / VideoWriter.FOLDER

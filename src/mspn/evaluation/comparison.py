@@ -50,7 +50,7 @@ def compare_reports(paths: Sequence[Path], *, annotations: Path | None, across_p
             not be computed again. The labels are opened for that; see `check_numbers`.
     """
     if len(paths) < 2:
-        raise ReportError("give two reports or more to compare: --compare A/report.json B/report.json")
+        raise ReportError("give two reports or more to compare: mspn compare A/report.json B/report.json")
     reports = [read_report(path) for path in paths]
     compared = [
         Compared(path, report, check_numbers(path, report, annotations))

@@ -27,7 +27,7 @@ from mspn.structures.skeleton import Skeleton
 from mspn.structures.skeletons import COCO_17
 
 
-def precision_of_results(
+def evaluate_ap_of_results(
     results: Path, annotations: Path, *, engine: Engine, images: Path | None = None, out: Path | None
 ) -> Report:
     """Score a COCO results file of any system.
@@ -64,7 +64,7 @@ def precision_of_results(
     return measured if out is None else explain(measured, truth, rows, COCO_17, images=images, out=out)
 
 
-def precision_of_model(
+def evaluate_ap_of_model(
     estimator: PoseEstimator,
     models: Sequence[str],
     annotations: Path,
@@ -134,7 +134,7 @@ def precision_of_model(
     return measured if out is None else explain(measured, truth, predictions.rows, skeleton, images=images, out=out)
 
 
-def percentage_of_results(
+def evaluate_pck_of_results(
     results: Path, annotations: Path, *, metric: KeypointMetric, head_boxes: Path | None
 ) -> Report:
     """Measure a results file of any system.
@@ -157,7 +157,7 @@ def percentage_of_results(
     return _report(whom, found, str(results), protocol)
 
 
-def percentage_of_model(
+def evaluate_pck_of_model(
     estimator: PoseEstimator,
     models: Sequence[str],
     annotations: Path,

@@ -108,7 +108,7 @@ def check_submission_name(path: Path) -> None:
     """
     if not _NAME.fullmatch(path.name):
         raise InvalidValueError(
-            f"--submission {path.name}: COCO's server takes person_keypoints_SPLIT_NAME_results.zip with SPLIT"
+            f"--out {path.name}: COCO's server takes person_keypoints_SPLIT_NAME_results.zip with SPLIT"
             " val2017, test-dev2017 or test-challenge2017 and a NAME of letters, digits and . + -; for example"
             " person_keypoints_test-dev2017_mspn-4_results.zip"
         )
