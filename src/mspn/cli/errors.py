@@ -13,7 +13,7 @@ USAGE_ERROR = 2
 SOME_FAILED = 1
 KILLED = 128
 """And the number of the signal, as shells have it."""
-_UNSEEN = ("Cc", "Cf", "Cs", "Zl", "Zp")
+_INVISIBLE_CATEGORIES = ("Cc", "Cf", "Cs", "Zl", "Zp")
 """Unicode's control and format signs, bytes that are no UTF-8, and line breaks."""
 
 
@@ -35,7 +35,10 @@ def fail(message: str) -> NoReturn:
 
 
 def escape_control_characters(text: str) -> str:
-    """Text as a terminal may get it: names of files may hold line breaks, and signs that steer terminals."""
+    """Text that is safe for a terminal: file names may hold line breaks and escape sequences."""
     return "".join(
-        sign.encode("unicode_escape").decode() if unicodedata.category(sign) in _UNSEEN else sign for sign in text
+        character.encode("unicode_escape").decode()
+        if unicodedata.category(character) in _INVISIBLE_CATEGORIES
+        else character
+        for character in text
     )

@@ -1,4 +1,4 @@
-"""What commands say of their progress, and `mspn predict` of the images at the end."""
+"""Progress bars of commands, and the summary of `mspn predict`."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -22,12 +22,18 @@ _MAX_ROWS = 20
 
 @contextmanager
 def show_progress(total: int | None, stop: StopRequest) -> Iterator[Callable[[ImageResult], None]]:
-    """A bar with images and people per second and the time left, told of each result; nothing where nobody looks."""
+    """A bar with images and people per second and the time left, advanced by each result; none without a terminal."""
     console = Console(stderr=True)
     if not console.is_terminal:
         yield lambda _result: None
         return
-    columns = (_Doing(stop), BarColumn(20), MofNCompleteColumn(), _Rates(Column(no_wrap=True)), TimeRemainingColumn())
+    columns = (
+        _Activity(stop),
+        BarColumn(20),
+        MofNCompleteColumn(),
+        _Rates(Column(no_wrap=True)),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=console) as bar:
         task = bar.add_task("", total=total, people=0)
 
@@ -39,15 +45,15 @@ def show_progress(total: int | None, stop: StopRequest) -> Iterator[Callable[[Im
 
 @contextmanager
 def show_count(processes: Processes = ALONE) -> Iterator[Callable[[int, int], None]]:
-    """A bar that is told how many images are done, and of how many; nothing where nobody looks."""
+    """A bar that is set to how many images are done, and of how many; none without a terminal."""
     console = Console(stderr=True)
     with Progress(console=console, disable=not (console.is_terminal and processes.is_first)) as bar:
         task = bar.add_task("estimating", total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
-class _Doing(ProgressColumn):
-    """Answers Ctrl-C at once, though what is in flight takes its time."""
+class _Activity(ProgressColumn):
+    """Says what is done; after Ctrl-C, that images in flight are being finished."""
 
     def __init__(self, stop: StopRequest) -> None:
         super().__init__()
@@ -116,16 +122,16 @@ class Tally:
         Console().print(table)
         seconds = max(time.monotonic() - self.started, 1e-9)
         rates = f"{self.num_images / seconds:.1f} images/s, {self.num_people / seconds:.1f} people/s"
-        failed = f", {_counted(self.num_with_problems, 'image')} with problems" if self.num_with_problems else ""
+        failed = f", {_with_plural(self.num_with_problems, 'image')} with problems" if self.num_with_problems else ""
         people = "1 person" if self.num_people == 1 else f"{self.num_people} people"
-        typer.echo(f"{_counted(self.num_images, 'image')}, {people} in {seconds:.1f} s ({rates}){failed}")
+        typer.echo(f"{_with_plural(self.num_images, 'image')}, {people} in {seconds:.1f} s ({rates}){failed}")
 
 
 def _people(row: _Row) -> str:
     if row.is_video:
-        return f"{row.num_people} in {_counted(row.num_images, 'frame')}"
+        return f"{row.num_people} in {_with_plural(row.num_images, 'frame')}"
     return str(row.num_people) if row.is_readable else "not read"
 
 
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}" + ("" if number == 1 else "s")
+def _with_plural(number: int, noun: str) -> str:
+    return f"{number} {noun}" + ("" if number == 1 else "s")

@@ -1,4 +1,4 @@
-"""Drawing poses and labels: limbs in a theme's colors, poses faded by score."""
+"""Drawing poses and labels: limbs in a theme's colors, poses outline_opacity by score."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,31 +15,31 @@ from mspn.structures.skeletons import FACE
 from mspn.visualize.canvas import Overlay
 from mspn.visualize.themes import DEFAULT_THEME, Color, Theme, color_skeleton
 
-_BOX: Color = (255, 255, 255)
+_BOX_COLOR: Color = (255, 255, 255)
 _BOX_OPACITY = 0.6
-_OUTLINE: Color = (0, 0, 0)
-_SCORES, _OPACITIES = (0.1, 0.6), (0.15, 1.0)
-"""From the first score to the second, opacity rises as said; below, keypoints are not drawn."""
+_OUTLINE_COLOR: Color = (0, 0, 0)
+_SCORE_RANGE, _OPACITY_RANGE = (0.1, 0.6), (0.15, 1.0)
+"""Opacity rises linearly over these scores; keypoints with lower scores are not drawn."""
 _OCCLUDED_OPACITY = 0.45
 _PERSON_TO_LINE = 100
-"""A limb is this many times thinner than its person is large."""
+"""Size of a person over the thickness of their limbs."""
 _POSE_TO_PERSON = 1.3
-"""A person is at most so much larger than the pose: the box may be that of the whole image."""
-_OUTLINE_TO_LINE, _THINNEST_OUTLINE_PX = 0.25, 0.3
+"""Largest size of a person over that of the pose, since the box may be the full image."""
+_OUTLINE_TO_LINE, _MIN_OUTLINE_PX = 0.25, 0.3
 _FACE_TO_BODY = 0.6
-"""What is in the face is that much smaller than the rest, since it is close together."""
-_MAX_PX = 1e6
+"""Scale of joints and limbs of the face, which lie close together."""
+_MAX_COORDINATE_PX = 1e6
 """Keypoints farther away are not drawn."""
 
 
 @dataclass(frozen=True, eq=False)
 class _Figure:
-    """Somebody to draw."""
+    """One person to draw."""
 
     skeleton: Skeleton
     points_image: Float[np.ndarray, "K 2"]
     joint_opacities: Float[np.ndarray, " K"]
-    """0 leaves a joint out, and its limbs."""
+    """0: neither the joint nor its limbs are drawn."""
     limb_opacities: Float[np.ndarray, " L"]
     is_ring: Bool[np.ndarray, " K"]
     width: float
@@ -76,9 +76,9 @@ def draw_poses(
     Args:
         image: to draw on.
         poses: in its pixels.
-        theme: which colors; where they tell people apart, they go from left to right, so that in a video a person
-            keeps one as long as nobody passes anybody.
-        with_boxes: whether to draw people's boxes too.
+        theme: colors. Themes that color by person go from left to right, so that colors stay the same in a video
+            while people keep their order.
+        with_boxes: draw boxes too.
     """
     canvas = image.copy() if theme.brightness == 1 else cv2.convertScaleAbs(image, alpha=theme.brightness)
     from_left = sorted(poses, key=lambda pose: pose.box.center)
@@ -98,8 +98,8 @@ def draw_labels(
 ) -> UInt8[np.ndarray, "H W 3"]:
     """Draw one person's labels on a copy of an RGB image: left orange, right blue, green between.
 
-    A visible keypoint is a disc, an occluded one a ring; limbs with an occluded end are fainter. What is unlabeled
-    or at no finite position is left out.
+    A visible keypoint is a disc, an occluded one a ring; limbs with an occluded end are fainter. Unlabeled
+    keypoints and those without a finite position are not drawn.
 
     Args:
         image: to draw on.
@@ -109,12 +109,12 @@ def draw_labels(
     """
     canvas = image.copy()
     visibility = keypoints_image[:, 2]
-    seen_of_limbs = np.array([min(visibility[start], visibility[end]) for start, end in skeleton.limb_indices])
+    limb_visibility = np.array([min(visibility[start], visibility[end]) for start, end in skeleton.limb_indices])
     figure = _Figure(
         skeleton,
         keypoints_image[:, :2],
         joint_opacities=np.where(visibility > 0, 1.0, 0.0),
-        limb_opacities=np.where(seen_of_limbs == 2, 1.0, _OCCLUDED_OPACITY),
+        limb_opacities=np.where(limb_visibility == 2, 1.0, _OCCLUDED_OPACITY),
         is_ring=visibility == 1,
         width=thickness,
         radius=1.5 * thickness + 0.7,
@@ -124,14 +124,14 @@ def draw_labels(
 
 
 def draw_box(image: UInt8[np.ndarray, "H W 3"], box: Box) -> UInt8[np.ndarray, "H W 3"]:
-    """Draw a box on a copy of an RGB image, thin and white; one that is not finite is left out."""
+    """Draw a box on a copy of an RGB image, thin and white; a box that is not finite is not drawn."""
     canvas = image.copy()
     _draw_box(canvas, box)
     return canvas
 
 
 def line_thickness(person_size_px: float) -> float:
-    """Of the limbs of a person of this size, in pixels."""
+    """Thickness of the limbs of a person of this size, in pixels."""
     return max(1.0, person_size_px / _PERSON_TO_LINE)
 
 
@@ -139,7 +139,7 @@ def _pose_figure(pose: Pose) -> _Figure:
     points, scores = pose.keypoints_image, pose.keypoint_scores
     size = min(max(pose.box.width, pose.box.height), _POSE_TO_PERSON * float(np.ptp(points, axis=0).max()))
     width = line_thickness(size)
-    opacities = np.interp(scores, _SCORES, _OPACITIES, left=0.0)
+    opacities = np.interp(scores, _SCORE_RANGE, _OPACITY_RANGE, left=0.0)
     limbs = np.array([min(opacities[start], opacities[end]) for start, end in pose.skeleton.limb_indices])
     return _Figure(pose.skeleton, points, opacities, limbs, np.zeros(len(points), bool), width, radius=width + 0.7)
 
@@ -147,35 +147,37 @@ def _pose_figure(pose: Pose) -> _Figure:
 def _draw_figure(canvas: UInt8[np.ndarray, "H W 3"], figure: _Figure, theme: Theme, person: int) -> None:
     """Draw limbs below joints, faint limbs below strong ones, and outlines below everything."""
     limbs, joints = _color_figure(figure, theme, person)
-    outline = _THINNEST_OUTLINE_PX + _OUTLINE_TO_LINE * figure.width
-    layer = _layer_around(
+    outline = _MIN_OUTLINE_PX + _OUTLINE_TO_LINE * figure.width
+    overlay = _overlay_around(
         canvas,
         np.array([joint.center for joint in joints]),
         margin=max((joint.radius for joint in joints), default=0) + figure.width + outline,
     )
-    if layer is None:
+    if overlay is None:
         return
-    faded = theme.outline_opacity
+    outline_opacity = theme.outline_opacity
     for limb in limbs:
-        layer.draw_line(limb.start, limb.end, limb.width + 2 * outline, _OUTLINE, faded * limb.opacity)
+        overlay.draw_line(
+            limb.start, limb.end, limb.width + 2 * outline, _OUTLINE_COLOR, outline_opacity * limb.opacity
+        )
     for joint in joints:
         if not joint.is_ring:
-            layer.draw_disc(joint.center, joint.radius + outline, _OUTLINE, faded * joint.opacity)
+            overlay.draw_disc(joint.center, joint.radius + outline, _OUTLINE_COLOR, outline_opacity * joint.opacity)
     for limb in limbs:
-        layer.draw_line(limb.start, limb.end, limb.width, limb.color, limb.opacity)
+        overlay.draw_line(limb.start, limb.end, limb.width, limb.color, limb.opacity)
     for joint in joints:
         if joint.is_ring:
-            layer.draw_ring(joint.center, joint.radius, round(figure.width), joint.color, joint.opacity)
+            overlay.draw_ring(joint.center, joint.radius, round(figure.width), joint.color, joint.opacity)
         else:
-            layer.draw_disc(joint.center, joint.radius, joint.color, joint.opacity)
-    layer.lay_on(canvas)
+            overlay.draw_disc(joint.center, joint.radius, joint.color, joint.opacity)
+    overlay.blend_into(canvas)
 
 
 def _color_figure(figure: _Figure, theme: Theme, person: int) -> tuple[list[_Limb], list[_Joint]]:
-    """Limbs, the strongest last, and joints that are to be seen."""
+    """Limbs, the strongest last, and visible joints."""
     skeleton, points = figure.skeleton, figure.points_image
-    is_near = (abs(np.nan_to_num(points, nan=np.inf)) <= _MAX_PX).all(1)
-    is_shown = is_near & (figure.joint_opacities > 0)
+    is_drawable = (abs(np.nan_to_num(points, nan=np.inf)) <= _MAX_COORDINATE_PX).all(1)
+    is_shown = is_drawable & (figure.joint_opacities > 0)
     joint_colors, limb_colors = color_skeleton(theme, skeleton, person)
     scales = [_FACE_TO_BODY if name in FACE else 1.0 for name in skeleton.keypoints]
     limbs = [
@@ -203,19 +205,19 @@ def _draw_box(canvas: UInt8[np.ndarray, "H W 3"], box: Box) -> None:
             (box.left, box.top + box.height),
         ]
     )
-    if not (abs(np.nan_to_num(corners, nan=np.inf)) <= _MAX_PX).all():
+    if not (abs(np.nan_to_num(corners, nan=np.inf)) <= _MAX_COORDINATE_PX).all():
         return
-    layer = _layer_around(canvas, corners, margin=2)
-    if layer is not None:
+    overlay = _overlay_around(canvas, corners, margin=2)
+    if overlay is not None:
         for start, end in zip(corners, np.roll(corners, -1, axis=0), strict=True):
-            layer.draw_line(start, end, 1, _BOX, _BOX_OPACITY)
-        layer.lay_on(canvas)
+            overlay.draw_line(start, end, 1, _BOX_COLOR, _BOX_OPACITY)
+        overlay.blend_into(canvas)
 
 
-def _layer_around(
+def _overlay_around(
     canvas: UInt8[np.ndarray, "H W 3"], points: Float[np.ndarray, "N 2"], margin: float
 ) -> Overlay | None:
-    """The part of the canvas that holds the points; None where there is none."""
+    """An overlay over the part of the canvas that holds the points; None if that is empty."""
     if not len(points):
         return None
     height, width = canvas.shape[:2]

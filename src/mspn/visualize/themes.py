@@ -13,9 +13,9 @@ from mspn.structures.skeleton import Skeleton
 Color = tuple[int, int, int]
 """RGB, 0 to 255."""
 
-_BETWEEN = 2
-_RAINBOW = (0.0, 0.83)
-"""Hues from red to violet: beyond, they would come back to red."""
+_MIDDLE = 2
+_RAINBOW_HUES = (0.0, 0.83)
+"""From red to violet; higher hues would return to red."""
 _LIGHTNESS = 0.6
 """Pure blue is too dark to be seen on most images."""
 
@@ -25,7 +25,7 @@ class Theme(Settings):
 
     colored_by: Literal["side", "limb", "person"]
     colors: tuple[Color, ...] = ()
-    """Left, right and between by side; one person after another by person; none by limb: they have the rainbow's."""
+    """By side: left, right and middle; by person: used in turn; by limb: none, since those are a rainbow."""
     outline_opacity: float = Field(0.5, ge=0, le=1)
     """Of the dark line around limbs and joints, which sets them off from the image."""
     brightness: float = Field(1.0, gt=0, le=1)
@@ -44,7 +44,7 @@ THEMES = {
             *((90, 220, 90), (255, 110, 160), (70, 225, 215), (190, 145, 95)),
         ),
     ),
-    # Okabe and Ito's orange and sky blue, which nobody takes for each other, and white.
+    # Orange, sky blue and white of Okabe and Ito's palette.
     "color-blind": Theme(colored_by="side", colors=((230, 159, 0), (86, 180, 233), (250, 250, 250))),
     "white-on-dark": Theme(colored_by="person", colors=((255, 255, 255),), outline_opacity=0.9, brightness=0.45),
 }
@@ -54,7 +54,7 @@ def find_theme(name: str) -> Theme:
     """The theme of that name.
 
     Raises:
-        ValueError: naming those that there are.
+        ValueError: naming the themes there are.
     """
     if name not in THEMES:
         raise InvalidValueError(f"no theme {name!r}; there are {', '.join(THEMES)}")
@@ -62,15 +62,15 @@ def find_theme(name: str) -> Theme:
 
 
 def side_colors(skeleton: Skeleton, colors: Sequence[Color] = DEFAULT_THEME.colors) -> list[Color]:
-    """What each keypoint is drawn in by side.
+    """Colors of the keypoints by side.
 
     Args:
         skeleton: says which keypoints are pairs.
         colors: of the person's left, of the right, and of what lies between.
     """
     lefts, rights = zip(*skeleton.mirrored_pairs, strict=True) if skeleton.mirrored_pairs else ((), ())
-    left, right, between = colors
-    return [left if name in lefts else right if name in rights else between for name in skeleton.keypoints]
+    left, right, middle = colors
+    return [left if name in lefts else right if name in rights else middle for name in skeleton.keypoints]
 
 
 def color_skeleton(theme: Theme, skeleton: Skeleton, person: int) -> tuple[list[Color], list[Color]]:
@@ -87,16 +87,16 @@ def color_skeleton(theme: Theme, skeleton: Skeleton, person: int) -> tuple[list[
     if theme.colored_by == "limb":
         return _rainbow(len(skeleton.keypoints)), _rainbow(len(skeleton.limbs))
     keypoints = side_colors(skeleton, theme.colors)
-    between = theme.colors[_BETWEEN]
+    middle = theme.colors[_MIDDLE]
     limbs = []
     for start, end in skeleton.limb_indices:
-        sides = {keypoints[start], keypoints[end]} - {between}
-        limbs.append(sides.pop() if len(sides) == 1 else between)
+        sides = {keypoints[start], keypoints[end]} - {middle}
+        limbs.append(sides.pop() if len(sides) == 1 else middle)
     return keypoints, limbs
 
 
 def _rainbow(count: int) -> list[Color]:
-    first, last = _RAINBOW
-    hues = [first + (last - first) * place / max(count - 1, 1) for place in range(count)]
+    first, last = _RAINBOW_HUES
+    hues = [first + (last - first) * index / max(count - 1, 1) for index in range(count)]
     parts = [colorsys.hls_to_rgb(hue, _LIGHTNESS, 1.0) for hue in hues]
     return [(round(255 * red), round(255 * green), round(255 * blue)) for red, green, blue in parts]

@@ -34,7 +34,7 @@ def drawn(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def _doubt(folder: Path, out: Path):
+def _review(folder: Path, out: Path):
     return run(
         *("data", "review", folder / "annotations.json", "--images", folder / "images", "--out", out),
         *("--model", overfitted()[1], "--device", "cpu", "--precision", "float32", "--no-flip"),
@@ -42,7 +42,7 @@ def _doubt(folder: Path, out: Path):
 
 
 def test_a_swapped_person_is_found_drawn_and_corrected_when_training_reads_the_set(drawn: Path):
-    result = _doubt(drawn, drawn / "doubts")
+    result = _review(drawn, drawn / "doubts")
 
     assert result.exit_code == 0, result.output
     assert result.stdout.startswith("1 of 8 people: 1 with pairs to swap, 0 keypoints to leave out: ")
@@ -56,14 +56,14 @@ def test_a_swapped_person_is_found_drawn_and_corrected_when_training_reads_the_s
 def test_a_bad_image_is_reported_and_the_others_are_judged(drawn: Path):
     (drawn / "images" / "000000000002.png").write_text("no image")
 
-    result = _doubt(drawn, drawn / "doubts")
+    result = _review(drawn, drawn / "doubts")
 
     assert result.exit_code == 1
     assert "1 images or boxes could not be used" in result.stderr
     assert result.stdout.startswith("1 of 6 people")
 
 
-def test_nobody_is_doubted_by_a_network_that_has_learned_nothing(drawn: Path):
+def test_an_untrained_network_suspects_no_labels(drawn: Path):
     result = run(
         *("data", "review", drawn / "annotations.json", "--images", drawn / "images", "--out", drawn / "doubts"),
         *("--model", untrained_weights(drawn)),
@@ -77,8 +77,8 @@ def test_nobody_is_doubted_by_a_network_that_has_learned_nothing(drawn: Path):
 def test_corrections_that_are_there_are_not_overwritten(drawn: Path):
     (drawn / "corrections.json").write_text("gone through by hand")
 
-    assert "corrections.json is there already, and somebody may have gone through it; choose another --out" in (
-        error_line(_doubt(drawn, drawn))
+    assert "corrections.json is there already, and may have been edited; choose another --out" in (
+        error_line(_review(drawn, drawn))
     )
     assert (drawn / "corrections.json").read_text() == "gone through by hand"
 

@@ -1,4 +1,4 @@
-"""mspn data: look after labeled sets."""
+"""mspn data: commands about labeled sets."""
 
 import typer
 
@@ -15,11 +15,11 @@ COMMANDS = {
     "stats": LazyCommand("mspn.cli.data.stats:stats_command", "Count images, people and keypoints."),
     "review": LazyCommand(
         "mspn.cli.data.review:review_command",
-        "Find labels that a network doubts (sides swapped, limbs reversed, keypoints far off); propose corrections.",
+        "Find likely label errors (sides swapped, limbs reversed, keypoints far off); propose corrections.",
     ),
     "convert": LazyCommand(
         "mspn.cli.data.convert:convert_command",
-        "Rewrite labels in another format; what that cannot hold is said.",
+        "Rewrite labels in another format; warn about what it cannot hold.",
     ),
 }
 
@@ -28,4 +28,4 @@ class _Commands(LazyGroup):
     table = COMMANDS
 
 
-data_app = typer.Typer(cls=_Commands, help="Look after labeled sets.", no_args_is_help=True)
+data_app = typer.Typer(cls=_Commands, help="Check, draw, count, review and convert labeled sets.", no_args_is_help=True)

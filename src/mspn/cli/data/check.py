@@ -1,4 +1,4 @@
-"""mspn data check: what is wrong with labels, and what to do."""
+"""mspn data check: mistakes in labels and images."""
 
 import json
 from pathlib import Path
@@ -34,8 +34,8 @@ def check_command(
         findings = check_labels(labeled, files)
         if json_file is not None:
             write_text(json_file, json.dumps(_report(labeled, findings), indent=1) + "\n")
-    for kind, found in order_findings(findings).items():
-        _show(kind, found)
+    for kind, matching in order_findings(findings).items():
+        _show(kind, matching)
     errors = sum(finding.severity is Severity.ERROR for finding in findings)
     counts = f"{len(labeled.people)} people in {len(labeled.images)} images"
     typer.echo(f"{counts}: {errors} errors, {len(findings) - errors} warnings")
@@ -43,9 +43,9 @@ def check_command(
         raise typer.Exit(SOME_FAILED)
 
 
-def _show(kind: str, found: list[Finding]) -> None:
-    typer.echo(f"{KINDS[kind].severity.value} {kind}: {len(found)}")
-    for finding in found[:_EXAMPLES]:
+def _show(kind: str, matching: list[Finding]) -> None:
+    typer.echo(f"{KINDS[kind].severity.value} {kind}: {len(matching)}")
+    for finding in matching[:_EXAMPLES]:
         typer.echo(f"    {finding.place}: {finding.words}")
     typer.echo(f"    -> {KINDS[kind].advice}")
 
@@ -54,7 +54,7 @@ def _report(labels: LabeledSet, findings: list[Finding]) -> dict[str, object]:
     return {
         "images": len(labels.images),
         "people": len(labels.people),
-        "counts": {kind: len(found) for kind, found in order_findings(findings).items()},
+        "counts": {kind: len(matching) for kind, matching in order_findings(findings).items()},
         "findings": [
             {
                 "kind": finding.kind,

@@ -10,7 +10,7 @@ from mspn.config.skeleton_file import named_skeleton
 from mspn.labels.formats import FORMATS, read_labels, write_labels
 from mspn.labels.label_set import with_sizes
 
-_WRITABLE = [name for name, known in FORMATS.items() if known.write]
+_WRITABLE = [name for name, label_format in FORMATS.items() if label_format.write]
 
 
 def convert_command(
@@ -27,10 +27,10 @@ def convert_command(
         Path | None, typer.Option(help="Folder of the images, for formats that need sizes which the source lacks.")
     ] = None,
 ) -> None:
-    """Rewrite labels in another format; what that cannot hold is said."""
+    """Rewrite labels in another format; warn about what it cannot hold."""
     with one_line_errors():
-        known = None if skeleton is None else named_skeleton(skeleton)
-        labels = read_labels(source, from_format, known)
+        source_skeleton = None if skeleton is None else named_skeleton(skeleton)
+        labels = read_labels(source, from_format, source_skeleton)
         if images is not None:
             labels = with_sizes(labels, images)
         write_labels(labels, destination, to)

@@ -1,4 +1,4 @@
-"""mspn data review: labels that a network doubts, and what to do about them."""
+"""mspn data review: find label errors with a network."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -38,27 +38,25 @@ def review_command(
     from_format: FormatOption = None,
     skeleton: SkeletonOption = None,
 ) -> None:
-    """Find labels that a network doubts (sides swapped, limbs reversed, keypoints far off); propose corrections.
+    """Find likely label errors (sides swapped, limbs reversed, keypoints far off); propose corrections.
 
-    Everybody is estimated in the labeled box. The sheets show each person as labeled and as corrected: delete the
-    entries of those who were right, then train with the corrections of the set (data.train).
+    Each person is estimated in the labeled box. The contact sheets show labels and corrections side by side: delete
+    the entries of people whose labels were right, then train with the corrections of the set (data.train).
     """
     keep_freed_memory()
     with one_line_errors():
         labeled = read_set(labels, from_format, skeleton)
         file = out / CORRECTIONS_FILE
         if file.exists():
-            raise InvalidValueError(
-                f"{file} is there already, and somebody may have gone through it; choose another --out"
-            )
+            raise InvalidValueError(f"{file} is there already, and may have been edited; choose another --out")
         prepare_folder(out)
         estimator = PoseEstimator(models, "none", device=device, precision=precision.value, batch_size=batch, flip=flip)
         check_keypoint_names(labels, labeled.skeleton.keypoints, estimator.recipe.keypoint_table)
         with show_count() as show:
-            found, results = predict_labeled(estimator, labeled, images, show)
-        corrections = find_suspect_labels(labeled, results, found.skeleton)
+            predictions, results = predict_labeled(estimator, labeled, images, show)
+        corrections = find_suspect_labels(labeled, results, predictions.skeleton)
         write_corrections(file, labels, tuple(models), corrections)
-        undrawn = _draw(labeled, corrections, images, out / SHEETS)
+        num_undrawn = _draw(labeled, corrections, images, out / SHEETS)
     swapped = sum(bool(correction.swap) for correction in corrections.values())
     left_out = sum(len(correction.leave_out) for correction in corrections.values())
     typer.echo(
@@ -67,8 +65,8 @@ def review_command(
     )
     if corrections:
         typer.echo(f"look at {out / SHEETS}, and delete the entries of those who were right")
-    if found.failed or undrawn:
-        typer.echo(f"{found.failed + undrawn} images or boxes could not be used, see above", err=True)
+    if predictions.failed or num_undrawn:
+        typer.echo(f"{predictions.failed + num_undrawn} images or boxes could not be used, see above", err=True)
         raise typer.Exit(SOME_FAILED)
 
 
@@ -76,9 +74,9 @@ def _draw(labels: LabeledSet, corrections: Mapping[int, Correction], images: Pat
     """Draw the sheets; the number of people who could not be drawn."""
     console = Console(stderr=True)
     drawing = draw_suspect_labels(labels, corrections, images, out)
-    undrawn = 0
+    num_undrawn = 0
     for problem in track(drawing, "drawing", len(corrections), console=console, disable=not console.is_terminal):
         if problem is not None:
             typer.echo(f"skipped: {problem}", err=True)
-            undrawn += 1
-    return undrawn
+            num_undrawn += 1
+    return num_undrawn

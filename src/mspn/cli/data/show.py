@@ -41,7 +41,7 @@ def show_command(
         labeled = read_set(labels, from_format, skeleton)
         shown = show_everyone(labeled) if only is None else _find(labeled, images, only, workers)
         if person:
-            shown = [one for one in shown if one.person.id in person]
+            shown = [entry for entry in shown if entry.person.id in person]
         if not shown:
             raise InvalidValueError(
                 f"{labels}: nobody to draw"
@@ -64,7 +64,7 @@ def _find(labels: LabeledSet, images: Path, kind: str, num_workers: int) -> list
 
 def _draw(labels: LabeledSet, images: Path, shown: list[Shown], out: Path) -> list[str]:
     console = Console(stderr=True)
-    num_images = len({one.person.image_id for one in shown})
+    num_images = len({entry.person.image_id for entry in shown})
     drawing = draw_set(labels, images, shown, out)
     problems = []
     for problem in track(drawing, "drawing", num_images, console=console, disable=not console.is_terminal):

@@ -16,7 +16,7 @@ from mspn.cli.errors import one_line_errors
 from mspn.io.files import write_text
 from mspn.labels.statistics import PERCENTILES, LabelStatistics, count_labels
 
-_ENDS = {0: "least", 50: "median", 100: "most"}
+_PERCENTILE_NAMES = {0: "least", 50: "median", 100: "most"}
 
 
 def stats_command(
@@ -44,7 +44,7 @@ def stats_command(
 
 
 def _distributions(statistics: LabelStatistics) -> Table:
-    names = [_ENDS.get(percentile, f"{percentile} %") for percentile in PERCENTILES]
+    names = [_PERCENTILE_NAMES.get(percentile, f"{percentile} %") for percentile in PERCENTILES]
     table = Table("", *(Column(name, justify="right") for name in names), box=SIMPLE)
     for name, values in (
         ("people in an image", statistics.people_per_image),
