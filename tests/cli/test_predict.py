@@ -78,14 +78,14 @@ def test_a_run_that_is_stopped_and_goes_on_leaves_what_an_undisturbed_one_does(
     done = len((tmp_path / "out" / JOURNAL_FILE).read_text().splitlines()) - 1
 
     assert stopped.exit_code == code, stopped.output
-    assert "stopped; what is done is written. Go on with the same command and --resume" in stopped.stderr
+    assert "stopped; results so far are written. Continue with the same command and --resume" in stopped.stderr
     assert len(json.loads((tmp_path / "out" / "predictions.json").read_text())) == done >= 3
     assert signal.getsignal(signal.SIGINT) == before
 
     resumed = run(*arguments, "--out", tmp_path / "out", "--resume")
 
     assert resumed.exit_code == 0, resumed.output
-    assert f"going on: {done} images are done" in resumed.stderr
+    assert f"resuming: {done} images are done" in resumed.stderr
     assert "12 images, 12 people" in resumed.stdout
     for name in FILES:
         assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()

@@ -40,6 +40,18 @@ def test_a_class_of_ones_own_says_who_is_there(tmp_path: Path):
     assert person["box"] == [0, 0, 64, 64]
 
 
+def test_a_bug_in_a_class_of_ones_own_keeps_its_traceback(tmp_path: Path):
+    cv2.imwrite(str(tmp_path / "gray.png"), np.zeros((64, 64, 3), np.uint8))
+    detector = "tests.detectors.own_detectors:Buggy"
+
+    result = run("predict", tmp_path / "gray.png", "--model", "mspn-tiny", "--detector", detector, "--out", tmp_path)
+
+    assert result.exit_code == 1
+    assert isinstance(result.exception, ValueError)
+    assert "cannot reshape array" in str(result.exception)
+    assert "error:" not in result.stderr
+
+
 def test_a_folder_of_text_files_gives_boxes(tmp_path: Path):
     (tmp_path / "boxes").mkdir()
     (tmp_path / "boxes" / "gray.txt").write_text("0 0.75 0.5 0.5 1 0.9")

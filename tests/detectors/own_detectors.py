@@ -20,6 +20,13 @@ class Blind:
     pass
 
 
+class Buggy:
+    """Fails as NumPy does when a detector's author has made a mistake."""
+
+    def detect(self, image: Image) -> list[Detection]:
+        raise ValueError(f"cannot reshape array of size {image.size.width} into shape (3, 3)")
+
+
 ready = OfWidth(20)
 number = 5
 

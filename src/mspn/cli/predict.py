@@ -11,7 +11,7 @@ import typer
 
 from mspn.cli.errors import KILLED, SOME_FAILED, escape_control_characters, fail, one_line_errors
 from mspn.cli.malloc import keep_freed_memory
-from mspn.cli.models.download import find_with_bar
+from mspn.cli.models.networks import find_with_bar
 from mspn.cli.options import (
     BatchOption,
     DeviceOption,
@@ -45,8 +45,8 @@ from mspn.sources.resolve import Source, find_sources
 from mspn.structures.image import Image, SourceFailure
 from mspn.visualize.themes import THEMES, find_theme
 
-_MANY_IMAGES = 1000
-"""From here on, an engine that takes seconds to start and is a sixth faster is worth its start."""
+_MIN_IMAGES_FOR_SLOW_START = 1000
+"""From this number on, an engine that starts seconds later but runs a sixth faster pays off."""
 
 
 def predict_command(
@@ -60,23 +60,25 @@ def predict_command(
     detector: Annotated[
         str,
         typer.Option(
-            help="What finds people: default (ours), none (each image is one person), FILE.safetensors, FILE.onnx,"
+            help="Person detector: default (embedded), none (each image is one person), FILE.safetensors, FILE.onnx,"
             " FAMILY:FILE.onnx, transformers:NAME or package.module:Class; see docs/detectors.md."
         ),
     ] = "default",
-    threshold: Annotated[float, typer.Option(min=0, max=1, help="Boxes with a lower score are left out.")] = 0.3,
+    threshold: Annotated[float, typer.Option(min=0, max=1, help="Detections with a lower score are dropped.")] = 0.3,
     boxes: Annotated[
         Path | None, typer.Option(help="Boxes file, or a folder of text files, in place of a detector.")
     ] = None,
     detect_every: Annotated[
-        int, typer.Option(min=1, help="In videos, look for people in every so many-th frame, and follow them between.")
+        int, typer.Option(min=1, help="Run the detector on every Nth video frame; propagate boxes in between.")
     ] = 1,
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("predictions"),
     save: Annotated[str, typer.Option(help=f"What to write, of {','.join(WRITERS)}.")] = "json",
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with what --out holds; skip what is done.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue the run in --out; skip images that are done.")
+    ] = False,
     allow_networks: Annotated[
         list[str] | None,
-        typer.Option("--allow-network", help="Private network that addresses may lead to, such as 192.168.1.0/24."),
+        typer.Option("--allow-network", help="Private network that may be connected to, such as 192.168.1.0/24."),
     ] = None,
     device: DeviceOption = "auto",
     precision: PrecisionOption = PrecisionName.AUTO,
@@ -94,20 +96,20 @@ def predict_command(
         allowed = tuple(map(_parse_network, allow_networks or ()))
         drawn, videos = out / ImageWriter.FOLDER, out / VideoWriter.FOLDER
         draws = any(name in DRAWING_WRITERS for name in chosen)
-        look = find_theme(theme)
+        chosen_theme = find_theme(theme)
         settings = InputLimits(allowed_networks=allowed, left_out=(out, drawn, videos))
         total = count_images(sources, settings)
         if boxes:
             # Standard input can be read only once.
-            found_by = _open_boxes(boxes, () if total is None else find_sources(sources, settings))
+            person_detector = _open_boxes(boxes, () if total is None else find_sources(sources, settings))
         else:
-            found_by = make_detector(detector, choose_device(device))
+            person_detector = make_detector(detector, choose_device(device))
         estimator = PoseEstimator(
             [find_with_bar(model) for model in models],
-            found_by,
+            person_detector,
             device=device,
             precision=precision.value,
-            engine=_worth_starting(engine, precision, total),
+            engine=_choose_engine(engine, precision, total),
             batch_size=batch,
             threshold=threshold,
             flip=flip,
@@ -117,7 +119,7 @@ def predict_command(
         if resume:
             for folder in (out, drawn, videos):
                 remove_leftovers(folder)
-        asked = {
+        settings_of_run = {
             "models": models,
             "weights": weights,
             "detector": detector,
@@ -127,10 +129,10 @@ def predict_command(
             "precision": estimator.precision,
             "flip": estimator.test.flip,
         }
-        journal = Journal(out, asked, estimator.recipe.keypoint_table, resume=resume)
+        journal = Journal(out, settings_of_run, estimator.recipe.keypoint_table, resume=resume)
         with journal, stop_requests(second_ends=True) as stop:
             if journal.num_done_before:
-                typer.echo(f"going on: {journal.num_done_before} images are done", err=True)
+                typer.echo(f"resuming: {journal.num_done_before} images are done", err=True)
             images = _read(find_sources(sources, settings), settings, journal, drawn if draws else None)
             predicted = predict_images(
                 estimator.top_down,
@@ -140,7 +142,9 @@ def predict_command(
                 keep_pixels=draws,
                 is_over=lambda: stop.signal_number != 0,
             )
-            tally = _write(predicted, [partial(make_writer, name, out, look) for name in chosen], journal, total, stop)
+            tally = _write(
+                predicted, [partial(make_writer, name, out, chosen_theme) for name in chosen], journal, total, stop
+            )
     tally.show()
     typer.echo(f"results: {out}")
     if "images" in chosen:
@@ -148,17 +152,17 @@ def predict_command(
     if "video" in chosen and videos.is_dir():
         typer.echo(f"drawn videos: {videos}")
     if stop.signal_number:
-        typer.echo("stopped; what is done is written. Go on with the same command and --resume", err=True)
+        typer.echo("stopped; results so far are written. Continue with the same command and --resume", err=True)
         raise typer.Exit(KILLED + stop.signal_number)
     if tally.num_with_problems:
         raise typer.Exit(SOME_FAILED)
 
 
-def _worth_starting(engine: EngineName, precision: PrecisionName, total: int | None) -> Engine:
-    """The engine that was asked for; where the choice is open and the images are few, the one that starts at once."""
-    is_short = total is not None and total < _MANY_IMAGES
-    is_open = engine is EngineName.AUTO and precision is not PrecisionName.INT8  # which torch has not
-    return "torch" if is_open and is_short else engine.value
+def _choose_engine(engine: EngineName, precision: PrecisionName, total: int | None) -> Engine:
+    """The engine asked for; "auto" becomes torch, which starts at once, where images are few."""
+    is_short = total is not None and total < _MIN_IMAGES_FOR_SLOW_START
+    is_auto = engine is EngineName.AUTO and precision is not PrecisionName.INT8  # torch has no int8
+    return "torch" if is_auto and is_short else engine.value
 
 
 def _read(
@@ -167,10 +171,10 @@ def _read(
     journal: Journal,
     drawn: Path | None,
 ) -> Iterator[Image | SourceFailure]:
-    """Read what is named; images that are done are read again only to be drawn.
+    """Open the sources; images that are done are read again only if they are to be drawn.
 
     Raises:
-        ValueError: for an image in the folder `drawn`, whose place would be taken by what is drawn on it.
+        ValueError: for a source in the folder `drawn`, which a drawing would overwrite.
     """
     for source in sources:
         if drawn and isinstance(source, Path) and source.resolve().parent == drawn.resolve():
@@ -188,13 +192,13 @@ def _write(
     total: int | None,
     stop: StopRequest,
 ) -> Tally:
-    """Write results as they come; what is written stays, whatever happens."""
+    """Write results as they arrive; what is written stays if the run ends early."""
     tally = Tally()
     with ExitStack() as stack:
         writers = [stack.enter_context(closing(make())) for make in make_writers]
         advance = stack.enter_context(show_progress(total, stop))
         stack.enter_context(closing(predicted))
-        with suppress(KeyboardInterrupt):  # asked to stop, and then not to wait for what is in flight
+        with suppress(KeyboardInterrupt):  # a second Ctrl-C: do not wait for images in flight
             for result in predicted:
                 for problem in result.problems:
                     typer.echo(f"skipped: {escape_control_characters(problem)}", err=True)
