@@ -13,7 +13,7 @@ from mspn.evaluation.comparison import compare_reports
 from mspn.evaluation.report import Report
 from mspn.io.files import write_text
 from mspn.reporting.charts import Chart, Series, draw_chart
-from mspn.reporting.html import render_figure, render_page
+from mspn.reporting.html import Figure, Figures, Page, Section, render_page
 
 
 def main() -> None:
@@ -28,7 +28,7 @@ def main() -> None:
     comparison = compare_reports(paths, annotations=chosen.annotations, across_protocols=chosen.across_protocols)
     for objection in comparison.objections:
         print(f"does not compare: {objection}")
-    reports = {one.path: one.report for one in comparison.reports}
+    reports = {compared.path: compared.report for compared in comparison.reports}
     draw_figure(chosen.figure, {name: [reports[Path(path)] for path in line] for name, *line in chosen.line})
 
 
@@ -48,8 +48,14 @@ def draw_figure(path: Path, lines: Mapping[str, Sequence[Report]]) -> None:
         ],
         limits=(min(precisions), max(precisions)),
     )
-    figure = render_figure(chart.title, "AP", list(points), draw_chart(chart))
-    write_text(path, render_page(chart.title, [figure]))
+    figure = Figure(chart.title, "AP", draw_chart(chart), list(points))
+    page = Page(
+        title=chart.title,
+        heading=chart.title,
+        note="multiply-adds of inference",
+        sections=[Section("Reports of the same protocol", [Figures([figure])])],
+    )
+    write_text(path, render_page(page))
 
 
 def _gmacs(report: Report) -> float:

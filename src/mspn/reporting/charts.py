@@ -10,10 +10,10 @@ _VIEW_WIDTH, _VIEW_HEIGHT = 560, 246
 _LEFT, _RIGHT = 60, 540
 _TOP, _BOTTOM = 10, 210
 """Edges of the plot within the view."""
-_MAX_STEPS = 5
+_MAX_LINEAR_STEPS = 5
 _MAX_LOG_TICKS = 8
-_MAX_MARKED = 40
-"""Lines of more points have no marks."""
+_MAX_MARKS = 40
+"""Of a line with more points, only the last one is marked."""
 
 
 class Series(NamedTuple):
@@ -21,58 +21,58 @@ class Series(NamedTuple):
 
     name: str
     values: Sequence[float | None]
-    """One for each x; None where there is none."""
+    """One per x; None where there is no value."""
 
 
 class Chart(NamedTuple):
-    """What is drawn."""
+    """Lines over a common x axis."""
 
     title: str
     x: Sequence[float]
     """Rising, above 0; the axis begins at 0."""
     x_label: str
     point_names: Sequence[str]
-    """What tooltips call each x."""
+    """Titles of the tooltips, one per x."""
     series: Sequence[Series]
     scale: Literal["linear", "log"] = "linear"
     """On a logarithmic axis, values that are not above 0 are left out."""
     limits: tuple[float, float] | None = None
-    """Lowest and highest value that the axis makes room for; without it a linear axis goes from 0 to the highest value
-    of the series, a logarithmic one from the lowest."""
+    """Lowest and highest value that the axis must show; None: a linear axis goes from 0 to the highest value of the
+    series, a logarithmic one from the lowest."""
 
 
 def draw_chart(chart: Chart) -> str:
     """Draw a chart as an SVG element.
 
     Lines have the classes line-0, line-1, ..., which a style sheet colors, as it does axis, grid, mark and band.
-    Hovering anywhere above an x shows all its values.
+    Hovering over an x shows all values there.
     """
-    shown = [[_shown(value, chart.scale) for value in one.values] for one in chart.series]
-    present = [value for values in shown for value in values if value is not None]
+    drawable = [[_drawable(value, chart.scale) for value in series.values] for series in chart.series]
+    present = [value for values in drawable for value in values if value is not None]
     low, high = chart.limits or (min(present, default=0.0), max(present, default=0.0))
     if chart.scale == "log" and high > 0:
         ticks = _log_ticks(low, high)
     else:
         ticks = _linear_ticks(high, low=low if chart.limits else 0.0)
     x_ticks = _linear_ticks(chart.x[-1], must_reach=False)
-    across = [_LEFT + (_RIGHT - _LEFT) * value / chart.x[-1] for value in chart.x]
+    xs_px = [_LEFT + (_RIGHT - _LEFT) * value / chart.x[-1] for value in chart.x]
     parts = [
         f'<svg viewBox="0 0 {_VIEW_WIDTH} {_VIEW_HEIGHT}" role="img" aria-label="{escape(chart.title)}">',
-        *(_draw_row(_up(tick, ticks, chart.scale), format_number(tick)) for tick in ticks),
+        *(_draw_row(_y_px(tick, ticks, chart.scale), format_number(tick)) for tick in ticks),
         *(_draw_column(_LEFT + (_RIGHT - _LEFT) * tick / chart.x[-1], format_number(tick)) for tick in x_ticks),
         f'<text class="axis" x="{_RIGHT}" y="{_VIEW_HEIGHT - 4}" text-anchor="end">{escape(chart.x_label)}</text>',
     ]
-    for number, values in enumerate(shown):
+    for number, values in enumerate(drawable):
         points = [
-            (x, _up(value, ticks, chart.scale)) for x, value in zip(across, values, strict=True) if value is not None
+            (x, _y_px(value, ticks, chart.scale)) for x, value in zip(xs_px, values, strict=True) if value is not None
         ]
         parts.append(_draw_line(number, points))
-    parts += _draw_bands(chart, across)
+    parts += _draw_bands(chart, xs_px)
     return "\n".join([*parts, "</svg>"])
 
 
 def format_number(value: float) -> str:
-    """A number for people, of at most four digits: 5e-4, 0.25, 1235, 14k, 2.5M."""
+    """Format a number with at most four digits: 5e-4, 0.25, 1235, 14k, 2.5M."""
     if abs(value) >= 1e6:
         return f"{value / 1e6:.4g}M"
     if abs(value) >= 1e4:
@@ -83,17 +83,17 @@ def format_number(value: float) -> str:
     return f"{value:.4g}"
 
 
-def _shown(value: float | None, scale: Literal["linear", "log"]) -> float | None:
+def _drawable(value: float | None, scale: Literal["linear", "log"]) -> float | None:
     if value is None or not math.isfinite(value) or (scale == "log" and value <= 0):
         return None
     return value
 
 
 def _linear_ticks(high: float, *, low: float = 0.0, must_reach: bool = True) -> list[float]:
-    """Multiples of a round step from `low` or below it, a few; the last one reaches `high`, or stays below it."""
+    """Multiples of a round step from at most `low` to at least `high`, or to at most `high` without `must_reach`."""
     if high <= low:
         return [low, low + 1.0]
-    rough = (high - low) / _MAX_STEPS
+    rough = (high - low) / _MAX_LINEAR_STEPS
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough * (1 - 1e-9))
     first = math.floor(low / step + 1e-9)
@@ -102,7 +102,7 @@ def _linear_ticks(high: float, *, low: float = 0.0, must_reach: bool = True) -> 
 
 
 def _log_ticks(low: float, high: float) -> list[float]:
-    """1, 2 and 5 times powers of ten around `low` and `high`; powers of ten alone where these would be many."""
+    """1, 2 and 5 times powers of ten around `low` and `high`; only powers of ten where these are more than eight."""
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     ticks = [factor * 10.0**power for power in powers for factor in (1, 2, 5)]
     first = max(index for index, tick in enumerate(ticks) if tick <= low * (1 + 1e-9))
@@ -111,8 +111,8 @@ def _log_ticks(low: float, high: float) -> list[float]:
     return chosen if len(chosen) <= _MAX_LOG_TICKS else [10.0**power for power in powers]
 
 
-def _up(value: float, ticks: Sequence[float], scale: Literal["linear", "log"]) -> float:
-    """Where a value stands in the view, between the first and the last tick."""
+def _y_px(value: float, ticks: Sequence[float], scale: Literal["linear", "log"]) -> float:
+    """Vertical position of a value in the view; the axis goes from the first to the last tick."""
     low, high = ticks[0], ticks[-1]
     if scale == "log" and low > 0:
         low, high, value = math.log10(low), math.log10(high), math.log10(value)
@@ -135,17 +135,17 @@ def _draw_column(x: float, label: str) -> str:
 
 def _draw_line(number: int, points: Sequence[tuple[float, float]]) -> str:
     path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
-    marked = points if len(points) <= _MAX_MARKED else points[-1:]
+    marked = points if len(points) <= _MAX_MARKS else points[-1:]
     marks = "".join(f'<circle class="mark line-{number}" cx="{x:.1f}" cy="{y:.1f}" r="2.5"/>' for x, y in marked)
     return f'<polyline class="line line-{number}" points="{path}"/>{marks}'
 
 
-def _draw_bands(chart: Chart, across: Sequence[float]) -> list[str]:
-    """Invisible columns, one an x, whose tooltip says all its values."""
-    middles = [(left + right) / 2 for left, right in pairwise(across)]
+def _draw_bands(chart: Chart, xs_px: Sequence[float]) -> list[str]:
+    """Invisible columns, one per x, whose tooltip lists all values there."""
+    middles = [(left + right) / 2 for left, right in pairwise(xs_px)]
     bands = []
     for index, (left, right) in enumerate(zip([_LEFT, *middles], [*middles, _RIGHT], strict=True)):
-        values = [(one.name, one.values[index]) for one in chart.series]
+        values = [(series.name, series.values[index]) for series in chart.series]
         lines = [f"{name}: {format_number(value)}" for name, value in values if value is not None]
         bands.append(
             f'<rect class="band" x="{left:.1f}" y="{_TOP}" width="{right - left:.1f}" height="{_BOTTOM - _TOP}">'
@@ -156,27 +156,27 @@ def _draw_bands(chart: Chart, across: Sequence[float]) -> list[str]:
 
 _BARS_WIDTH = 560
 _BARS_LEFT, _BARS_RIGHT = 120, 460
-"""Where bars begin, and where the longest may end; its number stands beyond."""
+"""Start of the bars and end of the longest one; the text is to the right of it."""
 _ROW_HEIGHT, _BAR_HEIGHT = 24, 14
 
 
 class Bar(NamedTuple):
-    """A row: one part, or several one after another."""
+    """A row of one part, or of several parts side by side."""
 
     name: str
     parts: Sequence[float]
     """Negative ones have no length."""
     text: str
-    """What stands behind it."""
+    """To the right of the bar."""
 
 
 def draw_bars(title: str, bars: Sequence[Bar], *, full: float | None = None, parts: Sequence[str] = ("",)) -> str:
-    """Draw bars below each other as an SVG element.
+    """Draw horizontal bars as an SVG element.
 
     Parts have the classes line-0, line-1, ... of a chart's lines.
 
     Args:
-        title: for people who do not see the image.
+        title: for screen readers.
         bars: from top to bottom.
         full: value of a bar over the whole width; None takes the longest.
         parts: their names, for tooltips.
