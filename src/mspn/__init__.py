@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from mspn.checkpoints.hub import build_model, load_model
     from mspn.errors import MspnError
     from mspn.inference.runner import load_runner
+    from mspn.outputs.adapters import to_dataframe
     from mspn.predict.estimator import PoseEstimator
     from mspn.predict.pipeline import ImageResult
     from mspn.structures.boxes import Box, Detection, Size
@@ -33,6 +34,7 @@ __all__ = [
     "draw_poses",
     "load_model",
     "load_runner",
+    "to_dataframe",
 ]
 
 _MODULES = {
@@ -49,6 +51,7 @@ _MODULES = {
     "draw_poses": "mspn.visualize.draw",
     "load_model": "mspn.checkpoints.hub",
     "load_runner": "mspn.inference.runner",
+    "to_dataframe": "mspn.outputs.adapters",
 }
 
 

@@ -3,12 +3,7 @@ import sys
 import numpy as np
 import pytest
 
-from mspn.outputs.adapters import (
-    poses_to_data_frame,
-    poses_to_supervision_detections,
-    poses_to_supervision_keypoints,
-    results_to_data_frame,
-)
+from mspn.outputs.adapters import poses_to_supervision_detections, poses_to_supervision_keypoints, to_dataframe
 from mspn.outputs.rows import KeypointRow
 from tests.outputs.results import a_pose, a_video, of_frame, of_image
 
@@ -16,7 +11,7 @@ from tests.outputs.results import a_pose, a_video, of_frame, of_image
 def test_a_data_frame_has_a_row_for_each_keypoint():
     pytest.importorskip("pandas")
 
-    frame = results_to_data_frame([of_image("a.jpg"), of_frame(a_video("match.mp4"), 3, 0.12)])
+    frame = to_dataframe([of_image("a.jpg"), of_frame(a_video("match.mp4"), 3, 0.12)])
 
     assert list(frame.columns) == list(KeypointRow._fields)
     assert len(frame) == 34
@@ -26,20 +21,22 @@ def test_a_data_frame_has_a_row_for_each_keypoint():
     assert frame.frame.isna().tolist() == [True] * 17 + [False] * 17
 
 
-def test_poses_of_one_image_need_no_source():
+def test_poses_of_one_image_are_numbered_and_need_no_source():
     pytest.importorskip("pandas")
 
-    frame = poses_to_data_frame([a_pose(), a_pose()])
+    frame = to_dataframe([a_pose(), a_pose()])
 
-    assert list(frame.columns) == list(KeypointRow._fields)[3:]
+    assert list(frame.columns) == list(KeypointRow._fields)
     assert frame.person.tolist() == [0] * 17 + [1] * 17
+    assert set(frame.source) == {""}
+    assert frame.frame.isna().all()
+    assert frame.seconds.isna().all()
 
 
-def test_nobody_is_a_data_frame_without_rows():
+def test_no_poses_are_a_data_frame_without_rows():
     pytest.importorskip("pandas")
 
-    assert results_to_data_frame([]).shape == (0, 14)
-    assert poses_to_data_frame([]).shape == (0, 11)
+    assert to_dataframe([]).shape == (0, 14)
 
 
 def test_supervision_gets_keypoints_with_their_scores():
@@ -76,6 +73,6 @@ def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "supervision", None)
 
     with pytest.raises(ImportError, match="results for pandas need it; pip install pandas"):
-        poses_to_data_frame([])
+        to_dataframe([])
     with pytest.raises(ImportError, match="results for supervision need it; pip install supervision"):
         poses_to_supervision_keypoints([])

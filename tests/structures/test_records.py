@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 
@@ -43,15 +45,48 @@ def test_a_box_beside_the_image_is_refused(box: Box):
         check_box(box, IMAGE)
 
 
-def test_a_pose_lists_its_keypoints_by_name():
-    pose = Pose(
-        skeleton=find_skeleton("unnamed-2"),
-        keypoints_image=np.array([[1.5, 2.5], [3.0, 4.0]]),
-        keypoint_scores=np.array([0.25, 0.75]),
-        score=0.5,
-        ranking_score=1.0,
-        box=Box(0, 0, 10, 10),
-        box_score=1.0,
-    )
+POSE = Pose(
+    skeleton=find_skeleton("unnamed-2"),
+    keypoints_image=np.array([[1.5, 2.5], [3.004, 4.006]]),
+    keypoint_scores=np.array([0.25, 0.756789]),
+    score=0.80651,
+    ranking_score=1.0,
+    box=Box(12.4, 30, 79.6, 200),
+    box_score=1.0,
+)
 
-    assert pose.keypoints == {"keypoint_0": (1.5, 2.5, 0.25), "keypoint_1": (3.0, 4.0, 0.75)}
+
+def test_a_pose_lists_its_keypoints_by_name():
+    assert POSE.keypoints == {"keypoint_0": (1.5, 2.5, 0.25), "keypoint_1": (3.004, 4.006, 0.756789)}
+
+
+def test_a_keypoint_of_a_pose_is_looked_up_by_name():
+    assert POSE["keypoint_1"].tolist() == [3.004, 4.006, 0.756789]
+
+
+def test_a_keypoint_that_a_pose_does_not_have_is_refused_with_close_names():
+    with pytest.raises(
+        KeyError, match=r"no keypoint 'keypoint_2' in unnamed-2; did you mean keypoint_[01] or keypoint"
+    ):
+        POSE["keypoint_2"]
+    with pytest.raises(KeyError, match="no keypoint 'xyz' in unnamed-2; it has keypoint_0, keypoint_1"):
+        POSE["xyz"]
+
+
+def test_the_bbox_of_a_pose_is_its_box():
+    assert POSE.bbox == (12.4, 30, 79.6, 200)
+    assert POSE.bbox == POSE.box
+
+
+def test_a_pose_becomes_plain_rounded_numbers():
+    assert POSE.to_dict() == {
+        "box": [12.4, 30, 79.6, 200],
+        "box_score": 1.0,
+        "score": 0.8065,
+        "keypoints": {"keypoint_0": [1.5, 2.5, 0.25], "keypoint_1": [3.0, 4.01, 0.7568]},
+    }
+    assert json.loads(json.dumps(POSE.to_dict())) == POSE.to_dict()
+
+
+def test_a_pose_is_shown_in_one_short_line():
+    assert repr(POSE) == "Pose(score=0.81, box=(12, 30, 80, 200), 2 keypoints of unnamed-2)"

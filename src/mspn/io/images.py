@@ -5,7 +5,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import UInt8, UInt16
 
 from mspn.errors import ImageError
 from mspn.io.files import explain_failures, replacing
@@ -91,7 +91,7 @@ def _decode_image(encoded: bytes, name: str, largest_reduction: float, max_pixel
     if _may_be_transparent(encoded):
         unchanged = _decode(encoded, cv2.IMREAD_UNCHANGED)
         if unchanged is not None and unchanged.ndim == 3 and unchanged.shape[2] == 4:
-            return ReducedImage(_on_white(unchanged), reduction)
+            return ReducedImage(lay_on_white(unchanged[..., [2, 1, 0, 3]]), reduction)
     return ReducedImage(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), reduction)
 
 
@@ -134,11 +134,11 @@ def _check_size(size: Size, name: str, max_pixels: int) -> None:
         )
 
 
-def _on_white(bgra: np.ndarray) -> UInt8[np.ndarray, "H W 3"]:
-    peak = np.iinfo(bgra.dtype).max
-    values = bgra.astype(np.float32) / peak
+def lay_on_white(rgba: UInt8[np.ndarray, "H W 4"] | UInt16[np.ndarray, "H W 4"]) -> UInt8[np.ndarray, "H W 3"]:
+    """RGB of 8 bits of an image with transparency, on a white background."""
+    values = rgba.astype(np.float32) / np.iinfo(rgba.dtype).max
     opacity = values[..., 3:]
-    rgb = values[..., 2::-1] * opacity + (1 - opacity)
+    rgb = values[..., :3] * opacity + (1 - opacity)
     return np.rint(rgb * 255).astype(np.uint8)
 
 

@@ -1,7 +1,7 @@
 """Results for other libraries: data frames of pandas, keypoints and boxes of supervision."""
 
 import importlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,27 +14,36 @@ if TYPE_CHECKING:
     import pandas as pd
     import supervision as sv
 
-_OF_SOURCE = ("source", "frame", "seconds")
 
+def to_dataframe(results: Iterable[ImageResult | Pose]) -> "pd.DataFrame":
+    """A pandas table with a row for each keypoint, with the columns of `KeypointRow`.
 
-def results_to_data_frame(results: Iterable[ImageResult]) -> "pd.DataFrame":
-    """A table with a row for each keypoint in each image, with the columns of `KeypointRow`.
+    >>> import mspn, numpy as np
+    >>> estimator = mspn.PoseEstimator("mspn-tiny", "none")
+    >>> poses = estimator(np.zeros((64, 48, 3), np.uint8))
+    >>> table = mspn.to_dataframe(poses)
+    >>> table.keypoint[0], len(table)
+    ('nose', 17)
+
+    Args:
+        results: of images and frames, as `PoseEstimator.stream` gives them; or the poses of one image, whose source is
+            then empty, and frame and seconds missing.
 
     Raises:
         ImportError: if pandas is not installed.
     """
-    rows = [row for result in results for row in list_keypoints(result)]
-    frame: pd.DataFrame = _load("pandas").DataFrame(rows, columns=list(KeypointRow._fields))
+    frame: pd.DataFrame = _load("pandas").DataFrame(_list_rows(results), columns=list(KeypointRow._fields))
     return frame.astype({"frame": "Int64", "seconds": "float64"})
 
 
-def poses_to_data_frame(poses: Sequence[Pose]) -> "pd.DataFrame":
-    """The same table for one image, without the columns that say which.
-
-    Raises:
-        ImportError: if pandas is not installed.
-    """
-    return results_to_data_frame([ImageResult("", None, list(poses), [])]).drop(columns=list(_OF_SOURCE))
+def _list_rows(results: Iterable[ImageResult | Pose]) -> Iterator[KeypointRow]:
+    poses = []
+    for result in results:
+        if isinstance(result, Pose):
+            poses.append(result)
+        else:
+            yield from list_keypoints(result)
+    yield from list_keypoints(ImageResult("", None, poses, []))
 
 
 def poses_to_supervision_keypoints(poses: Sequence[Pose]) -> "sv.KeyPoints":

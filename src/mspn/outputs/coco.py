@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from mspn.io.files import explain_failures, replacing
-from mspn.outputs.rows import JsonListFile, RowFile, round_coordinates, round_score, round_seconds
+from mspn.outputs.rows import JsonListFile, RowFile, round_seconds
 from mspn.predict.pipeline import ImageResult
-from mspn.structures.pose import Pose
+from mspn.structures.pose import Pose, round_coordinates, round_score
 
 
 class CocoWriter:

@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from mspn.io.files import explain_failures, replacing
-from mspn.outputs.rows import JsonListFile, RowFile, round_coordinates, round_score, round_seconds
+from mspn.outputs.rows import JsonListFile, RowFile, round_seconds
 from mspn.predict.pipeline import ImageResult
-from mspn.structures.pose import Pose
 
 
 class JsonWriter:
@@ -47,16 +46,5 @@ def _describe(result: ImageResult) -> dict[str, Any]:
     assert result.image is not None
     frame, size = result.image.frame, result.image.size
     place = {} if frame is None else {"frame": frame.index, "seconds": round_seconds(frame.seconds)}
-    people = [_describe_person(pose) for pose in result.poses]
+    people = [pose.to_dict() for pose in result.poses]
     return {"source": result.source, **place, "width": size.width, "height": size.height, "people": people}
-
-
-def _describe_person(pose: Pose) -> dict[str, Any]:
-    return {
-        "box": round_coordinates(*pose.box),
-        "box_score": round_score(pose.box_score),
-        "score": round_score(pose.score),
-        "keypoints": {
-            name: [*round_coordinates(x, y), round_score(score)] for name, (x, y, score) in pose.keypoints.items()
-        },
-    }

@@ -7,19 +7,9 @@ from typing import Any, NamedTuple
 
 from mspn.io.files import explain_failures
 from mspn.predict.pipeline import ImageResult
+from mspn.structures.pose import round_coordinates, round_score
 
-_COORDINATE_DIGITS = 2
-_SCORE_DIGITS = 4
 _SECONDS_DIGITS = 6
-
-
-def round_coordinates(*coordinates: float) -> list[float]:
-    """Image pixels, to a hundredth."""
-    return [round(value, _COORDINATE_DIGITS) for value in coordinates]
-
-
-def round_score(score: float) -> float:
-    return round(score, _SCORE_DIGITS)
 
 
 def round_seconds(seconds: float) -> float:

@@ -3,8 +3,6 @@
 from collections.abc import Generator, Sequence
 from pathlib import Path
 
-import numpy as np
-from jaxtyping import UInt8
 from pydantic import ValidationError
 
 from mspn.checkpoints.format import Checkpoint
@@ -20,7 +18,7 @@ from mspn.io.images import read_image
 from mspn.predict.pipeline import ImageResult, predict_images
 from mspn.predict.top_down import TopDown, TopDownConfig
 from mspn.sources import open_sources
-from mspn.sources.in_memory import PillowImage, read_in_memory
+from mspn.sources.in_memory import InMemoryImage, read_in_memory
 from mspn.sources.resolve import Source
 from mspn.structures.image import Image
 from mspn.structures.pose import Pose
@@ -119,15 +117,17 @@ class PoseEstimator:
         """What computes the networks: torch, onnxruntime or openvino."""
         return self.top_down.ensemble.leader.runner.engine
 
-    def __call__(self, image: UInt8[np.ndarray, "H W 3"] | PillowImage | str | Path) -> list[Pose]:
+    def __call__(self, image: InMemoryImage | str | Path) -> list[Pose]:
         """Poses of everyone in an image, best first.
 
         Args:
-            image: RGB pixels, a Pillow image, or the path of an image file.
+            image: the path of an image file; a uint8 array, RGB (H, W, 3) or gray (H, W) or (H, W, 1); a uint8
+                tensor of these shapes or (3, H, W), where channels last wins if both fit; or a Pillow image.
 
         Raises:
             ImageError: if the file cannot be read.
-            SourceError: if the array or Pillow image is not an image that can be used.
+            SourceError: if an array, tensor or Pillow image has another type or shape, such as four channels.
+            TypeError: for any other value.
             ValueError: if the detector gives a box that cannot be cut out.
         """
         if isinstance(image, str | Path):
@@ -153,7 +153,8 @@ class PoseEstimator:
         1 []
 
         Args:
-            source: an image, folder, pattern, address, video, camera, array, or several of them: see `open_sources`.
+            source: a file, folder, pattern, address, video, camera, or an image in memory as `__call__` takes it; or a
+                list of these: see `open_sources`.
             detect_every: run the detector on every Nth frame of a video; propagate boxes in between.
             keep_pixels: False makes the images of the results black; then thousands of results fit into memory.
 

@@ -1,18 +1,22 @@
-"""Images that are in memory already: NumPy arrays, and images of Pillow, which is not needed for it."""
+"""Images in memory: NumPy arrays, torch tensors, and Pillow images (Pillow itself is not imported)."""
 
 from collections.abc import Mapping
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
+import torch
 from jaxtyping import UInt8
+from torch import Tensor
 
 from mspn.errors import SourceError
-from mspn.io.images import MAX_PIXELS
+from mspn.io.images import MAX_PIXELS, lay_on_white
 from mspn.io.orientation import turn_by_exif
 
-_ORIENTATION = 274
-_EIGHT_BITS = ("1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "LAB", "HSV")
+_ORIENTATION_TAG = 274
 _TRANSPARENT = ("LA", "La", "PA", "RGBA", "RGBa")
+_WIDE = ("I", "F")
+_NUM_CHANNELS = (1, 3)
+_SHAPES = "uint8 of shape (H, W), (H, W, 1) or (H, W, 3), RGB"
 
 
 @runtime_checkable
@@ -35,55 +39,97 @@ class PillowImage(Protocol):
         """The image in another mode, which NumPy understands."""
 
 
-def read_in_memory(image: np.ndarray | PillowImage, max_pixels: int = MAX_PIXELS) -> UInt8[np.ndarray, "H W 3"]:
-    """Pixels of an image that is in memory, see `check_array` and `read_pillow_image`.
+InMemoryImage = np.ndarray | Tensor | PillowImage
+
+
+def read_in_memory(image: InMemoryImage, max_pixels: int = MAX_PIXELS) -> UInt8[np.ndarray, "H W 3"]:
+    """RGB pixels of an image in memory, see `read_array`, `read_tensor` and `read_pillow_image`.
 
     Raises:
-        SourceError: if it is no image.
-        TypeError: if it is neither an array nor an image of Pillow.
+        SourceError: if it is not an image that can be used.
+        TypeError: if it is neither an array nor a tensor nor a Pillow image.
     """
     if isinstance(image, np.ndarray):
-        return check_array(image)
+        return read_array(image)
+    if isinstance(image, Tensor):
+        return read_tensor(image)
     if isinstance(image, PillowImage):
         return read_pillow_image(image, max_pixels)
-    raise TypeError(f"an image is a path, an array or an image of Pillow, not {type(image).__name__}")
+    raise TypeError(f"an image is a path, an array, a tensor or a Pillow image, not {type(image).__name__}")
 
 
-def check_array(array: np.ndarray) -> UInt8[np.ndarray, "H W 3"]:
-    """An array that is RGB of 8 bits, as it is.
+def read_array(array: np.ndarray) -> UInt8[np.ndarray, "H W 3"]:
+    """RGB of an array: uint8, (H, W, 3), returned as it is, or gray, (H, W) or (H, W, 1).
 
     Raises:
-        SourceError: for any other.
+        SourceError: for any other type or shape.
     """
-    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3 or 0 in array.shape:
-        shape = "x".join(map(str, array.shape))
-        raise SourceError(
-            f"an array of {array.dtype} with shape {shape or '()'} is no image; give RGB as uint8 of shape (H, W, 3)"
-        )
-    return array
+    pixels = array[..., None] if array.ndim == 2 else array
+    if array.dtype == np.uint8 and pixels.ndim == 3 and 0 not in pixels.shape:
+        if pixels.shape[2] == 4:
+            raise SourceError(
+                f"an array of shape {_written(array.shape)} has four channels; give RGB of shape (H, W, 3),"
+                " for example array[..., :3]"
+            )
+        if pixels.shape[2] == 3:
+            return pixels
+        if pixels.shape[2] == 1:
+            return np.repeat(pixels, 3, axis=2)
+    raise SourceError(f"an array of {array.dtype} with shape {_written(array.shape)} is not an image; give {_SHAPES}")
+
+
+def read_tensor(tensor: Tensor) -> UInt8[np.ndarray, "H W 3"]:
+    """RGB of a tensor on any device: as `read_array`, and channels first, (3, H, W) or (1, H, W), as torchvision reads.
+
+    Channels last wins where both fit: a tensor of shape (3, 8, 3) is an image 3 pixels high.
+
+    Raises:
+        SourceError: for any other type or shape.
+    """
+    if tensor.dtype != torch.uint8:
+        raise SourceError(f"a tensor of {tensor.dtype} is not an image; give {_SHAPES}, with values from 0 to 255")
+    array: np.ndarray = tensor.detach().cpu().numpy()
+    is_channels_first = array.ndim == 3 and array.shape[0] in _NUM_CHANNELS and array.shape[2] not in _NUM_CHANNELS
+    return read_array(np.ascontiguousarray(array.transpose(1, 2, 0)) if is_channels_first else array)
+
+
+def _written(shape: tuple[int, ...]) -> str:
+    return f"({', '.join(map(str, shape))})"
 
 
 def read_pillow_image(image: PillowImage, max_pixels: int) -> UInt8[np.ndarray, "H W 3"]:
-    """An image of Pillow as RGB, upright as its EXIF orientation says, transparency laid on white.
+    """RGB of a Pillow image of any mode, upright as its EXIF orientation says, transparency laid on white.
+
+    16-bit gray (modes I;16) is scaled to 8 bits as image files are; the modes I and F, which have no fixed white, must
+    hold values from 0 to 255.
 
     Raises:
-        SourceError: if it has more than max_pixels, more than 8 bits, or is damaged.
+        SourceError: if it has more than max_pixels, values outside 0 to 255 in mode I or F, or is damaged.
     """
     width, height = image.size
     if width * height > max_pixels:
         raise SourceError(f"an image of {width}x{height} pixels is above the limit of {max_pixels:,}; make it smaller")
-    if image.mode not in _EIGHT_BITS:
-        raise SourceError(f"an image of mode {image.mode} does not say what is white; convert it to RGB")
     try:
-        if image.mode in _TRANSPARENT or "transparency" in image.info:
-            pixels = _on_white(np.asarray(image.convert("RGBA")))
-        else:
-            pixels = np.asarray(image.convert("RGB"))
+        pixels = _convert(image)
+    except SourceError:
+        raise
     except (OSError, ValueError, SyntaxError) as error:  # Pillow reads the file only now
         raise SourceError(f"an image cannot be decoded ({error}); is its file whole?") from error
-    return turn_by_exif(pixels, image.getexif().get(_ORIENTATION, 1))
+    return turn_by_exif(pixels, image.getexif().get(_ORIENTATION_TAG, 1))
 
 
-def _on_white(rgba: UInt8[np.ndarray, "H W 4"]) -> UInt8[np.ndarray, "H W 3"]:
-    opacity = rgba[..., 3:].astype(np.float32) / 255
-    return np.rint(rgba[..., :3] * opacity + 255 * (1 - opacity)).astype(np.uint8)
+def _convert(image: PillowImage) -> UInt8[np.ndarray, "H W 3"]:
+    if image.mode.startswith("I;16"):
+        # The high byte, as OpenCV reads 16-bit files.
+        return read_array((np.asarray(image.convert("I")) >> 8).astype(np.uint8))
+    if image.mode in _WIDE:
+        values = np.asarray(image.convert(image.mode))
+        if not ((values >= 0) & (values <= 255)).all():  # NaN is refused as well
+            raise SourceError(
+                f"an image of mode {image.mode} has values outside 0 to 255, which do not say what is white;"
+                " scale it to that range, or convert it to L or RGB"
+            )
+        return read_array(np.rint(values).astype(np.uint8))
+    if image.mode in _TRANSPARENT or "transparency" in image.info:
+        return lay_on_white(np.asarray(image.convert("RGBA")))
+    return np.asarray(image.convert("RGB"))

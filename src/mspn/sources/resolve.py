@@ -6,16 +6,14 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 
-import numpy as np
-
 from mspn.errors import SourceError
 from mspn.io.hosts import STREAM_SCHEMES, WEB_SCHEMES, scheme_of, without_password
 from mspn.io.limits import DEFAULTS, InputLimits
 from mspn.sources.folders import exists_safely, is_pattern, match_pattern, search_folder
-from mspn.sources.in_memory import PillowImage
+from mspn.sources.in_memory import InMemoryImage
 from mspn.structures.image import SourceFailure
 
-Source = str | Path | np.ndarray | PillowImage
+Source = str | Path | InMemoryImage
 """A file, folder, pattern, address, camera number as text, `-` for a list on standard input, or an image in memory."""
 
 STANDARD_INPUT = "-"
@@ -38,8 +36,8 @@ def find_sources(sources: Sequence[Source], settings: InputLimits = DEFAULTS) ->
     for source in sources:
         if not isinstance(source, Source):
             raise TypeError(
-                "a source is a path, an address, a camera number as text, an array or an image of Pillow,"
-                f" not {type(source).__name__}"
+                "a source is a path, an address, a camera number as text, an array, a tensor or a Pillow"
+                f" image, not {type(source).__name__}"
             )
     if all(_is_missing(source, settings) for source in sources):
         problem = next(_expand(sources[0], settings))
