@@ -13,6 +13,14 @@ def test_a_small_image_is_enlarged():
     assert fit_inside(Size(10, 5), Size(100, 100)).scaled == Size(100, 50)
 
 
+def test_sides_are_rounded_to_the_nearest_pixel():
+    # 41 / 100 of 37 is 15.17, and of 38 it is 15.58.
+    assert fit_inside(Size(37, 100), Size(41, 41)).scaled == Size(15, 41)
+    assert fit_inside(Size(38, 100), Size(41, 41)).scaled == Size(16, 41)
+    assert fit_inside(Size(100, 37), Size(41, 41)).scaled == Size(41, 15)
+    assert fit_inside(Size(100, 38), Size(41, 41)).scaled == Size(41, 16)
+
+
 def test_the_other_side_is_padded_to_the_next_multiple_of_32():
     # 640x480 times 416/640 is 416x312, and 320 is the next multiple of 32.
     assert fit_longer_side(Size(640, 480), 416) == Letterbox(Size(640, 480), Size(416, 312), Size(416, 320))

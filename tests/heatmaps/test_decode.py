@@ -188,6 +188,20 @@ def test_dark_leaves_cells_at_the_border_and_saddles_alone():
     assert points == [[1.0, 4.0], [3.0, 4.0]]
 
 
+@pytest.mark.parametrize(
+    ("x", "y", "step"),
+    [(1, 4, 0.0), (2, 4, 0.3), (3, 4, 0.3), (4, 4, 0.0), (3, 1, 0.0), (3, 2, 0.3), (3, 5, 0.3), (3, 6, 0.0)],
+)
+def test_dark_moves_all_cells_but_the_outer_two_on_each_side(x: int, y: int, step: float):
+    # A Gaussian around a point 0.3 to the right of the cell and 0.3 below it, in 8 rows and 6 columns.
+    rows, columns = torch.meshgrid(torch.arange(8.0), torch.arange(6.0), indexing="ij")
+    maps = torch.exp(-((columns - x - 0.3) ** 2 + (rows - y - 0.3) ** 2) / 2).reshape(1, 1, 8, 6)
+
+    decoded = decode(maps, DARK_UNFILTERED)
+
+    torch.testing.assert_close(decoded.keypoints_heatmap[0, 0], torch.tensor([x + step, y + step]))
+
+
 def test_a_dark_step_is_no_longer_than_a_cell():
     # Along x: slope log(0.999 / 0.5) / 2 = 0.35, bend (log 0.98 + log 0.98) / 4 = -0.01: a step of 34 cells.
     maps = _maps((2, 4, 1.0), (1, 4, 0.5), (3, 4, 0.999), (0, 4, 0.98), (4, 4, 0.98))

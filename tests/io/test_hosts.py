@@ -84,6 +84,8 @@ def test_schemes_are_recognized():
 
 def test_passwords_are_not_shown():
     assert without_password("rtsp://me:secret@10.0.0.2:554/live") == "rtsp://10.0.0.2:554/live"
+    assert without_password("rtsp://me:se@cret@10.0.0.2/live") == "rtsp://10.0.0.2/live"
+    assert without_password("rtsp://me@10.0.0.2/live?a=b") == "rtsp://10.0.0.2/live?a=b"
     assert without_password("rtsp://me:se@cret@[broken/live") == "[broken/live"
     assert without_password("photos/me@home.jpg") == "photos/me@home.jpg"
     assert without_password("https://host/me@home.jpg") == "https://host/me@home.jpg"

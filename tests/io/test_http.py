@@ -194,8 +194,25 @@ def test_a_host_that_does_not_answer_is_a_clear_line(server: FileServer):
         fetch(url)
 
 
-@pytest.mark.parametrize("url", ["http://127.0.0.1:99999/", "http:///a.jpg", "https://me:secret@127.0.0.1/a.jpg"])
+@pytest.mark.parametrize("url", ["http://127.0.0.1:99999/", "http:///a.jpg", "http://me:secret@127.0.0.1:99999/a.jpg"])
 def test_bad_addresses_are_refused_without_showing_passwords(url: str):
     with pytest.raises(SourceError) as raised:
         fetch(url)
     assert "secret" not in str(raised.value)
+
+
+@pytest.mark.parametrize("credentials", ["me:secret", "secret", ":secret"])
+def test_addresses_with_credentials_are_not_fetched(credentials: str, server: FileServer):
+    url = server.url().replace("http://", f"http://{credentials}@")
+
+    with pytest.raises(SourceError, match=f"^{re.escape(server.url())}: addresses with a password in them are not"):
+        fetch(url)
+    assert server.requests == []
+
+
+def test_a_redirect_to_an_address_with_credentials_is_not_followed(server: FileServer):
+    server.answers = [file_server.redirect(server.url("b").replace("http://", "http://me:secret@"))]
+
+    with pytest.raises(SourceError, match=f"redirects to {re.escape(server.url('b'))}: addresses with a password"):
+        fetch(server.url("a"))
+    assert len(server.requests) == 1

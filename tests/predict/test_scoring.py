@@ -54,3 +54,9 @@ def test_a_pose_is_ranked_by_the_boxs_score_times_what_the_protocol_says(changes
 
     assert first.ranking_score == pytest.approx(0.5 * factor)
     assert second.ranking_score == pytest.approx(0.25 * factor)
+
+
+def test_keypoints_are_confident_above_a_score_of_a_fifth():
+    first, _ = _make([0.9, 0.21, 0.19], score_offset=0.0, rescoring="confident_mean")
+
+    assert first.ranking_score == pytest.approx(0.5 * (0.9 + 0.21) / 2)

@@ -27,6 +27,14 @@ def test_a_box_stays_where_hardly_any_keypoint_is_seen():
     assert propagate_box(BOX, _pose(BOX), _pose(BOX, right=6, scores=0.05)) == BOX
 
 
+@pytest.mark.parametrize(("num_seen", "expected"), [(3, BOX), (4, Box(11, 5, 40, 90))])
+def test_four_keypoints_seen_in_both_images_move_a_box(num_seen: int, expected: Box):
+    now = _pose(BOX, right=6)
+    now.keypoint_scores[num_seen:] = 0.09
+
+    assert propagate_box(BOX, _pose(BOX, scores=0.1), now) == pytest.approx(expected)
+
+
 def test_people_are_followed_from_image_to_image_with_the_score_of_their_box():
     people = BoxPropagator()
     size = Size(200, 200)

@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -72,19 +73,30 @@ def test_frozen_norms_keep_their_running_statistics(recipe: Recipe):
     assert weights_of(local)[name].ne(0).any()
 
 
-def test_averaged_weights_keep_a_growing_part_of_what_they_were(recipe: Recipe):
-    averaged, plain = learner(override(recipe, ["train.ema_decay=0.15"])), learner(recipe)
-    name = "stem.conv.conv.weight"
+def average_of(history: list[torch.Tensor], kept: Sequence[float]) -> torch.Tensor:
+    """The first of them, of which so much is kept at each of the next."""
+    average = history[0]
+    for decay, values in zip(kept, history[1:], strict=True):
+        average = decay * average + (1 - decay) * values
+    return average
+
+
+def test_averaged_weights_and_statistics_keep_a_growing_part_of_what_they_were(recipe: Recipe):
+    averaged, plain = learner(override(recipe, ["train.ema_decay=0.3"])), learner(recipe)
+    names = ("stem.conv.conv.weight", "stem.conv.norm.running_mean", "stem.conv.norm.running_var")
 
     history = []
-    for _ in range(3):
+    for _ in range(5):
         averaged.step([samples(recipe, range(2))], 1e-2)
         plain.step([samples(recipe, range(2))], 1e-2)
-        history.append(weights_of(plain)[name])
+        history.append(weights_of(plain))
 
-    # After the first step a copy; then 2/11 is kept, but never more than 0.15.
-    expected = 0.15 * (0.15 * history[0] + 0.85 * history[1]) + 0.85 * history[2]
-    torch.testing.assert_close(weights_of(averaged)[name], expected)
+    # After the first step a copy; then 2/11, 3/12 and 4/13 = 0.31 would be kept, but never more than 0.3.
+    ours = weights_of(averaged)
+    for name in names:
+        expected = average_of([weights[name] for weights in history], [2 / 11, 3 / 12, 0.3, 0.3])
+        torch.testing.assert_close(ours[name], expected)
+        assert not torch.allclose(expected, history[-1][name], rtol=1e-3)
 
 
 def test_recomputed_activations_give_the_same_step_and_count_batch_statistics_once(recipe: Recipe):
