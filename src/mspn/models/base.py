@@ -1,4 +1,4 @@
-"""What all pose networks share: their interface, initial weights, and the normalization of their input."""
+"""The interface of pose networks, their initial weights, and the normalization of their input."""
 
 from abc import ABC, abstractmethod
 from typing import TypeVar
@@ -12,7 +12,7 @@ from mspn.errors import InvalidValueError
 from mspn.models.blocks import HeatmapConv, HeatmapConvNorm
 
 Network = TypeVar("Network", bound=nn.Module)
-"""What is given back as the kind that it was."""
+"""The class of a network, kept by functions that return it."""
 
 CROP_MULTIPLE = 32
 """The coarsest level is at 1/32 of the crop's size."""
@@ -28,7 +28,7 @@ class PoseNetwork(nn.Module, ABC):
         """Heat maps of all stages and levels.
 
         Args:
-            crops: (B, 3, H, W), normalized RGB (`mspn.crop.normalize`); H and W are multiples of 32.
+            crops: (B, 3, H, W), normalized RGB (`mspn.models.base.normalize`); H and W are multiples of 32.
 
         Returns:
             Stages, each a list of levels from fine to coarse, each (B, K, H/4, W/4) with peak 1.
@@ -39,7 +39,7 @@ class PoseNetwork(nn.Module, ABC):
 
     @abstractmethod
     def final_heatmaps(self, crops: Tensor) -> Tensor:
-        """(B, K, H/4, W/4) of the last stage's finest level, exactly as `forward` gives it; no needless head runs."""
+        """(B, K, H/4, W/4) of the last stage's finest level, exactly as `forward` gives it; other heads do not run."""
 
 
 def place(model: Network, device: torch.device) -> Network:
@@ -49,7 +49,7 @@ def place(model: Network, device: torch.device) -> Network:
 
 
 def check_crops(crops: Tensor) -> None:
-    """Refuse what is no batch of crops that a network takes.
+    """Check the shape of a batch of crops.
 
     Raises:
         ValueError: if the shape is not (B, 3, H, W) with multiples of 32 for H and W.
@@ -70,7 +70,7 @@ def initialize(network: nn.Module) -> None:
     here; a head without norm starts as if it had one. With a weight of 1, hundreds of steps would go into shrinking
     noise.
     """
-    if next(network.parameters()).is_meta:  # nothing to fill: it is for counting, or weights follow
+    if next(network.parameters()).is_meta:  # no memory to fill: the network is only counted, or weights are loaded next
         return
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
@@ -92,10 +92,10 @@ CHANNEL_DEVIATION = (0.229, 0.224, 0.225)
 
 
 def normalize(crops: UInt8[Tensor, "B H W 3"]) -> Float[Tensor, "B 3 H W"]:
-    """RGB crops from 0 to 255 as the network wants them, on the same device, in channels-last memory."""
+    """RGB crops from 0 to 255 as networks take them, on the same device, in channels-last memory."""
     mean = torch.tensor(CHANNEL_MEAN, device=crops.device) * 255
     deviation = torch.tensor(CHANNEL_DEVIATION, device=crops.device) * 255
-    # In place: each step would else take as much memory again, which a long run of batches feels.
+    # In place: each step out of place would allocate a batch's memory again, which slows long runs.
     return crops.float().sub_(mean).div_(deviation).permute(0, 3, 1, 2)
 
 

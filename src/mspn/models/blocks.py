@@ -11,7 +11,7 @@ from mspn.config.model import BackboneConfig
 class ConvNorm(nn.Sequential):
     """Convolution (no bias) and batch norm; `ConvNormReLU` adds a ReLU.
 
-    Source: the released code. It has a bias too, which the batch norm makes needless; conversion folds it.
+    Source: the released code. Its convolutions have a bias, too, which batch norm cancels; conversion folds it.
     """
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int, stride: int = 1) -> None:
@@ -21,7 +21,7 @@ class ConvNorm(nn.Sequential):
         self.norm = nn.BatchNorm2d(out_channels)
 
     def add_and_relu(self, x: Tensor, other: Tensor) -> Tensor:
-        """ReLU of its output plus another tensor, which nobody may need any more: packed, it is overwritten."""
+        """ReLU of the output plus `other`. A prepacked layer overwrites `other`: do not use it afterwards."""
         merged: Tensor = self(x)
         # In place: a batch norm's output is not needed for its gradient.
         merged += other
@@ -35,11 +35,11 @@ class ConvNormReLU(ConvNorm):
 
 
 class HeatmapConvNorm(ConvNorm):
-    """Last layer of a head. It starts flat, see `mspn.model.pose_network.initialize`."""
+    """Last layer of a head. Its heat maps start flat, see `mspn.models.base.initialize`."""
 
 
 class HeatmapConv(nn.Conv2d):
-    """Last layer of a head that has no batch norm: a 1x1 convolution with bias. It starts flat, too."""
+    """Last layer of a head without batch norm: a 1x1 convolution with bias. Its heat maps start flat, too."""
 
     def __init__(self, in_channels: int, num_keypoints: int) -> None:
         super().__init__(in_channels, num_keypoints, 1)
@@ -64,7 +64,7 @@ class Downsample(nn.Module):
     """Four layers at 1/4, 1/8, 1/16 and 1/32 of the crop's size. A backbone fills `layers` and `out_channels`.
 
     Args:
-        in_channels: of the features at 1/4 that it takes, from the stem or from the stage before.
+        in_channels: channels of the input at 1/4, from the stem or the previous stage.
     """
 
     def __init__(self, in_channels: int) -> None:
@@ -74,11 +74,11 @@ class Downsample(nn.Module):
         self.out_channels: list[int] = []
 
     def forward(self, x: Tensor, skip_features: Sequence[Tensor]) -> list[Tensor]:
-        """Features of (B, in_channels, H/4, W/4), finest first.
+        """Features of each level, finest first.
 
         Args:
-            x: from the stem or the previous stage.
-            injected: a tensor for each level, added to the layer's output before the next layer sees it; or none.
+            x: (B, in_channels, H/4, W/4), from the stem or the previous stage.
+            skip_features: for each level a tensor that is added to the layer's output before the next layer; or empty.
         """
         features = []
         for level, layer in enumerate(self.layers):
@@ -90,5 +90,5 @@ class Downsample(nn.Module):
 
 
 def scale_width(channels: int, config: BackboneConfig) -> int:
-    """Channels that a backbone of fixed widths has in the settings' width, at least 1; `channels` where that is 64."""
+    """Scale channels from a stem of 64 channels to the stem of the settings; at least 1."""
     return max(1, channels * config.stem_channels // 64)

@@ -1,4 +1,4 @@
-"""What a network costs: parameters and multiply-adds, by part."""
+"""The cost of a network: parameters and multiply-adds, by part."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,22 +13,22 @@ from mspn.models.base import PoseNetwork
 from mspn.models.mspn import UpUnit
 from mspn.structures.boxes import Size
 
-Convention = Literal["standard", "paper"]
+Convention = Literal["paper", "published", "executed"]
 
-_BILLION = {"standard": 1e9, "paper": 2.0**30}
+_BILLION: dict[Convention, float] = {"paper": 2.0**30, "published": 1e9, "executed": 1e9}
 _DEPTHS_OF_PARTS = {"stages": 3, "links": 2, "global_net": 2}
-"""How many components of a module's name say which part of the network it is in; one elsewhere."""
+"""Number of components of a module's name that name its part of the network; 1 for other names."""
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Parameters, and multiply-adds of one crop in billions: convolutions only, as everyone counts them."""
+    """Parameters, and multiply-adds of one crop in billions; only convolutions count, as in the literature."""
 
     params: int
     gmacs: float
-    """standard: all that training runs; paper: the same as inference."""
+    """With all heads, as training runs the network; the convention "paper" counts no more than inference."""
     gmacs_inference: float
-    """What the last heat maps need."""
+    """With the last stage's finest head alone, as inference runs the network."""
 
 
 @dataclass(frozen=True)
@@ -40,17 +40,19 @@ class NetworkCost:
 
 
 def count_cost(
-    config: NetworkConfig, convention: Convention = "standard", input_size: Size | None = None
+    config: NetworkConfig, convention: Convention = "published", input_size: Size | None = None
 ) -> NetworkCost:
     """Count on a network without weights, in a second or less.
 
     Args:
         config: the network.
-        convention: "standard" counts the network as it is built, in units of 1e9. "paper" counts as Tables 2-4 do, by
-            what fits their numbers: bottlenecks halve the size in their first 1x1 convolution, heads that the result
-            does not need are left out, and the unit is 2^30. Either counts up-sampling units as published networks
-            run them, the 1x1 convolution behind the resize; ours has it before, on a quarter of the cells.
-        input_size: of the crop; None takes the network's own.
+        convention: "published" counts the operations in the order of the released code, in units of 1e9: up-sampling
+            units resize, then convolve. "executed" counts what this network runs, as
+            `torch.utils.flop_counter.FlopCounterMode` does (multiply-adds are half of its operations): up-sampling
+            units convolve first, on a quarter of the cells. "paper" is "published" with three changes that reproduce
+            Tables 2-4: bottlenecks have their stride in the first 1x1 convolution, heads that inference does not run
+            are left out, and the unit is 2^30.
+        input_size: height and width of the crop; None takes the network's own.
 
     Raises:
         ValueError: if the size is no multiple of 32.
@@ -64,8 +66,11 @@ def count_cost(
     for name, parameter in network.named_parameters():
         params[_part(name)] = params.get(_part(name), 0) + parameter.numel()
     _drop_norms(network)
-    inference = _multiply_adds(network, network.final_heatmaps, crops)
-    everything = inference if convention == "paper" else _multiply_adds(network, network, crops)
+    resize_first = convention != "executed"
+    inference = _multiply_adds(network, network.final_heatmaps, crops, resize_first=resize_first)
+    everything = (
+        inference if convention == "paper" else _multiply_adds(network, network, crops, resize_first=resize_first)
+    )
     billion = _BILLION[convention]
     parts = {
         part: Cost(number, everything.get(part, 0) / billion, inference.get(part, 0) / billion)
@@ -76,14 +81,16 @@ def count_cost(
 
 
 def _drop_norms(network: nn.Module) -> None:
-    """Leave out batch norm: it has no multiply-adds that anyone counts, and takes most of the time on this device."""
+    """Replace batch norms: their multiply-adds do not count, and they take most of the time on the meta device."""
     for module in list(network.modules()):
         for name, child in module.named_children():
             if isinstance(child, nn.BatchNorm2d):
                 setattr(module, name, nn.Identity())
 
 
-def _multiply_adds(network: PoseNetwork, run: Callable[[Tensor], Any], crops: Tensor) -> dict[str, int]:
+def _multiply_adds(
+    network: PoseNetwork, run: Callable[[Tensor], Any], crops: Tensor, *, resize_first: bool
+) -> dict[str, int]:
     """Multiply-adds of all convolutions that `run` calls, by part."""
     counts: dict[str, int] = {}
     hooks = []
@@ -94,21 +101,21 @@ def _multiply_adds(network: PoseNetwork, run: Callable[[Tensor], Any], crops: Te
                 counts[part] = counts.get(part, 0) + conv_multiply_adds(module, inputs[0], output)
 
             hooks.append(module.register_forward_hook(count))
-        elif isinstance(module, UpUnit) and module.from_coarser is not None:
+        elif resize_first and isinstance(module, UpUnit) and module.from_coarser is not None:
             weights = module.from_coarser.conv.weight.numel()
 
-            def correct(
+            def add_difference(
                 _module: nn.Module,
                 inputs: tuple[Tensor, Tensor],
                 _output: Tensor,
                 part: str = _part(name),
                 weights: int = weights,
             ) -> None:
-                # It runs before the resize; everyone counts it behind.
+                # The 1x1 convolution runs on the coarse cells; the released code's runs on the fine ones.
                 fine, coarse = (features[0, 0].numel() for features in inputs)
                 counts[part] = counts.get(part, 0) + (fine - coarse) * weights
 
-            hooks.append(module.register_forward_hook(correct))
+            hooks.append(module.register_forward_hook(add_difference))
     with torch.no_grad():
         run(crops)
     for hook in hooks:
@@ -117,16 +124,16 @@ def _multiply_adds(network: PoseNetwork, run: Callable[[Tensor], Any], crops: Te
 
 
 def conv_multiply_adds(conv: nn.Module, features: Tensor, output: Tensor) -> int:
-    """Of one crop: a convolution uses each weight once a pixel that it writes; a transposed one, that it reads.
+    """Multiply-adds of one crop: each weight is used once per output pixel, or per input pixel if transposed.
 
     Args:
         conv: `nn.Conv2d` or `nn.ConvTranspose2d`.
-        features: what it read, (B, C, H, W).
-        output: what it wrote.
+        features: its input, (B, C, H, W).
+        output: its output, (B, C', H', W').
     """
     assert isinstance(conv.weight, Tensor)
-    read_or_written = features if isinstance(conv, nn.ConvTranspose2d) else output
-    return read_or_written[0, 0].numel() * conv.weight.numel()
+    pixels = features if isinstance(conv, nn.ConvTranspose2d) else output
+    return pixels[0, 0].numel() * conv.weight.numel()
 
 
 def _part(name: str) -> str:

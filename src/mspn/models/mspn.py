@@ -1,4 +1,10 @@
-"""The multi-stage pose network (paper Figures 2 and 3): single-stage modules, cross-stage aggregation, stages."""
+"""MSPN, the multi-stage pose network of the paper's Figures 2 and 3.
+
+crops -> stem -> stage 1 -> link -> stage 2 -> ... ; every stage predicts heat maps at its four levels.
+
+Shapes: a crop is H x W; level i (0 is the finest) has features of (B, C_i, H/4/2^i, W/4/2^i) on the way down and
+(B, up_channels, same size) on the way up; all heat maps are (B, K, H/4, W/4).
+"""
 
 from collections.abc import Sequence
 from typing import NamedTuple, cast
@@ -13,14 +19,14 @@ from mspn.models.blocks import ConvNorm, ConvNormReLU, Downsample, HeatmapConvNo
 
 
 class StageFeatures(NamedTuple):
-    """What a stage computed, each a list over levels, finest first."""
+    """Features of a stage, each a list over levels, finest first."""
 
     down: list[Tensor]
     up: list[Tensor]
 
 
 class UpUnit(nn.Module):
-    """Merge one level's down-sampling features with the coarser level's up-sampled ones."""
+    """One level of the way up: ReLU(1x1 conv of its down-sampling features + resized 1x1 conv of the coarser level)."""
 
     def __init__(self, in_channels: int, channels: int, *, is_coarsest: bool) -> None:
         super().__init__()
@@ -28,16 +34,17 @@ class UpUnit(nn.Module):
         self.from_coarser = None if is_coarsest else ConvNorm(channels, channels, 1)
 
     def forward(self, down: Tensor, coarser: Tensor | None) -> Tensor:
+        """(B, in_channels, h, w) and the coarser (B, channels, h/2, w/2), None at the coarsest: (B, channels, h, w)."""
         if self.from_coarser is None or coarser is None:
             return functional.relu(self.lateral(down), inplace=True)
-        # The published networks resize first. A 1x1 convolution gives the same on either side, here on a quarter of the
-        # cells; the norm's statistics are of the finer ones, so it stays behind.
+        # The released code resizes first. A 1x1 convolution and a resize commute, so it runs on a quarter of the cells
+        # here; batch norm comes after the resize, because its statistics are those of the finer cells.
         resized = self.from_coarser.norm(resize(self.from_coarser.conv(coarser), *down.shape[-2:]))
         return self.lateral.add_and_relu(down, resized)
 
 
 class Head(nn.Sequential):
-    """Heat maps of one level, at that level's own resolution."""
+    """(B, channels, h, w) features of one level to (B, num_keypoints, h, w) heat maps: 1x1, then 3x3 convolution."""
 
     def __init__(self, channels: int, num_keypoints: int) -> None:
         super().__init__()
@@ -46,7 +53,7 @@ class Head(nn.Sequential):
 
 
 class SingleStage(nn.Module):
-    """A single-stage module: U-shaped, with more capacity on the way down (paper Fig. 2)."""
+    """A U-shaped module with most of its capacity in the down-sampling unit, and a head at each level (Fig. 2)."""
 
     def __init__(self, config: ModelConfig | CPNConfig, *, coarse_heads: bool) -> None:
         super().__init__()
@@ -60,7 +67,7 @@ class SingleStage(nn.Module):
         self.heads = nn.ModuleList(Head(config.up_channels, config.num_keypoints) for _ in range(num_heads))
 
     def forward(self, x: Tensor, skip_features: Sequence[Tensor]) -> StageFeatures:
-        """Features of (B, in_channels, H/4, W/4); `skip_features` as in `Downsample`."""
+        """Features of x, (B, in_channels, H/4, W/4); `skip_features` are added on the way down, see `Downsample`."""
         down = self.down(x, skip_features)
         up: list[Tensor] = []
         coarser = None
@@ -70,23 +77,25 @@ class SingleStage(nn.Module):
         return StageFeatures(down, up)
 
     def heatmaps(self, features: StageFeatures) -> list[Tensor]:
-        """(B, K, H/4, W/4) for each level that has a head, finest first; coarser ones are resized to that."""
+        """(B, K, H/4, W/4) from each head, finest level first; coarser heat maps are resized to the finest."""
         height, width = features.up[0].shape[-2:]
         finest, *coarser = (head(up) for head, up in zip(self.heads, features.up, strict=False))
         return [finest, *(resize(maps, height, width) for maps in coarser)]
 
     def finest_heatmaps(self, features: StageFeatures) -> Tensor:
-        """(B, K, H/4, W/4) of the finest level; no other head runs."""
+        """(B, K, H/4, W/4) of the finest level; the other heads do not run."""
         maps: Tensor = self.heads[0](features.up[0])
         return maps
 
 
 class Aggregation(nn.Module):
-    """Features of the previous stage for each level of the next; both paths end in a ReLU, as in the released code.
+    """Cross-stage aggregation (Fig. 3): at each level, a 1x1 convolution of either flow of the previous stage.
+
+    As in the released code, both convolutions end in a ReLU.
 
     Args:
-        down_channels: at each level to aggregate; empty for none.
-        up_channels: at every level.
+        down_channels: channels of each level, finest first; empty disables aggregation.
+        up_channels: channels on the way up, at every level.
     """
 
     def __init__(self, down_channels: Sequence[int], up_channels: int) -> None:
@@ -95,7 +104,7 @@ class Aggregation(nn.Module):
         self.from_up = nn.ModuleList(ConvNormReLU(up_channels, channels, 1) for channels in down_channels)
 
     def aggregate(self, features: StageFeatures) -> list[Tensor]:
-        """What the next stage adds to its down-sampling features, finest first; empty without aggregation."""
+        """(B, C_i, h_i, w_i) that the next stage adds to its down-sampling features; empty without aggregation."""
         return [
             from_down(down) + from_up(up)
             for from_down, from_up, down, up in zip(self.from_down, self.from_up, *features, strict=False)
@@ -103,10 +112,10 @@ class Aggregation(nn.Module):
 
 
 class StageLink(Aggregation):
-    """Between two stages: the next stage's input, and features for each of its levels.
+    """From one stage to the next: the next stage's input, and the features aggregated at each of its levels.
 
     Args:
-        down: of the next stage; that of the stage before has the same shape.
+        down: the next stage's down-sampling unit; the previous stage has one of the same shape.
     """
 
     def __init__(self, config: ModelConfig, down: Downsample) -> None:
@@ -114,12 +123,12 @@ class StageLink(Aggregation):
         self.next_input = ConvNormReLU(config.up_channels, down.in_channels, 1)
 
     def forward(self, features: StageFeatures) -> tuple[Tensor, list[Tensor]]:
-        """The next stage's (B, in_channels, H/4, W/4), and what it adds at each level."""
+        """The next stage's input, (B, in_channels, H/4, W/4), and its `skip_features`."""
         return self.next_input(features.up[0]), self.aggregate(features)
 
 
 class MSPN(PoseNetwork):
-    """Several single-stage modules in a row, each seeing what the one before it found."""
+    """Single-stage modules in a row, linked by cross-stage aggregation (Fig. 2)."""
 
     config: ModelConfig
 

@@ -1,4 +1,4 @@
-"""The person detector: a single-stage module that says at three scales where people are."""
+"""The person detector: a single-stage module with a detection head at each of three scales."""
 
 import math
 from typing import NamedTuple
@@ -73,7 +73,7 @@ class PersonDetector(nn.Module):
             _start_cautiously(head)
 
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> Candidates:
-        """Candidate boxes of normalized RGB images (`mspn.crop.normalize`); H and W are multiples of 32.
+        """Candidate boxes of normalized RGB images (`mspn.models.base.normalize`); H and W are multiples of 32.
 
         Raises:
             ValueError: if H or W is no multiple of 32.

@@ -12,7 +12,15 @@ import torch
 
 from mspn.checkpoints.convert.mspn import to_layout
 from mspn.checkpoints.format import load_checkpoint
-from mspn.checkpoints.hub.cache import _system_caches, cache_folder, cached_file, is_cached, is_offline, pull, verify
+from mspn.checkpoints.hub.cache import (
+    _system_caches,
+    cache_folder,
+    cached_file,
+    download_weights,
+    is_cached,
+    is_offline,
+    verify,
+)
 from mspn.checkpoints.hub.download import Limits
 from mspn.config.protocol import MMPOSE_TEST
 from mspn.config.recipe import Recipe
@@ -46,8 +54,8 @@ def visible(folder: Path) -> list[str]:
 def test_weights_are_converted_into_the_cache_once(server: FileServer, tmp_path: Path):
     entry = entry_of(server)
 
-    path = pull(entry, tmp_path / "new" / "cache")
-    again = pull(entry, tmp_path / "new" / "cache")
+    path = download_weights(entry, tmp_path / "new" / "cache")
+    again = download_weights(entry, tmp_path / "new" / "cache")
 
     assert path == again == cached_file(entry, tmp_path / "new" / "cache")
     assert len(server.requests) == 1
@@ -75,7 +83,7 @@ def test_a_file_put_into_the_cache_by_hand_is_used_and_kept(
     monkeypatch.setenv("MSPN_OFFLINE", "1")
     (tmp_path / "pocket.pth").write_bytes(server.content)
 
-    path = pull(entry_of(server), tmp_path)
+    path = download_weights(entry_of(server), tmp_path)
 
     assert load_checkpoint(path).header.recipe.name == "pocket"
     assert set(visible(tmp_path)) == {"pocket.pth", path.with_suffix(".json").name, path.name}
@@ -86,7 +94,7 @@ def test_a_wrong_file_put_into_the_cache_by_hand_is_refused(server: FileServer, 
     (tmp_path / "pocket.pth").write_bytes(b"something else")
 
     with pytest.raises(WeightsError, match=r"pocket\.pth is not the published file: its SHA-256 is .*; delete it"):
-        pull(entry_of(server), tmp_path)
+        download_weights(entry_of(server), tmp_path)
 
     assert visible(tmp_path) == ["pocket.pth"]
 
@@ -97,7 +105,7 @@ def test_offline_the_error_says_what_to_fetch_and_where_to_put_it(
     monkeypatch.setenv("MSPN_OFFLINE", "1")
 
     with pytest.raises(WeightsError) as caught:
-        pull(entry_of(server), tmp_path / "cache")
+        download_weights(entry_of(server), tmp_path / "cache")
 
     assert str(caught.value) == (
         "pocket-theirs is not in the cache, and MSPN_OFFLINE forbids downloads:"
@@ -106,13 +114,11 @@ def test_offline_the_error_says_what_to_fetch_and_where_to_put_it(
     assert server.requests == []
 
 
-def test_offline_what_was_pulled_before_still_works(
-    server: FileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    path = pull(entry_of(server), tmp_path)
+def test_offline_cached_weights_still_work(server: FileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    path = download_weights(entry_of(server), tmp_path)
     monkeypatch.setenv("MSPN_OFFLINE", "1")
 
-    assert pull(entry_of(server), tmp_path) == path
+    assert download_weights(entry_of(server), tmp_path) == path
 
 
 def test_a_failed_download_says_what_to_fetch_and_leaves_nothing(server: FileServer, tmp_path: Path):
@@ -120,9 +126,9 @@ def test_a_failed_download_says_what_to_fetch_and_leaves_nothing(server: FileSer
 
     with pytest.raises(
         WeightsError,
-        match=r"cannot pull pocket-theirs: 127\.0\.0\.1 answers 404 Not Found; fetch http.* and put pocket\.pth into",
+        match=r"cannot download pocket-theirs: 127\.0\.0\.1 answers 404 Not Found; fetch .*and put pocket\.pth into",
     ):
-        pull(entry_of(server), tmp_path, limits=LIMITS)
+        download_weights(entry_of(server), tmp_path, limits=LIMITS)
 
     assert visible(tmp_path) == []
 
@@ -146,7 +152,7 @@ def test_a_pickle_with_code_under_the_right_checksum_is_refused_and_never_runs(
     server.content = pickle.dumps(content) if plain else saved(content, tmp_path / "evil.pth")
 
     with pytest.raises(WeightsError, match=r"wants to run posix\.mkdir|is no checkpoint, or is damaged"):
-        pull(entry_of(server), cache)
+        download_weights(entry_of(server), cache)
 
     assert not trap.exists()
     assert visible(cache) == []
@@ -172,7 +178,7 @@ def test_a_published_file_with_a_wrong_tensor_is_refused_by_name(
     server.content = saved({"state_dict": tensors}, tmp_path / "odd.pth")
 
     with pytest.raises(WeightsError, match=message):
-        pull(entry_of(server), tmp_path / "cache")
+        download_weights(entry_of(server), tmp_path / "cache")
 
     assert visible(tmp_path / "cache") == []
 
@@ -184,7 +190,7 @@ def test_weights_of_another_network_than_the_index_says_are_refused(
     monkeypatch.setitem(RECIPES, "pocket", Recipe(name="pocket", model=other))
 
     with pytest.raises(WeightsError, match=r"pocket\.pth holds another network than pocket: .*up_channels=6"):
-        pull(entry_of(server), tmp_path)
+        download_weights(entry_of(server), tmp_path)
 
     assert visible(tmp_path) == []
 
@@ -194,7 +200,7 @@ def test_weights_of_a_network_that_this_version_lacks_say_so(server: FileServer,
         WeightsError,
         match="pocket-theirs are weights of the network pocket-9, which this version of mspn does not have",
     ):
-        pull(entry_of(server, recipe="pocket-9"), tmp_path)
+        download_weights(entry_of(server, recipe="pocket-9"), tmp_path)
 
     assert server.requests == []
 
@@ -203,16 +209,16 @@ def test_weights_without_an_address_say_how_to_get_them(server: FileServer, tmp_
     entry = entry_of(server, urls=(), sha256=None, page="https://example.org/drive")
 
     with pytest.raises(WeightsError, match=r"fetch the checkpoint from https://example\.org/drive in a browser, then"):
-        pull(entry, tmp_path)
+        download_weights(entry, tmp_path)
 
 
 def test_a_conversion_without_a_note_is_done_again(server: FileServer, tmp_path: Path):
     # The note is written last: a process was killed in between.
-    path = pull(entry_of(server), tmp_path)
+    path = download_weights(entry_of(server), tmp_path)
     path.with_suffix(".json").unlink()
     path.write_bytes(b"anything")
 
-    pull(entry_of(server), tmp_path)
+    download_weights(entry_of(server), tmp_path)
 
     assert load_checkpoint(path).header.recipe.name == "pocket"
 
@@ -222,7 +228,7 @@ def test_a_download_that_was_not_converted_is_not_downloaded_again(server: FileS
     (tmp_path / "downloads").mkdir()
     (tmp_path / "downloads" / "pocket.pth").write_bytes(server.content)
 
-    path = pull(entry_of(server), tmp_path)
+    path = download_weights(entry_of(server), tmp_path)
 
     assert server.requests == []
     assert set(visible(tmp_path)) == {path.name, path.with_suffix(".json").name}
@@ -232,24 +238,24 @@ def test_a_cache_that_cannot_be_written_to_is_one_line(server: FileServer, tmp_p
     (tmp_path / "cache").write_text("a file, not a folder")
 
     with pytest.raises(WeightsError, match=r"cannot write to the cache .*cache \(.*\); .* chosen with MSPN_CACHE"):
-        pull(entry_of(server), tmp_path / "cache")
+        download_weights(entry_of(server), tmp_path / "cache")
 
 
 _CHILD = """
 import sys
 from pathlib import Path
-from mspn.checkpoints.hub.cache import pull
+from mspn.checkpoints.hub.cache import download_weights
 from mspn.checkpoints.hub.index import IndexEntry
 from mspn.config.recipe import Recipe
 from mspn.config.recipes import RECIPES
 RECIPES["pocket"] = Recipe.model_validate_json(sys.argv[1])
 print("ready", flush=True)
 sys.stdin.readline()
-print(pull(IndexEntry.model_validate_json(sys.argv[2]), Path(sys.argv[3])))
+print(download_weights(IndexEntry.model_validate_json(sys.argv[2]), Path(sys.argv[3])))
 """
 
 
-def test_two_processes_that_pull_at_once_make_one_file_with_one_download(server: FileServer, tmp_path: Path):
+def test_two_processes_that_download_at_once_make_one_file_with_one_download(server: FileServer, tmp_path: Path):
     entry = entry_of(server)
     server.answers = [file_server.serve_late]
     command = [sys.executable, "-c", _CHILD, RECIPE.model_dump_json(), entry.model_dump_json(), str(tmp_path)]
@@ -276,7 +282,7 @@ def test_two_processes_that_pull_at_once_make_one_file_with_one_download(server:
 
 def test_verify_finds_a_changed_byte_in_the_cache(server: FileServer, tmp_path: Path):
     entry = entry_of(server)
-    path = pull(entry, tmp_path)
+    path = download_weights(entry, tmp_path)
     assert verify(entry, tmp_path) is None
 
     content = bytearray(path.read_bytes())
@@ -286,24 +292,24 @@ def test_verify_finds_a_changed_byte_in_the_cache(server: FileServer, tmp_path: 
     problem = verify(entry, tmp_path)
     assert problem is not None
     assert f"SHA-256 of {path} is {hashlib.sha256(content).hexdigest()}, not " in problem
-    assert problem.endswith("; `mspn models download pocket-theirs` mends it")
+    assert problem.endswith("; `mspn models download pocket-theirs` replaces it")
 
 
-def test_verify_finds_a_damaged_note(server: FileServer, tmp_path: Path):
+def test_verify_finds_a_damaged_record(server: FileServer, tmp_path: Path):
     entry = entry_of(server)
-    pull(entry, tmp_path).with_suffix(".json").write_text("{")
+    download_weights(entry, tmp_path).with_suffix(".json").write_text("{")
 
-    assert "is missing or damaged; `mspn models download pocket-theirs` mends it" in (verify(entry, tmp_path) or "")
+    assert "is missing or damaged; `mspn models download pocket-theirs` replaces it" in (verify(entry, tmp_path) or "")
     assert not is_cached(entry, tmp_path)
 
 
 def test_a_cached_file_that_was_cut_short_is_fetched_again(server: FileServer, tmp_path: Path):
     entry = entry_of(server)
-    path = pull(entry, tmp_path)
+    path = download_weights(entry, tmp_path)
     whole = path.read_bytes()
     path.write_bytes(whole[:100])
 
-    assert pull(entry, tmp_path).read_bytes() == whole
+    assert download_weights(entry, tmp_path).read_bytes() == whole
     assert len(server.requests) == 2
 
 

@@ -28,7 +28,7 @@ def test_a_path_is_always_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         find_weights(Path("mspn-1"))
 
 
-def test_published_weights_are_pulled_on_first_use_by_name_and_alias(
+def test_published_weights_are_downloaded_on_first_use_by_name_and_alias(
     tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setitem(RECIPES, "pocket", RECIPE)

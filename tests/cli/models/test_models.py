@@ -4,11 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from mspn.checkpoints import hub as models
+from mspn.checkpoints import hub
 from mspn.checkpoints.hub.cache import cached_file
 from mspn.checkpoints.hub.index import Index, IndexEntry, load_index
-from mspn.cli import models as models_commands
-from mspn.cli.models import download as pull_commands
+from mspn.cli.models import catalog, download
 from mspn.config.recipes import RECIPES
 from tests.checkpoints.hub import file_server
 from tests.checkpoints.hub.file_server import FileServer
@@ -26,7 +25,7 @@ def server(tmp_path: Path) -> Iterator[FileServer]:
 
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty cache, and leave to download."""
+    """An empty cache, with downloads allowed."""
     monkeypatch.setenv("MSPN_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("MSPN_OFFLINE")
     return tmp_path / "cache"
@@ -37,33 +36,33 @@ def entry(server: FileServer, monkeypatch: pytest.MonkeyPatch) -> IndexEntry:
     """The pocket network, published in the index beside the package's own."""
     entry, real = entry_of(server), load_index()
     index = Index(aliases=real.aliases | {"pocket": "pocket-theirs"}, entries=(*real.entries, entry))
-    for module in (models, models_commands, pull_commands):
+    for module in (hub, catalog, download):
         monkeypatch.setattr(module, "load_index", lambda: index)
     monkeypatch.setitem(RECIPES, "pocket", RECIPE)
     return entry
 
 
 def _listed(name: str) -> str:
-    """What `list` says of some weights."""
-    (row,) = [words for line in run("models", "list").stdout.splitlines() if (words := line.split())[:1] == [name]]
+    """The row of `list` for some weights."""
+    (row,) = [cells for line in run("models", "list").stdout.splitlines() if (cells := line.split())[:1] == [name]]
     return " ".join(row)
 
 
-def test_list_says_where_weights_are_and_pull_brings_them(server: FileServer, entry: IndexEntry, cache: Path):
-    assert _listed("mspn-4-mmpose") == "mspn-4-mmpose 76.5 Apache-2.0 to pull"
-    assert _listed("mspn-2-official") == "mspn-2-official 74.5 none given by hand"
-    assert _listed("pocket-theirs") == "pocket-theirs 50.0 MIT to pull"
+def test_list_says_where_weights_are_and_download_fetches_them(server: FileServer, entry: IndexEntry, cache: Path):
+    assert _listed("mspn-4-mmpose") == "mspn-4-mmpose 76.5 Apache-2.0 to download"
+    assert _listed("mspn-2-official") == "mspn-2-official 74.5 none given download by hand"
+    assert _listed("pocket-theirs") == "pocket-theirs 50.0 MIT to download"
 
-    pulled = run("models", "download", "pocket")
+    downloaded = run("models", "download", "pocket")
     again = run("models", "download", "pocket-theirs")
 
-    assert pulled.exit_code == again.exit_code == 0, pulled.output
-    assert f"pocket-theirs: {cached_file(entry, cache)}" in pulled.stdout.splitlines()
+    assert downloaded.exit_code == again.exit_code == 0, downloaded.output
+    assert f"pocket-theirs: {cached_file(entry, cache)}" in downloaded.stdout.splitlines()
     assert len(server.requests) == 1
     assert _listed("pocket-theirs") == "pocket-theirs 50.0 MIT in the cache"
 
 
-def test_pull_takes_another_cache(entry: IndexEntry, cache: Path, tmp_path: Path):
+def test_download_takes_another_cache(entry: IndexEntry, cache: Path, tmp_path: Path):
     result = run("models", "download", "pocket", "--cache", tmp_path / "mine")
 
     assert result.exit_code == 0, result.output
@@ -71,11 +70,11 @@ def test_pull_takes_another_cache(entry: IndexEntry, cache: Path, tmp_path: Path
     assert not cache.exists()
 
 
-def test_pull_of_what_cannot_be_had_is_one_line(server: FileServer, entry: IndexEntry, cache: Path):
+def test_a_failed_download_is_one_line(server: FileServer, entry: IndexEntry, cache: Path):
     server.answers = [file_server.status(404)]
 
     assert error_line(run("models", "download", "pocket")) == (
-        "error: cannot pull pocket-theirs: 127.0.0.1 answers 404 Not Found;"
+        "error: cannot download pocket-theirs: 127.0.0.1 answers 404 Not Found;"
         f" fetch {server.url('pocket.pth')} by other means and put pocket.pth into {cache}"
     )
     assert "no address gives mspn-2-official directly" in error_line(run("models", "download", "mspn-2-official"))
@@ -85,7 +84,7 @@ def test_pull_of_what_cannot_be_had_is_one_line(server: FileServer, entry: Index
     assert run("models", "download", "default").stdout == "mspn-small is part of the package\n"
 
 
-def test_pull_mends_what_is_damaged_in_the_cache(server: FileServer, entry: IndexEntry, cache: Path):
+def test_download_replaces_a_damaged_file_in_the_cache(server: FileServer, entry: IndexEntry, cache: Path):
     run("models", "download", "pocket")
     path = cached_file(entry, cache)
     whole = path.read_bytes()
@@ -93,12 +92,12 @@ def test_pull_mends_what_is_damaged_in_the_cache(server: FileServer, entry: Inde
 
     again = run("models", "download", "pocket")
 
-    assert "pocket-theirs in the cache is damaged, and pulled again" in again.stderr
+    assert "pocket-theirs in the cache is damaged and downloaded again" in again.stderr
     assert path.read_bytes() == whole
     assert len(server.requests) == 2
 
 
-def test_show_prints_the_index_before_and_the_header_after_pulling(entry: IndexEntry, cache: Path):
+def test_show_prints_the_index_before_and_the_metadata_after_downloading(entry: IndexEntry, cache: Path):
     before = run("models", "show", "pocket")
     run("models", "download", "pocket")
     after = run("models", "show", "pocket")
@@ -124,7 +123,7 @@ def test_verify_checks_the_package_and_the_cache(entry: IndexEntry, cache: Path)
     assert "mspn-4-mmpose is not in the cache" in error_line(run("models", "verify", "mspn-4"))
 
 
-def test_predict_and_evaluate_pull_what_they_need(server: FileServer, entry: IndexEntry, cache: Path, tmp_path: Path):
+def test_predict_and_evaluate_download_weights(server: FileServer, entry: IndexEntry, cache: Path, tmp_path: Path):
     write_drawn_set(tmp_path / "set", num_images=1)
     annotations, images = tmp_path / "set" / "annotations.json", tmp_path / "set" / "images"
 

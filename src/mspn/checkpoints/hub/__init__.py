@@ -1,4 +1,4 @@
-"""Networks by name: which ones there are, and where their weights lie."""
+"""Networks by name: finding, downloading and loading their weights."""
 
 import difflib
 from pathlib import Path
@@ -11,7 +11,7 @@ from mspn.checkpoints.format import (
     load_detector,
     read_metadata,
 )
-from mspn.checkpoints.hub.cache import cache_folder, pull
+from mspn.checkpoints.hub.cache import cache_folder, download_weights
 from mspn.checkpoints.hub.download import Report
 from mspn.checkpoints.hub.index import ASSETS, load_index
 from mspn.config.model import NetworkConfig
@@ -36,7 +36,7 @@ def find_weights(model: str | Path, report: Report = lambda _done, _total: None)
     index, name = load_index(), str(model)
     entry = None if isinstance(model, Path) else index.find(name)
     if entry is not None:
-        return ASSETS / entry.file if entry.file is not None else pull(entry, cache_folder(), report=report)
+        return ASSETS / entry.file if entry.file is not None else download_weights(entry, cache_folder(), report=report)
     if Path(name).is_file():
         return Path(name)
     if name in {**RECIPES, **STUDY_RECIPES, **DETECTOR_RECIPES} and not isinstance(model, Path):

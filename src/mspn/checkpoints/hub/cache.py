@@ -1,4 +1,4 @@
-"""The cache: published weights, downloaded once and kept as our own files."""
+"""The cache: published weights, downloaded once and converted to mspn's own files."""
 
 import logging
 import os
@@ -23,12 +23,12 @@ logger = logging.getLogger(__name__)
 
 CACHE_VARIABLE = "MSPN_CACHE"
 OFFLINE_VARIABLE = "MSPN_OFFLINE"
-_NO = ("", "0", "false", "no")
-_SHORT_DIGITS = 8
+_FALSE_VALUES = ("", "0", "false", "no")
+_DIGEST_DIGITS = 8
 
 
 class CacheRecord(Settings):
-    """What the cache notes beside a file when it is complete."""
+    """Provenance of a cached weights file; written beside it once it is complete."""
 
     sha256: str
     """Of the file in the cache."""
@@ -37,11 +37,11 @@ class CacheRecord(Settings):
     original_sha256: str
     """Of the file that it was converted from."""
     url: str | None
-    """Where that came from; null: a person put it there."""
+    """Address of the original; null if the user put it into the cache."""
 
 
 def cache_folder() -> Path:
-    """The folder of MSPN_CACHE, or the system's place for caches."""
+    """The folder of MSPN_CACHE, or the system's folder for caches."""
     if chosen := os.environ.get(CACHE_VARIABLE):
         return Path(chosen).expanduser()
     return _system_caches(sys.platform, os.environ, Path.home()) / "mspn"
@@ -49,38 +49,38 @@ def cache_folder() -> Path:
 
 def is_offline() -> bool:
     """Whether MSPN_OFFLINE forbids downloads."""
-    return os.environ.get(OFFLINE_VARIABLE, "").lower() not in _NO
+    return os.environ.get(OFFLINE_VARIABLE, "").lower() not in _FALSE_VALUES
 
 
 def cached_file(entry: IndexEntry, folder: Path) -> Path:
-    """Where an entry's converted weights lie, once they are pulled; another original has another name."""
+    """Path of an entry's converted weights; the name contains the digest of the original."""
     assert entry.sha256 is not None
-    return folder / f"{entry.name}-{entry.sha256[:_SHORT_DIGITS]}.safetensors"
+    return folder / f"{entry.name}-{entry.sha256[:_DIGEST_DIGITS]}.safetensors"
 
 
 def is_cached(entry: IndexEntry, folder: Path) -> bool:
-    """Whether an entry's weights are in the cache, whole: the note is written last, and says how large they are.
+    """Whether the cache holds an entry's weights completely: its record, written last, has the file's size.
 
-    Their every byte is checked by `verify`, and when they are pulled by name outright.
+    `verify` and `mspn models download` check every byte.
     """
     if not is_present(entry, folder):
         return False
-    origin = _read_note(entry, folder)
-    return origin is not None and cached_file(entry, folder).stat().st_size == origin.size
+    record = _read_record(entry, folder)
+    return record is not None and cached_file(entry, folder).stat().st_size == record.size
 
 
 def is_present(entry: IndexEntry, folder: Path) -> bool:
-    """Whether the cache has a file of an entry, be it whole or not."""
+    """Whether the cache has a file of an entry, complete or not."""
     return bool(entry.urls) and cached_file(entry, folder).is_file()
 
 
-def pull(
+def download_weights(
     entry: IndexEntry, folder: Path, *, limits: Limits | None = None, report: Report = lambda _done, _total: None
 ) -> Path:
-    """Download and convert an entry's weights unless they are there; one process does it, others wait for it.
+    """Download and convert an entry's weights unless they are cached; other processes wait meanwhile.
 
     Args:
-        entry: of the index.
+        entry: an entry of the index.
         folder: the cache.
         limits: see `download`.
         report: told of the download's progress.
@@ -89,8 +89,8 @@ def pull(
         The weights file, in our format.
 
     Raises:
-        WeightsError: if the file cannot be had, is not the published one, or does not convert; the message says
-            what to fetch by other means and where to put it. Nothing unfinished is left under a final name.
+        WeightsError: if the file cannot be downloaded, is not the published one, or does not convert; the message
+            says what to fetch by other means and where to put it. No incomplete file is left under a final name.
     """
     cached = cached_file(entry, folder) if entry.urls else None
     if cached is not None and is_cached(entry, folder):
@@ -107,7 +107,8 @@ def pull(
         )
     if is_offline() and not (folder / entry.filename).is_file():
         raise WeightsError(
-            f"{entry.name} is not in the cache, and {OFFLINE_VARIABLE} forbids downloads: {_by_hand(entry, folder)}"
+            f"{entry.name} is not in the cache, and {OFFLINE_VARIABLE} forbids downloads:"
+            f" {_instructions(entry, folder)}"
         )
     with _writing_to(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -118,10 +119,10 @@ def pull(
 
 
 def verify(entry: IndexEntry, folder: Path) -> str | None:
-    """Check the bytes of an entry that is part of the package or in the cache.
+    """Check the SHA-256 of an entry that is part of the package or in the cache.
 
     Returns:
-        What is wrong with them, in one line, or None.
+        The problem, in one line, or None.
 
     Raises:
         WeightsError: if it is neither.
@@ -131,11 +132,11 @@ def verify(entry: IndexEntry, folder: Path) -> str | None:
         if not path.is_file():
             return f"{path} is missing; {remedy}"
     elif is_present(entry, folder):
-        path, remedy = cached_file(entry, folder), f"`mspn models download {entry.name}` mends it"
-        origin = _read_note(entry, folder)
-        if origin is None:
-            return f"{_note(entry, folder)} is missing or damaged; {remedy}"
-        expected = origin.sha256
+        path, remedy = cached_file(entry, folder), f"`mspn models download {entry.name}` replaces it"
+        record = _read_record(entry, folder)
+        if record is None:
+            return f"{_record_file(entry, folder)} is missing or damaged; {remedy}"
+        expected = record.sha256
     else:
         raise WeightsError(
             f"{entry.name} is not in the cache {folder}; `mspn models download {entry.name}` puts it there"
@@ -144,8 +145,14 @@ def verify(entry: IndexEntry, folder: Path) -> str | None:
     return None if actual == expected else f"SHA-256 of {path} is {actual}, not {expected}; {remedy}"
 
 
+def evict(entry: IndexEntry, folder: Path) -> None:
+    """Make the next `download_weights` fetch an entry's weights again."""
+    if entry.urls:
+        _record_file(entry, folder).unlink(missing_ok=True)
+
+
 def _fetch_and_convert(entry: IndexEntry, folder: Path, limits: Limits | None, report: Report) -> None:
-    """With the lock held: original, converted file, note. The note makes the entry complete."""
+    """With the lock held: write the original, the converted file, then the record, which marks them as complete."""
     assert entry.sha256 is not None
     original, url = folder / entry.filename, None
     if original.is_file():
@@ -155,14 +162,14 @@ def _fetch_and_convert(entry: IndexEntry, folder: Path, limits: Limits | None, r
                 f"{original} is not the published file: its SHA-256 is {digest}, not {entry.sha256}...; delete it"
             )
     else:
-        # In a folder of their own, downloads are never taken for what a person put there.
+        # A separate folder: a partial download must not be mistaken for a file that the user put into the cache.
         original = folder / "downloads" / entry.filename
         original.parent.mkdir(exist_ok=True)
-        logger.info("pulling %s into %s", entry.name, folder)
+        logger.info("downloading %s into %s", entry.name, folder)
         try:
             url = download(entry.urls, original, sha256=entry.sha256, size=entry.size, limits=limits, report=report)
         except DownloadError as error:
-            raise DownloadError(f"cannot pull {entry.name}: {error}; {_by_hand(entry, folder)}") from error
+            raise DownloadError(f"cannot download {entry.name}: {error}; {_instructions(entry, folder)}") from error
         digest = sha256_of(original)
     try:
         checkpoint = _convert(entry, original, digest)
@@ -171,19 +178,19 @@ def _fetch_and_convert(entry: IndexEntry, folder: Path, limits: Limits | None, r
             original.unlink()
         raise
     cached = cached_file(entry, folder)
-    _note(entry, folder).unlink(missing_ok=True)
+    _record_file(entry, folder).unlink(missing_ok=True)
     save_weights(cached, checkpoint.model, checkpoint.header)
-    origin = CacheRecord(sha256=sha256_of(cached), size=cached.stat().st_size, original_sha256=digest, url=url)
-    write_text(_note(entry, folder), origin.model_dump_json(indent=2) + "\n")
-    if url is not None:  # what a person put there stays
+    record = CacheRecord(sha256=sha256_of(cached), size=cached.stat().st_size, original_sha256=digest, url=url)
+    write_text(_record_file(entry, folder), record.model_dump_json(indent=2) + "\n")
+    if url is not None:  # a file that the user put there stays
         original.unlink()
 
 
 def _convert(entry: IndexEntry, original: Path, digest: str) -> Checkpoint:
-    """Read the original and give it the index's account of it; it must be the network that the index says."""
+    """Read the original, check that it is the index's network, and attach the index's metadata."""
     checkpoint = read_external(original)
     recipe, expected = checkpoint.header.recipe, RECIPES[entry.recipe].model
-    # The crop's size is not in the tensors.
+    # Tensors do not show the size of the crop.
     shape = recipe.model.model_copy(update={"input_size": expected.input_size})
     if shape != expected:
         raise WeightsError(f"{original} holds another network than {entry.recipe}: {shape}")
@@ -208,25 +215,19 @@ def _writing_to(folder: Path) -> Iterator[None]:
         ) from error
 
 
-def _note(entry: IndexEntry, folder: Path) -> Path:
+def _record_file(entry: IndexEntry, folder: Path) -> Path:
     return cached_file(entry, folder).with_suffix(".json")
 
 
-def _read_note(entry: IndexEntry, folder: Path) -> CacheRecord | None:
-    """The note beside a cached file; None where there is none that can be read."""
+def _read_record(entry: IndexEntry, folder: Path) -> CacheRecord | None:
+    """The record beside a cached file; None if it is missing or unreadable."""
     try:
-        return CacheRecord.model_validate_json(_note(entry, folder).read_text(encoding="utf-8"))
+        return CacheRecord.model_validate_json(_record_file(entry, folder).read_text(encoding="utf-8"))
     except (OSError, ValidationError, UnicodeDecodeError):
         return None
 
 
-def discard(entry: IndexEntry, folder: Path) -> None:
-    """Make the next `pull` fetch an entry's weights again."""
-    if entry.urls:
-        _note(entry, folder).unlink(missing_ok=True)
-
-
-def _by_hand(entry: IndexEntry, folder: Path) -> str:
+def _instructions(entry: IndexEntry, folder: Path) -> str:
     return f"fetch {entry.urls[0]} by other means and put {entry.filename} into {folder}"
 
 

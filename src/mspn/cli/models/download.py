@@ -1,27 +1,16 @@
-"""mspn models download and verify: weights in the cache, and their progress bar."""
+"""mspn models download and verify: weights in the cache."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-from mspn.checkpoints.hub import find_weights
-from mspn.checkpoints.hub.cache import cache_folder, discard, is_cached, is_present, pull, verify
-from mspn.checkpoints.hub.download import Report
+from mspn.checkpoints.hub.cache import cache_folder, download_weights, evict, is_cached, is_present, verify
 from mspn.checkpoints.hub.index import IndexEntry, load_index
 from mspn.cli.errors import SOME_FAILED, fail, one_line_errors
+from mspn.cli.models.networks import download_bar
 
 CacheOption = Annotated[Path | None, typer.Option("--cache", help="Folder of the cache, in place of MSPN_CACHE.")]
-
-
-def find_with_bar(model: str) -> Path:
-    """The weights file of a model, as `find_weights`, with a progress bar if it has to be downloaded."""
-    with _bar(model) as report:
-        return find_weights(model, report)
 
 
 def download_command(
@@ -36,15 +25,15 @@ def download_command(
             return
         folder = cache or cache_folder()
         if is_cached(entry, folder) and verify(entry, folder) is not None:
-            typer.echo(f"{entry.name} in the cache is damaged, and pulled again", err=True)
-            discard(entry, folder)
-        with _bar(entry.name) as report:
-            path = pull(entry, folder, report=report)
+            typer.echo(f"{entry.name} in the cache is damaged and downloaded again", err=True)
+            evict(entry, folder)
+        with download_bar(entry.name) as report:
+            path = download_weights(entry, folder, report=report)
     typer.echo(f"{entry.name}: {path}")
 
 
 def verify_command(
-    model: Annotated[str | None, typer.Argument(help="Name of weights; without it all that are here.")] = None,
+    model: Annotated[str | None, typer.Argument(help="Name of weights; without it all that are present.")] = None,
     cache: CacheOption = None,
 ) -> None:
     """Check the bytes of the package's weights and of the cache against their SHA-256."""
@@ -69,13 +58,3 @@ def _find(model: str) -> IndexEntry:
     if entry is None:
         fail(f"no published weights {model!r}; there are {', '.join(load_index().names())}")
     return entry
-
-
-@contextmanager
-def _bar(name: str) -> Iterator[Report]:
-    """A progress bar that shows once there is something to tell."""
-    console = Console(stderr=True)
-    columns = (TextColumn("pulling {task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Progress(*columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task(name, total=None, visible=False)
-        yield lambda done, total: bar.update(task, completed=done, total=total, visible=True)

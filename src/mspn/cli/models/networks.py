@@ -1,17 +1,39 @@
-"""Networks as commands load them: one or several, tested as they ask or as the options say."""
+"""How commands load networks: by name or file, with a progress bar for downloads and changed test settings."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from mspn.checkpoints.format import Checkpoint, load_checkpoint
+from mspn.checkpoints.hub import find_weights
+from mspn.checkpoints.hub.download import Report
 from mspn.cli.errors import fail
-from mspn.cli.models.download import find_with_bar
 from mspn.config.overrides import override
 from mspn.config.recipe import Recipe
 
 
+def find_with_bar(model: str) -> Path:
+    """The weights file of a model, as `find_weights`, with a progress bar if it has to be downloaded."""
+    with download_bar(model) as report:
+        return find_weights(model, report)
+
+
+@contextmanager
+def download_bar(name: str) -> Iterator[Report]:
+    """A progress bar that appears with the first bytes."""
+    console = Console(stderr=True)
+    columns = (TextColumn("downloading {task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task(name, total=None, visible=False)
+        yield lambda done, total: bar.update(task, completed=done, total=total, visible=True)
+
+
 def load_with_test_settings(models: Sequence[str], protocol: str | None, settings: Sequence[str]) -> list[Checkpoint]:
-    """Load networks by name or file, with test settings that take the place of their own.
+    """Load networks by name or file, with test settings that replace their own.
 
     Args:
         models: names or weights files; published ones are downloaded, with a bar.
@@ -28,7 +50,7 @@ def load_with_test_settings(models: Sequence[str], protocol: str | None, setting
 
 
 def change_test(recipe: Recipe, settings: Sequence[str]) -> Recipe:
-    """A recipe with other test settings; any other setting is refused: the weights are made."""
+    """A recipe with other test settings; other settings are refused, because they belong to training."""
     for setting in settings:
         if not setting.strip().startswith(("test.", "test=")):
             fail(f"--set {setting}: only test settings can be changed here, for example test.blur_kernel=1")

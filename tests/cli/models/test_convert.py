@@ -35,7 +35,7 @@ def test_a_network_that_was_quantized_finds_the_same_people_in_int8(tmp_path: Pa
     measured = run("models", "quantize", weights, quantized, "--images", folder / "images", "--detector", "none")
 
     assert measured.exit_code == 0, measured.output
-    assert "measured on 4 people; use it with --precision int8" in measured.stdout
+    assert "calibrated on 4 people; use it with --precision int8" in measured.stdout
     assert load_checkpoint(quantized).header.calibration_ranges
     assert "for --precision int8" in run("models", "show", quantized).stderr
     found = {}
