@@ -18,8 +18,8 @@ import numpy as np
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from mspn.evaluation.metrics.average_precision import STATS, average_precision, read_truth
-from mspn.evaluation.metrics.coco_backends import Engine, check_engine
+from mspn.evaluation.metrics.average_precision import STATS, average_precision, read_ground_truth
+from mspn.evaluation.metrics.coco_backends import CocoBackend, check_engine
 from mspn.labels.formats.coco import CocoPeople
 from mspn.structures.skeletons import COCO_17
 
@@ -58,10 +58,10 @@ def main() -> None:
     parser.add_argument("--poses", type=int, default=25_000)
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
-    truth = read_truth(options.annotations, COCO_17)
+    truth = read_ground_truth(options.annotations, COCO_17)
     rows = perturbed_poses(truth, options.poses, seed=0)
     check_engine("hotcoco")  # its time is no engine's
-    seconds: dict[Engine, list[float]] = {engine: [] for engine in get_args(Engine)}
+    seconds: dict[CocoBackend, list[float]] = {engine: [] for engine in get_args(CocoBackend)}
     expected = by_bare_pycocotools(options.annotations, rows)
     for _ in range(options.rounds):
         for engine, times in seconds.items():

@@ -18,8 +18,8 @@ import torch
 
 from mspn.detectors import make_detector
 from mspn.detectors.precomputed import BoxesFile
-from mspn.evaluation.metrics.average_precision import box_average_precision, read_truth
-from mspn.evaluation.metrics.detection import count_found
+from mspn.evaluation.metrics.average_precision import box_average_precision, read_ground_truth
+from mspn.evaluation.metrics.detection import count_detections
 from mspn.io.images import read_image
 from mspn.structures.boxes import Box, Detection
 from mspn.structures.image import Image
@@ -33,7 +33,7 @@ def main() -> None:
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     photos, names = Path(sys.argv[1]), sys.argv[2:]
-    truth = read_truth(photos / "annotations.json", COCO_17)
+    truth = read_ground_truth(photos / "annotations.json", COCO_17)
     detectors = {name: make_detector(name) for name in names}
     found: dict[str, dict[int, list[Detection]]] = {name: {} for name in names}
     seconds: dict[str, list[float]] = {name: [] for name in names}
@@ -47,7 +47,7 @@ def main() -> None:
     for name in names:
         precision = box_average_precision(truth, found[name])
         tall, every = (
-            count_found(truth, found[name], threshold=THRESHOLD, lowest=lowest, unlabeled=unlabeled)
+            count_detections(truth, found[name], threshold=THRESHOLD, lowest=lowest, unlabeled=unlabeled)
             for lowest in (MIN_HEIGHT, 0)
         )
         print(

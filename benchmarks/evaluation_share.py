@@ -18,7 +18,7 @@ from benchmarks.clock import Clock
 from benchmarks.photographs import PEOPLE_PER_IMAGE, write_photographs
 from mspn.checkpoints.format import Checkpoint, CheckpointMetadata
 from mspn.config.recipes import find_recipe
-from mspn.evaluation.metrics.average_precision import average_precision, read_truth
+from mspn.evaluation.metrics.average_precision import average_precision, read_ground_truth
 from mspn.evaluation.predicting import predict_people
 from mspn.evaluation.report import write_results
 from mspn.inference.devices import Precision
@@ -57,7 +57,7 @@ def _measure(annotations: Path, images: Path, results: Path, model: str, precisi
         Checkpoint(CheckpointMetadata(recipe=recipe), network), "none", device="cpu", precision=precision
     )
     start = time.process_time()
-    truth = read_truth(annotations, COCO_17)
+    truth = read_ground_truth(annotations, COCO_17)
     predictions = predict_people(estimator, truth, images, None)
     write_results(results, predictions.rows)
     average_precision(truth, predictions.rows, COCO_17)

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from mspn.config.overrides import override
-from mspn.evaluation.metrics.average_precision import average_precision, read_truth
+from mspn.evaluation.metrics.average_precision import average_precision, read_ground_truth
 from mspn.evaluation.predicting import predict_people
 from mspn.models.base import initialize
 from mspn.models.mspn import Head
@@ -41,7 +41,7 @@ def main() -> None:
             with patch("mspn.models.mspn.initialize", with_weight):
                 weights = train(recipe, folder / str(number), resume=False)
             estimator = PoseEstimator(weights, "none", precision="float32")
-            truth = read_truth(folder / "annotations.json", COCO_17)
+            truth = read_ground_truth(folder / "annotations.json", COCO_17)
             rows = predict_people(estimator, truth, folder / "images", None).rows
             stats = average_precision(truth, rows, COCO_17)
             print(f"head weight {weight:.4f}, foreground weight {foreground}: AP {stats['AP']:.3f}")

@@ -14,7 +14,7 @@ import mspn
 from mspn.cli.app import app
 from mspn.config.protocol import FAITHFUL_TEST
 from mspn.detectors.precomputed import BoxesFile
-from mspn.evaluation.metrics.average_precision import average_precision, read_truth
+from mspn.evaluation.metrics.average_precision import average_precision, read_ground_truth
 from mspn.evaluation.predicting import predict_people
 from mspn.structures.skeletons import COCO_17
 from tests.drawn_people import write_drawn_set
@@ -84,7 +84,7 @@ def test_the_shipped_weights_reach_their_average_precision(model: str, photos: s
     folder = Path(str(PHOTOS)) / photos
     estimator = mspn.PoseEstimator(model, "none", precision="float32", test=FAITHFUL_TEST)
 
-    truth = read_truth(folder / "annotations.json", COCO_17)
+    truth = read_ground_truth(folder / "annotations.json", COCO_17)
 
     rows = predict_people(estimator, truth, folder / "images", None).rows
 

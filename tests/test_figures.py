@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from benchmarks import figure_cost, figure_gallery, figure_heatmaps
-from mspn.evaluation.report import Protocol, Report, write_report, write_results
+from mspn.evaluation.report import EvaluationProtocol, Report, write_report, write_results
 from mspn.structures.skeletons import COCO_17
 from tests.coco_files import person, write_annotations
 
@@ -19,7 +19,7 @@ def _run(monkeypatch: pytest.MonkeyPatch, main: object, *arguments: object) -> N
 
 
 def _report(folder: Path, name: str, gmacs: float | None, precision: float) -> Path:
-    protocol = Protocol(annotations=str(folder / "labels.json"), boxes="ground truth")
+    protocol = EvaluationProtocol(annotations=str(folder / "labels.json"), boxes="ground truth")
     path = folder / name / "report.json"
     write_report(path, Report(model=name, stats={"AP": precision}, gmacs=gmacs, protocol=protocol))
     return path
@@ -36,7 +36,7 @@ def test_average_precision_is_drawn_over_cost(tmp_path: Path, monkeypatch: pytes
 
 
 def test_results_files_have_no_cost(tmp_path: Path):
-    protocol = Protocol(annotations="labels.json", boxes="ground truth")
+    protocol = EvaluationProtocol(annotations="labels.json", boxes="ground truth")
 
     with pytest.raises(ValueError, match=r"the report of results\.json has no cost; it must be of a network"):
         figure_cost.draw_figure(

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mspn.evaluation.metrics.average_precision import read_truth
+from mspn.evaluation.metrics.average_precision import read_ground_truth
 from mspn.labels.formats.coco import CocoPeople
 from mspn.structures.skeletons import COCO_17
 from tests.coco_files import person, write_annotations
@@ -27,6 +27,6 @@ def predicted(image_id: int, points: Labels, score: float) -> dict[str, Any]:
     return {"image_id": image_id, "category_id": 1, "keypoints": row["keypoints"], "score": score}
 
 
-def truth_of(folder: Path, people: Sequence[Mapping[str, Any]]) -> CocoPeople:
+def ground_truth_of(folder: Path, people: Sequence[Mapping[str, Any]]) -> CocoPeople:
     images = {row["image_id"]: f"{row['image_id']}.png" for row in people}
-    return read_truth(write_annotations(folder / "annotations.json", people, images), COCO_17)
+    return read_ground_truth(write_annotations(folder / "annotations.json", people, images), COCO_17)

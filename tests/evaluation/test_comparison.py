@@ -8,8 +8,8 @@ import pytest
 from mspn.config.protocol import ProtocolConfig
 from mspn.errors import ReportError
 from mspn.evaluation.comparison import compare_reports
-from mspn.evaluation.metrics.average_precision import average_precision, read_truth
-from mspn.evaluation.report import REPORT_FILE, RESULTS_FILE, Protocol, Report, write_report, write_results
+from mspn.evaluation.metrics.average_precision import average_precision, read_ground_truth
+from mspn.evaluation.report import REPORT_FILE, RESULTS_FILE, EvaluationProtocol, Report, write_report, write_results
 from mspn.io.files import sha256_of
 from mspn.structures.skeletons import COCO_17
 from tests.cli.runner import error_line, run
@@ -27,9 +27,9 @@ def _evaluated(folder: Path, found: int, **protocol: Any) -> Path:
     write_results(folder / RESULTS_FILE, rows)
     report = Report(
         model=f"finds-{found}",
-        stats=average_precision(read_truth(labels, COCO_17), rows, COCO_17),
+        stats=average_precision(read_ground_truth(labels, COCO_17), rows, COCO_17),
         results_sha256=sha256_of(folder / RESULTS_FILE),
-        protocol=Protocol(
+        protocol=EvaluationProtocol(
             **{
                 "annotations": str(labels),
                 "annotations_sha256": sha256_of(labels),

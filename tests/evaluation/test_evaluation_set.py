@@ -7,7 +7,7 @@ import pytest
 from scipy.io import savemat
 
 from mspn.errors import AnnotationError
-from mspn.evaluation.evaluation_set import default_metric, measure_of, measure_people, read_evaluation_set
+from mspn.evaluation.evaluation_set import default_metric, evaluate_pck, pck_definition, read_evaluation_set
 from mspn.evaluation.metrics.pck import PCK_BOX, PCK_TORSO, PCKH
 from mspn.evaluation.predicting import PersonKeypoints, read_person_keypoints
 from mspn.labels.formats.mpii import read_mpii
@@ -29,7 +29,7 @@ def _mpii(tmp_path: Path) -> LabeledSet:
 
 
 def _results(path: Path, moved: dict[tuple[int, int], tuple[float, float]]) -> Path:
-    """HRNet's pred.mat: the truth, but for keypoints (person, keypoint) that are moved by (x, y) pixels."""
+    """HRNet's pred.mat: the ground truth, but for keypoints (person, keypoint) that are moved by (x, y) pixels."""
     preds = joints()
     for place, offset in moved.items():
         preds[place] += offset
@@ -50,7 +50,7 @@ def test_pckh_of_hrnets_files_worked_by_hand(tmp_path: Path):
     labels = _mpii(tmp_path)
 
     found = read_person_keypoints(_results(tmp_path / "pred.mat", moved), labels)
-    measured = measure_people(read_evaluation_set(labels, PATH, "pckh"), found)
+    measured = evaluate_pck(read_evaluation_set(labels, PATH, "pckh"), found)
 
     # In the mean are 14 keypoints of three people, less two ankles; one head top and one ankle are missed.
     assert measured.num_people == 3
@@ -67,7 +67,7 @@ def test_who_was_not_found_has_missed_everything(tmp_path: Path, caplog: pytest.
     found = PersonKeypoints(LSP_14, {1: labels.people[0].keypoints_image[:, :2]})
     labels.people[1].keypoints_image[2] = (60, 80, 2)  # the right hip, so that there is a torso
 
-    measured = measure_people(read_evaluation_set(labels, PATH, "pck"), found)
+    measured = evaluate_pck(read_evaluation_set(labels, PATH, "pck"), found)
 
     # 14 keypoints of the first; of the second's, two ankle and knee are not labeled.
     assert measured.correct.stats["PCK@0.2"] == pytest.approx(14 / (14 + 12))
@@ -78,7 +78,7 @@ def test_people_of_unknown_size_are_left_out(caplog: pytest.LogCaptureFixture):
     labels = two_people(LSP_14)  # the second one's right hip is not labeled
     found = PersonKeypoints(LSP_14, {1: labels.people[0].keypoints_image[:, :2]})
 
-    measured = measure_people(read_evaluation_set(labels, PATH, "pck"), found)
+    measured = evaluate_pck(read_evaluation_set(labels, PATH, "pck"), found)
 
     assert measured.num_people == 1
     assert measured.correct.stats["PCK@0.2"] == 1
@@ -93,7 +93,7 @@ def test_keypoints_are_matched_by_name_and_missing_ones_are_said(caplog: pytest.
             positions[index] = labels.people[0].keypoints_image[LSP_14.keypoints.index(name), :2]
 
     found = PersonKeypoints(COCO_17, {1: positions})
-    measured = measure_people(read_evaluation_set(labels, PATH, "pck"), found)
+    measured = evaluate_pck(read_evaluation_set(labels, PATH, "pck"), found)
 
     assert measured.keypoints == LSP_14.keypoints[:12]
     assert measured.correct.stats["PCK@0.2"] == 1
@@ -106,7 +106,7 @@ def test_sets_that_cannot_be_measured_are_refused():
     hand = Skeleton(name="hand", keypoints=("thumb",))
 
     with pytest.raises(AnnotationError, match="the labels have no keypoint of hand; their names must be the same"):
-        measure_people(read_evaluation_set(labels, PATH, "pck"), PersonKeypoints(hand, {}))
+        evaluate_pck(read_evaluation_set(labels, PATH, "pck"), PersonKeypoints(hand, {}))
     with pytest.raises(AnnotationError, match="2 of 2 people have no head box"):
         read_evaluation_set(labels, PATH, "pckh")
     for person in labels.people:
@@ -123,9 +123,9 @@ def test_the_labels_decide_the_metric_and_its_unit(tmp_path: Path):
     assert default_metric(tmp_path / "lsp.mat") == "pck"
     assert default_metric(write_annotations(tmp_path / "coco.json", [], {})) == "oks"
     assert default_metric(tmp_path / "missing.json") == "oks"
-    assert measure_of("pckh", MPII_16) == PCKH
-    assert measure_of("pck", MPII_16) == PCK_TORSO
-    assert measure_of("pck", Skeleton(name="hand", keypoints=("thumb",))) == PCK_BOX
+    assert pck_definition("pckh", MPII_16) == PCKH
+    assert pck_definition("pck", MPII_16) == PCK_TORSO
+    assert pck_definition("pck", Skeleton(name="hand", keypoints=("thumb",))) == PCK_BOX
 
 
 def test_crowds_and_people_without_labels_are_not_measured():

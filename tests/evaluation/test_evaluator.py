@@ -6,7 +6,7 @@ import pytest
 from mspn import PoseEstimator
 from mspn.detectors.precomputed import BoxesFile
 from mspn.errors import AnnotationError
-from mspn.evaluation.metrics.average_precision import average_precision, read_truth
+from mspn.evaluation.metrics.average_precision import average_precision, read_ground_truth
 from mspn.evaluation.predicting import predict_people
 from mspn.labels.formats.coco import CocoPeople
 from mspn.structures.skeletons import COCO_17
@@ -19,7 +19,7 @@ def _estimator() -> PoseEstimator:
 
 
 def _truth(folder: Path) -> CocoPeople:
-    return read_truth(folder / "annotations.json", COCO_17)
+    return read_ground_truth(folder / "annotations.json", COCO_17)
 
 
 def test_eight_people_learned_by_heart_are_found_again():
@@ -69,7 +69,9 @@ def test_images_and_boxes_of_no_use_are_counted_and_the_others_done(tmp_path: Pa
     content["annotations"][2]["bbox"] = [5000, 5000, 10, 10]
     annotations.write_text(json.dumps(content))
 
-    predictions = predict_people(_estimator(), read_truth(annotations, COCO_17), tmp_path / "set" / "images", None)
+    predictions = predict_people(
+        _estimator(), read_ground_truth(annotations, COCO_17), tmp_path / "set" / "images", None
+    )
 
     assert [row["image_id"] for row in predictions.rows] == [1]
     assert predictions.failed == 2
@@ -79,7 +81,7 @@ def test_a_missing_folder_of_images_is_named(tmp_path: Path):
     annotations = write_drawn_set(tmp_path / "set", num_images=1)
 
     with pytest.raises(FileNotFoundError, match=r"no folder of images at .*elsewhere; --images must name it"):
-        predict_people(_estimator(), read_truth(annotations, COCO_17), tmp_path / "elsewhere", None)
+        predict_people(_estimator(), read_ground_truth(annotations, COCO_17), tmp_path / "elsewhere", None)
 
 
 def test_not_one_image_that_can_be_used_is_an_error_and_no_ap_of_0(tmp_path: Path):
@@ -87,4 +89,4 @@ def test_not_one_image_that_can_be_used_is_an_error_and_no_ap_of_0(tmp_path: Pat
     (tmp_path / "empty").mkdir()
 
     with pytest.raises(AnnotationError, match=r"not one of 2 images in .*empty could be used; is it"):
-        predict_people(_estimator(), read_truth(annotations, COCO_17), tmp_path / "empty", None)
+        predict_people(_estimator(), read_ground_truth(annotations, COCO_17), tmp_path / "empty", None)

@@ -64,9 +64,9 @@ def test_a_network_that_is_not_sure_of_the_sides_swaps_nobody():
 
 
 def test_a_network_is_not_asked_for_the_sides_of_people_upside_down():
-    truth = _turned(sound_set(), 3)
+    ground_truth = _turned(sound_set(), 3)
 
-    assert find_suspect_labels(with_swapped(truth, 3, *UPPER, *LOWER), _results(truth), COCO_17) == {}
+    assert find_suspect_labels(with_swapped(ground_truth, 3, *UPPER, *LOWER), _results(ground_truth), COCO_17) == {}
 
 
 def test_wrists_that_are_swapped_alone_are_left_out_where_that_makes_the_forearms_too_long():

@@ -7,37 +7,39 @@ import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from mspn.evaluation.matching import NOBODY, match_people, pose_similarities
+from mspn.evaluation.matching import UNMATCHED, match_people, pose_similarities
 from mspn.structures.skeletons import COCO_17
-from tests.evaluation.posed_people import AREA, SHOULDERS, labeled, predicted, truth_of
+from tests.evaluation.posed_people import AREA, SHOULDERS, ground_truth_of, labeled, predicted
 
 
 def test_similarity_is_the_mean_over_labeled_keypoints(tmp_path: Path):
-    truth = truth_of(tmp_path, [labeled(1, 1, SHOULDERS)])
+    ground_truth = ground_truth_of(tmp_path, [labeled(1, 1, SHOULDERS)])
     points = np.zeros((1, 17, 2))
     points[0, COCO_17.keypoints.index("left_shoulder")] = [200, 100]
     points[0, COCO_17.keypoints.index("right_shoulder")] = [100 + 15.8, 100]
 
     # 1 and exp(-1/2) = 0.6065.
-    assert pose_similarities(truth, np.array([0]), points, COCO_17)[0, 0] == pytest.approx((1 + 0.60653) / 2, abs=1e-5)
+    assert pose_similarities(ground_truth, np.array([0]), points, COCO_17)[0, 0] == pytest.approx(
+        (1 + 0.60653) / 2, abs=1e-5
+    )
 
 
 def test_the_better_scored_prediction_takes_the_person_and_the_other_is_background(tmp_path: Path):
-    truth = truth_of(tmp_path, [labeled(1, 1, SHOULDERS)])
+    ground_truth = ground_truth_of(tmp_path, [labeled(1, 1, SHOULDERS)])
     results = [predicted(1, SHOULDERS, 0.5), predicted(1, {**SHOULDERS, "left_shoulder": (205, 100, 1)}, 0.9)]
 
-    matching = match_people(truth, results, COCO_17)
+    matching = match_people(ground_truth, results, COCO_17)
 
-    assert matching.person_of.tolist() == [NOBODY, 0]
+    assert matching.person_of.tolist() == [UNMATCHED, 0]
     assert matching.is_background.tolist() == [True, False]
     assert matching.prediction_of.tolist() == [1]
 
 
 def test_a_prediction_far_from_everyone_is_background_and_leaves_its_person_missed(tmp_path: Path):
-    truth = truth_of(tmp_path, [labeled(1, 1, SHOULDERS)])
+    ground_truth = ground_truth_of(tmp_path, [labeled(1, 1, SHOULDERS)])
     results = [predicted(1, {"left_shoulder": (900, 900, 1), "right_shoulder": (800, 900, 1)}, 0.9)]
 
-    matching = match_people(truth, results, COCO_17)
+    matching = match_people(ground_truth, results, COCO_17)
 
     assert matching.is_background.tolist() == [True]
     assert matching.is_missed.tolist() == [True]
@@ -46,23 +48,23 @@ def test_a_prediction_far_from_everyone_is_background_and_leaves_its_person_miss
 def test_predictions_of_crowds_and_of_people_without_labels_are_not_held_against_anyone(tmp_path: Path):
     crowd = labeled(1, 1, SHOULDERS, iscrowd=1)
     without_labels = labeled(2, 2, {}, bbox=[50, 50, 200, 200])
-    truth = truth_of(tmp_path, [crowd, without_labels])
+    ground_truth = ground_truth_of(tmp_path, [crowd, without_labels])
     inside = dict.fromkeys(COCO_17.keypoints, (100, 100, 1))
     results = [predicted(1, SHOULDERS, 0.9), predicted(1, SHOULDERS, 0.8), predicted(2, inside, 0.9)]
 
-    matching = match_people(truth, results, COCO_17)
+    matching = match_people(ground_truth, results, COCO_17)
 
-    assert matching.person_of.tolist() == [NOBODY] * 3
+    assert matching.person_of.tolist() == [UNMATCHED] * 3
     assert not matching.is_background.any()
     assert not matching.is_counted.any()
 
 
 def test_only_twenty_predictions_of_an_image_count(tmp_path: Path):
-    truth = truth_of(tmp_path, [labeled(1, 1, SHOULDERS)])
+    ground_truth = ground_truth_of(tmp_path, [labeled(1, 1, SHOULDERS)])
     far = dict.fromkeys(COCO_17.keypoints, (900, 900, 1))
     results = [predicted(1, far, 0.9)] * 20 + [predicted(1, SHOULDERS, 0.1)]
 
-    matching = match_people(truth, results, COCO_17)
+    matching = match_people(ground_truth, results, COCO_17)
 
     assert matching.is_background.sum() == 20
     assert matching.is_missed.all()
@@ -84,9 +86,9 @@ def test_pairs_are_those_of_pycocotools(tmp_path: Path):
             moved = places + random.normal(0, 12, (17, 3))
             points = dict(zip(COCO_17.keypoints, moved.tolist(), strict=True))
             results.append(predicted(image_id, points, float(random.random())))
-    truth = truth_of(tmp_path, people)
+    ground_truth = ground_truth_of(tmp_path, people)
 
-    matching = match_people(truth, results, COCO_17)
+    matching = match_people(ground_truth, results, COCO_17)
 
     with contextlib.redirect_stdout(io.StringIO()):
         coco = COCO(str(tmp_path / "annotations.json"))
@@ -97,6 +99,6 @@ def test_pairs_are_those_of_pycocotools(tmp_path: Path):
     pairs = {}
     for image in evaluation.evalImgs:
         for row, number, ignored in zip(image["dtIds"], image["dtMatches"][0], image["dtIgnore"][0], strict=True):
-            pairs[row - 1] = (NOBODY if ignored or number == 0 else int(number) - 1, number == 0)
+            pairs[row - 1] = (UNMATCHED if ignored or number == 0 else int(number) - 1, number == 0)
     assert len(pairs) == len(results)
     assert {at: (int(matching.person_of[at]), bool(matching.is_background[at])) for at in pairs} == pairs

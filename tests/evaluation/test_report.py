@@ -4,12 +4,14 @@ from pathlib import Path
 import pytest
 
 from mspn.errors import ReportError
-from mspn.evaluation.report import Protocol, Report, read_report, write_report
+from mspn.evaluation.report import EvaluationProtocol, Report, read_report, write_report
 
 
 def _written(folder: Path) -> Path:
     path = folder / "report.json"
-    protocol = Protocol(annotations="val.json", annotations_sha256="ab", boxes="ground truth", input_size=(256, 192))
+    protocol = EvaluationProtocol(
+        annotations="val.json", annotations_sha256="ab", boxes="ground truth", input_size=(256, 192)
+    )
     write_report(path, Report(model="mspn-2", stats={"AP": 0.7}, protocol=protocol))
     return path
 

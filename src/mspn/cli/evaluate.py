@@ -40,8 +40,8 @@ from mspn.evaluation.evaluate import (
 )
 from mspn.evaluation.evaluation_set import Metric, default_metric
 from mspn.evaluation.html_report import PAGE_FILE, write_page
-from mspn.evaluation.metrics.coco_backends import Engine
-from mspn.evaluation.metrics.pck import NOTHING_TO_FIND
+from mspn.evaluation.metrics.coco_backends import CocoBackend
+from mspn.evaluation.metrics.pck import UNDEFINED_SHARE
 from mspn.evaluation.report import REPORT_FILE, Report, write_report
 from mspn.io.files import prepare_folder
 from mspn.predict.estimator import PoseEstimator
@@ -218,7 +218,7 @@ def _score_file(
     images: Path | None,
     metric: Metric,
     head_boxes: Path | None,
-    engine: Engine,
+    engine: CocoBackend,
     out: Path | None,
 ) -> Report:
     if metric == "oks":
@@ -257,7 +257,7 @@ def _show_pck(report: Report, table: dict[str, float]) -> None:
     """Print the table of body parts in percent, as papers do, and how many people and keypoints it is of."""
     columns = table | report.stats
     drawn = Table(*(Column(name, justify="right") for name in columns), box=SIMPLE, padding=0, collapse_padding=True)
-    drawn.add_row(*("-" if value == NOTHING_TO_FIND else f"{100 * value:.1f}" for value in columns.values()))
+    drawn.add_row(*("-" if value == UNDEFINED_SHARE else f"{100 * value:.1f}" for value in columns.values()))
     Console().print(drawn)
     protocol = report.protocol
     typer.echo(f"{protocol.metric}, percent; {protocol.num_people} people, {len(protocol.keypoints or ())} keypoints")

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mspn.errors import ReportError
-from mspn.evaluation.metrics.average_precision import STATS, average_precision, read_results, read_truth
+from mspn.evaluation.metrics.average_precision import STATS, average_precision, read_ground_truth, read_results
 from mspn.evaluation.report import RESULTS_FILE, Report, read_report
 from mspn.io.files import sha256_of
 from mspn.structures.settings import flatten
@@ -93,7 +93,7 @@ def check_numbers(path: Path, report: Report, annotations: Path | None) -> str |
         skeleton = report.protocol.keypoint_table
     except ValueError as error:
         return str(error)
-    stats = average_precision(read_truth(labels, skeleton), read_results(results, skeleton), skeleton)
+    stats = average_precision(read_ground_truth(labels, skeleton), read_results(results, skeleton), skeleton)
     for name, value in report.stats.items():
         if abs(stats[name] - value) > _SAME:
             raise ReportError(

@@ -9,12 +9,17 @@ from mspn.distributed import ALONE, Processes
 from mspn.evaluation.analysis import analyze
 from mspn.evaluation.analysis.worst import draw_worst
 from mspn.evaluation.coco_splits import confirm_split
-from mspn.evaluation.diagnosis import explain_low
-from mspn.evaluation.evaluation_set import EvaluationSet, KeypointMetric, measure_people, read_evaluation_set
-from mspn.evaluation.metrics.average_precision import average_precision, box_average_precision, read_results, read_truth
-from mspn.evaluation.metrics.coco_backends import Engine, check_engine
+from mspn.evaluation.diagnosis import explain_low_ap
+from mspn.evaluation.evaluation_set import EvaluationSet, KeypointMetric, evaluate_pck, read_evaluation_set
+from mspn.evaluation.metrics.average_precision import (
+    average_precision,
+    box_average_precision,
+    read_ground_truth,
+    read_results,
+)
+from mspn.evaluation.metrics.coco_backends import CocoBackend, check_engine
 from mspn.evaluation.predicting import PersonKeypoints, predict_labeled, predict_people, read_person_keypoints
-from mspn.evaluation.report import RESULTS_FILE, Protocol, Report, describe_ensemble, write_results
+from mspn.evaluation.report import RESULTS_FILE, EvaluationProtocol, Report, describe_ensemble, write_results
 from mspn.io.files import sha256_of
 from mspn.io.images import write_jpeg
 from mspn.labels.formats import read_labels
@@ -28,13 +33,13 @@ from mspn.structures.skeletons import COCO_17
 
 
 def evaluate_ap_of_results(
-    results: Path, annotations: Path, *, engine: Engine, images: Path | None = None, out: Path | None
+    results: Path, annotations: Path, *, engine: CocoBackend, images: Path | None = None, out: Path | None
 ) -> Report:
     """Score a COCO results file of any system.
 
     Args:
         results: the file.
-        annotations: COCO keypoint file with the truth.
+        annotations: COCO keypoint file with the ground truth.
         engine: what computes the numbers.
         images: folder of the images, to draw the worst people from.
         out: where the scored results are kept as results.json, and analyzed; see `explain`.
@@ -43,25 +48,25 @@ def evaluate_ap_of_results(
         AnnotationError: if one of the files is of no use, or they are of different images.
         EngineError: as `compute_stats`.
     """
-    truth = read_truth(annotations, COCO_17)
+    ground_truth = read_ground_truth(annotations, COCO_17)
     rows = read_results(results, COCO_17)
     if out is not None:
         write_results(out / RESULTS_FILE, rows)
-    stats = average_precision(truth, rows, COCO_17, engine)
+    stats = average_precision(ground_truth, rows, COCO_17, engine)
     measured = Report(
         model=str(results),
         stats=stats,
-        reasons=tuple(explain_low(truth, rows, COCO_17, stats)),
-        protocol=Protocol(
+        reasons=tuple(explain_low_ap(ground_truth, rows, COCO_17, stats)),
+        protocol=EvaluationProtocol(
             annotations=str(annotations),
             annotations_sha256=sha256_of(annotations),
-            split=confirm_split(annotations, [image.id for image in truth.images]),
+            split=confirm_split(annotations, [image.id for image in ground_truth.images]),
             boxes=f"results file {results}",
             num_boxes=len(rows),
             engine=engine,
         ),
     )
-    return measured if out is None else explain(measured, truth, rows, COCO_17, images=images, out=out)
+    return measured if out is None else explain(measured, ground_truth, rows, COCO_17, images=images, out=out)
 
 
 def evaluate_ap_of_model(
@@ -71,7 +76,7 @@ def evaluate_ap_of_model(
     images: Path,
     boxes: BoxesFile | None,
     *,
-    engine: Engine,
+    engine: CocoBackend,
     out: Path | None,
     processes: Processes = ALONE,
     report: Callable[[int, int], None] = lambda _done, _total: None,
@@ -81,7 +86,7 @@ def evaluate_ap_of_model(
     Args:
         estimator: network and test settings.
         models: what the report calls its networks.
-        annotations: COCO keypoint file with the truth.
+        annotations: COCO keypoint file with the ground truth.
         images: folder of the images.
         boxes: detected boxes; None takes the labeled ones, with score 1.
         engine: what computes the numbers.
@@ -93,33 +98,33 @@ def evaluate_ap_of_model(
         The same as of one process in the first; None in the others, which write nothing either.
 
     Raises:
-        AnnotationError: as `read_truth` and `predict_people`.
+        AnnotationError: as `read_ground_truth` and `predict_people`.
         FileNotFoundError: if the folder of images is missing.
         EngineError: as `compute_stats`.
     """
     check_engine(engine)  # before the work of hours
     skeleton = estimator.recipe.keypoint_table
-    truth = read_truth(annotations, skeleton)
-    predictions = predict_people(estimator, truth, images, boxes, report, processes)
+    ground_truth = read_ground_truth(annotations, skeleton)
+    predictions = predict_people(estimator, ground_truth, images, boxes, report, processes)
     if not processes.is_first:
         return None
     if out is not None:  # before scoring, which may fail
         write_results(out / RESULTS_FILE, predictions.rows)
-    stats = average_precision(truth, predictions.rows, skeleton, engine)
+    stats = average_precision(ground_truth, predictions.rows, skeleton, engine)
     detected = predictions.boxes if boxes else None
     members = estimator.top_down.ensemble.members
     measured = Report(
         model=" + ".join(models),
         ensemble=describe_ensemble(estimator.top_down.ensemble, models),
         stats=stats,
-        boxes_average_precision=box_average_precision(truth, detected, engine)["AP"] if detected else None,
-        reasons=tuple(explain_low(truth, predictions.rows, skeleton, stats, detected)),
+        boxes_average_precision=box_average_precision(ground_truth, detected, engine)["AP"] if detected else None,
+        reasons=tuple(explain_low_ap(ground_truth, predictions.rows, skeleton, stats, detected)),
         gmacs=sum(count_cost(member.recipe.model).total.gmacs_inference for member in members),
-        protocol=Protocol(
+        protocol=EvaluationProtocol(
             annotations=str(annotations),
             annotations_sha256=sha256_of(annotations),
             skeleton=estimator.recipe.skeleton,
-            split=confirm_split(annotations, [image.id for image in truth.images]),
+            split=confirm_split(annotations, [image.id for image in ground_truth.images]),
             boxes=str(boxes.path) if boxes else "ground truth",
             boxes_sha256=sha256_of(boxes.path) if boxes else None,
             box_selection=boxes.rule if boxes else None,
@@ -131,7 +136,9 @@ def evaluate_ap_of_model(
             engine=engine,
         ),
     )
-    return measured if out is None else explain(measured, truth, predictions.rows, skeleton, images=images, out=out)
+    return (
+        measured if out is None else explain(measured, ground_truth, predictions.rows, skeleton, images=images, out=out)
+    )
 
 
 def evaluate_pck_of_results(
@@ -151,7 +158,7 @@ def evaluate_pck_of_results(
     labels = _read(annotations, head_boxes)
     whom = read_evaluation_set(labels, annotations, metric)
     found = read_person_keypoints(results, labels)
-    protocol = Protocol(
+    protocol = EvaluationProtocol(
         annotations=str(annotations), boxes=f"results file {results}", num_boxes=len(found.keypoints_image)
     )
     return _report(whom, found, str(results), protocol)
@@ -195,7 +202,7 @@ def evaluate_pck_of_model(
         return None
     if out is not None:
         write_results(out / "results.json", rows)
-    protocol = Protocol(
+    protocol = EvaluationProtocol(
         annotations=str(annotations),
         boxes="ground truth",
         num_boxes=len(rows),
@@ -213,8 +220,8 @@ def _read(annotations: Path, head_boxes: Path | None) -> LabeledSet:
     return labels if head_boxes is None else with_head_boxes(labels, head_boxes)
 
 
-def _report(whom: EvaluationSet, found: PersonKeypoints, model: str, protocol: Protocol) -> Report:
-    measured = measure_people(whom, found)
+def _report(whom: EvaluationSet, found: PersonKeypoints, model: str, protocol: EvaluationProtocol) -> Report:
+    measured = evaluate_pck(whom, found)
     changes = {
         "metric": f"{whom.measure.name} by the {whom.measure.reference}",
         "keypoints": measured.keypoints,
@@ -235,7 +242,7 @@ WORST_FILE = "worst.jpg"
 
 def explain(
     report: Report,
-    truth: CocoPeople,
+    ground_truth: CocoPeople,
     results: Sequence[dict[str, Any]],
     skeleton: Skeleton,
     *,
@@ -246,7 +253,7 @@ def explain(
 
     Args:
         report: of these results.
-        truth: what they were measured against.
+        ground_truth: what they were measured against.
         results: COCO results list.
         skeleton: of both.
         images: folder of the images; without it nobody is drawn.
@@ -255,8 +262,8 @@ def explain(
     Returns:
         The report with its analysis, and a digest of results.json.
     """
-    diagnosed = analyze(truth, results, skeleton)
-    sheet = None if images is None else draw_worst(truth, diagnosed, images, skeleton)
+    diagnosed = analyze(ground_truth, results, skeleton)
+    sheet = None if images is None else draw_worst(ground_truth, diagnosed, images, skeleton)
     if sheet is None:
         (out / WORST_FILE).unlink(missing_ok=True)  # of an earlier evaluation
     else:

@@ -10,14 +10,14 @@ from jaxtyping import Float
 
 from mspn.errors import AnnotationError
 from mspn.evaluation.metrics.pck import (
-    NOTHING_TO_FIND,
     PCK_BOX,
     PCK_TORSO,
     PCKH,
+    UNDEFINED_SHARE,
     Measure,
-    PercentageCorrect,
+    PckResult,
+    compute_pck,
     has_torso,
-    percentage_correct,
     reference_lengths,
 )
 from mspn.evaluation.predicting import PersonKeypoints
@@ -48,10 +48,10 @@ class EvaluationSet:
 
 
 @dataclass(frozen=True)
-class MeasuredPeople:
+class PckEvaluation:
     """What was found, and of whom."""
 
-    correct: PercentageCorrect
+    correct: PckResult
     keypoints: tuple[str, ...]
     """Those that are labeled in somebody, and that what was found has; the others are not measured."""
     num_people: int
@@ -66,7 +66,7 @@ def default_metric(labels: Path) -> Metric:
         return "oks"
 
 
-def measure_of(metric: KeypointMetric, skeleton: Skeleton) -> Measure:
+def pck_definition(metric: KeypointMetric, skeleton: Skeleton) -> Measure:
     """PCK takes the torso for its unit where the labels have one, else the box."""
     if metric == "pckh":
         return PCKH
@@ -88,7 +88,7 @@ def read_evaluation_set(labels: LabeledSet, path: Path, metric: KeypointMetric) 
         raise AnnotationError(
             f"nobody in {path} has a labeled keypoint; labels of a test set are kept back, take others"
         )
-    measure = measure_of(metric, labels.skeleton)
+    measure = pck_definition(metric, labels.skeleton)
     lengths = reference_lengths(people, labels.skeleton, measure.reference)
     is_known = lengths > 0
     if not is_known.any():
@@ -100,7 +100,7 @@ def read_evaluation_set(labels: LabeledSet, path: Path, metric: KeypointMetric) 
     return EvaluationSet(replace(labels, people=people), measure, lengths[is_known])
 
 
-def measure_people(whom: EvaluationSet, found: PersonKeypoints) -> MeasuredPeople:
+def evaluate_pck(whom: EvaluationSet, found: PersonKeypoints) -> PckEvaluation:
     """Compare what was found with the labels; keypoints are matched by name.
 
     Raises:
@@ -116,18 +116,18 @@ def measure_people(whom: EvaluationSet, found: PersonKeypoints) -> MeasuredPeopl
     if not is_shared.all():
         lacking = ", ".join(name for name, shared in zip(skeleton.keypoints, is_shared, strict=True) if not shared)
         logger.warning("not measured, so not comparable with published numbers: the results have no %s", lacking)
-    truth = np.stack([person.keypoints_image for person in people])
+    ground_truth = np.stack([person.keypoints_image for person in people])
     positions = _in_order(found, skeleton, [person.id for person in people])
-    errors = np.linalg.norm(positions - truth[..., :2], axis=2)
-    correct = percentage_correct(
+    errors = np.linalg.norm(positions - ground_truth[..., :2], axis=2)
+    correct = compute_pck(
         errors_px=np.where(np.isnan(errors), np.inf, errors),
         lengths_px=whom.lengths_px,
-        labeled=(truth[..., 2] > 0) & is_shared,
+        labeled=(ground_truth[..., 2] > 0) & is_shared,
         skeleton=skeleton,
         measure=whom.measure,
     )
-    labeled = tuple(name for name, share in correct.by_keypoint.items() if share != NOTHING_TO_FIND)
-    return MeasuredPeople(correct, labeled, len(people))
+    labeled = tuple(name for name, share in correct.by_keypoint.items() if share != UNDEFINED_SHARE)
+    return PckEvaluation(correct, labeled, len(people))
 
 
 def _in_order(found: PersonKeypoints, skeleton: Skeleton, person_ids: list[int]) -> Float[np.ndarray, "N K 2"]:

@@ -50,7 +50,7 @@ class Predictions:
 
 def predict_people(
     estimator: PoseEstimator,
-    truth: CocoPeople,
+    ground_truth: CocoPeople,
     images: Path,
     boxes: BoxesFile | None,
     report: Callable[[int, int], None] = lambda _done, _total: None,
@@ -62,8 +62,8 @@ def predict_people(
 
     Args:
         estimator: network and test settings; its detector is not asked.
-        truth: names the images and, without `boxes`, gives the boxes with score 1: of everyone who is no crowd and
-            has a labeled keypoint.
+        ground_truth: names the images; without `boxes`, its boxes are used with score 1, except those of crowds and of
+            people without a labeled keypoint.
         images: folder of the images.
         boxes: detected boxes; all that its rule leaves are used, whatever their score.
         report: told how many images are done, and of how many, in this process.
@@ -73,14 +73,16 @@ def predict_people(
         AnnotationError: if the boxes are of other images, or not one image could be used.
         FileNotFoundError: if the folder of images is missing.
     """
-    detections = _true_boxes(truth) if boxes is None else _boxes_of_file(truth, boxes)
+    detections = _labeled_boxes(ground_truth) if boxes is None else _boxes_of_file(ground_truth, boxes)
     if not detections:
         source = "the labels have" if boxes is None else f"{boxes.path} has"
-        raise AnnotationError(f"{source} no box for any of the {len(truth.images)} images; do names or ids match?")
-    file_names = {image.id: image.file_name for image in truth.images if image.id in detections}
+        raise AnnotationError(
+            f"{source} no box for any of the {len(ground_truth.images)} images; do names or ids match?"
+        )
+    file_names = {image.id: image.file_name for image in ground_truth.images if image.id in detections}
 
     def to_rows(image_id: int, poses: Sequence[Pose]) -> list[dict[str, Any]]:
-        return [coco_result(pose, image_id, truth.category_id) for pose in poses]
+        return [coco_result(pose, image_id, ground_truth.category_id) for pose in poses]
 
     rows, failed = _predict_boxes(estimator, images, file_names, detections, to_rows, report, processes)
     rows.sort(key=lambda row: (row["image_id"], -row["score"]))
@@ -158,18 +160,18 @@ def _group_images(
     return groups
 
 
-def _true_boxes(truth: CocoPeople) -> dict[int, list[Detection]]:
+def _labeled_boxes(ground_truth: CocoPeople) -> dict[int, list[Detection]]:
     """Labeled boxes by image id."""
     found: dict[int, list[Detection]] = {}
-    for row, keypoints in zip(truth.annotations, truth.keypoints_image, strict=True):
+    for row, keypoints in zip(ground_truth.annotations, ground_truth.keypoints_image, strict=True):
         if not row.iscrowd and (keypoints[:, 2] > 0).any():
             found.setdefault(row.image_id, []).append(Detection(Box(*row.bbox), 1.0))
     return found
 
 
-def _boxes_of_file(truth: CocoPeople, boxes: BoxesFile) -> dict[int, list[Detection]]:
+def _boxes_of_file(ground_truth: CocoPeople, boxes: BoxesFile) -> dict[int, list[Detection]]:
     """The file's boxes by image id; images without any are left out."""
-    found = {image.id: boxes.find(image.file_name, image.id) for image in truth.images}
+    found = {image.id: boxes.find(image.file_name, image.id) for image in ground_truth.images}
     return {image_id: detections for image_id, detections in found.items() if detections}
 
 

@@ -13,7 +13,7 @@ from mspn.config.protocol import ProtocolConfig
 from mspn.detectors.selection import BoxSelection
 from mspn.errors import ReportError
 from mspn.evaluation.analysis import Analysis
-from mspn.evaluation.metrics.coco_backends import Engine
+from mspn.evaluation.metrics.coco_backends import CocoBackend
 from mspn.io.files import write_text
 from mspn.predict.top_down import Ensemble
 from mspn.structures.settings import Settings, first_problem
@@ -26,7 +26,7 @@ _SEAL = "seal"
 _PACKAGES = ("mspn", "torch", "pycocotools")
 
 
-class Protocol(Settings):
+class EvaluationProtocol(Settings):
     """Everything that must agree before two numbers are compared."""
 
     annotations: str
@@ -56,7 +56,7 @@ class Protocol(Settings):
     """The keypoints that such a measure is of."""
     num_people: int | None = None
     """The people that it is of."""
-    engine: Engine | None = "pycocotools"
+    engine: CocoBackend | None = "pycocotools"
     """None where no keypoint similarity is computed."""
 
     @property
@@ -91,7 +91,7 @@ class Report(Settings):
     """The detected boxes' own, measured on the labeled boxes of people."""
     reasons: tuple[str, ...] = ()
     """Where AP is about 0, or nothing can be found: what may be wrong."""
-    protocol: Protocol
+    protocol: EvaluationProtocol
     gmacs: float | None = None
     """Multiply-adds of the networks for one crop, in billions; a flip doubles them. None for a results file."""
     results_sha256: str | None = None

@@ -11,8 +11,8 @@ from mspn.checkpoints.format import Checkpoint, CheckpointMetadata
 from mspn.config.recipe import DetectorRecipe, Recipe
 from mspn.detectors.embedded import EmbeddedPersonDetector
 from mspn.distributed import Processes
-from mspn.evaluation.metrics.average_precision import average_precision, box_average_precision, read_truth
-from mspn.evaluation.metrics.detection import find_everyone
+from mspn.evaluation.metrics.average_precision import average_precision, box_average_precision, read_ground_truth
+from mspn.evaluation.metrics.detection import detect_people
 from mspn.evaluation.predicting import predict_people
 from mspn.inference.devices import Precision
 from mspn.labels.formats.coco import CocoPeople
@@ -59,7 +59,7 @@ class Validation:
         root = Path(recipe.data.root)
         self._images = root / config.images
         if are_there([root / config.annotations, self._images], processes):
-            self._truth = read_truth(root / config.annotations, recipe.keypoint_table)
+            self._truth = read_ground_truth(root / config.annotations, recipe.keypoint_table)
 
     @property
     def is_possible(self) -> bool:
@@ -99,7 +99,7 @@ class DetectorValidation:
         root = Path(recipe.data.root)
         self._images = root / config.images
         if are_there([root / config.annotations, self._images], processes):
-            self._truth = read_truth(root / config.annotations, COCO_17)
+            self._truth = read_ground_truth(root / config.annotations, COCO_17)
 
     @property
     def is_possible(self) -> bool:
@@ -111,5 +111,5 @@ class DetectorValidation:
         assert self._truth is not None
         network = copy_of_first(network, self._processes)
         finder = EmbeddedPersonDetector(network.eval(), self._device, "float32")
-        found = find_everyone(finder, self._truth, self._images, self._processes)
+        found = detect_people(finder, self._truth, self._images, self._processes)
         return box_average_precision(self._truth, found)

@@ -8,11 +8,11 @@ import pytest
 from mspn.evaluation.evaluate import WORST_FILE, explain
 from mspn.evaluation.html_report import write_page
 from mspn.evaluation.metrics.average_precision import average_precision
-from mspn.evaluation.report import RESULTS_FILE, Protocol, Report, write_results
+from mspn.evaluation.report import RESULTS_FILE, EvaluationProtocol, Report, write_results
 from mspn.io.files import sha256_of
 from mspn.labels.formats.coco import CocoPeople
 from mspn.structures.skeletons import COCO_17
-from tests.evaluation.posed_people import SHOULDERS, labeled, predicted, truth_of
+from tests.evaluation.posed_people import SHOULDERS, ground_truth_of, labeled, predicted
 
 RIGHT = predicted(1, {name: (x, y, 0.9) for name, (x, y, _) in SHOULDERS.items()}, 0.9)
 INVERTED = predicted(2, {"left_shoulder": (100, 100, 0.5), "right_shoulder": (100, 100, 0.5)}, 0.8)
@@ -20,23 +20,25 @@ OF_NOBODY = predicted(3, dict.fromkeys(COCO_17.keypoints, (900, 900, 0.7)), 0.7)
 
 
 @pytest.fixture
-def truth(tmp_path: Path) -> CocoPeople:
+def ground_truth(tmp_path: Path) -> CocoPeople:
     """Three people, each in a gray image."""
     for number in (1, 2, 3):
         cv2.imwrite(str(tmp_path / f"{number}.png"), np.full((300, 300, 3), 60 * number, np.uint8))
-    return truth_of(tmp_path, [labeled(number, number, SHOULDERS) for number in (1, 2, 3)])
+    return ground_truth_of(tmp_path, [labeled(number, number, SHOULDERS) for number in (1, 2, 3)])
 
 
-def _explain(truth: CocoPeople, folder: Path, images: Path | None) -> Report:
+def _explain(ground_truth: CocoPeople, folder: Path, images: Path | None) -> Report:
     rows = [RIGHT, INVERTED, OF_NOBODY]
     write_results(folder / RESULTS_FILE, rows)
-    stats = average_precision(truth, rows, COCO_17)
-    report = Report(model="<b>mine", stats=stats, protocol=Protocol(annotations="val.json", boxes="ground truth"))
-    return explain(report, truth, rows, COCO_17, images=images, out=folder)
+    stats = average_precision(ground_truth, rows, COCO_17)
+    report = Report(
+        model="<b>mine", stats=stats, protocol=EvaluationProtocol(annotations="val.json", boxes="ground truth")
+    )
+    return explain(report, ground_truth, rows, COCO_17, images=images, out=folder)
 
 
-def test_a_report_says_who_was_found_and_which_keypoints_are_wrong(truth: CocoPeople, tmp_path: Path):
-    report = _explain(truth, tmp_path, None)
+def test_a_report_says_who_was_found_and_which_keypoints_are_wrong(ground_truth: CocoPeople, tmp_path: Path):
+    report = _explain(ground_truth, tmp_path, None)
 
     assert report.analysis is not None
     assert (report.analysis.people, report.analysis.missed, report.analysis.background) == (3, 1, 1)
@@ -47,8 +49,8 @@ def test_a_report_says_who_was_found_and_which_keypoints_are_wrong(truth: CocoPe
     assert report.results_sha256 == sha256_of(tmp_path / RESULTS_FILE)
 
 
-def test_the_worst_people_come_first(truth: CocoPeople, tmp_path: Path):
-    _explain(truth, tmp_path, tmp_path)
+def test_the_worst_people_come_first(ground_truth: CocoPeople, tmp_path: Path):
+    _explain(ground_truth, tmp_path, tmp_path)
 
     sheet = cv2.imread(str(tmp_path / WORST_FILE))
     # Tiles of two panels of 192 x 256 px begin at x = 16, y = 68, each 402 px after the last. Whom nobody predicted is
@@ -58,19 +60,19 @@ def test_the_worst_people_come_first(truth: CocoPeople, tmp_path: Path):
     assert grays == pytest.approx([180, 120, 60], abs=3)
 
 
-def test_images_that_cannot_be_read_are_left_out(truth: CocoPeople, tmp_path: Path):
+def test_images_that_cannot_be_read_are_left_out(ground_truth: CocoPeople, tmp_path: Path):
     (tmp_path / "3.png").write_text("no image")
-    _explain(truth, tmp_path, tmp_path)
+    _explain(ground_truth, tmp_path, tmp_path)
     assert cv2.imread(str(tmp_path / WORST_FILE)).shape[1] == 16 + 2 * 402
 
     for number in (1, 2):
         (tmp_path / f"{number}.png").unlink()
-    _explain(truth, tmp_path, tmp_path)
+    _explain(ground_truth, tmp_path, tmp_path)
     assert not (tmp_path / WORST_FILE).exists()
 
 
-def test_the_page_shows_everything_and_loads_nothing(truth: CocoPeople, tmp_path: Path):
-    report = _explain(truth, tmp_path, tmp_path)
+def test_the_page_shows_everything_and_loads_nothing(ground_truth: CocoPeople, tmp_path: Path):
+    report = _explain(ground_truth, tmp_path, tmp_path)
 
     write_page(tmp_path / "report.html", report, tmp_path / WORST_FILE)
 
@@ -89,7 +91,9 @@ def test_the_page_shows_everything_and_loads_nothing(truth: CocoPeople, tmp_path
 
 
 def test_the_page_says_what_is_missing(tmp_path: Path):
-    report = Report(model="m", stats={"AP": 0.5}, protocol=Protocol(annotations="val.json", boxes="ground truth"))
+    report = Report(
+        model="m", stats={"AP": 0.5}, protocol=EvaluationProtocol(annotations="val.json", boxes="ground truth")
+    )
 
     write_page(tmp_path / "report.html", report, tmp_path / WORST_FILE)
 

@@ -6,15 +6,15 @@ from mspn.evaluation.analysis.calibration import Calibration, ScoreBin, calibrat
 from mspn.evaluation.analysis.error_types import judge_keypoints
 from mspn.evaluation.matching import match_people
 from mspn.structures.skeletons import COCO_17
-from tests.evaluation.posed_people import SHOULDERS, labeled, predicted, truth_of
+from tests.evaluation.posed_people import SHOULDERS, ground_truth_of, labeled, predicted
 
 
 def _calibrate(folder: Path, left_score: float, right_score: float) -> Calibration | None:
     """The left shoulder is right, the right one is missed."""
-    truth = truth_of(folder, [labeled(1, 1, SHOULDERS)])
+    ground_truth = ground_truth_of(folder, [labeled(1, 1, SHOULDERS)])
     points = {"left_shoulder": (200, 100, left_score), "right_shoulder": (100, 200, right_score)}
-    matching = match_people(truth, [predicted(1, points, 0.9)], COCO_17)
-    return calibrate(matching, judge_keypoints(truth, matching, COCO_17))
+    matching = match_people(ground_truth, [predicted(1, points, 0.9)], COCO_17)
+    return calibrate(matching, judge_keypoints(ground_truth, matching, COCO_17))
 
 
 def test_scores_of_one_bin_are_compared_with_the_share_that_is_right(tmp_path: Path):

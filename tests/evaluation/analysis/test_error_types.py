@@ -3,7 +3,7 @@ from pathlib import Path
 from mspn.evaluation.analysis.error_types import Outcome, judge_keypoints
 from mspn.evaluation.matching import match_people
 from mspn.structures.skeletons import COCO_17
-from tests.evaluation.posed_people import SHOULDERS, Labels, labeled, predicted, truth_of
+from tests.evaluation.posed_people import SHOULDERS, Labels, ground_truth_of, labeled, predicted
 
 # Good for the similarity of the pose, whatever happens to a shoulder.
 HIPS: Labels = {"left_hip": (190, 300, 2), "right_hip": (110, 300, 2)}
@@ -13,9 +13,9 @@ BODY: Labels = {**SHOULDERS, **HIPS}
 def _judge(folder: Path, left_shoulder: tuple[float, float]) -> Outcome:
     """A prediction that is right but for its left shoulder; somebody else's shoulders are 300 px to the right."""
     other = {name: (x + 300, y, seen) for name, (x, y, seen) in BODY.items()}
-    truth = truth_of(folder, [labeled(1, 1, BODY), labeled(2, 1, other)])
+    ground_truth = ground_truth_of(folder, [labeled(1, 1, BODY), labeled(2, 1, other)])
     results = [predicted(1, {**BODY, "left_shoulder": (*left_shoulder, 1)}, 0.9), predicted(1, other, 0.8)]
-    outcomes = judge_keypoints(truth, match_people(truth, results, COCO_17), COCO_17)
+    outcomes = judge_keypoints(ground_truth, match_people(ground_truth, results, COCO_17), COCO_17)
     return Outcome(outcomes[0, COCO_17.keypoints.index("left_shoulder")])
 
 
@@ -45,11 +45,11 @@ def test_a_keypoint_at_another_part_of_the_body_is_a_miss(tmp_path: Path):
 
 
 def test_unlabeled_keypoints_and_predictions_of_nobody_are_not_judged(tmp_path: Path):
-    truth = truth_of(tmp_path, [labeled(1, 1, SHOULDERS)])
+    ground_truth = ground_truth_of(tmp_path, [labeled(1, 1, SHOULDERS)])
     far = dict.fromkeys(COCO_17.keypoints, (900, 900, 1))
     results = [predicted(1, SHOULDERS, 0.9), predicted(1, far, 0.8)]
 
-    outcomes = judge_keypoints(truth, match_people(truth, results, COCO_17), COCO_17)
+    outcomes = judge_keypoints(ground_truth, match_people(ground_truth, results, COCO_17), COCO_17)
 
     shoulders = [COCO_17.keypoints.index(name) for name in SHOULDERS]
     assert (outcomes[0, shoulders] == Outcome.GOOD).all()

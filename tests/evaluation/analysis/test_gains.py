@@ -9,35 +9,35 @@ from mspn.evaluation.matching import match_people
 from mspn.evaluation.metrics.average_precision import average_precision
 from mspn.labels.formats.coco import CocoPeople
 from mspn.structures.skeletons import COCO_17
-from tests.evaluation.posed_people import SHOULDERS, labeled, predicted, truth_of
+from tests.evaluation.posed_people import SHOULDERS, ground_truth_of, labeled, predicted
 
 FAR = dict.fromkeys(COCO_17.keypoints, (900.0, 900.0, 1.0))
 
 
-def _gains(truth: CocoPeople, results: list[dict[str, Any]]) -> dict[str, float]:
-    matching = match_people(truth, results, COCO_17)
-    return estimate_gains(truth, results, matching, judge_keypoints(truth, matching, COCO_17), COCO_17)
+def _gains(ground_truth: CocoPeople, results: list[dict[str, Any]]) -> dict[str, float]:
+    matching = match_people(ground_truth, results, COCO_17)
+    return estimate_gains(ground_truth, results, matching, judge_keypoints(ground_truth, matching, COCO_17), COCO_17)
 
 
 def test_mending_a_keypoint_gains_what_its_person_lacked(tmp_path: Path):
-    truth = truth_of(tmp_path, [labeled(1, 1, SHOULDERS)])
+    ground_truth = ground_truth_of(tmp_path, [labeled(1, 1, SHOULDERS)])
     # Similarities 1 and 0.607, mean 0.803: right at 7 of the 10 thresholds, 0.50 to 0.80.
     results = [predicted(1, {**SHOULDERS, "right_shoulder": (115.8, 100, 1)}, 0.9)]
 
-    gains = _gains(truth, results)
+    gains = _gains(ground_truth, results)
 
-    assert average_precision(truth, results, COCO_17)["AP"] == pytest.approx(0.7)
+    assert average_precision(ground_truth, results, COCO_17)["AP"] == pytest.approx(0.7)
     assert gains.pop("jitter") == pytest.approx(0.3)
     assert set(gains.values()) == {0.0}
 
 
 def test_an_inversion_is_told_from_a_miss(tmp_path: Path):
-    truth = truth_of(tmp_path, [labeled(1, 1, SHOULDERS), labeled(2, 2, SHOULDERS)])
+    ground_truth = ground_truth_of(tmp_path, [labeled(1, 1, SHOULDERS), labeled(2, 2, SHOULDERS)])
     inverted = {**SHOULDERS, "right_shoulder": (200, 100, 1)}
     missed = {**SHOULDERS, "right_shoulder": (100, 300, 1)}
     results = [predicted(1, inverted, 0.9), predicted(2, missed, 0.8)]
 
-    gains = _gains(truth, results)
+    gains = _gains(ground_truth, results)
 
     # One of two shoulders right is a similarity of one half plus next to nothing: right at the lowest threshold. The
     # mended person comes first with the inversion gone (51 of 101 recalls at the other nine thresholds), second with
@@ -48,10 +48,10 @@ def test_an_inversion_is_told_from_a_miss(tmp_path: Path):
 
 
 def test_background_and_the_order_of_scores_cost_precision(tmp_path: Path):
-    truth = truth_of(tmp_path, [labeled(1, 1, SHOULDERS)])
+    ground_truth = ground_truth_of(tmp_path, [labeled(1, 1, SHOULDERS)])
     results = [predicted(1, FAR, 0.9), predicted(1, SHOULDERS, 0.5)]
 
-    gains = _gains(truth, results)
+    gains = _gains(ground_truth, results)
 
     # The person is the second of two predictions: precision one half.
     assert gains["background"] == pytest.approx(0.5)
@@ -59,16 +59,16 @@ def test_background_and_the_order_of_scores_cost_precision(tmp_path: Path):
 
 
 def test_people_without_a_prediction_cost_recall(tmp_path: Path):
-    truth = truth_of(tmp_path, [labeled(1, 1, SHOULDERS), labeled(2, 2, SHOULDERS)])
+    ground_truth = ground_truth_of(tmp_path, [labeled(1, 1, SHOULDERS), labeled(2, 2, SHOULDERS)])
 
-    gains = _gains(truth, [predicted(1, SHOULDERS, 0.9)])
+    gains = _gains(ground_truth, [predicted(1, SHOULDERS, 0.9)])
 
     # 51 of COCO's 101 recall points are reached with one of two people.
     assert gains["missed"] == pytest.approx(1 - 51 / 101)
 
 
 def test_nobody_would_be_left_where_all_are_missed(tmp_path: Path):
-    truth = truth_of(tmp_path, [labeled(1, 1, SHOULDERS)])
+    ground_truth = ground_truth_of(tmp_path, [labeled(1, 1, SHOULDERS)])
 
-    assert _gains(truth, [predicted(1, FAR, 0.9)])["missed"] == 0
-    assert set(_gains(truth, []).values()) == {0.0}
+    assert _gains(ground_truth, [predicted(1, FAR, 0.9)])["missed"] == 0
+    assert set(_gains(ground_truth, []).values()) == {0.0}

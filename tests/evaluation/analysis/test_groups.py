@@ -2,20 +2,22 @@ from pathlib import Path
 
 import pytest
 
-from mspn.evaluation.analysis.groups import measure_groups
+from mspn.evaluation.analysis.groups import evaluate_groups
 from mspn.evaluation.matching import match_people
 from mspn.structures.skeletons import COCO_17
-from tests.evaluation.posed_people import SHOULDERS, labeled, predicted, truth_of
+from tests.evaluation.posed_people import SHOULDERS, ground_truth_of, labeled, predicted
 
 
 def test_each_group_has_its_people_and_their_predictions(tmp_path: Path):
     six = {name: (100 + 40 * index, 100, 2) for index, name in enumerate(COCO_17.keypoints[5:11])}
-    truth = truth_of(tmp_path, [labeled(1, 1, SHOULDERS), labeled(2, 2, six, area=50.0**2), labeled(3, 3, six)])
+    ground_truth = ground_truth_of(
+        tmp_path, [labeled(1, 1, SHOULDERS), labeled(2, 2, six, area=50.0**2), labeled(3, 3, six)]
+    )
     nobody = dict.fromkeys(COCO_17.keypoints, (900, 900, 1))
     # The person with two labels is found, one of the two with six is.
     results = [predicted(1, SHOULDERS, 0.9), predicted(2, six, 0.8), predicted(3, nobody, 0.95)]
 
-    rows = measure_groups(truth, results, match_people(truth, results, COCO_17), COCO_17)
+    rows = evaluate_groups(ground_truth, results, match_people(ground_truth, results, COCO_17), COCO_17)
 
     assert [(row.quality, row.name, row.people, row.AP) for row in rows] == [
         ("labeled keypoints", "1 to 5", 1, pytest.approx(1.0)),
@@ -31,9 +33,9 @@ def test_boxes_overlap_by_intersection_over_union(tmp_path: Path):
     boxes = [[0, 0, 100, 100], [50, 0, 100, 100], [300, 0, 100, 100], [300, 0, 100, 100]]
     people = [labeled(number, 1, SHOULDERS, bbox=box) for number, box in enumerate(boxes, start=1)]
     people[3]["iscrowd"] = 1
-    truth = truth_of(tmp_path, people)
+    ground_truth = ground_truth_of(tmp_path, people)
 
-    rows = measure_groups(truth, [], match_people(truth, [], COCO_17), COCO_17)
+    rows = evaluate_groups(ground_truth, [], match_people(ground_truth, [], COCO_17), COCO_17)
 
     names = {row.name: row.people for row in rows if row.quality == "overlap of boxes"}
     assert names == {"below 0.1": 1, "0.1 to 0.5": 2}

@@ -9,8 +9,8 @@ from mspn.evaluation.metrics.average_precision import (
     STATS,
     average_precision,
     box_average_precision,
+    read_ground_truth,
     read_results,
-    read_truth,
 )
 from mspn.structures.boxes import Box, Detection
 from mspn.structures.skeletons import COCO_17
@@ -29,7 +29,7 @@ def _truth_as_results(annotations: Path, shift: float = 0.0) -> list[dict[str, A
 def test_the_truth_itself_scores_one(tmp_path: Path):
     annotations = write_drawn_set(tmp_path / "set", num_images=2, people_per_image=2)
 
-    stats = average_precision(read_truth(annotations, COCO_17), _truth_as_results(annotations), COCO_17)
+    stats = average_precision(read_ground_truth(annotations, COCO_17), _truth_as_results(annotations), COCO_17)
 
     # The figures are of medium size (under 96 x 96 pixels of area): there is no large person to find.
     assert stats == dict.fromkeys(STATS, 1.0) | {"APL": -1.0, "ARL": -1.0}
@@ -38,7 +38,7 @@ def test_the_truth_itself_scores_one(tmp_path: Path):
 def test_half_the_people_found_is_half_the_recall(tmp_path: Path):
     annotations = write_drawn_set(tmp_path / "set", num_images=4)
 
-    stats = average_precision(read_truth(annotations, COCO_17), _truth_as_results(annotations)[:2], COCO_17)
+    stats = average_precision(read_ground_truth(annotations, COCO_17), _truth_as_results(annotations)[:2], COCO_17)
 
     # Precision 1 up to a recall of 0.5: 51 of COCO's 101 recall points.
     assert stats["AR"] == pytest.approx(0.5)
@@ -50,13 +50,15 @@ def test_nothing_found_scores_zero(tmp_path: Path):
 
     # There is no large person to find.
     expected = dict.fromkeys(STATS, 0.0) | {"APL": -1.0, "ARL": -1.0}
-    assert average_precision(read_truth(annotations, COCO_17), [], COCO_17) == expected
+    assert average_precision(read_ground_truth(annotations, COCO_17), [], COCO_17) == expected
 
 
 def test_a_shift_costs_most_at_the_strict_thresholds(tmp_path: Path):
     annotations = write_drawn_set(tmp_path / "set", num_images=2)
 
-    stats = average_precision(read_truth(annotations, COCO_17), _truth_as_results(annotations, shift=5.0), COCO_17)
+    stats = average_precision(
+        read_ground_truth(annotations, COCO_17), _truth_as_results(annotations, shift=5.0), COCO_17
+    )
 
     assert stats["AP50"] == 1.0
     assert stats["AP"] < 1.0
@@ -65,7 +67,7 @@ def test_a_shift_costs_most_at_the_strict_thresholds(tmp_path: Path):
 def test_truth_in_another_keypoint_order_scores_the_same(tmp_path: Path):
     annotations = write_drawn_set(tmp_path / "set", num_images=2)
     results = _truth_as_results(annotations, shift=3.0)
-    expected = average_precision(read_truth(annotations, COCO_17), results, COCO_17)
+    expected = average_precision(read_ground_truth(annotations, COCO_17), results, COCO_17)
     content = json.loads(annotations.read_text())
     content["categories"][0]["keypoints"].reverse()
     for row in content["annotations"]:
@@ -73,7 +75,7 @@ def test_truth_in_another_keypoint_order_scores_the_same(tmp_path: Path):
         row["keypoints"] = [number for triplet in reversed(triplets) for number in triplet]
     annotations.write_text(json.dumps(content))
 
-    assert average_precision(read_truth(annotations, COCO_17), results, COCO_17) == expected
+    assert average_precision(read_ground_truth(annotations, COCO_17), results, COCO_17) == expected
 
 
 def test_keypoints_that_the_truth_does_not_have_do_not_matter(tmp_path: Path):
@@ -85,7 +87,7 @@ def test_keypoints_that_the_truth_does_not_have_do_not_matter(tmp_path: Path):
     content["annotations"][0]["keypoints"][:3] = []
     annotations.write_text(json.dumps(content))
 
-    assert average_precision(read_truth(annotations, COCO_17), results, COCO_17)["AP"] == pytest.approx(1.0)
+    assert average_precision(read_ground_truth(annotations, COCO_17), results, COCO_17)["AP"] == pytest.approx(1.0)
 
 
 def _changed(tmp_path: Path, change: Any) -> Path:
@@ -100,7 +102,7 @@ def test_truth_in_a_format_other_than_cocos_is_refused(tmp_path: Path):
     (tmp_path / "export.xml").write_text("<annotations/>")
 
     with pytest.raises(AnnotationError, match=r"export\.xml is no COCO keypoint file.* --to coco` writes one$"):
-        read_truth(tmp_path / "export.xml", COCO_17)
+        read_ground_truth(tmp_path / "export.xml", COCO_17)
 
 
 def test_truth_without_what_is_needed_is_refused(tmp_path: Path):
@@ -114,7 +116,7 @@ def test_truth_without_what_is_needed_is_refused(tmp_path: Path):
         ]
     ):
         with pytest.raises(AnnotationError, match=message):
-            read_truth(_changed(tmp_path / str(number), change), COCO_17)
+            read_ground_truth(_changed(tmp_path / str(number), change), COCO_17)
 
 
 def test_results_of_an_image_that_the_truth_does_not_have_are_refused(tmp_path: Path):
@@ -123,7 +125,7 @@ def test_results_of_an_image_that_the_truth_does_not_have_are_refused(tmp_path: 
 
     message = r"results of 1 images, image_id 99 the first, which are not among the 1 labeled ones \(1 to 1\)"
     with pytest.raises(AnnotationError, match=message):
-        average_precision(read_truth(annotations, COCO_17), [row | {"image_id": 99}], COCO_17)
+        average_precision(read_ground_truth(annotations, COCO_17), [row | {"image_id": 99}], COCO_17)
 
 
 def test_people_count_whatever_their_numbers(tmp_path: Path):
@@ -133,23 +135,23 @@ def test_people_count_whatever_their_numbers(tmp_path: Path):
         row["id"] = 0
     annotations.write_text(json.dumps(content))
 
-    stats = average_precision(read_truth(annotations, COCO_17), _truth_as_results(annotations), COCO_17)
+    stats = average_precision(read_ground_truth(annotations, COCO_17), _truth_as_results(annotations), COCO_17)
 
     assert stats["AP"] == 1.0
 
 
 def test_boxes_have_an_average_precision_of_their_own(tmp_path: Path):
     annotations = write_drawn_set(tmp_path / "set", num_images=2)
-    truth = read_truth(annotations, COCO_17)
-    boxes = {row.image_id: Box(*row.bbox) for row in truth.annotations}
+    ground_truth = read_ground_truth(annotations, COCO_17)
+    boxes = {row.image_id: Box(*row.bbox) for row in ground_truth.annotations}
     exact = {image_id: [Detection(box, 0.5)] for image_id, box in boxes.items()}
     # Nine tenths of the width overlap by 0.9, which meets the nine thresholds up to 0.90 of the ten.
     narrow = {image_id: [Detection(box._replace(width=0.901 * box.width), 0.5)] for image_id, box in boxes.items()}
 
-    assert box_average_precision(truth, exact)["AP"] == pytest.approx(1.0)
-    assert box_average_precision(truth, narrow)["AP"] == pytest.approx(0.9)
-    assert box_average_precision(truth, {})["AP"] == 0.0
-    assert box_average_precision(truth, {1: [Detection(boxes[1], float("nan"))]})["AP"] == 0.0
+    assert box_average_precision(ground_truth, exact)["AP"] == pytest.approx(1.0)
+    assert box_average_precision(ground_truth, narrow)["AP"] == pytest.approx(0.9)
+    assert box_average_precision(ground_truth, {})["AP"] == 0.0
+    assert box_average_precision(ground_truth, {1: [Detection(boxes[1], float("nan"))]})["AP"] == 0.0
 
 
 def test_a_results_file_keeps_its_boxes_where_each_row_has_one(tmp_path: Path):

@@ -14,8 +14,8 @@ from pycocotools.cocoeval import COCOeval
 
 from mspn.errors import EngineError
 from mspn.evaluation.metrics import coco_backends as engines
-from mspn.evaluation.metrics.average_precision import STATS, average_precision, read_truth
-from mspn.evaluation.metrics.coco_backends import Engine, check_engine, compute_stats
+from mspn.evaluation.metrics.average_precision import STATS, average_precision, read_ground_truth
+from mspn.evaluation.metrics.coco_backends import CocoBackend, check_engine, compute_stats
 from mspn.structures.skeletons import COCO_17
 from tests.coco_files import person, write_annotations
 
@@ -29,8 +29,8 @@ def _unchecked() -> Iterator[None]:
 
 
 @pytest.fixture(params=["pycocotools", "hotcoco"])
-def engine(request: pytest.FixtureRequest) -> Engine:
-    engine: Engine = request.param
+def engine(request: pytest.FixtureRequest) -> CocoBackend:
+    engine: CocoBackend = request.param
     pytest.importorskip(engine)
     return engine
 
@@ -58,8 +58,8 @@ def _result(image_id: int, score: float, labeled: dict[str, list[float]]) -> dic
     return {"image_id": image_id, "category_id": 1, "keypoints": keypoints, "score": score}
 
 
-def test_crowds_and_people_without_keypoints_cost_nothing_with_either_engine(tmp_path: Path, engine: Engine):
-    truth = read_truth(_set_with_a_crowd(tmp_path), COCO_17)
+def test_crowds_and_people_without_keypoints_cost_nothing_with_either_engine(tmp_path: Path, engine: CocoBackend):
+    ground_truth = read_ground_truth(_set_with_a_crowd(tmp_path), COCO_17)
     inside_crowd = {name: [350.0, 150.0, 2.0] for name in COCO_17.keypoints}
     rows = [
         _result(1, 0.5, _square(100)),
@@ -68,24 +68,24 @@ def test_crowds_and_people_without_keypoints_cost_nothing_with_either_engine(tmp
         _result(2, 0.9, {name: [330.0, 120.0, 2.0] for name in COCO_17.keypoints}),
     ]
 
-    stats = average_precision(truth, rows, COCO_17, engine)
+    stats = average_precision(ground_truth, rows, COCO_17, engine)
 
     # One of two people is found, in the first place: precision 1 up to a recall of a half, 51 of 101 recall points.
     assert stats["AP"] == pytest.approx(51 / 101)
     assert (stats["AR"], stats["ARM"], stats["ARL"]) == (0.5, 0.0, 1.0)
 
 
-def test_only_the_20_best_of_an_image_count_with_either_engine(tmp_path: Path, engine: Engine):
-    truth = read_truth(_set_with_a_crowd(tmp_path), COCO_17)
+def test_only_the_20_best_of_an_image_count_with_either_engine(tmp_path: Path, engine: CocoBackend):
+    ground_truth = read_ground_truth(_set_with_a_crowd(tmp_path), COCO_17)
     elsewhere = {name: [5000.0, 5000.0, 2.0] for name in COCO_17.keypoints}
     better = [_result(1, 0.9, elsewhere) for _ in range(19)]
     right = _result(1, 0.5, _square(100))
 
-    assert average_precision(truth, [*better, right], COCO_17, engine)["AR"] == 0.5
-    assert average_precision(truth, [*better, better[0], right], COCO_17, engine)["AR"] == 0.0
+    assert average_precision(ground_truth, [*better, right], COCO_17, engine)["AR"] == 0.5
+    assert average_precision(ground_truth, [*better, better[0], right], COCO_17, engine)["AR"] == 0.0
 
 
-def test_both_engines_and_bare_pycocotools_give_the_same_ten_numbers(tmp_path: Path, engine: Engine):
+def test_both_engines_and_bare_pycocotools_give_the_same_ten_numbers(tmp_path: Path, engine: CocoBackend):
     annotations = _set_with_a_crowd(tmp_path)
     random = np.random.default_rng(3)
     rows = []
@@ -102,14 +102,14 @@ def test_both_engines_and_bare_pycocotools_give_the_same_ten_numbers(tmp_path: P
         evaluation.accumulate()
         evaluation.summarize()
 
-    stats = average_precision(read_truth(annotations, COCO_17), rows, COCO_17, engine)
+    stats = average_precision(read_ground_truth(annotations, COCO_17), rows, COCO_17, engine)
 
     assert stats == dict(zip(STATS, evaluation.stats, strict=True))
     assert 0 < stats["AP"] < 1
 
 
-def test_nothing_found_scores_zero_with_either_engine(tmp_path: Path, engine: Engine):
-    stats = average_precision(read_truth(_set_with_a_crowd(tmp_path), COCO_17), [], COCO_17, engine)
+def test_nothing_found_scores_zero_with_either_engine(tmp_path: Path, engine: CocoBackend):
+    stats = average_precision(read_ground_truth(_set_with_a_crowd(tmp_path), COCO_17), [], COCO_17, engine)
 
     assert stats == dict.fromkeys(STATS, 0.0)
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from mspn.evaluation.metrics.pck import PCK_TORSO, PCKH, percentage_correct
+from mspn.evaluation.metrics.pck import PCK_TORSO, PCKH, compute_pck
 from mspn.structures.skeleton import Skeleton
 from mspn.structures.skeletons import LSP_14, MPII_16
 
@@ -31,7 +31,7 @@ LABELED = np.array(
 
 
 def test_each_part_counts_what_lies_within_half_a_head():
-    correct = percentage_correct(ERRORS, LENGTHS, LABELED, FIVE, PCKH)
+    correct = compute_pck(ERRORS, LENGTHS, LABELED, FIVE, PCKH)
 
     # Just half a head (5 of 10) is found, 10.5 of 20 is not; whoever is not found at all has missed.
     assert correct.by_keypoint == pytest.approx(
@@ -42,7 +42,7 @@ def test_each_part_counts_what_lies_within_half_a_head():
 
 
 def test_the_summary_is_at_two_thresholds_and_the_area_between():
-    correct = percentage_correct(ERRORS, LENGTHS, LABELED, FIVE, PCKH)
+    correct = compute_pck(ERRORS, LENGTHS, LABELED, FIVE, PCKH)
 
     # Of eight keypoints, within 0.09 one, 0.10 three, 0.45 four, 0.50 five. In steps of 0.01, the last one half:
     # one at 0.09, three at 0.10 to 0.44, four at 0.45 to 0.49.
@@ -54,7 +54,7 @@ def test_pck_has_other_thresholds_counts_the_pelvis_and_takes_the_neck_for_head(
     labeled = LABELED.copy()
     labeled[:, 1] = [True, True, False, False]
 
-    correct = percentage_correct(ERRORS, LENGTHS, labeled, FIVE, PCK_TORSO)
+    correct = compute_pck(ERRORS, LENGTHS, labeled, FIVE, PCK_TORSO)
 
     # A fifth is 2, 4, 8 and 20 pixels: one of three head tops, both necks, one of four left wrists, the right one.
     assert correct.table == pytest.approx({"Head": (1 / 3 + 1) / 2, "Wrist": (1 / 4 + 1) / 2, "Mean": 9 / 14})
@@ -63,7 +63,7 @@ def test_pck_has_other_thresholds_counts_the_pelvis_and_takes_the_neck_for_head(
 
 
 def test_nobody_is_minus_one():
-    correct = percentage_correct(np.zeros((0, 5)), np.zeros(0), np.zeros((0, 5), bool), FIVE, PCKH)
+    correct = compute_pck(np.zeros((0, 5)), np.zeros(0), np.zeros((0, 5), bool), FIVE, PCKH)
 
     assert correct.stats == {"PCKh@0.5": -1, "PCKh@0.1": -1, "AUC": -1}
     assert correct.table == {"Head": -1, "Wrist": -1, "Mean": -1}
@@ -74,7 +74,7 @@ def test_perfect_results_have_the_papers_columns_and_an_area_of_one():
     for skeleton, measure in ((MPII_16, PCKH), (LSP_14, PCK_TORSO)):
         shape = (2, len(skeleton.keypoints))
 
-        correct = percentage_correct(np.zeros(shape), np.ones(2), np.ones(shape, bool), skeleton, measure)
+        correct = compute_pck(np.zeros(shape), np.ones(2), np.ones(shape, bool), skeleton, measure)
 
         assert correct.table == dict.fromkeys(columns, 1.0)
         assert list(correct.table) == columns

@@ -1,7 +1,5 @@
 import json
-from functools import cache
 from pathlib import Path
-from tempfile import mkdtemp
 
 import pytest
 import torch
@@ -12,35 +10,27 @@ from mspn.config.overrides import override
 from mspn.config.recipe import DetectorRecipe
 from mspn.detectors.embedded import EmbeddedPersonDetector
 from mspn.errors import TrainingStoppedError, WeightsError
-from mspn.evaluation.metrics.detection import count_found, find_everyone
+from mspn.evaluation.metrics.detection import count_detections, detect_people
 from mspn.labels.formats.coco import read_coco_people
 from mspn.structures.skeletons import COCO_17
 from mspn.training.loop import train
 from mspn.training.progress import IterationReport
-from tests.trained_detector import tiny_detector_recipe
-
-
-@cache
-def overfitted() -> tuple[Path, Path]:
-    """Folder of drawn people, and the weights of a detector that has learned to find them."""
-    folder = Path(mkdtemp()) / "set"
-    weights = train(tiny_detector_recipe(folder, iterations=140), folder / "run", resume=False)
-    return folder, weights
+from tests.trained_detector import overfitted_detector, tiny_detector_recipe
 
 
 def test_a_trained_detector_finds_the_people_it_has_learned():
-    folder, weights = overfitted()
+    folder, weights = overfitted_detector()
     truth = read_coco_people(folder / "annotations.json", COCO_17)
     finder = EmbeddedPersonDetector(load_detector(weights).model, torch.device("cpu"), "float32")
 
-    counts = count_found(truth, find_everyone(finder, truth, folder / "images"), threshold=0.3)
+    counts = count_detections(truth, detect_people(finder, truth, folder / "images"), threshold=0.3)
 
-    assert counts.found_people == counts.people == 8
+    assert counts.matched_people == counts.people == 8
     assert counts.precision > 0.9
 
 
 def test_the_run_folder_describes_itself():
-    _, weights = overfitted()
+    _, weights = overfitted_detector()
     run = weights.parent
 
     assert (run / "crops.jpg").is_file()
@@ -56,7 +46,7 @@ def test_the_run_folder_describes_itself():
 
 
 def test_a_detector_is_no_pose_network_and_the_other_way_round():
-    _, weights = overfitted()
+    _, weights = overfitted_detector()
 
     with pytest.raises(WeightsError, match="is a person detector, not a pose network; give it to --detector"):
         load_checkpoint(weights)

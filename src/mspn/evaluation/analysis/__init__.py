@@ -9,7 +9,7 @@ from jaxtyping import Int
 from mspn.evaluation.analysis.calibration import Calibration, calibrate
 from mspn.evaluation.analysis.error_types import Outcome, judge_keypoints
 from mspn.evaluation.analysis.gains import estimate_gains
-from mspn.evaluation.analysis.groups import GroupPrecision, measure_groups
+from mspn.evaluation.analysis.groups import GroupPrecision, evaluate_groups
 from mspn.evaluation.matching import Matching, match_people
 from mspn.labels.formats.coco import CocoPeople
 from mspn.structures.settings import Settings
@@ -41,16 +41,16 @@ class Diagnosed(NamedTuple):
     outcomes: Int[np.ndarray, "R K"]
 
 
-def analyze(truth: CocoPeople, results: Sequence[dict[str, Any]], skeleton: Skeleton) -> Diagnosed:
+def analyze(ground_truth: CocoPeople, results: Sequence[dict[str, Any]], skeleton: Skeleton) -> Diagnosed:
     """Find and count errors, and score again without each kind; takes ten to fifteen times as long as scoring.
 
     Args:
-        truth: everyone has an area.
-        results: COCO results list of images of the truth.
+        ground_truth: everyone has an area.
+        results: COCO results list of images of the ground truth.
         skeleton: of both.
     """
-    matching = match_people(truth, results, skeleton)
-    outcomes = judge_keypoints(truth, matching, skeleton)
+    matching = match_people(ground_truth, results, skeleton)
+    outcomes = judge_keypoints(ground_truth, matching, skeleton)
     kinds = [kind for kind in Outcome if kind != Outcome.UNLABELED]
     counts = {
         name: {kind.name.lower(): int((outcomes[:, column] == kind).sum()) for kind in kinds}
@@ -61,8 +61,8 @@ def analyze(truth: CocoPeople, results: Sequence[dict[str, Any]], skeleton: Skel
         missed=int(matching.is_missed.sum()),
         background=int(matching.is_background.sum()),
         keypoints={name: row for name, row in counts.items() if sum(row.values())},
-        gains=estimate_gains(truth, results, matching, outcomes, skeleton),
-        groups=measure_groups(truth, results, matching, skeleton),
+        gains=estimate_gains(ground_truth, results, matching, outcomes, skeleton),
+        groups=evaluate_groups(ground_truth, results, matching, skeleton),
         calibration=calibrate(matching, outcomes),
     )
     return Diagnosed(analysis, matching, outcomes)

@@ -9,7 +9,7 @@ from enum import IntEnum
 import numpy as np
 from jaxtyping import Float, Int
 
-from mspn.evaluation.matching import NOBODY, Matching
+from mspn.evaluation.matching import UNMATCHED, Matching
 from mspn.labels.formats.coco import CocoPeople
 from mspn.structures.oks import keypoint_similarity
 from mspn.structures.skeleton import Skeleton
@@ -38,24 +38,24 @@ class Outcome(IntEnum):
 ERRORS = (Outcome.JITTER, Outcome.INVERSION, Outcome.SWAP, Outcome.MISS)
 
 
-def judge_keypoints(truth: CocoPeople, matching: Matching, skeleton: Skeleton) -> Int[np.ndarray, "R K"]:
+def judge_keypoints(ground_truth: CocoPeople, matching: Matching, skeleton: Skeleton) -> Int[np.ndarray, "R K"]:
     """The `Outcome` of every keypoint of R predictions; UNLABELED in predictions of nobody.
 
     Where both the person's other side and somebody else are near, the nearer one decides.
     """
     outcomes = np.full(matching.keypoints_image.shape[:2], int(Outcome.UNLABELED))
-    image_ids = np.array([row.image_id for row in truth.annotations])
-    for row in np.flatnonzero(matching.person_of != NOBODY):
+    image_ids = np.array([row.image_id for row in ground_truth.annotations])
+    for row in np.flatnonzero(matching.person_of != UNMATCHED):
         person = matching.person_of[row]
         points = matching.keypoints_image[row, :, :2]
-        own, inverted = _similarities(truth, person, points, skeleton)
+        own, inverted = _similarities(ground_truth, person, points, skeleton)
         others = np.flatnonzero((image_ids == image_ids[person]) & matching.is_counted)
         swapped = np.zeros_like(own)
         for other in others[others != person]:
-            swapped = np.maximum(swapped, np.maximum(*_similarities(truth, other, points, skeleton)))
+            swapped = np.maximum(swapped, np.maximum(*_similarities(ground_truth, other, points, skeleton)))
         outcomes[row] = np.select(
             [
-                truth.keypoints_image[person, :, 2] == 0,
+                ground_truth.keypoints_image[person, :, 2] == 0,
                 own >= GOOD_FROM,
                 own >= NEAR_FROM,
                 np.maximum(inverted, swapped) < NEAR_FROM,
@@ -68,10 +68,10 @@ def judge_keypoints(truth: CocoPeople, matching: Matching, skeleton: Skeleton) -
 
 
 def _similarities(
-    truth: CocoPeople, person: int, points_image: Float[np.ndarray, "K 2"], skeleton: Skeleton
+    ground_truth: CocoPeople, person: int, points_image: Float[np.ndarray, "K 2"], skeleton: Skeleton
 ) -> tuple[Float[np.ndarray, " K"], Float[np.ndarray, " K"]]:
     """Of each point with the person's keypoint of its name, and with that of the other side; 0 where there is none."""
-    labels, area = truth.keypoints_image[person], truth.annotations[person].area
+    labels, area = ground_truth.keypoints_image[person], ground_truth.annotations[person].area
     assert area is not None
     sigmas = np.array(skeleton.sigmas)
     order = np.array(skeleton.mirror_order)

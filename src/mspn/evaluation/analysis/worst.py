@@ -1,4 +1,4 @@
-"""The people whose predictions are worst, truth beside prediction."""
+"""Contact sheet of the people with the worst predictions, ground truth beside prediction."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +9,7 @@ from jaxtyping import Float, Int, UInt8
 from mspn.errors import ImageError
 from mspn.evaluation.analysis import Diagnosed
 from mspn.evaluation.analysis.error_types import ERRORS
-from mspn.evaluation.matching import NOBODY, Matching
+from mspn.evaluation.matching import UNMATCHED, Matching
 from mspn.io.images import read_image
 from mspn.labels.formats.coco import CocoPeople
 from mspn.structures.boxes import Box, Size
@@ -19,29 +19,29 @@ from mspn.structures.skeleton import Skeleton
 from mspn.visualize.contact_sheet import arrange_tiles, join_panels
 from mspn.visualize.draw import draw_labels, draw_poses
 
-WORST_PEOPLE = 24
+MAX_PEOPLE = 24
 _COLUMNS = 4
 _PANEL = Size(height=256, width=192)
 _PADDING = (1.35, 1.25)
 _THICKNESS = 2
 _HEADINGS = (
-    "Truth beside prediction, worst first (object keypoint similarity)",
-    "left orange, right blue   truth: disc visible, ring occluded   prediction: the fainter, the lower its score",
+    "Ground truth beside prediction, worst first (object keypoint similarity)",
+    "left orange, right blue   ground truth: disc visible, ring occluded   prediction: fainter for a lower score",
 )
 
 
 def draw_worst(
-    truth: CocoPeople, diagnosed: Diagnosed, images: Path, skeleton: Skeleton
+    ground_truth: CocoPeople, diagnosed: Diagnosed, images: Path, skeleton: Skeleton
 ) -> UInt8[np.ndarray, "H W 3"] | None:
-    """Draw people to be found in order of rising similarity, those without a prediction first.
+    """Draw the counted people in order of rising similarity, those without a prediction first.
 
-    Images that cannot be read are left out; None where none can, or where there is nobody.
+    People in images that cannot be read are left out; None if nobody is left.
     """
     matching = diagnosed.matching
-    file_names = {image.id: image.file_name for image in truth.images}
+    file_names = {image.id: image.file_name for image in ground_truth.images}
     tiles = []
     for person in _order_people(diagnosed):
-        row = truth.annotations[person]
+        row = ground_truth.annotations[person]
         path = images / file_names[row.image_id]
         try:
             pixels = read_image(path)
@@ -49,40 +49,40 @@ def draw_worst(
             continue
         frame = frame_from_box(Box(*row.bbox), _PANEL, _PADDING)
         crop = cut_crop(pixels, frame)
-        labels = truth.keypoints_image[person].copy()
+        labels = ground_truth.keypoints_image[person].copy()
         labels[:, :2] = transform_points(labels[:, :2], frame.image_to_crop)
         shown = _choose_predictions(matching, person, row.image_id)
         panels = [
             draw_labels(crop, labels, skeleton, thickness=_THICKNESS),
             draw_poses(
-                crop, [_place_pose(keypoints, frame, skeleton) for keypoints in matching.keypoints_image[shown]]
+                crop, [_pose_in_crop(keypoints, frame, skeleton) for keypoints in matching.keypoints_image[shown]]
             ),
         ]
         tiles.append(join_panels(panels, _describe(diagnosed, person, row.id, path.name)))
-        if len(tiles) == WORST_PEOPLE:
+        if len(tiles) == MAX_PEOPLE:
             break
     return arrange_tiles(tiles, _HEADINGS, columns=_COLUMNS) if tiles else None
 
 
 def _order_people(diagnosed: Diagnosed) -> Int[np.ndarray, " M"]:
     matching = diagnosed.matching
-    similarity = np.append(matching.similarity, 0.0)[matching.prediction_of]  # NOBODY is the last one
+    similarity = np.append(matching.similarity, 0.0)[matching.prediction_of]  # UNMATCHED, -1, takes the appended 0
     people = np.flatnonzero(matching.is_counted)
     order: Int[np.ndarray, " M"] = people[np.argsort(similarity[people], kind="stable")]
     return order
 
 
 def _choose_predictions(matching: Matching, person: int, image_id: int) -> Int[np.ndarray, " S"]:
-    """The person's prediction; of someone without one, those of nobody in the image."""
-    own = matching.prediction_of[person]
-    if own != NOBODY:
-        return np.array([own])
-    of_nobody: Int[np.ndarray, " S"] = np.flatnonzero(matching.is_background & (matching.image_ids == image_id))
-    return of_nobody
+    """The person's prediction; without one, the unmatched predictions in the image."""
+    prediction = matching.prediction_of[person]
+    if prediction != UNMATCHED:
+        return np.array([prediction])
+    unmatched: Int[np.ndarray, " S"] = np.flatnonzero(matching.is_background & (matching.image_ids == image_id))
+    return unmatched
 
 
-def _place_pose(keypoints_image: Float[np.ndarray, "K 3"], frame: CropFrame, skeleton: Skeleton) -> Pose:
-    """A prediction in a panel."""
+def _pose_in_crop(keypoints_image: Float[np.ndarray, "K 3"], frame: CropFrame, skeleton: Skeleton) -> Pose:
+    """A prediction in coordinates of the crop."""
     return Pose(
         skeleton=skeleton,
         keypoints_image=transform_points(keypoints_image[:, :2], frame.image_to_crop),
@@ -96,7 +96,7 @@ def _place_pose(keypoints_image: Float[np.ndarray, "K 3"], frame: CropFrame, ske
 
 def _describe(diagnosed: Diagnosed, person: int, annotation_id: int, name: str) -> Sequence[str]:
     prediction = diagnosed.matching.prediction_of[person]
-    if prediction == NOBODY:
+    if prediction == UNMATCHED:
         return f"#{annotation_id}  missed (right: predictions of nobody)", name
     counts = [(kind.name.lower(), int((diagnosed.outcomes[prediction] == kind).sum())) for kind in ERRORS]
     errors = ", ".join(f"{count} {kind}" for kind, count in counts if count)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from mspn.evaluation.diagnosis.keypoint_order import describe_order, likely_orders, reorder
-from mspn.evaluation.diagnosis.trials import Sample, extent, findable, take_sample
+from mspn.evaluation.diagnosis.trials import Sample, extent, findable, take_subset
 from mspn.labels.formats.coco import CocoPeople
 from mspn.structures.boxes import Detection, iou, to_xyxy
 from mspn.structures.skeleton import Skeleton
@@ -20,8 +20,8 @@ _USUAL_AREA = 0.53
 Rows = Sequence[dict[str, Any]]
 
 
-def explain_low(
-    truth: CocoPeople,
+def explain_low_ap(
+    ground_truth: CocoPeople,
     rows: Rows,
     skeleton: Skeleton,
     stats: Mapping[str, float],
@@ -30,7 +30,7 @@ def explain_low(
     """What may be wrong where AP is below 0.05 or -1, a line each; where a change would help, by how much.
 
     Args:
-        truth: the labeled people.
+        ground_truth: the labeled people.
         rows: COCO results that were scored.
         skeleton: of both.
         stats: the ten numbers.
@@ -38,11 +38,11 @@ def explain_low(
     """
     if stats["AP"] >= LOW:
         return []
-    certain = _nobody_to_find(truth) or _nothing_to_score(truth, rows)
+    certain = _nobody_to_find(ground_truth) or _nothing_to_score(ground_truth, rows)
     if certain:
         return certain
-    sample = take_sample(truth, rows, skeleton)
-    reasons = [*_wrong_categories(truth, rows), *_missing_images(truth, rows)]
+    sample = take_subset(ground_truth, rows, skeleton)
+    reasons = [*_wrong_categories(ground_truth, rows), *_missing_images(ground_truth, rows)]
     for look in _LOOKS:
         reasons += look(sample)
     if boxes is not None:
@@ -50,11 +50,11 @@ def explain_low(
     return reasons or [_what_is_seen(sample)]
 
 
-def _nobody_to_find(truth: CocoPeople) -> list[str]:
-    people = findable(truth)
-    total = len(truth.annotations)
+def _nobody_to_find(ground_truth: CocoPeople) -> list[str]:
+    people = findable(ground_truth)
+    total = len(ground_truth.annotations)
     if not people:
-        crowds = sum(bool(person.iscrowd) for person in truth.annotations)
+        crowds = sum(bool(person.iscrowd) for person in ground_truth.annotations)
         return [
             f"the labels have nobody to find: of {total} people {crowds} are crowds and {total - crowds} have no"
             " labeled keypoint (visibility 1 or 2)"
@@ -64,27 +64,27 @@ def _nobody_to_find(truth: CocoPeople) -> list[str]:
     return []
 
 
-def _nothing_to_score(truth: CocoPeople, rows: Rows) -> list[str]:
+def _nothing_to_score(ground_truth: CocoPeople, rows: Rows) -> list[str]:
     if not rows:
         return ["there is not one result"]
     categories = {row["category_id"] for row in rows}
-    if truth.category_id not in categories:
-        return [f"no result has the labels' category_id {truth.category_id}; they have {sorted(categories)}"]
-    shown = {person.image_id for person, _ in findable(truth)}
+    if ground_truth.category_id not in categories:
+        return [f"no result has the labels' category_id {ground_truth.category_id}; they have {sorted(categories)}"]
+    shown = {person.image_id for person, _ in findable(ground_truth)}
     if not shown & {row["image_id"] for row in rows}:
         return [f"no result is of one of the {len(shown)} images that show somebody; do the image ids match?"]
     return []
 
 
-def _wrong_categories(truth: CocoPeople, rows: Rows) -> list[str]:
-    wrong = sum(row["category_id"] != truth.category_id for row in rows)
+def _wrong_categories(ground_truth: CocoPeople, rows: Rows) -> list[str]:
+    wrong = sum(row["category_id"] != ground_truth.category_id for row in rows)
     if 2 * wrong > len(rows):
-        return [f"{wrong} of {len(rows)} results have another category_id than the labels' {truth.category_id}"]
+        return [f"{wrong} of {len(rows)} results have another category_id than the labels' {ground_truth.category_id}"]
     return []
 
 
-def _missing_images(truth: CocoPeople, rows: Rows) -> list[str]:
-    shown = {person.image_id for person, _ in findable(truth)}
+def _missing_images(ground_truth: CocoPeople, rows: Rows) -> list[str]:
+    shown = {person.image_id for person, _ in findable(ground_truth)}
     covered = shown & {row["image_id"] for row in rows}
     if 2 * len(covered) < len(shown):
         return [f"there are results of {len(covered)} of the {len(shown)} images that show somebody"]
@@ -106,11 +106,11 @@ def _areas(sample: Sample) -> list[str]:
         return []
     people = [
         person.model_copy(update={"area": _USUAL_AREA * person.bbox[2] * person.bbox[3]})
-        for person in sample.truth.annotations
+        for person in sample.ground_truth.annotations
     ]
-    usual = replace(sample.truth, annotations=people)
+    usual = replace(sample.ground_truth, annotations=people)
     text = f"the labels' areas are {share:.2g} of their boxes, where about {_USUAL_AREA} is usual"
-    return _if_it_helps(sample, f"{text}: with that", truth=usual) or [text]
+    return _if_it_helps(sample, f"{text}: with that", ground_truth=usual) or [text]
 
 
 def _labeled_boxes(sample: Sample) -> list[str]:
@@ -134,10 +134,10 @@ def _detected_boxes(sample: Sample, boxes: Mapping[int, Sequence[Detection]]) ->
     for person, _ in sample.people:
         candidates = np.array([detection.box for detection in boxes.get(person.image_id, ())]).reshape(-1, 4)
         if len(candidates):
-            truth = to_xyxy(np.array(person.bbox))
-            fits = np.maximum(iou(to_xyxy(candidates), truth), iou(candidates, truth))
+            ground_truth = to_xyxy(np.array(person.bbox))
+            fits = np.maximum(iou(to_xyxy(candidates), ground_truth), iou(candidates, ground_truth))
             nearest.append(candidates[fits.argmax()])
-            labeled.append(truth[0])
+            labeled.append(ground_truth[0])
     if not nearest:
         return ["none of the detected boxes is in an image that shows somebody; do names or ids match?"]
     as_sizes, as_corners = _median_overlaps(np.array(nearest), np.array(labeled))
@@ -153,7 +153,7 @@ def _detected_boxes(sample: Sample, boxes: Mapping[int, Sequence[Detection]]) ->
 
 def _order(sample: Sample) -> list[str]:
     orders = likely_orders(sample.skeleton, sample.pairs())
-    best = max(orders, key=lambda order: sample.try_out(reorder(sample.rows, order), sample.truth))
+    best = max(orders, key=lambda order: sample.try_out(reorder(sample.rows, order), sample.ground_truth))
     return _if_it_helps(sample, describe_order(sample.skeleton, best), rows=reorder(sample.rows, best))
 
 
@@ -216,12 +216,16 @@ def _what_is_seen(sample: Sample) -> str:
     )
 
 
-def _if_it_helps(sample: Sample, text: str, rows: Rows | None = None, truth: CocoPeople | None = None) -> list[str]:
+def _if_it_helps(
+    sample: Sample, text: str, rows: Rows | None = None, ground_truth: CocoPeople | None = None
+) -> list[str]:
     before = sample.average_precision
-    after = sample.try_out(sample.rows if rows is None else rows, sample.truth if truth is None else truth)
+    after = sample.try_out(
+        sample.rows if rows is None else rows, sample.ground_truth if ground_truth is None else ground_truth
+    )
     if after < max(2 * before, before + LOW):
         return []
-    return [f"{text}, AP rises from {before:.3f} to {after:.3f} (on {len(sample.truth.images)} images)"]
+    return [f"{text}, AP rises from {before:.3f} to {after:.3f} (on {len(sample.ground_truth.images)} images)"]
 
 
 def _median_overlaps(boxes: np.ndarray, corners: np.ndarray) -> tuple[float, float]:

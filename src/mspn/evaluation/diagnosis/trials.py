@@ -33,7 +33,7 @@ class Pair(NamedTuple):
 class Sample:
     """Some images that show people to find and have results."""
 
-    truth: CocoPeople
+    ground_truth: CocoPeople
     rows: Sequence[dict[str, Any]]
     """Results of these images, and of those with the next numbers."""
     skeleton: Skeleton
@@ -41,21 +41,21 @@ class Sample:
     @property
     def people(self) -> list[tuple[CocoAnnotation, Float[np.ndarray, "K 3"]]]:
         """Whom results are measured against."""
-        return findable(self.truth)
+        return findable(self.ground_truth)
 
     @cached_property
     def average_precision(self) -> float:
         """AP on these images."""
-        return self.try_out(self.rows, self.truth)
+        return self.try_out(self.rows, self.ground_truth)
 
-    def try_out(self, rows: Sequence[dict[str, Any]], truth: CocoPeople) -> float:
-        """AP on these images with other results or against another truth."""
-        known = {image.id for image in truth.images}
-        return average_precision(truth, [row for row in rows if row["image_id"] in known], self.skeleton)["AP"]
+    def try_out(self, rows: Sequence[dict[str, Any]], ground_truth: CocoPeople) -> float:
+        """AP on these images with other results or against another ground truth."""
+        known = {image.id for image in ground_truth.images}
+        return average_precision(ground_truth, [row for row in rows if row["image_id"] in known], self.skeleton)["AP"]
 
     def rows_by_image(self) -> dict[int, list[dict[str, Any]]]:
         """The sample's results, best first; a list for each image."""
-        found: dict[int, list[dict[str, Any]]] = {image.id: [] for image in self.truth.images}
+        found: dict[int, list[dict[str, Any]]] = {image.id: [] for image in self.ground_truth.images}
         for row in sorted(self.rows, key=lambda row: -row["score"]):
             if row["image_id"] in found:
                 found[row["image_id"]].append(row)
@@ -80,27 +80,27 @@ class Sample:
         return pairs
 
 
-def take_sample(truth: CocoPeople, rows: Sequence[dict[str, Any]], skeleton: Skeleton) -> Sample:
+def take_subset(ground_truth: CocoPeople, rows: Sequence[dict[str, Any]], skeleton: Skeleton) -> Sample:
     """The first 100 images that show somebody to find and have results."""
-    shown = {person.image_id for person, _ in findable(truth)} & {row["image_id"] for row in rows}
-    images = [image for image in truth.images if image.id in shown][:_MAX_IMAGES]
+    shown = {person.image_id for person, _ in findable(ground_truth)} & {row["image_id"] for row in rows}
+    images = [image for image in ground_truth.images if image.id in shown][:_MAX_IMAGES]
     chosen = {image.id for image in images}
-    places = [place for place, person in enumerate(truth.annotations) if person.image_id in chosen]
+    places = [place for place, person in enumerate(ground_truth.annotations) if person.image_id in chosen]
     part = replace(
-        truth,
+        ground_truth,
         images=images,
-        annotations=[truth.annotations[place] for place in places],
-        keypoints_image=truth.keypoints_image[places],
+        annotations=[ground_truth.annotations[place] for place in places],
+        keypoints_image=ground_truth.keypoints_image[places],
     )
     near = {image_id + shift for image_id in chosen for shift in (-1, 0, 1)}
     return Sample(part, [row for row in rows if row["image_id"] in near], skeleton)
 
 
-def findable(truth: CocoPeople) -> list[tuple[CocoAnnotation, Float[np.ndarray, "K 3"]]]:
+def findable(ground_truth: CocoPeople) -> list[tuple[CocoAnnotation, Float[np.ndarray, "K 3"]]]:
     """Everyone who is no crowd and has a labeled keypoint."""
     return [
         (person, keypoints)
-        for person, keypoints in zip(truth.annotations, truth.keypoints_image, strict=True)
+        for person, keypoints in zip(ground_truth.annotations, ground_truth.keypoints_image, strict=True)
         if not person.iscrowd and (keypoints[:, 2] > 0).any()
     ]
 

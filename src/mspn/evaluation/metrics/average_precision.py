@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel, FiniteFloat, TypeAdapter, ValidationError
 
 from mspn.errors import AnnotationError
-from mspn.evaluation.metrics.coco_backends import Engine, compute_stats
+from mspn.evaluation.metrics.coco_backends import CocoBackend, compute_stats
 from mspn.labels.formats import FORMATS
 from mspn.labels.formats.coco import CocoPeople, read_coco_people
 from mspn.labels.reading import read_json
@@ -33,7 +33,7 @@ class CocoResult(BaseModel):
     """Where there is one, COCO's evaluation takes its area for the person's, else that around the keypoints."""
 
 
-def read_truth(annotations: Path, skeleton: Skeleton) -> CocoPeople:
+def read_ground_truth(annotations: Path, skeleton: Skeleton) -> CocoPeople:
     """Read the labeled people that results are measured against.
 
     Raises:
@@ -44,55 +44,60 @@ def read_truth(annotations: Path, skeleton: Skeleton) -> CocoPeople:
             f"{annotations} is no COCO keypoint file, which average precision needs; "
             f"`mspn data convert {annotations} people.json --to coco` writes one"
         )
-    truth = read_coco_people(annotations, skeleton)
-    for row in truth.annotations:
+    ground_truth = read_coco_people(annotations, skeleton)
+    for row in ground_truth.annotations:
         if row.area is None or not row.area > 0:
             raise AnnotationError(
                 f"{annotations}: annotation {row.id} has no area above 0, which COCO's similarity divides by"
             )
-    return truth
+    return ground_truth
 
 
 def average_precision(
-    truth: CocoPeople, results: Sequence[dict[str, Any]], skeleton: Skeleton, engine: Engine = "pycocotools"
+    ground_truth: CocoPeople, results: Sequence[dict[str, Any]], skeleton: Skeleton, engine: CocoBackend = "pycocotools"
 ) -> dict[str, float]:
     """Average precision and recall over object keypoint similarities from 0.50 to 0.95.
 
     Args:
-        truth: the labeled people, in the order of the skeleton's keypoints.
+        ground_truth: the labeled people, in the order of the skeleton's keypoints.
         results: COCO results list, in the same order; the 20 best of each image count.
         skeleton: its sigmas weigh the keypoints.
         engine: what computes; both give the same numbers.
 
     Returns:
-        The ten numbers by name, 0 to 1; -1 where the truth has nobody to find.
+        The ten numbers by name, 0 to 1; -1 where the ground truth has nobody to find.
 
     Raises:
-        AnnotationError: if a result is of an image that the truth does not have.
+        AnnotationError: if a result is of an image that the ground truth does not have.
         EngineError: as `compute_stats`.
     """
-    _check_known_images(truth, results)
-    stats = compute_stats(engine, _dataset(truth), results, "keypoints", skeleton.sigmas)
+    _check_known_images(ground_truth, results)
+    stats = compute_stats(engine, _dataset(ground_truth), results, "keypoints", skeleton.sigmas)
     return dict(zip(STATS, stats, strict=True))
 
 
 def box_average_precision(
-    truth: CocoPeople, found: Mapping[int, Sequence[Detection]], engine: Engine = "pycocotools"
+    ground_truth: CocoPeople, found: Mapping[int, Sequence[Detection]], engine: CocoBackend = "pycocotools"
 ) -> dict[str, float]:
     """COCO's average precision of boxes of people, over overlaps from 0.50 to 0.95 (AP) and at two of them.
 
     Args:
-        truth: the labeled people; crowds and people without keypoints are people here.
+        ground_truth: the labeled people; crowds and people without keypoints are people here.
         found: detected boxes by image id; the 100 best of each image count, those whose score is no number do not.
         engine: as in `average_precision`.
     """
     rows = [
-        {"image_id": image_id, "category_id": truth.category_id, "bbox": [*detection.box], "score": detection.score}
+        {
+            "image_id": image_id,
+            "category_id": ground_truth.category_id,
+            "bbox": [*detection.box],
+            "score": detection.score,
+        }
         for image_id, detections in found.items()
         for detection in detections
         if math.isfinite(detection.score)
     ]
-    stats = compute_stats(engine, _dataset(truth), rows, "bbox")
+    stats = compute_stats(engine, _dataset(ground_truth), rows, "bbox")
     return dict(zip(_BOX_STATS, stats[: len(_BOX_STATS)], strict=True))
 
 
@@ -114,8 +119,8 @@ def read_results(path: Path, skeleton: Skeleton) -> list[dict[str, Any]]:
     return [row.model_dump(exclude=left_out) for row in rows]
 
 
-def _check_known_images(truth: CocoPeople, results: Sequence[Mapping[str, Any]]) -> None:
-    known = {image.id for image in truth.images}
+def _check_known_images(ground_truth: CocoPeople, results: Sequence[Mapping[str, Any]]) -> None:
+    known = {image.id for image in ground_truth.images}
     strangers = {row["image_id"] for row in results} - known
     if strangers:
         raise AnnotationError(
@@ -124,35 +129,35 @@ def _check_known_images(truth: CocoPeople, results: Sequence[Mapping[str, Any]])
         )
 
 
-def _dataset(truth: CocoPeople) -> dict[str, Any]:
-    """The truth as COCO's evaluation wants it: keypoints in the skeleton's order, people numbered from 1.
+def _dataset(ground_truth: CocoPeople) -> dict[str, Any]:
+    """The ground truth as COCO's evaluation wants it: keypoints in the skeleton's order, people numbered from 1.
 
     Given numbers would not do: it takes number 0 for nobody, and loses people who share one.
     """
-    is_complete = bool(truth.named.all())
-    labeled = (truth.keypoints_image[..., 2] > 0).sum(1).tolist()
+    is_complete = bool(ground_truth.named.all())
+    labeled = (ground_truth.keypoints_image[..., 2] > 0).sum(1).tolist()
     # COCO's own count, where it stands, decides who is ignored; it must not count what the skeleton lacks.
     counts = [
         row.num_keypoints if is_complete and row.num_keypoints is not None else own
-        for row, own in zip(truth.annotations, labeled, strict=True)
+        for row, own in zip(ground_truth.annotations, labeled, strict=True)
     ]
-    keypoints = truth.keypoints_image.reshape(len(truth.annotations), -1).tolist()
+    keypoints = ground_truth.keypoints_image.reshape(len(ground_truth.annotations), -1).tolist()
     annotations = [
         {
             "id": number,
             "image_id": row.image_id,
-            "category_id": truth.category_id,
+            "category_id": ground_truth.category_id,
             "bbox": [*row.bbox],  # a tuple is no box to pycocotools
             "area": row.area,
             "iscrowd": row.iscrowd,
             "keypoints": keypoints[number - 1],
             "num_keypoints": counts[number - 1],
         }
-        for number, row in enumerate(truth.annotations, start=1)
+        for number, row in enumerate(ground_truth.annotations, start=1)
     ]
     return {
         "info": {},
-        "images": [{"id": image.id} for image in truth.images],
+        "images": [{"id": image.id} for image in ground_truth.images],
         "annotations": annotations,
-        "categories": [{"id": truth.category_id, "name": "person"}],
+        "categories": [{"id": ground_truth.category_id, "name": "person"}],
     }

@@ -14,13 +14,13 @@ from pycocotools.cocoeval import COCOeval
 
 from mspn.errors import EngineError
 
-Engine = Literal["pycocotools", "hotcoco"]
+CocoBackend = Literal["pycocotools", "hotcoco"]
 Measure = Literal["keypoints", "bbox"]
 Rows = Sequence[dict[str, Any]]
 
 
 def compute_stats(
-    engine: Engine, dataset: Mapping[str, Any], results: Rows, measure: Measure, sigmas: Sequence[float] = ()
+    engine: CocoBackend, dataset: Mapping[str, Any], results: Rows, measure: Measure, sigmas: Sequence[float] = ()
 ) -> list[float]:
     """COCO's summary: ten numbers for keypoints (at most 20 people an image), twelve for boxes (at most 100).
 
@@ -40,7 +40,7 @@ def compute_stats(
 
 
 @cache
-def check_engine(engine: Engine) -> None:
+def check_engine(engine: CocoBackend) -> None:
     """See, once in a process, that an engine gives pycocotools' numbers on a small case, to the last digit.
 
     Raises:
@@ -91,16 +91,16 @@ def _summarize(
 ) -> list[float]:
     """The summary by an engine's two classes, which are called alike in both."""
     with contextlib.redirect_stdout(io.StringIO()):
-        truth = files()
-        truth.dataset = dict(dataset)
-        truth.createIndex()
+        ground_truth = files()
+        ground_truth.dataset = dict(dataset)
+        ground_truth.createIndex()
         if results:
-            found = truth.loadRes(results)
+            found = ground_truth.loadRes(results)
         else:  # which loadRes does not take
             found = files()
             found.dataset = {**dataset, "annotations": []}
             found.createIndex()
-        run = evaluation(truth, found, measure)
+        run = evaluation(ground_truth, found, measure)
         if measure == "keypoints":
             run.params.kpt_oks_sigmas = np.array(sigmas)
         run.evaluate()

@@ -25,28 +25,28 @@ _RIGHT = 0.5
 class Found(NamedTuple):
     """Counts over a set."""
 
-    found_people: int
+    matched_people: int
     """Labeled people whom some box covers."""
     people: int
-    right_boxes: int
+    correct_boxes: int
     """Boxes that cover somebody."""
     boxes: int
 
     @property
     def recall(self) -> float:
-        return self.found_people / max(1, self.people)
+        return self.matched_people / max(1, self.people)
 
     @property
     def precision(self) -> float:
-        return self.right_boxes / max(1, self.boxes)
+        return self.correct_boxes / max(1, self.boxes)
 
 
-def find_everyone(
-    detector: Detector, truth: CocoPeople, images: Path, processes: Processes = ALONE
+def detect_people(
+    detector: Detector, ground_truth: CocoPeople, images: Path, processes: Processes = ALONE
 ) -> dict[int, list[Detection]]:
     """Detections in every image of a set by image id; what cannot be read is logged and has none."""
     rows: list[tuple[int, list[Detection]]] = []
-    for image in processes.share(truth.images):
+    for image in processes.share(ground_truth.images):
         path = images / image.file_name
         try:
             rows.append((image.id, detector.detect(Image(str(path), read_image(path)))))
@@ -55,8 +55,8 @@ def find_everyone(
     return dict(processes.gather(rows))
 
 
-def count_found(
-    truth: CocoPeople,
+def count_detections(
+    ground_truth: CocoPeople,
     found: Mapping[int, Sequence[Detection]],
     *,
     threshold: float,
@@ -69,14 +69,14 @@ def count_found(
     anybody.
 
     Args:
-        truth: the labeled people; crowds need not be found.
+        ground_truth: the labeled people; crowds need not be found.
         found: detections by image id.
         threshold: detections with a lower score do not count.
         lowest: people and boxes no higher than this many image pixels do not count.
         unlabeled: boxes of people without labels by image id: right for a detection, but nobody need find them.
     """
-    people_by_image: dict[int, list[Box]] = {image.id: [] for image in truth.images}
-    for row in truth.annotations:
+    people_by_image: dict[int, list[Box]] = {image.id: [] for image in ground_truth.images}
+    for row in ground_truth.annotations:
         if not row.iscrowd:
             people_by_image[row.image_id].append(Box(*row.bbox))
     counts = np.zeros(4, int)

@@ -15,7 +15,7 @@ from mspn.structures.skeleton import Skeleton
 Reference = Literal["head", "torso", "box"]
 """head: 0.6 times the diagonal of the head box; torso: left shoulder to right hip; box: the box's longer side."""
 
-NOTHING_TO_FIND = -1.0
+UNDEFINED_SHARE = -1.0
 """Stands for a share of nothing, as in COCO's ten numbers."""
 
 _STEPS_A_UNIT = 100
@@ -50,7 +50,7 @@ PCK_BOX = Measure("PCK", "box", 0.2, 0.1, head=("head_top", "neck"))
 
 
 @dataclass(frozen=True)
-class PercentageCorrect:
+class PckResult:
     """What was found, as shares from 0 to 1; -1 where nothing is labeled."""
 
     stats: Mapping[str, float]
@@ -61,14 +61,14 @@ class PercentageCorrect:
     """At the threshold."""
 
 
-def percentage_correct(
+def compute_pck(
     errors_px: Float[np.ndarray, "N K"],
     lengths_px: Float[np.ndarray, " N"],
     labeled: Bool[np.ndarray, "N K"],
     skeleton: Skeleton,
     measure: Measure,
-) -> PercentageCorrect:
-    """Count the keypoints that lie within a fraction of the reference length of the truth.
+) -> PckResult:
+    """Count the keypoints that lie within a fraction of the reference length of the ground truth.
 
     Args:
         errors_px: distance of found from true keypoints, infinite where none was found.
@@ -98,7 +98,7 @@ def percentage_correct(
     overall = share_of_all(measure.threshold)
     steps = range(round(measure.threshold * _STEPS_A_UNIT) + 1)
     curve = np.array([share_of_all(step / _STEPS_A_UNIT) for step in steps])
-    return PercentageCorrect(
+    return PckResult(
         stats={
             f"{measure.name}@{measure.threshold:g}": overall,
             f"{measure.name}@{measure.strict_threshold:g}": share_of_all(measure.strict_threshold),
@@ -113,13 +113,13 @@ def percentage_correct(
 
 
 def _share(found: int, count: int) -> float:
-    return float(found / count) if count else NOTHING_TO_FIND
+    return float(found / count) if count else UNDEFINED_SHARE
 
 
 def _average(names: tuple[str, ...], by_keypoint: Mapping[str, float]) -> float:
     """Each keypoint weighs the same, however often it is labeled, as in HRNet's table."""
-    shares = [by_keypoint[name] for name in names if by_keypoint[name] != NOTHING_TO_FIND]
-    return sum(shares) / len(shares) if shares else NOTHING_TO_FIND
+    shares = [by_keypoint[name] for name in names if by_keypoint[name] != UNDEFINED_SHARE]
+    return sum(shares) / len(shares) if shares else UNDEFINED_SHARE
 
 
 def _parts(skeleton: Skeleton, measure: Measure) -> dict[str, tuple[str, ...]]:
