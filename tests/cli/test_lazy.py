@@ -25,7 +25,7 @@ def _complete(words: str) -> list[str]:
 
 @pytest.mark.parametrize(("name", "command"), [*app.COMMANDS.items(), *data.COMMANDS.items(), *models.COMMANDS.items()])
 def test_a_group_lists_each_command_by_the_first_line_of_its_own_help(name: str, command: LazyCommand):
-    own = load_command(command.home)
+    own = load_command(command.path)
 
     assert own.help.partition("\n\n")[0] == command.help
 
@@ -68,7 +68,7 @@ def test_shells_complete_commands_subcommands_and_options():
 
 
 def test_garbage_is_collected_again_after_an_import():
-    load_command(app.COMMANDS["data"].home)
+    load_command(app.COMMANDS["data"].path)
     assert gc.isenabled()
 
     with pytest.raises(ModuleNotFoundError):

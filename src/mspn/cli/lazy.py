@@ -1,4 +1,4 @@
-"""Commands that are imported when they run, so that help and shell completion need not wait for torch."""
+"""Commands that are imported only when they run, so that help and shell completion do not wait for torch."""
 
 import gc
 import pkgutil
@@ -12,16 +12,16 @@ from typer.main import get_command, get_group
 
 
 class LazyCommand(NamedTuple):
-    """What a group knows of a command that is not imported."""
+    """A command that is not imported yet."""
 
-    home: str
-    """Its function, or its `typer.Typer` if it is a group: package.module:name."""
+    path: str
+    """package.module:name of its function, or of its `typer.Typer` if it is a group."""
     help: str
-    """Its line in the list of commands, the same as its own first one."""
+    """Its line in the list of commands: the first line of its own help."""
 
 
 class LazyGroup(TyperGroup):
-    """A group that lists its commands by its table, and imports the one that runs."""
+    """A group that lists its commands from a table and imports only the command that runs."""
 
     table: ClassVar[Mapping[str, LazyCommand]]
 
@@ -33,27 +33,27 @@ class LazyGroup(TyperGroup):
     # `Any`: click's classes, or typer's own copy of them in its later versions.
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
         """Called where a command is to run, show its help, or complete what follows its name."""
-        name, _listed, rest = super().resolve_command(ctx, args)
-        return name, name and load_command(self.table[name].home), rest
+        name, _listed, arguments = super().resolve_command(ctx, args)
+        return name, name and load_command(self.table[name].path), arguments
 
 
-def load_command(home: str) -> Any:
-    """Import a command; `home` as in `LazyCommand`."""
+def load_command(path: str) -> Any:
+    """Import a command; `path` as in `LazyCommand`."""
     with _collection_paused():
-        found = pkgutil.resolve_name(home)
-    if isinstance(found, typer.Typer):
-        return get_group(found)
-    alone = typer.Typer(add_completion=False)
-    alone.command()(found)
-    return get_command(alone)
+        command = pkgutil.resolve_name(path)
+    if isinstance(command, typer.Typer):
+        return get_group(command)
+    application = typer.Typer(add_completion=False)
+    application.command()(command)
+    return get_command(application)
 
 
 @contextmanager
 def _collection_paused() -> Iterator[None]:
-    """Make objects that stay, without looking for garbage among them again and again.
+    """Pause garbage collection during imports, and exclude what they created from later collections.
 
-    Python searches what `import torch` makes some 380 times as it grows, twice as a whole, and again when the program
-    ends: half a second of 1.5 in all.
+    Python would run some 380 collections while torch is imported, two of them full, and another on exit: half a second
+    of 1.5 in all.
     """
     was_enabled = gc.isenabled()
     gc.disable()

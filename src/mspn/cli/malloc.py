@@ -1,4 +1,4 @@
-"""Memory that networks need again and again."""
+"""Settings of glibc's allocator for programs that run networks."""
 
 import ctypes
 import os
@@ -10,15 +10,15 @@ _SETTINGS = {
     "MALLOC_MMAP_THRESHOLD_": (_MMAP_THRESHOLD, 2**30),
     "MALLOC_TRIM_THRESHOLD_": (_TRIM_THRESHOLD, -1),  # never
 }
-"""By the variable of the environment that glibc reads for the same."""
+"""Parameter and value by the environment variable that sets the same."""
 
 
 def keep_freed_memory() -> None:
-    """Let glibc keep what is freed for what is asked for next; other C libraries stay as they are.
+    """Let glibc reuse freed memory instead of returning it to the system; no effect with other C libraries.
 
-    By default it gives tensors of more than 32 MiB back to the system and asks for them anew, which then clears each
-    page. For commands that run networks; `mspn bench` compares with what others have, so it is none of them. A variable
-    that is set in the environment counts instead.
+    By default glibc returns tensors of more than 32 MiB and requests new pages for the next, which the kernel clears.
+    Commands that run networks call this, except `mspn bench`, which measures what other programs would get. Environment
+    variables take precedence.
     """
     if platform.libc_ver()[0] != "glibc":
         return
