@@ -1,9 +1,7 @@
 """A network over-fitted to a few drawn people, made once for all tests that need one that works."""
 
 from collections.abc import Sequence
-from functools import cache
 from pathlib import Path
-from tempfile import mkdtemp
 
 from mspn.config.augmentation import NO_AUGMENTATION
 from mspn.config.data import DataConfig, PeopleSetConfig
@@ -15,6 +13,7 @@ from mspn.config.train import TrainConfig
 from mspn.structures.boxes import Size
 from mspn.training.loop import train
 from tests.drawn_people import write_drawn_set
+from tests.made_once import made_once
 
 
 def tiny_recipe(folder: Path, *, iterations: int) -> Recipe:
@@ -41,10 +40,12 @@ def small_and_fast(recipe: Recipe, settings: Sequence[str] = ()) -> Recipe:
     return override(recipe, [*narrow, "train.checkpoint_every=2", *settings])
 
 
-@cache
 def overfitted() -> tuple[Path, Path]:
     """Folder of a drawn set of eight people, and the weights of a network that has learned them by heart."""
-    folder = Path(mkdtemp())
+    folder = made_once("overfitted", _overfit)
+    return folder, folder / "run" / "weights.safetensors"
+
+
+def _overfit(folder: Path) -> None:
     write_drawn_set(folder, num_images=4, people_per_image=2)
-    weights = train(tiny_recipe(folder, iterations=150), folder / "run", resume=False)
-    return folder, weights
+    train(tiny_recipe(folder, iterations=150), folder / "run", resume=False)

@@ -1,4 +1,4 @@
-"""A tiny person detector and what it is trained on."""
+"""A tiny person detector and what it is trained on; the trained one is made once for all tests."""
 
 import json
 from pathlib import Path
@@ -7,7 +7,9 @@ from mspn.config.data import SceneConfig, SceneDataConfig, SceneSetConfig
 from mspn.config.model import DetectorConfig
 from mspn.config.recipe import DetectorRecipe
 from mspn.config.train import TrainConfig
+from mspn.training.loop import train
 from tests.drawn_people import write_drawn_set
+from tests.made_once import made_once
 
 
 def tiny_detector_recipe(folder: Path, *, iterations: int) -> DetectorRecipe:
@@ -31,3 +33,13 @@ def tiny_detector_recipe(folder: Path, *, iterations: int) -> DetectorRecipe:
             validate_every=1000,
         ),
     )
+
+
+def overfitted_detector() -> tuple[Path, Path]:
+    """Folder of drawn people, and the weights of a detector that has learned to find them."""
+    folder = made_once("overfitted_detector", _overfit) / "set"
+    return folder, folder / "run" / "weights.safetensors"
+
+
+def _overfit(folder: Path) -> None:
+    train(tiny_detector_recipe(folder / "set", iterations=140), folder / "set" / "run", resume=False)
