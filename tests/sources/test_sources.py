@@ -79,7 +79,7 @@ def test_one_bad_source_does_not_stop_the_others(tmp_path: Path, server: FileSer
     assert "bomb.png has 30000x30000 pixels, above the limit of 100,000,000" in lines[0]
     assert "text.jpg is not an image that can be read" in lines[2]
     assert f"{server.url()}: redirects to http://10.0.0.1/: 10.0.0.1 is not on the public internet" in lines[4]
-    assert "an array of float64 with shape 3 is no image" in lines[6]
+    assert "an array of float64 with shape (3,) is not an image" in lines[6]
     assert lines[1] == lines[3] == lines[5] == lines[7] == lines[-1] == "6x4"
     frames, end = lines[8:-2], lines[-2]
     assert frames == ["64x48"] * len(frames)

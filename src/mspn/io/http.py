@@ -1,12 +1,14 @@
-"""Fetching what an address of the web gives: bounded in size and time, from public hosts alone."""
+"""Fetch what a web address gives: bounded in size and time, hosts and redirects checked."""
 
 import socket
 import ssl
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException, HTTPResponse
+from ipaddress import IPv4Network, IPv6Network
 from threading import Event, Timer
 from typing import IO
 from urllib.parse import SplitResult, quote, urljoin, urlsplit
@@ -17,160 +19,275 @@ from mspn.io.limits import InputLimits
 
 _CHUNK_BYTES = 2**16
 _REDIRECTS = (301, 302, 303, 307, 308)
-_USER_AGENT = "mspn (human pose estimation)"
+_LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "::1")
+_HEADERS = {"User-Agent": "mspn (human pose estimation)", "Accept-Encoding": "identity", "Connection": "close"}
 _SAFE_IN_PATHS = "/%:@!$&'()*+,;=~"
 _SAFE_IN_QUERIES = _SAFE_IN_PATHS + "?"
+_USE_A_FILE = "download it and name the file"
+
+
+class FetchError(Exception):
+    """A fetch that failed; `open_url` puts the redirect that it failed at in front of the message."""
+
+    def __init__(self, message: str, advice: str = "", *, is_temporary: bool = False) -> None:
+        super().__init__(message)
+        self.message = message
+        self.advice = advice
+        """What the user may do."""
+        self.is_temporary = is_temporary
+        """Whether another try may succeed."""
+
+    def __str__(self) -> str:
+        return f"{self.message}; {self.advice}" if self.advice else self.message
+
+
+@dataclass(frozen=True)
+class FetchRules:
+    """How long to wait, and what may be connected to."""
+
+    wait_seconds: float
+    """Longest wait for a connection or for more bytes."""
+    total_seconds: float
+    """From the first connection to the last byte; the socket is closed then."""
+    max_redirects: int
+    allowed_networks: tuple[IPv4Network | IPv6Network, ...] = ()
+    """Networks that are not public but may be connected to."""
+    is_https_only: bool = False
+    """Refuse http, except on this machine: from the start, or as a redirect from this machine."""
+
+
+class Response:
+    """An answer whose body is not read yet."""
+
+    def __init__(self, response: HTTPResponse, is_late: Event, rules: FetchRules) -> None:
+        self.status = response.status
+        self.reason = one_line(response.reason)
+        self.headers = response.headers
+        self.length = response.length
+        """Bytes of the body; None if the server does not say."""
+        self._response = response
+        self._is_late = is_late
+        self._rules = rules
+
+    def read_chunks(self, max_bytes: int, num_before: int = 0) -> Iterator[bytes]:
+        """The body, in pieces.
+
+        Args:
+            max_bytes: of the body, with `num_before`.
+            num_before: bytes of the file that are there already.
+
+        Raises:
+            FetchError: at once if the declared length is above the limit; later if more than that arrives, or the
+                connection breaks off, stalls or takes too long.
+        """
+        if self.length is not None and num_before + self.length > max_bytes:
+            raise FetchError(f"offers {num_before + self.length} bytes, above the limit of {max_bytes}", _USE_A_FILE)
+        return self._read_chunks(max_bytes, num_before)
+
+    def _read_chunks(self, max_bytes: int, count: int) -> Iterator[bytes]:
+        while chunk := self._read_chunk():
+            count += len(chunk)
+            if count > max_bytes:
+                raise FetchError(f"sends more than the limit of {max_bytes} bytes", _USE_A_FILE)
+            yield chunk
+        if self._is_late.is_set():  # a body without a length seems to end well then
+            raise _too_slow(self._rules)
+        if self._response.length:
+            raise cut_short(self._response.length)
+
+    def _read_chunk(self) -> bytes:
+        try:
+            return self._response.read1(_CHUNK_BYTES)
+        except (OSError, HTTPException, ValueError) as error:
+            raise _explain(error, self._is_late, self._rules) from error
+
+
+@contextmanager
+def open_url(url: str, rules: FetchRules, headers: Mapping[str, str] | None = None) -> Iterator[Response]:
+    """Request an address and follow its redirects, whose bodies are not read; any other status is given back.
+
+    Each host on the way is looked up once; the addresses found are checked and connected to. Proxies of the environment
+    are not used: they would look the host up again, and what they connect to could not be checked.
+
+    Raises:
+        FetchError: if an address must not be fetched, or a connection fails, stalls or takes too long.
+    """
+    deadline = time.monotonic() + rules.total_seconds
+    previous, current = None, url
+    try:
+        for _ in range(rules.max_redirects + 1):
+            with _request(current, previous, deadline, rules, headers or {}) as response:
+                location = response.headers["Location"] if response.status in _REDIRECTS else None
+                if location is None:
+                    yield response
+                    return
+            previous, current = current, _join(current, location)
+    except FetchError as error:
+        if current != url:
+            error.message = f"redirects to {without_password(current)}: {error.message}"
+        raise
+    raise FetchError(f"redirects more than {rules.max_redirects} times", "give the last address")
 
 
 @contextmanager
 def fetched(url: str, settings: InputLimits) -> Iterator[IO[bytes]]:
-    """Fetch an address into a temporary file, at its start.
-
-    Each host on the way is looked up once, and what was found there is checked and connected to. Proxies of the
-    environment are not used: they would look the host up again, and what they connect to could not be checked.
+    """Fetch an address into a temporary file, at its start, see `open_url`.
 
     Raises:
-        SourceError: if it cannot be had, is not to be had, or is too large or too slow.
+        SourceError: if it cannot be fetched, must not be, or is too large or too slow.
         OSError: if there is no room for it.
     """
-    deadline = time.monotonic() + settings.download_seconds
+    rules = FetchRules(
+        settings.wait_seconds, settings.download_seconds, settings.max_redirects, settings.allowed_networks
+    )
     with tempfile.TemporaryFile() as file:
-        hop = url
-        for _ in range(settings.max_redirects + 1):
-            try:
-                location = _fetch(hop, file, deadline, settings)
-            except SourceError as error:
-                by = "" if hop == url else f"redirects to {without_password(hop)}: "
-                raise SourceError(f"{without_password(url)}: {by}{error}") from error
-            if location is None:
-                file.seek(0)
-                yield file
-                return
-            hop = location
-        raise SourceError(f"{url}: redirects more than {settings.max_redirects} times; give the last address")
+        try:
+            with open_url(url, rules) as response:
+                if response.status != 200:
+                    raise FetchError(f"answers {response.status} {response.reason}", "does a browser show it?")
+                for chunk in response.read_chunks(settings.download_bytes):
+                    _write(chunk, file)
+        except FetchError as error:
+            raise SourceError(f"{without_password(url)}: {error}") from error
+        file.seek(0)
+        yield file
 
 
-def _fetch(url: str, file: IO[bytes], deadline: float, settings: InputLimits) -> str | None:
-    """Write what an address gives, or say where it redirects to."""
-    parts = _checked(url)
-    connected = _connect(parts, deadline, settings)
-    # A second handle on the same connection, which ends it on time whatever is being waited for.
-    guard = connected.dup()
-    is_late = Event()
-    timer = Timer(max(0.0, deadline - time.monotonic()), _end, [guard, is_late])
-    timer.daemon = True
-    timer.start()
-    try:
-        with closing(_ask(parts, connected)) as asking, asking.getresponse() as response:
-            location: str | None = response.headers["Location"] if response.status in _REDIRECTS else None
-            if location is not None:
-                return _join(url, location)
-            if response.status != 200:
-                raise SourceError(f"answers {response.status} {one_line(response.reason)}; does a browser show it?")
-            _receive(response, file, settings)
-            if is_late.is_set():  # a body without a length seems to end well then
-                raise _too_slow(settings)
-    except (OSError, HTTPException, UnicodeError, ValueError) as error:
-        if is_late.is_set():
-            raise _too_slow(settings) from error
-        if isinstance(error, SourceError):
-            raise
-        raise _broken_off(error, settings) from error
-    finally:
-        timer.cancel()
-        guard.close()
-        connected.close()
-    return None
+def check_address(url: str, rules: FetchRules, previous: str | None = None) -> SplitResult:
+    """Split an address that may be fetched.
 
+    Args:
+        url: the address.
+        rules: to check it by; its host is not looked up here.
+        previous: the address that redirects to it, if any.
 
-def _join(url: str, location: str) -> str:
-    try:
-        return urljoin(url, location)
-    except ValueError as error:
-        raise SourceError(f"redirects to what is no address ({reason(error)}); give the last address") from error
-
-
-def _checked(url: str) -> SplitResult:
+    Raises:
+        FetchError: if it is not one, or one that the rules forbid.
+    """
     try:
         parts = urlsplit(url)
         _ = parts.port
     except ValueError as error:
-        raise SourceError(f"is no address ({error}); write https://host/path") from error
+        raise FetchError(f"is no address ({error})", "write https://host/path") from error
+    is_local = is_loopback(url) and (previous is None or is_loopback(previous))
+    if rules.is_https_only and not is_local and (parts.scheme != "https" or not parts.hostname):
+        raise FetchError("must be an https address")
     if parts.scheme not in WEB_SCHEMES or not parts.hostname:
-        raise SourceError("only addresses that start with http:// or https:// and a host are fetched")
+        raise FetchError("only addresses that start with http:// or https:// and a host are fetched")
     if parts.username is not None:
-        raise SourceError("addresses with a password in them are not fetched; download it and name the file")
+        raise FetchError("addresses with a password in them are not fetched", _USE_A_FILE)
     return parts
 
 
-def _connect(parts: SplitResult, deadline: float, settings: InputLimits) -> socket.socket:
+def is_loopback(url: str) -> bool:
+    """Whether an http or https address names this machine."""
+    parts = urlsplit(url)
+    return parts.scheme in WEB_SCHEMES and parts.hostname in _LOOPBACK_HOSTS
+
+
+@contextmanager
+def _request(
+    url: str, previous: str | None, deadline: float, rules: FetchRules, headers: Mapping[str, str]
+) -> Iterator[Response]:
+    parts = check_address(url, rules, previous)
+    with ExitStack() as stack:
+        connected = _connect(parts, deadline, rules)
+        stack.callback(connected.close)
+        # A second handle on the same connection, which ends it on time whatever is being waited for.
+        guard = connected.dup()
+        stack.callback(guard.close)
+        is_late = Event()
+        timer = Timer(max(0.0, deadline - time.monotonic()), _shut_down, [guard, is_late])
+        timer.daemon = True
+        timer.start()
+        stack.callback(timer.cancel)
+        try:
+            host = _ascii_host(parts)
+            connection = HTTPConnection(host)
+            stack.callback(connection.close)
+            connection.sock = connected
+            if parts.scheme == "https":
+                connection.sock = ssl.create_default_context().wrap_socket(connected, server_hostname=host)
+            port = f":{parts.port}" if parts.port else ""
+            host_header = {"Host": (f"[{host}]" if ":" in host else host) + port}
+            connection.request("GET", _target(parts), headers={**host_header, **_HEADERS, **headers})
+            response = stack.enter_context(connection.getresponse())
+        except (OSError, HTTPException, ValueError) as error:
+            raise _explain(error, is_late, rules) from error
+        yield Response(response, is_late, rules)
+
+
+def _connect(parts: SplitResult, deadline: float, rules: FetchRules) -> socket.socket:
     assert parts.hostname is not None
-    is_encrypted = parts.scheme == "https"
-    port = parts.port or (443 if is_encrypted else 80)
     problem: OSError | None = None
-    for family, place in resolve_host(parts.hostname, port, settings.allowed_networks):
+    try:
+        addresses = resolve_host(
+            parts.hostname, parts.port or (443 if parts.scheme == "https" else 80), rules.allowed_networks
+        )
+    except SourceError as error:
+        raise FetchError(str(error), is_temporary=True) from error
+    for family, address in addresses:
         connection = socket.socket(family, socket.SOCK_STREAM)
         try:
-            connection.settimeout(max(0.01, min(settings.wait_seconds, deadline - time.monotonic())))
-            connection.connect(place)
+            connection.settimeout(max(0.01, min(rules.wait_seconds, deadline - time.monotonic())))
+            connection.connect(address)
         except OSError as error:
             connection.close()
             problem = error
         else:
             return connection
     assert problem is not None
-    raise SourceError(f"cannot be reached ({reason(problem)}); check the address and the network")
+    raise FetchError(
+        f"cannot be reached ({reason(problem)})", "check the address and the network", is_temporary=True
+    ) from problem
 
 
-def _ask(parts: SplitResult, connected: socket.socket) -> HTTPConnection:
+def _ascii_host(parts: SplitResult) -> str:
     assert parts.hostname is not None
-    host = parts.hostname if parts.hostname.isascii() else parts.hostname.encode("idna").decode()
-    asking = HTTPConnection(host)
-    asking.sock = connected
-    if parts.scheme == "https":
-        asking.sock = ssl.create_default_context().wrap_socket(connected, server_hostname=host)
-    headers = {
-        "Host": (f"[{host}]" if ":" in host else host) + (f":{parts.port}" if parts.port else ""),
-        "User-Agent": _USER_AGENT,
-        "Accept-Encoding": "identity",
-        "Connection": "close",
-    }
+    return parts.hostname if parts.hostname.isascii() else parts.hostname.encode("idna").decode()
+
+
+def _target(parts: SplitResult) -> str:
     query = f"?{quote(parts.query, _SAFE_IN_QUERIES)}" if parts.query else ""
-    asking.request("GET", quote(parts.path or "/", _SAFE_IN_PATHS) + query, headers=headers)
-    return asking
+    return quote(parts.path or "/", _SAFE_IN_PATHS) + query
 
 
-def _receive(response: HTTPResponse, file: IO[bytes], settings: InputLimits) -> None:
-    most = settings.download_bytes
-    if response.length is not None and response.length > most:
-        raise SourceError(f"offers {response.length} bytes, above the limit of {most}; download it and name the file")
-    done = 0
-    while chunk := response.read1(_CHUNK_BYTES):
-        done += len(chunk)
-        if done > most:
-            raise SourceError(f"sends more than the limit of {most} bytes; download it and name the file")
-        try:
-            file.write(chunk)
-        except OSError as error:
-            room = tempfile.gettempdir()
-            raise SourceError(f"cannot be kept ({reason(error)}); make room in {room}, or set TMPDIR") from error
-    if response.length:
-        raise SourceError(f"broke off, {response.length} bytes before the end; try again")
+def _join(url: str, location: str) -> str:
+    try:
+        return urljoin(url, location)
+    except ValueError as error:
+        raise FetchError(f"redirects to what is no address ({reason(error)})", "give the last address") from error
 
 
-def _too_slow(settings: InputLimits) -> SourceError:
-    return SourceError(f"takes longer than {settings.download_seconds:g} seconds; download it and name the file")
+def _write(chunk: bytes, file: IO[bytes]) -> None:
+    try:
+        file.write(chunk)
+    except OSError as error:
+        folder = tempfile.gettempdir()
+        raise FetchError(f"cannot be kept ({reason(error)})", f"make room in {folder}, or set TMPDIR") from error
 
 
-def _broken_off(error: Exception, settings: InputLimits) -> SourceError:
+def cut_short(num_missing: int) -> FetchError:
+    """The error for a body that ends too early, by that many bytes."""
+    return FetchError(f"broke off, {num_missing} bytes before the end", "try again", is_temporary=True)
+
+
+def _too_slow(rules: FetchRules) -> FetchError:
+    return FetchError(f"takes longer than {rules.total_seconds:g} seconds", _USE_A_FILE, is_temporary=True)
+
+
+def _explain(error: Exception, is_late: Event, rules: FetchRules) -> FetchError:
+    if is_late.is_set():
+        return _too_slow(rules)
     if isinstance(error, ssl.SSLError):
-        return SourceError(f"does not show that it is who it should be ({reason(error)}); check the address")
+        message = f"does not show that it is who it should be ({reason(error)})"
+        return FetchError(message, "check the address", is_temporary=True)
     if isinstance(error, TimeoutError):
-        return SourceError(f"sends nothing for {settings.wait_seconds:g} seconds; try again")
-    return SourceError(f"broke off ({reason(error)}); try again")
+        return FetchError(f"sends nothing for {rules.wait_seconds:g} seconds", "try again", is_temporary=True)
+    return FetchError(f"broke off ({reason(error)})", "try again", is_temporary=True)
 
 
-def _end(connection: socket.socket, is_late: Event) -> None:
+def _shut_down(connection: socket.socket, is_late: Event) -> None:
     is_late.set()
     with suppress(OSError):  # it is at its end already
         connection.shutdown(socket.SHUT_RDWR)

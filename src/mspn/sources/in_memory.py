@@ -68,14 +68,14 @@ def read_array(array: np.ndarray) -> UInt8[np.ndarray, "H W 3"]:
     if array.dtype == np.uint8 and pixels.ndim == 3 and 0 not in pixels.shape:
         if pixels.shape[2] == 4:
             raise SourceError(
-                f"an array of shape {_written(array.shape)} has four channels; give RGB of shape (H, W, 3),"
+                f"an array of shape {array.shape} has four channels; give RGB of shape (H, W, 3),"
                 " for example array[..., :3]"
             )
         if pixels.shape[2] == 3:
             return pixels
         if pixels.shape[2] == 1:
             return np.repeat(pixels, 3, axis=2)
-    raise SourceError(f"an array of {array.dtype} with shape {_written(array.shape)} is not an image; give {_SHAPES}")
+    raise SourceError(f"an array of {array.dtype} with shape {array.shape} is not an image; give {_SHAPES}")
 
 
 def read_tensor(tensor: Tensor) -> UInt8[np.ndarray, "H W 3"]:
@@ -91,10 +91,6 @@ def read_tensor(tensor: Tensor) -> UInt8[np.ndarray, "H W 3"]:
     array: np.ndarray = tensor.detach().cpu().numpy()
     is_channels_first = array.ndim == 3 and array.shape[0] in _NUM_CHANNELS and array.shape[2] not in _NUM_CHANNELS
     return read_array(np.ascontiguousarray(array.transpose(1, 2, 0)) if is_channels_first else array)
-
-
-def _written(shape: tuple[int, ...]) -> str:
-    return f"({', '.join(map(str, shape))})"
 
 
 def read_pillow_image(image: PillowImage, max_pixels: int) -> UInt8[np.ndarray, "H W 3"]:

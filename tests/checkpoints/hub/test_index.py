@@ -84,7 +84,7 @@ def test_the_file_name_is_the_end_of_the_address():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"urls": ("http://example.org/net.pth",)}, "http://example.org/net.pth is no https address"),
+        ({"urls": ("http://example.org/net.pth",)}, "http://example.org/net.pth: must be an https address"),
         ({"urls": ("https://example.org/a.pth", "https://example.org/b.pth")}, "must all end in the same file name"),
         ({"sha256": None}, "net-theirs needs a sha256: nothing is downloaded that cannot be checked"),
         ({"sha256": "0123"}, "sha256"),

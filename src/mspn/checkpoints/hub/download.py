@@ -1,31 +1,24 @@
-"""Downloading one file: over https, from several addresses in turn, resumed where it broke, checked before use."""
+"""Download one file: over https, from several addresses in turn, resumed where it broke off, checked before use."""
 
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from email.message import Message
-from http.client import HTTPException, HTTPResponse
+from ipaddress import ip_network
 from pathlib import Path
-from typing import IO
-from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
-from urllib.request import HTTPRedirectHandler, OpenerDirector, ProxyHandler, Request, build_opener
 
 from mspn.errors import DownloadError
 from mspn.io.files import sha256_of
+from mspn.io.http import FetchError, FetchRules, Response, check_address, cut_short, open_url
 
-_CHUNK_BYTES = 2**20
-_LOOPBACK = ("localhost", "127.0.0.1", "::1")
-_WORTH_ANOTHER_TRY = (408, 425, 429)
+_MIN_PROGRESS_BYTES = 2**20
+_TEMPORARY_STATUSES = (408, 425, 429)
 _RANGE_NOT_SATISFIABLE = 416
+_ANY_NETWORK = (ip_network("0.0.0.0/0"), ip_network("::/0"))
 
 Report = Callable[[int, int | None], None]
 """Called now and then with the bytes that are there and, if the server says so, how many there will be."""
-
-
-class _BrokenOffError(Exception):
-    """The transfer ended early; another try may go on from there."""
 
 
 @dataclass(frozen=True)
@@ -34,10 +27,13 @@ class Limits:
 
     stall_seconds: float = 30.0
     """Longest wait for a connection or for more bytes."""
-    least_bytes_per_second: float = 1024.0
+    min_bytes_per_second: float = 1024.0
     """Over any `stall_seconds`; less counts as broken off."""
-    most_bytes: int = 2 * 1024**3
+    connection_seconds: float = 3600.0
+    """Longest time of one connection; the next one resumes."""
+    max_bytes: int = 2 * 1024**3
     """Where the file's size is not known."""
+    max_redirects: int = 10
     tries: int = 4
     """At one address, without getting a megabyte further."""
     pause_seconds: float = 2.0
@@ -50,8 +46,16 @@ def check_url(url: str) -> None:
     Raises:
         DownloadError: naming the address.
     """
-    if not _is_safe(url):
-        raise DownloadError(f"{url} is no https address; nothing is downloaded over anything else")
+    try:
+        check_address(url, _rules(Limits()))
+    except FetchError as error:
+        raise DownloadError(f"{url}: {error.message}") from error
+
+
+def _rules(limits: Limits) -> FetchRules:
+    return FetchRules(
+        limits.stall_seconds, limits.connection_seconds, limits.max_redirects, _ANY_NETWORK, is_https_only=True
+    )
 
 
 def download(
@@ -65,8 +69,9 @@ def download(
 ) -> str:
     """Download a file; it appears at its destination whole and checked, or not at all.
 
-    What arrives is kept in `destination` + ".part" until then, and the next call goes on from there; a file that is
-    there already is checked and, if right, not downloaded again. Only one process may do so at a time.
+    What arrives is kept in `destination` + ".part" until then, and the next call resumes from there; a file that is
+    there already is checked and, if right, not downloaded again. Only one process may do so at a time. Proxies of the
+    environment are not used, see `open_url`.
 
     Args:
         urls: where the same file lies; the next is asked when one fails.
@@ -91,8 +96,8 @@ def download(
     for url in urls:
         try:
             transfer.run(url)
-        except DownloadError as error:
-            problems.append(f"{urlsplit(url).hostname} {error}")
+        except FetchError as error:
+            problems.append(f"{urlsplit(url).hostname} {error.message}")
             continue
         part.replace(destination)
         return url
@@ -110,143 +115,89 @@ class _Transfer:
     """What the server that the part came from calls this version of the file, if it says."""
 
     def run(self, url: str) -> None:
-        """Bring the part to completion from one address."""
-        tries, furthest, self.version = self.limits.tries, self._done(), None
+        """Complete the part from one address."""
+        tries, furthest, self.version = self.limits.tries, self._num_bytes(), None
         if furthest and self._is_right():
             return
         while True:
             try:
-                went_on = self._receive(url)
-            except _BrokenOffError as error:
-                if self._done() and self._is_right():  # whatever length the server promised
+                is_resumed = self._receive(url)
+            except FetchError as error:
+                if not error.is_temporary:
+                    raise
+                if self._num_bytes() and self._is_right():  # whatever length the server promised
                     return
-                tries = self.limits.tries if self._done() > furthest + _CHUNK_BYTES else tries - 1
-                furthest = max(furthest, self._done())
+                tries = self.limits.tries if self._num_bytes() > furthest + _MIN_PROGRESS_BYTES else tries - 1
+                furthest = max(furthest, self._num_bytes())
                 if tries <= 0:
-                    raise DownloadError(str(error)) from error
+                    raise
                 time.sleep(self.limits.pause_seconds)
                 continue
             if self._is_right():
                 return
             digest = sha256_of(self.part)
             self.part.unlink()
-            if not went_on:
-                raise DownloadError(f"gives another file: its SHA-256 is {digest}, not {self.sha256}...")
+            if not is_resumed:
+                raise FetchError(f"gives another file: its SHA-256 is {digest}, not {self.sha256}...")
             # The two pieces were of different files: once more, from the start.
 
     def _receive(self, url: str) -> bool:
-        """Add to the part until the server has no more; whether it went on from where the part ended."""
-        start = self._done()
-        response = self._open(url, start)
-        if response is None:
-            self.part.unlink()
-            start, response = 0, self._open(url, 0)
-        assert response is not None
-        with response:
-            self.version = response.headers["ETag"] or response.headers["Last-Modified"]
-            went_on = response.status == 206
-            if went_on and not _starts_at(response, start):
-                self.part.unlink(missing_ok=True)
-                raise _BrokenOffError("sends another piece of the file than was asked for")
-            done = start if went_on else 0
-            total = None if response.length is None else done + response.length
-            most = self.size or self.limits.most_bytes
-            if total is not None and total > most:
-                raise DownloadError(f"offers {total} bytes, where at most {most} are expected")
-            with self.part.open("ab" if went_on else "wb") as file:
-                for chunk in self._chunks(response):
+        """Add to the part until the server has no more; whether it was resumed."""
+        start = self._num_bytes()
+        headers = {"Range": f"bytes={start}-"} if start else {}
+        if start and self.version and not self.version.startswith("W/"):
+            headers["If-Range"] = self.version
+        with open_url(url, _rules(self.limits), headers) as response:
+            has_range = response.status != _RANGE_NOT_SATISFIABLE
+            if has_range or not start:
+                self._save(response, start)
+                return response.status == 206 and start > 0
+        self.part.unlink()
+        return self._receive(url)
+
+    def _save(self, response: Response, start: int) -> None:
+        if response.status not in (200, 206):
+            is_temporary = response.status >= 500 or response.status in _TEMPORARY_STATUSES
+            raise FetchError(f"answers {response.status} {response.reason}", is_temporary=is_temporary)
+        self.version = response.headers["ETag"] or response.headers["Last-Modified"]
+        is_resumed = response.status == 206
+        if is_resumed and not _starts_at(response, start):
+            self.part.unlink(missing_ok=True)
+            raise FetchError("sends another piece of the file than was asked for", is_temporary=True)
+        done = start if is_resumed else 0
+        total = None if response.length is None else done + response.length
+        chunks = response.read_chunks(self.size or self.limits.max_bytes, done)
+        try:
+            with self.part.open("ab" if is_resumed else "wb") as file:
+                for chunk in self._check_rate(chunks):
                     done += len(chunk)
-                    if done > most:
-                        break
                     file.write(chunk)
                     self.report(done, total)
-        if done > most:
-            self.part.unlink()
-            raise DownloadError(f"sends more than the {most} bytes that are expected")
-        promised = self.size if total is None else total
-        if promised is not None and done < promised:
-            raise _BrokenOffError(f"ended the connection at {done} of {promised} bytes")
-        return went_on and start > 0
-
-    def _open(self, url: str, start: int) -> HTTPResponse | None:
-        """Ask for the file from a byte on; None if the server says that it has no such byte."""
-        check_url(url)
-        request = Request(url, headers={"User-Agent": "mspn", "Accept-Encoding": "identity"})
-        if start:
-            request.add_header("Range", f"bytes={start}-")
-        if start and self.version and not self.version.startswith("W/"):
-            request.add_header("If-Range", self.version)
-        try:
-            response: HTTPResponse = _opener(url).open(request, timeout=self.limits.stall_seconds)
-        except HTTPError as error:
-            error.close()
-            if error.code == _RANGE_NOT_SATISFIABLE and start:
-                return None
-            if error.code >= 500 or error.code in _WORTH_ANOTHER_TRY:
-                raise _BrokenOffError(f"answers {error.code} {error.reason}") from error
-            raise DownloadError(f"answers {error.code} {error.reason}") from error
-        except (OSError, HTTPException) as error:
-            raise _BrokenOffError(f"cannot be reached ({_reason(error)})") from error
-        except DownloadError:
+        except FetchError as error:
+            if not error.is_temporary:  # more than the file can have
+                self.part.unlink()
             raise
-        except ValueError as error:
-            raise DownloadError(f"redirects to what is no address ({_reason(error)})") from error
-        return response
+        if total is None and self.size is not None and done < self.size:
+            raise cut_short(self.size - done)
 
-    def _chunks(self, response: HTTPResponse) -> Iterator[bytes]:
+    def _check_rate(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
         received, began = 0, time.monotonic()
-        while True:
-            try:
-                chunk = response.read1(_CHUNK_BYTES)
-            except (OSError, HTTPException) as error:
-                raise _BrokenOffError(f"broke off ({_reason(error)})") from error
-            if not chunk:
-                return
+        for chunk in chunks:
             received += len(chunk)
             seconds = time.monotonic() - began
             if seconds > self.limits.stall_seconds:
-                if received < seconds * self.limits.least_bytes_per_second:
-                    raise _BrokenOffError(f"is too slow ({received} bytes in {seconds:.0f} s)")
+                if received < seconds * self.limits.min_bytes_per_second:
+                    raise FetchError(f"is too slow ({received} bytes in {seconds:.0f} s)", is_temporary=True)
                 received, began = 0, time.monotonic()
             yield chunk
 
-    def _done(self) -> int:
+    def _num_bytes(self) -> int:
         return self.part.stat().st_size if self.part.is_file() else 0
 
     def _is_right(self) -> bool:
         return sha256_of(self.part).startswith(self.sha256)
 
 
-class _SafeRedirects(HTTPRedirectHandler):
-    """Follow redirects to https only; to this machine only from this machine."""
-
-    def redirect_request(
-        self, req: Request, fp: IO[bytes], code: int, msg: str, headers: Message, newurl: str
-    ) -> Request | None:
-        if not _is_safe(newurl) or (urlsplit(newurl).scheme == "http" and not _is_loopback(req.full_url)):
-            raise DownloadError(f"redirects to {newurl}, which is no https address")
-        return super().redirect_request(req, fp, code, msg, headers, newurl)  # type: ignore[arg-type]
-
-
-def _opener(url: str) -> OpenerDirector:
-    # Proxies of the environment serve the internet, not this machine.
-    return build_opener(_SafeRedirects, *([ProxyHandler({})] if _is_loopback(url) else []))
-
-
-def _is_safe(url: str) -> bool:
-    parts = urlsplit(url)
-    return (parts.scheme == "https" and bool(parts.hostname)) or (parts.scheme == "http" and _is_loopback(url))
-
-
-def _is_loopback(url: str) -> bool:
-    return urlsplit(url).hostname in _LOOPBACK
-
-
-def _starts_at(response: HTTPResponse, start: int) -> bool:
+def _starts_at(response: Response, start: int) -> bool:
     match = re.match(r"bytes (\d+)-", response.headers["Content-Range"] or "")
     return match is not None and int(match[1]) == start
-
-
-def _reason(error: Exception) -> str:
-    reason = error.reason if isinstance(error, URLError) else error
-    return " ".join(str(reason).split()) or type(reason).__name__
