@@ -5,9 +5,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from mspn.evaluation.analysis import Analysis
-from mspn.evaluation.analysis.calibration import NUM_BINS, Calibration
-from mspn.evaluation.analysis.error_types import ERRORS
-from mspn.evaluation.analysis.groups import GroupPrecision
+from mspn.evaluation.analysis.breakdown import GroupPrecision
+from mspn.evaluation.analysis.keypoint_errors import ERRORS, NUM_BINS, Calibration
 from mspn.evaluation.report import Report
 from mspn.io.files import write_text
 from mspn.reporting.charts import Bar, Chart, Series, draw_bars, draw_chart

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mspn.evaluation.diagnosis import explain_low_ap
-from mspn.evaluation.diagnosis.keypoint_order import reorder
+from mspn.evaluation.diagnosis.subset import reorder
 from mspn.evaluation.metrics.average_precision import average_precision, read_ground_truth
 from mspn.labels.formats.coco import CocoAnnotation, CocoPeople
 from mspn.structures.boxes import Box, Detection
@@ -63,7 +63,7 @@ def test_shuffled_keypoints_are_named_with_where_they_stand(ground_truth: CocoPe
     # Each keypoint stands one place later than it should, the last one first.
     reason = _explain(ground_truth, reorder(_perfect(ground_truth), [16, *range(16)]))
 
-    assert "(nose stands at place 1, left_eye stands at place 2, right_eye stands at place 3, ..., counted" in reason
+    assert "(nose is at index 1, left_eye is at index 2, right_eye is at index 3, ...): in" in reason
     assert "AP rises from 0.000 to 1.000" in reason
 
 
@@ -73,7 +73,7 @@ def test_openposes_order_is_known(ground_truth: CocoPeople):
 
     reason = _explain(ground_truth, reorder(_perfect(ground_truth), openpose))
 
-    assert "(left_eye stands at place 14, right_eye stands at place 13, left_ear stands at place 16, ..." in reason
+    assert "(left_eye is at index 14, right_eye is at index 13, left_ear is at index 16, ..." in reason
 
 
 @pytest.mark.parametrize(("factor", "written"), [(0.5, "times 2,"), (4.0, "times 0.25,")])
@@ -129,7 +129,7 @@ def test_results_of_few_images_are_named(ground_truth: CocoPeople):
 def test_images_with_results_are_looked_at_though_the_first_have_none(
     ground_truth: CocoPeople, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("mspn.evaluation.diagnosis.trials._MAX_IMAGES", 1)
+    monkeypatch.setattr("mspn.evaluation.diagnosis.subset._MAX_IMAGES", 1)
     rows = [row for row in reorder(_perfect(ground_truth), COCO_17.mirror_order) if row["image_id"] > 2]
 
     assert "left and right are swapped in the results" in _explain(ground_truth, rows)
@@ -236,5 +236,5 @@ def test_where_nothing_known_explains_it_the_share_of_people_with_a_result_near_
     near = _explain(ground_truth, _moved(_perfect(ground_truth), scattered))
     far = _explain(ground_truth, _moved(_perfect(ground_truth), lambda points: points + random.uniform(300, 900, 2)))
 
-    assert near.startswith("no usual cause found: 100% of the labeled people have a result around the same place; is")
+    assert near.startswith("no usual cause found: 100% of the labeled people have a result in the same region; is")
     assert far.startswith("no usual cause found: 0% of the labeled people")

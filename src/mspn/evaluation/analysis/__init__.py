@@ -6,10 +6,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Int
 
-from mspn.evaluation.analysis.calibration import Calibration, calibrate
-from mspn.evaluation.analysis.error_types import Outcome, judge_keypoints
-from mspn.evaluation.analysis.gains import estimate_gains
-from mspn.evaluation.analysis.groups import GroupPrecision, evaluate_groups
+from mspn.evaluation.analysis.breakdown import GroupPrecision, estimate_gains, evaluate_groups
+from mspn.evaluation.analysis.keypoint_errors import Calibration, Outcome, calibrate, judge_keypoints
 from mspn.evaluation.matching import Matching, match_people
 from mspn.labels.formats.coco import CocoPeople
 from mspn.structures.settings import Settings

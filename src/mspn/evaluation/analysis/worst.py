@@ -8,7 +8,7 @@ from jaxtyping import Float, Int, UInt8
 
 from mspn.errors import ImageError
 from mspn.evaluation.analysis import Diagnosed
-from mspn.evaluation.analysis.error_types import ERRORS
+from mspn.evaluation.analysis.keypoint_errors import ERRORS
 from mspn.evaluation.matching import UNMATCHED, Matching
 from mspn.io.images import read_image
 from mspn.labels.formats.coco import CocoPeople

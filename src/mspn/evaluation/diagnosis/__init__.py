@@ -1,4 +1,4 @@
-"""Why average precision is about zero, or why there is none."""
+"""Diagnosis of an average precision near zero, or of -1."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -6,16 +6,23 @@ from typing import Any
 
 import numpy as np
 
-from mspn.evaluation.diagnosis.keypoint_order import describe_order, likely_orders, reorder
-from mspn.evaluation.diagnosis.trials import Sample, extent, findable, take_subset
+from mspn.evaluation.diagnosis.subset import (
+    DiagnosisSubset,
+    describe_order,
+    extent,
+    findable,
+    likely_orders,
+    reorder,
+    take_subset,
+)
 from mspn.labels.formats.coco import CocoPeople
 from mspn.structures.boxes import Detection, iou, to_xyxy
 from mspn.structures.skeleton import Skeleton
 
-LOW = 0.05
-"""AP below this is explained."""
-_USUAL_AREA = 0.53
-"""A person's outline over the area of the box, in COCO."""
+MAX_AP = 0.05
+"""From here on, AP is not diagnosed."""
+_USUAL_AREA_SHARE = 0.53
+"""Typical area of a person's outline over that of the box, in COCO."""
 
 Rows = Sequence[dict[str, Any]]
 
@@ -27,27 +34,27 @@ def explain_low_ap(
     stats: Mapping[str, float],
     boxes: Mapping[int, Sequence[Detection]] | None = None,
 ) -> list[str]:
-    """What may be wrong where AP is below 0.05 or -1, a line each; where a change would help, by how much.
+    """Lines that say what may be wrong where AP is below 0.05 or -1, and by how much a correction raises it.
 
     Args:
         ground_truth: the labeled people.
         rows: COCO results that were scored.
         skeleton: of both.
         stats: the ten numbers.
-        boxes: detected boxes by image id, where the results come from such.
+        boxes: detected boxes by image id, if the poses were predicted in such.
     """
-    if stats["AP"] >= LOW:
+    if stats["AP"] >= MAX_AP:
         return []
-    certain = _nobody_to_find(ground_truth) or _nothing_to_score(ground_truth, rows)
-    if certain:
-        return certain
-    sample = take_subset(ground_truth, rows, skeleton)
+    conclusive = _nobody_to_find(ground_truth) or _nothing_to_score(ground_truth, rows)
+    if conclusive:
+        return conclusive
+    subset = take_subset(ground_truth, rows, skeleton)
     reasons = [*_wrong_categories(ground_truth, rows), *_missing_images(ground_truth, rows)]
-    for look in _LOOKS:
-        reasons += look(sample)
+    for check in _CHECKS:
+        reasons += check(subset)
     if boxes is not None:
-        reasons += _detected_boxes(sample, boxes)
-    return reasons or [_what_is_seen(sample)]
+        reasons += _detected_boxes(subset, boxes)
+    return reasons or [_no_cause_found(subset)]
 
 
 def _nobody_to_find(ground_truth: CocoPeople) -> list[str]:
@@ -91,30 +98,30 @@ def _missing_images(ground_truth: CocoPeople, rows: Rows) -> list[str]:
     return []
 
 
-def _shifted_ids(sample: Sample) -> list[str]:
+def _shifted_ids(subset: DiagnosisSubset) -> list[str]:
     for shift in (1, -1):
-        moved = [row | {"image_id": row["image_id"] + shift} for row in sample.rows]
-        if reason := _if_it_helps(sample, f"the results' image ids are off by one: with {shift:+d}", rows=moved):
+        moved = [row | {"image_id": row["image_id"] + shift} for row in subset.rows]
+        if reason := _if_it_raises_ap(subset, f"the results' image ids are off by one: with {shift:+d}", rows=moved):
             return reason
     return []
 
 
-def _areas(sample: Sample) -> list[str]:
-    shares = [(person.area or 0) / max(person.bbox[2] * person.bbox[3], 1e-9) for person, _ in sample.people]
+def _areas(subset: DiagnosisSubset) -> list[str]:
+    shares = [(person.area or 0) / max(person.bbox[2] * person.bbox[3], 1e-9) for person, _ in subset.people]
     share = float(np.median(shares))
     if 0.05 <= share <= 1.5:
         return []
     people = [
-        person.model_copy(update={"area": _USUAL_AREA * person.bbox[2] * person.bbox[3]})
-        for person in sample.ground_truth.annotations
+        person.model_copy(update={"area": _USUAL_AREA_SHARE * person.bbox[2] * person.bbox[3]})
+        for person in subset.ground_truth.annotations
     ]
-    usual = replace(sample.ground_truth, annotations=people)
-    text = f"the labels' areas are {share:.2g} of their boxes, where about {_USUAL_AREA} is usual"
-    return _if_it_helps(sample, f"{text}: with that", ground_truth=usual) or [text]
+    usual = replace(subset.ground_truth, annotations=people)
+    text = f"the labels' areas are {share:.2g} of their boxes, where about {_USUAL_AREA_SHARE} is usual"
+    return _if_it_raises_ap(subset, f"{text}: with that", ground_truth=usual) or [text]
 
 
-def _labeled_boxes(sample: Sample) -> list[str]:
-    people = [(person, keypoints) for person, keypoints in sample.people if (keypoints[:, 2] > 0).sum() > 1]
+def _labeled_boxes(subset: DiagnosisSubset) -> list[str]:
+    people = [(person, keypoints) for person, keypoints in subset.people if (keypoints[:, 2] > 0).sum() > 1]
     if not people:
         return []
     boxes = np.array([person.bbox for person, _ in people])
@@ -128,10 +135,10 @@ def _labeled_boxes(sample: Sample) -> list[str]:
     return []
 
 
-def _detected_boxes(sample: Sample, boxes: Mapping[int, Sequence[Detection]]) -> list[str]:
+def _detected_boxes(subset: DiagnosisSubset, boxes: Mapping[int, Sequence[Detection]]) -> list[str]:
     nearest = []
     labeled = []
-    for person, _ in sample.people:
+    for person, _ in subset.people:
         candidates = np.array([detection.box for detection in boxes.get(person.image_id, ())]).reshape(-1, 4)
         if len(candidates):
             ground_truth = to_xyxy(np.array(person.bbox))
@@ -151,53 +158,55 @@ def _detected_boxes(sample: Sample, boxes: Mapping[int, Sequence[Detection]]) ->
     return []
 
 
-def _order(sample: Sample) -> list[str]:
-    orders = likely_orders(sample.skeleton, sample.pairs())
-    best = max(orders, key=lambda order: sample.try_out(reorder(sample.rows, order), sample.ground_truth))
-    return _if_it_helps(sample, describe_order(sample.skeleton, best), rows=reorder(sample.rows, best))
+def _order(subset: DiagnosisSubset) -> list[str]:
+    orders = likely_orders(subset.skeleton, subset.pairs())
+    best = max(orders, key=lambda order: subset.score(reorder(subset.rows, order), subset.ground_truth))
+    return _if_it_raises_ap(subset, describe_order(subset.skeleton, best), rows=reorder(subset.rows, best))
 
 
-def _axes(sample: Sample) -> list[str]:
-    swapped = _with_points(sample.rows, lambda points: points[:, ::-1])
-    return _if_it_helps(sample, "the results give (y, x) in place of (x, y): the other way round", rows=swapped)
+def _axes(subset: DiagnosisSubset) -> list[str]:
+    swapped = _with_points(subset.rows, lambda points: points[:, ::-1])
+    return _if_it_raises_ap(subset, "the results give (y, x) in place of (x, y): the other way round", rows=swapped)
 
 
-def _scale(sample: Sample) -> list[str]:
-    if max(abs(value) for row in sample.rows for value in _points(row).ravel()) <= 1.5:
+def _scale(subset: DiagnosisSubset) -> list[str]:
+    if max(abs(value) for row in subset.rows for value in _points(row).ravel()) <= 1.5:
         return ["the results' coordinates lie between 0 and 1; they must be pixels of the image"]
     labeled: dict[int, list[float]] = {}
-    for person, keypoints in sample.people:
+    for person, keypoints in subset.people:
         labeled.setdefault(person.image_id, []).append(float(keypoints[keypoints[:, 2] > 0, :2].mean()))
     ratios = []
-    for image_id, rows in sample.rows_by_image().items():
+    for image_id, rows in subset.rows_by_image().items():
         best = [float(_points(row).mean()) for row in rows[: len(labeled[image_id])]]
         if best and np.mean(best) > 0:
             ratios.append(np.mean(labeled[image_id]) / np.mean(best))
     if not ratios:
         return []
     factor = float(np.median(ratios))
-    rows = _with_points(sample.rows, lambda points: points * factor)
-    # Now that results lie on people, each keypoint has a say.
-    pairs = replace(sample, rows=rows).pairs()
+    rows = _with_points(subset.rows, lambda points: points * factor)
+    # The results are now close enough to people for a finer estimate from each keypoint.
+    pairs = replace(subset, rows=rows).pairs()
     finer = [
-        float((pair.predicted[seen] * pair.labeled[seen, :2]).sum() / (pair.predicted[seen] ** 2).sum())
+        float(
+            (pair.predicted[is_labeled] * pair.labeled[is_labeled, :2]).sum() / (pair.predicted[is_labeled] ** 2).sum()
+        )
         for pair in pairs
-        if (seen := pair.labeled[:, 2] > 0).any()
+        if (is_labeled := pair.labeled[:, 2] > 0).any()
     ]
     factor *= float(np.median(finer)) if finer else 1.0
-    scaled = _with_points(sample.rows, lambda points: points * factor)
-    return _if_it_helps(sample, f"the results' coordinates are off by a factor: times {factor:.3g}", rows=scaled)
+    scaled = _with_points(subset.rows, lambda points: points * factor)
+    return _if_it_raises_ap(subset, f"the results' coordinates are off by a factor: times {factor:.3g}", rows=scaled)
 
 
-def _scores(sample: Sample) -> list[str]:
-    scores = {row["score"] for row in sample.rows}
-    if len(scores) == 1 and sum(map(len, sample.rows_by_image().values())) > len(sample.people):
+def _scores(subset: DiagnosisSubset) -> list[str]:
+    scores = {row["score"] for row in subset.rows}
+    if len(scores) == 1 and sum(map(len, subset.rows_by_image().values())) > len(subset.people):
         return [f"all results have the score {scores.pop():g}, so nothing tells the right ones from the others"]
-    turned = [row | {"score": -row["score"]} for row in sample.rows]
-    return _if_it_helps(sample, "the results' scores are reversed: with the lowest first", rows=turned)
+    reversed_rows = [row | {"score": -row["score"]} for row in subset.rows]
+    return _if_it_raises_ap(subset, "the results' scores are reversed: with the lowest first", rows=reversed_rows)
 
 
-_LOOKS: tuple[Callable[[Sample], list[str]], ...] = (
+_CHECKS: tuple[Callable[[DiagnosisSubset], list[str]], ...] = (
     _shifted_ids,
     _areas,
     _labeled_boxes,
@@ -208,28 +217,28 @@ _LOOKS: tuple[Callable[[Sample], list[str]], ...] = (
 )
 
 
-def _what_is_seen(sample: Sample) -> str:
-    """What to think of where no known cause explains it."""
-    share = len(sample.pairs()) / len(sample.people)
-    return f"no usual cause found: {share:.0%} of the labeled people have a result around the same place;" + (
+def _no_cause_found(subset: DiagnosisSubset) -> str:
+    """The line for when no known cause explains it."""
+    share = len(subset.pairs()) / len(subset.people)
+    return f"no usual cause found: {share:.0%} of the labeled people have a result in the same region;" + (
         " is the network trained?" if share > 0.5 else " are the image ids those of the same images?"
     )
 
 
-def _if_it_helps(
-    sample: Sample, text: str, rows: Rows | None = None, ground_truth: CocoPeople | None = None
+def _if_it_raises_ap(
+    subset: DiagnosisSubset, text: str, rows: Rows | None = None, ground_truth: CocoPeople | None = None
 ) -> list[str]:
-    before = sample.average_precision
-    after = sample.try_out(
-        sample.rows if rows is None else rows, sample.ground_truth if ground_truth is None else ground_truth
+    before = subset.average_precision
+    after = subset.score(
+        subset.rows if rows is None else rows, subset.ground_truth if ground_truth is None else ground_truth
     )
-    if after < max(2 * before, before + LOW):
+    if after < max(2 * before, before + MAX_AP):
         return []
-    return [f"{text}, AP rises from {before:.3f} to {after:.3f} (on {len(sample.ground_truth.images)} images)"]
+    return [f"{text}, AP rises from {before:.3f} to {after:.3f} (on {len(subset.ground_truth.images)} images)"]
 
 
 def _median_overlaps(boxes: np.ndarray, corners: np.ndarray) -> tuple[float, float]:
-    """How far boxes overlap others: taken as left, top, width, height, and as corners."""
+    """Median IoU of boxes with others (corners): read as left, top, width, height, and read as corners."""
     return float(np.median(iou(to_xyxy(boxes), corners))), float(np.median(iou(boxes, corners)))
 
 

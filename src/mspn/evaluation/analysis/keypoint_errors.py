@@ -1,4 +1,4 @@
-"""What is wrong with predicted keypoints: jitter, inversion, swap or miss.
+"""Kinds of keypoint error (jitter, inversion, swap, miss), and whether keypoint scores are calibrated.
 
 Source: the kinds and their limits are those of Ronchi & Perona, "Benchmarking and Error Diagnosis in Multi-Instance
 Pose Estimation", ICCV 2017. Similar body parts, which may be confused, are the left and the right one of a pair.
@@ -12,25 +12,26 @@ from jaxtyping import Float, Int
 from mspn.evaluation.matching import UNMATCHED, Matching
 from mspn.labels.formats.coco import CocoPeople
 from mspn.structures.oks import keypoint_similarity
+from mspn.structures.settings import Settings
 from mspn.structures.skeleton import Skeleton
 
-GOOD_FROM = 0.85
-NEAR_FROM = 0.5
+MIN_SIMILARITY_GOOD = 0.85
+MIN_SIMILARITY_NEAR = 0.5
 
 
 class Outcome(IntEnum):
-    """Of a predicted keypoint of somebody who has it labeled; similarities are those of this one keypoint."""
+    """Of a predicted keypoint that is labeled; similarities are those of this keypoint alone."""
 
     UNLABELED = -1
     """Nothing to compare with."""
     GOOD = 0
     """Similarity from 0.85 on."""
     JITTER = 1
-    """Near the right place, from 0.5 on."""
+    """Near its label, from 0.5 on."""
     INVERSION = 2
     """Not near it, but near the same person's keypoint of the other side."""
     SWAP = 3
-    """Not near it, but near somebody else's keypoint of this name, or of the other side's."""
+    """Not near it, but near another person's keypoint of this name, or of the other side's."""
     MISS = 4
     """Near none of them."""
 
@@ -39,9 +40,9 @@ ERRORS = (Outcome.JITTER, Outcome.INVERSION, Outcome.SWAP, Outcome.MISS)
 
 
 def judge_keypoints(ground_truth: CocoPeople, matching: Matching, skeleton: Skeleton) -> Int[np.ndarray, "R K"]:
-    """The `Outcome` of every keypoint of R predictions; UNLABELED in predictions of nobody.
+    """The `Outcome` of every keypoint of R predictions; UNLABELED in unmatched predictions.
 
-    Where both the person's other side and somebody else are near, the nearer one decides.
+    Where both the person's other side and another person are near, the nearer one decides.
     """
     outcomes = np.full(matching.keypoints_image.shape[:2], int(Outcome.UNLABELED))
     image_ids = np.array([row.image_id for row in ground_truth.annotations])
@@ -56,9 +57,9 @@ def judge_keypoints(ground_truth: CocoPeople, matching: Matching, skeleton: Skel
         outcomes[row] = np.select(
             [
                 ground_truth.keypoints_image[person, :, 2] == 0,
-                own >= GOOD_FROM,
-                own >= NEAR_FROM,
-                np.maximum(inverted, swapped) < NEAR_FROM,
+                own >= MIN_SIMILARITY_GOOD,
+                own >= MIN_SIMILARITY_NEAR,
+                np.maximum(inverted, swapped) < MIN_SIMILARITY_NEAR,
                 inverted >= swapped,
             ],
             [Outcome.UNLABELED, Outcome.GOOD, Outcome.JITTER, Outcome.MISS, Outcome.INVERSION],
@@ -70,7 +71,7 @@ def judge_keypoints(ground_truth: CocoPeople, matching: Matching, skeleton: Skel
 def _similarities(
     ground_truth: CocoPeople, person: int, points_image: Float[np.ndarray, "K 2"], skeleton: Skeleton
 ) -> tuple[Float[np.ndarray, " K"], Float[np.ndarray, " K"]]:
-    """Of each point with the person's keypoint of its name, and with that of the other side; 0 where there is none."""
+    """Similarity of each point with the person's keypoint of its name, and of the other side; 0 where unlabeled."""
     labels, area = ground_truth.keypoints_image[person], ground_truth.annotations[person].area
     assert area is not None
     sigmas = np.array(skeleton.sigmas)
@@ -82,3 +83,53 @@ def _similarities(
     has_other_side = (order != np.arange(len(order))) & (other_side[:, 2] > 0)
     inverted = np.where(has_other_side, keypoint_similarity(distances, area, sigmas[order]), 0.0)
     return own, inverted
+
+
+NUM_BINS = 10
+
+
+class ScoreBin(Settings):
+    """Keypoints with scores in a tenth of 0 to 1."""
+
+    keypoints: int
+    mean_score: float
+    share_right: float
+    """Share of keypoints whose similarity with their label is at least 0.5."""
+
+
+class Calibration(Settings):
+    """Scores compared with the share of correct keypoints."""
+
+    bins: tuple[ScoreBin | None, ...]
+    """By rising score; None where no keypoint has such a score."""
+    expected_error: float
+    """Mean distance of score and share over the bins, weighted by keypoints (Guo et al., "On Calibration of Modern
+    Neural Networks", ICML 2017)."""
+
+
+def calibrate(matching: Matching, outcomes: Int[np.ndarray, "R K"]) -> Calibration | None:
+    """Compare scores of the labeled keypoints of matched predictions with the share of them that is correct.
+
+    Returns:
+        None where there are none, or where a score is not from 0 to 1: some systems write visibilities.
+    """
+    judged = outcomes != Outcome.UNLABELED
+    scores = matching.keypoints_image[..., 2][judged]
+    if not scores.size or scores.min() < 0 or scores.max() > 1:
+        return None
+    is_correct = np.isin(outcomes[judged], (Outcome.GOOD, Outcome.JITTER))
+    bin_indices = np.minimum((scores * NUM_BINS).astype(int), NUM_BINS - 1)
+    bins: list[ScoreBin | None] = []
+    for bin_index in range(NUM_BINS):
+        inside = bin_indices == bin_index
+        if not inside.any():
+            bins.append(None)
+            continue
+        mean, share = float(scores[inside].mean()), float(is_correct[inside].mean())
+        bins.append(ScoreBin(keypoints=int(inside.sum()), mean_score=mean, share_right=share))
+    distances = [
+        score_bin.keypoints * abs(score_bin.mean_score - score_bin.share_right)
+        for score_bin in bins
+        if score_bin is not None
+    ]
+    return Calibration(bins=tuple(bins), expected_error=sum(distances) / scores.size)

@@ -1,7 +1,6 @@
 import numpy as np
 
-from mspn.evaluation.diagnosis.keypoint_order import describe_order, likely_orders, reorder
-from mspn.evaluation.diagnosis.trials import Pair
+from mspn.evaluation.diagnosis.subset import Pair, describe_order, likely_orders, reorder
 from mspn.structures.skeleton import unnamed_skeleton
 from mspn.structures.skeletons import COCO_17, LSP_14
 
@@ -33,4 +32,4 @@ def test_two_keypoints_in_each_others_place_are_both_named():
 
     text = describe_order(COCO_17, order)
 
-    assert "in another order (nose stands at place 16, right_ankle stands at place 0, counted from 0): in the" in text
+    assert "in another order (nose is at index 16, right_ankle is at index 0): in the" in text
