@@ -1,8 +1,11 @@
+import json
 import logging
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from mspn.checkpoints.format import load_checkpoint
 from mspn.config.data import PeopleSetConfig
@@ -57,20 +60,47 @@ def test_labels_of_no_use_are_refused(tmp_path: Path):
         Validation(validated_on(tiny_recipe(tmp_path, iterations=2), DRAWN), CPU, ALONE)
 
 
+def write_repeated_set(drawn: Path, folder: Path, *, times: int) -> None:
+    """The drawn set so many times over, each time with other names and ids."""
+    labels = json.loads((drawn / "annotations.json").read_text())
+    images, people = labels["images"], labels["annotations"]
+    (folder / "images").mkdir()
+    labels["images"], labels["annotations"] = [], []
+    for time in range(times):
+        for image in images:
+            name = f"{time}-{image['file_name']}"
+            shutil.copy(drawn / "images" / image["file_name"], folder / "images" / name)
+            labels["images"].append(image | {"id": 100 * time + image["id"], "file_name": name})
+        for person in people:
+            ids = {"id": 100 * time + person["id"], "image_id": 100 * time + person["image_id"]}
+            labels["annotations"].append(person | ids)
+    (folder / "annotations.json").write_text(json.dumps(labels))
+
+
+def spoil_statistics(network: nn.Module) -> None:
+    for buffer in network.buffers():
+        buffer.zero_()
+
+
 def measure(processes: Processes, recipe: Recipe, weights: Path, expected: dict[str, float]) -> None:
     network = load_checkpoint(weights).model
     if not processes.is_first:  # running statistics differ in training, and the first process's count
-        for buffer in network.buffers():
-            buffer.zero_()
+        spoil_statistics(network)
 
     assert Validation(recipe, CPU, processes).measure(network) == expected
 
 
-def test_processes_that_share_the_images_measure_what_one_does():
-    folder, weights = overfitted()
-    recipe = validated_on(tiny_recipe(folder, iterations=2), DRAWN)
-    expected = Validation(recipe, CPU, ALONE).measure(load_checkpoint(weights).model)
+def test_processes_that_share_the_images_measure_what_one_does(tmp_path: Path):
+    # Processes share groups of at least 32 people, as many as fit a batch: the second one has the last 8 of 40.
+    drawn, weights = overfitted()
+    write_repeated_set(drawn, tmp_path, times=5)
+    recipe = validated_on(tiny_recipe(tmp_path, iterations=2), DRAWN)
+    network = load_checkpoint(weights).model
+    expected = Validation(recipe, CPU, ALONE).measure(network)
+    spoil_statistics(network)
 
+    assert expected["AP"] > 0.8
+    assert Validation(recipe, CPU, ALONE).measure(network)["AP"] < 0.1
     run_together(2, measure, recipe, weights, expected)
 
 
