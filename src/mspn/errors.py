@@ -4,7 +4,15 @@ import signal
 
 
 class MspnError(ValueError):
-    """The root of all errors that a user can cause; the message is one line: what, where, what to do."""
+    """The root of all errors that a user can cause; the message is one line: what, where, what to do.
+
+    >>> import mspn
+    >>> try:
+    ...     mspn.load_model("mspn-tinny")
+    ... except mspn.MspnError as error:
+    ...     print(error)
+    no weights file at mspn-tinny and no model of that name; did you mean 'mspn-tiny'?
+    """
 
 
 class InvalidValueError(MspnError):

@@ -1,6 +1,5 @@
 """Object detectors of Hugging Face's transformers (the extra `transformers`)."""
 
-import importlib
 from typing import Any
 
 import numpy as np
@@ -10,6 +9,7 @@ from jaxtyping import Float
 from mspn.checkpoints.hub.cache import is_offline
 from mspn.detectors.selection import MIN_SCORE, BoxSelection, choose_people, require_all_categories
 from mspn.errors import DetectorError
+from mspn.io.extras import import_extra
 from mspn.structures.boxes import Detection
 from mspn.structures.image import Image
 from mspn.structures.settings import Settings
@@ -80,15 +80,13 @@ class TransformersDetector:
 
 def _load(name: str) -> tuple[Any, Any]:
     """The network and what prepares images for it."""
+    missing = DetectorError(f"running {name} needs transformers; pip install 'mspn[transformers]'")
+    transformers = import_extra("transformers", missing)
+    options = {"local_files_only": is_offline(), "trust_remote_code": False}
     try:
-        transformers = importlib.import_module("transformers")  # late: an extra that only these detectors need
-    except ImportError as error:
-        raise DetectorError(f"running {name} needs transformers; pip install 'mspn[transformers]'") from error
-    asked = {"local_files_only": is_offline(), "trust_remote_code": False}
-    try:
-        processor = transformers.AutoImageProcessor.from_pretrained(name, **asked)
+        processor = transformers.AutoImageProcessor.from_pretrained(name, **options)
         network, report = transformers.AutoModelForObjectDetection.from_pretrained(
-            name, use_safetensors=True, output_loading_info=True, **asked
+            name, use_safetensors=True, output_loading_info=True, **options
         )
     except ImportError as error:
         raise DetectorError(
@@ -101,10 +99,10 @@ def _load(name: str) -> tuple[Any, Any]:
             f"{name} cannot be loaded{offline}: {_in_one_line(error)}; name a folder or a network of the hub that"
             " detects objects and has safetensors"
         ) from error
-    missing = sorted(report["missing_keys"])
-    if missing:
+    missing_keys = sorted(report["missing_keys"])
+    if missing_keys:
         raise DetectorError(
-            f"{name} has no weights for {missing[0]} and {len(missing) - 1} more; is it an object detector?"
+            f"{name} has no weights for {missing_keys[0]} and {len(missing_keys) - 1} more; is it an object detector?"
         )
     return network, processor
 

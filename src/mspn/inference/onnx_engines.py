@@ -1,6 +1,5 @@
 """Engines that run a network as ONNX, on the CPU, with as many threads as torch has."""
 
-import importlib
 from typing import Any
 
 import torch
@@ -11,6 +10,7 @@ from mspn.errors import InvalidValueError
 from mspn.inference.devices import Precision
 from mspn.inference.onnx_export import CROPS, export_onnx
 from mspn.inference.quantization import CalibrationRanges, quantize
+from mspn.io.extras import import_extra
 from mspn.models.base import PoseNetwork
 from mspn.structures.boxes import Size
 
@@ -79,8 +79,5 @@ def _check_size(crops: Tensor, size: Size) -> None:
 
 
 def _load(library: str) -> Any:
-    try:
-        return importlib.import_module(library)  # late: an extra that only its engine needs
-    except ImportError as error:
-        extra = "onnx" if library == "onnxruntime" else library
-        raise InvalidValueError(f"engine {library} is not installed; pip install 'mspn[{extra}]'") from error
+    extra = "onnx" if library == "onnxruntime" else library
+    return import_extra(library, InvalidValueError(f"engine {library} is not installed; pip install 'mspn[{extra}]'"))

@@ -3,7 +3,6 @@
 Weights are rounded channel by channel, by onnxruntime's tools; those of the extra `onnx`.
 """
 
-import importlib
 from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,6 +14,7 @@ from torch import Tensor
 
 from mspn.errors import InvalidValueError
 from mspn.inference.onnx_export import CROPS, export_onnx
+from mspn.io.extras import import_extra
 from mspn.models.base import PoseNetwork
 
 CalibrationRanges = Mapping[str, tuple[float, float]]
@@ -117,7 +117,5 @@ def _give_own_tensors(graph: Any) -> None:
 
 def _load_tools() -> _Tools:
     names = ("onnx", "onnxruntime.quantization", "onnxruntime.quantization.calibrate")
-    try:
-        return _Tools(*map(importlib.import_module, names))  # late: an extra that only int8 needs
-    except ImportError as error:
-        raise InvalidValueError("int8 needs onnxruntime's tools; pip install 'mspn[onnx]'") from error
+    missing = InvalidValueError("int8 needs onnxruntime's tools; pip install 'mspn[onnx]'")
+    return _Tools(*(import_extra(name, missing) for name in names))

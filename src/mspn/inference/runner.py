@@ -70,6 +70,10 @@ def load_runner(
 ) -> Runner:
     """Load a network for speed; see `Runner`.
 
+    >>> runner = load_runner("mspn-tiny", "torch", "float32")
+    >>> runner(np.zeros((2, 64, 64, 3), np.uint8)).shape
+    torch.Size([2, 17, 16, 16])
+
     Args:
         model: name or weights file.
         engine: what computes: torch, onnxruntime or openvino, of which the last two are extras. "auto" takes openvino

@@ -1,11 +1,11 @@
 """Results for other libraries: data frames of pandas, keypoints and boxes of supervision."""
 
-import importlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mspn.io.extras import import_extra
 from mspn.outputs.rows import KeypointRow, list_keypoints
 from mspn.predict.pipeline import ImageResult
 from mspn.structures.pose import Pose
@@ -87,7 +87,4 @@ def _class_of(poses: Sequence[Pose]) -> dict[str, Any]:
 
 
 def _load(library: str) -> Any:
-    try:
-        return importlib.import_module(library)  # late: needed here alone
-    except ImportError as error:
-        raise ImportError(f"results for {library} need it; pip install {library}") from error
+    return import_extra(library, ImportError(f"results for {library} need it; pip install {library}"))

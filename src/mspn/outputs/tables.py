@@ -1,7 +1,6 @@
 """Poses as tables with a row for each keypoint: CSV and Parquet."""
 
 import csv
-import importlib
 import io
 from collections.abc import Iterable
 from contextlib import ExitStack
@@ -9,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mspn.errors import InvalidValueError
+from mspn.io.extras import import_extra
 from mspn.io.files import explain_failures, replacing
 from mspn.outputs.rows import KeypointRow, RowFile, list_keypoints
 from mspn.predict.pipeline import ImageResult
@@ -48,11 +48,9 @@ class ParquetWriter:
     """
 
     def __init__(self, folder: Path) -> None:
-        try:
-            self._pyarrow = importlib.import_module("pyarrow")  # late: an extra that only this format needs
-            parquet = importlib.import_module("pyarrow.parquet")
-        except ImportError as error:
-            raise InvalidValueError("--save parquet needs pyarrow; pip install 'mspn[parquet]', or save csv") from error
+        missing = InvalidValueError("--save parquet needs pyarrow; pip install 'mspn[parquet]', or save csv")
+        self._pyarrow = import_extra("pyarrow", missing)
+        parquet = import_extra("pyarrow.parquet", missing)
         self._path = folder / "predictions.parquet"
         self._schema = self._pyarrow.schema([(name, self._column_type(name)) for name in KeypointRow._fields])
         self._rows: list[KeypointRow] = []

@@ -22,7 +22,14 @@ _MAX_WAITING_IMAGES_PER_PERSON = 2
 
 @dataclass(frozen=True, eq=False)
 class ImageResult:
-    """The poses found in one image."""
+    """The poses found in one image.
+
+    >>> import mspn, numpy as np
+    >>> frames = [np.zeros((64, 48, 3), np.uint8)]
+    >>> (result,) = mspn.PoseEstimator("mspn-tiny", "none").stream(frames)
+    >>> result.image.size, len(result.poses)
+    (Size(height=64, width=48), 1)
+    """
 
     source: str
     image: Image | None

@@ -1,6 +1,5 @@
 """Frames of video files, upright, with their time stamps."""
 
-import importlib
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from mspn.errors import SourceError, reason
+from mspn.io.extras import import_extra
 from mspn.io.orientation import turn_by_matrix
 from mspn.structures.boxes import Size
 from mspn.structures.image import FrameInfo, Image, Video
@@ -27,10 +27,7 @@ def load_pyav(source: str) -> Any:
     Raises:
         SourceError: naming the source, if it is not installed.
     """
-    try:
-        return importlib.import_module("av")  # late: an extra
-    except ImportError as error:
-        raise SourceError(f"reading {source} needs PyAV; pip install 'mspn[video]'") from error
+    return import_extra("av", SourceError(f"reading {source} needs PyAV; pip install 'mspn[video]'"))
 
 
 VIDEO_SUFFIXES = frozenset(

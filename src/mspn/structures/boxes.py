@@ -15,14 +15,22 @@ Array = TypeVar("Array", bound=Any)
 
 
 class Size(NamedTuple):
-    """Height and width in pixels, height first."""
+    """Height and width in pixels, height first.
+
+    >>> Size(height=480, width=640)
+    Size(height=480, width=640)
+    """
 
     height: int
     width: int
 
 
 class Box(NamedTuple):
-    """An upright box in image pixels: the top-left corner, then the extent, as COCO writes it."""
+    """An upright box in image pixels: the top-left corner, then the extent, as COCO writes it.
+
+    >>> Box(left=10, top=20, width=30, height=50).center
+    (25.0, 45.0)
+    """
 
     left: float
     top: float
@@ -73,7 +81,11 @@ def _written(box: Box) -> str:
 
 @dataclass(frozen=True)
 class Detection:
-    """A person that a detector found."""
+    """A person that a detector found.
+
+    >>> Detection(Box(12, 30, 80, 200), score=0.9).box.width
+    80
+    """
 
     box: Box
     score: float

@@ -40,7 +40,12 @@ class FrameInfo:
 
 @dataclass(frozen=True, eq=False)
 class Image:
-    """Pixels and where they came from."""
+    """Pixels and where they came from.
+
+    >>> import numpy as np
+    >>> Image("street.jpg", np.zeros((480, 640, 3), np.uint8)).size
+    Size(height=480, width=640)
+    """
 
     source: str
     """Path or address as the user gave it; empty for an array."""

@@ -15,7 +15,11 @@ _MAX_KEYPOINTS = 1000
 
 
 class Skeleton(Settings):
-    """The keypoints of a labeling scheme, in the order in which its files write them."""
+    """The keypoints of a labeling scheme, in the order in which its files write them.
+
+    >>> Skeleton(name="arm", keypoints=("shoulder", "elbow", "wrist"), limbs=(("elbow", "wrist"),)).limb_indices
+    [(1, 2)]
+    """
 
     name: str = Field(min_length=1)
     keypoints: tuple[str, ...] = Field(min_length=1, max_length=_MAX_KEYPOINTS)

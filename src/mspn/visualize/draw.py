@@ -73,6 +73,11 @@ def draw_poses(
 ) -> UInt8[np.ndarray, "H W 3"]:
     """Draw skeletons on a copy of an RGB image: the lower a score, the fainter; the best person on top.
 
+    >>> import mspn
+    >>> image = np.zeros((64, 48, 3), np.uint8)
+    >>> draw_poses(image, mspn.PoseEstimator("mspn-tiny", "none")(image)).shape
+    (64, 48, 3)
+
     Args:
         image: to draw on.
         poses: in its pixels.

@@ -78,6 +78,10 @@ def load_model(model: str | Path = "default") -> PoseNetwork:
     `model(crops)` takes normalized RGB crops (B, 3, H, W) and gives stages x levels of (B, K, H/4, W/4), finest
     level first, peak 1; `model.final_heatmaps(crops)` gives the last stage's finest level alone.
 
+    >>> import torch
+    >>> load_model("mspn-tiny").final_heatmaps(torch.zeros(1, 3, 64, 64)).shape
+    torch.Size([1, 17, 16, 16])
+
     Raises:
         WeightsError: if there are no such weights; random ones never take their place.
     """
@@ -86,6 +90,10 @@ def load_model(model: str | Path = "default") -> PoseNetwork:
 
 def build_model(name: str) -> PoseNetwork:
     """Build an untrained network of a named recipe, or of the recipe of named weights, with random weights.
+
+    >>> import torch
+    >>> build_model("mspn-tiny").final_heatmaps(torch.zeros(2, 3, 64, 64)).shape
+    torch.Size([2, 17, 16, 16])
 
     Raises:
         ValueError: naming close ones, if there is no such recipe.

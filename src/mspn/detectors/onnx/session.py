@@ -1,6 +1,5 @@
 """Networks in ONNX files, run by onnxruntime (the extra `onnx`)."""
 
-import importlib
 import logging
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from jaxtyping import Float
 
 from mspn.detectors.onnx.layout import Outputs
 from mspn.errors import DetectorError
+from mspn.io.extras import import_extra
 from mspn.structures.boxes import Size
 
 logger = logging.getLogger(__name__)
@@ -94,10 +94,8 @@ class OnnxNetwork:
 
 
 def _open_session(path: Path, device: torch.device) -> Any:
-    try:
-        onnxruntime = importlib.import_module("onnxruntime")  # late: an extra that only these detectors need
-    except ImportError as error:
-        raise DetectorError(f"running {path} needs onnxruntime; pip install 'mspn[onnx]'") from error
+    missing = DetectorError(f"running {path} needs onnxruntime; pip install 'mspn[onnx]'")
+    onnxruntime = import_extra("onnxruntime", missing)
     if not path.is_file():
         raise DetectorError(f"no file at {path}; check the path of the detector")
     options = onnxruntime.SessionOptions()

@@ -1,12 +1,12 @@
 """MATLAB files, which only some data sets come in: read by SciPy, which is asked for when it is needed."""
 
-import importlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from mspn.errors import AnnotationError
+from mspn.io.extras import import_extra
 
 _MAX_BYTES = 512 * 2**20
 
@@ -33,10 +33,7 @@ def mat_variables(path: Path) -> list[str]:
 
 
 def _read(path: Path, function: str, **settings: Any) -> Any:
-    try:
-        scipy_io = importlib.import_module("scipy.io")  # late: an extra that only these formats need
-    except ImportError as error:
-        raise AnnotationError(f"reading {path} needs SciPy; pip install 'mspn[mat]'") from error
+    scipy_io = import_extra("scipy.io", AnnotationError(f"reading {path} needs SciPy; pip install 'mspn[mat]'"))
     if not path.is_file():
         raise AnnotationError(f"no file at {path}; check the path")
     if path.stat().st_size > _MAX_BYTES:

@@ -1,9 +1,9 @@
 """Videos with skeletons drawn on them, with their sound."""
 
-import importlib
 from pathlib import Path
 
 from mspn.errors import InvalidValueError
+from mspn.io.extras import import_extra
 from mspn.outputs.images import FileNames
 from mspn.outputs.video.container import VideoFile
 from mspn.predict.pipeline import ImageResult
@@ -23,10 +23,8 @@ class VideoWriter:
         Raises:
             ValueError: if PyAV is not installed.
         """
-        try:
-            self._av = importlib.import_module("av")  # late: an extra
-        except ImportError as error:
-            raise InvalidValueError("--save video needs PyAV; pip install 'mspn[video]', or save images") from error
+        missing = InvalidValueError("--save video needs PyAV; pip install 'mspn[video]', or save images")
+        self._av = import_extra("av", missing)
         self.folder = folder / self.FOLDER
         self._theme = theme
         self._names = FileNames()
