@@ -47,7 +47,7 @@ def main() -> None:
     for name in names:
         precision = box_average_precision(truth, found[name])
         tall, every = (
-            count_detections(truth, found[name], threshold=THRESHOLD, lowest=lowest, unlabeled=unlabeled)
+            count_detections(truth, found[name], threshold=THRESHOLD, min_height_px=lowest, unlabeled=unlabeled)
             for lowest in (MIN_HEIGHT, 0)
         )
         print(

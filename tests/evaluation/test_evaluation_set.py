@@ -7,9 +7,15 @@ import pytest
 from scipy.io import savemat
 
 from mspn.errors import AnnotationError
-from mspn.evaluation.evaluation_set import default_metric, evaluate_pck, pck_definition, read_evaluation_set
+from mspn.evaluation.evaluation_set import (
+    default_metric,
+    evaluate_pck,
+    pck_definition,
+    read_evaluation_set,
+    read_person_keypoints,
+)
 from mspn.evaluation.metrics.pck import PCK_BOX, PCK_TORSO, PCKH
-from mspn.evaluation.predicting import PersonKeypoints, read_person_keypoints
+from mspn.evaluation.predicting import PersonKeypoints
 from mspn.labels.formats.mpii import read_mpii
 from mspn.labels.formats.mpii_mat import with_head_boxes
 from mspn.labels.label_set import LabeledSet
@@ -50,16 +56,16 @@ def test_pckh_of_hrnets_files_worked_by_hand(tmp_path: Path):
     labels = _mpii(tmp_path)
 
     found = read_person_keypoints(_results(tmp_path / "pred.mat", moved), labels)
-    measured = evaluate_pck(read_evaluation_set(labels, PATH, "pckh"), found)
+    evaluated = evaluate_pck(read_evaluation_set(labels, PATH, "pckh"), found)
 
     # In the mean are 14 keypoints of three people, less two ankles; one head top and one ankle are missed.
-    assert measured.num_people == 3
-    assert measured.correct.stats["PCKh@0.5"] == pytest.approx((14 * 3 - 2 - 2) / (14 * 3 - 2))
+    assert evaluated.num_people == 3
+    assert evaluated.pck.stats["PCKh@0.5"] == pytest.approx((14 * 3 - 2 - 2) / (14 * 3 - 2))
     # Within a tenth of a head, 3, 6 and 0.6 pixels, are all but the four that were moved.
-    assert measured.correct.stats["PCKh@0.1"] == pytest.approx((40 - 4) / 40)
-    assert measured.correct.table["Head"] == pytest.approx(2 / 3)
-    assert measured.correct.table["Ankle"] == pytest.approx((1 / 2 + 2 / 2) / 2)
-    assert measured.correct.by_keypoint["pelvis"] == pytest.approx(2 / 3)
+    assert evaluated.pck.stats["PCKh@0.1"] == pytest.approx((40 - 4) / 40)
+    assert evaluated.pck.table["Head"] == pytest.approx(2 / 3)
+    assert evaluated.pck.table["Ankle"] == pytest.approx((1 / 2 + 2 / 2) / 2)
+    assert evaluated.pck.by_keypoint["pelvis"] == pytest.approx(2 / 3)
 
 
 def test_who_was_not_found_has_missed_everything(tmp_path: Path, caplog: pytest.LogCaptureFixture):
@@ -67,10 +73,10 @@ def test_who_was_not_found_has_missed_everything(tmp_path: Path, caplog: pytest.
     found = PersonKeypoints(LSP_14, {1: labels.people[0].keypoints_image[:, :2]})
     labels.people[1].keypoints_image[2] = (60, 80, 2)  # the right hip, so that there is a torso
 
-    measured = evaluate_pck(read_evaluation_set(labels, PATH, "pck"), found)
+    evaluated = evaluate_pck(read_evaluation_set(labels, PATH, "pck"), found)
 
     # 14 keypoints of the first; of the second's, two ankle and knee are not labeled.
-    assert measured.correct.stats["PCK@0.2"] == pytest.approx(14 / (14 + 12))
+    assert evaluated.pck.stats["PCK@0.2"] == pytest.approx(14 / (14 + 12))
     assert "1 of 2 people have no result; all their keypoints count as missed" in caplog.text
 
 
@@ -78,10 +84,10 @@ def test_people_of_unknown_size_are_left_out(caplog: pytest.LogCaptureFixture):
     labels = two_people(LSP_14)  # the second one's right hip is not labeled
     found = PersonKeypoints(LSP_14, {1: labels.people[0].keypoints_image[:, :2]})
 
-    measured = evaluate_pck(read_evaluation_set(labels, PATH, "pck"), found)
+    evaluated = evaluate_pck(read_evaluation_set(labels, PATH, "pck"), found)
 
-    assert measured.num_people == 1
-    assert measured.correct.stats["PCK@0.2"] == 1
+    assert evaluated.num_people == 1
+    assert evaluated.pck.stats["PCK@0.2"] == 1
     assert "1 people are left out: the labels do not tell their torso" in caplog.text
 
 
@@ -93,11 +99,11 @@ def test_keypoints_are_matched_by_name_and_missing_ones_are_said(caplog: pytest.
             positions[index] = labels.people[0].keypoints_image[LSP_14.keypoints.index(name), :2]
 
     found = PersonKeypoints(COCO_17, {1: positions})
-    measured = evaluate_pck(read_evaluation_set(labels, PATH, "pck"), found)
+    evaluated = evaluate_pck(read_evaluation_set(labels, PATH, "pck"), found)
 
-    assert measured.keypoints == LSP_14.keypoints[:12]
-    assert measured.correct.stats["PCK@0.2"] == 1
-    assert measured.correct.table["Head"] == -1
+    assert evaluated.keypoints == LSP_14.keypoints[:12]
+    assert evaluated.pck.stats["PCK@0.2"] == 1
+    assert evaluated.pck.table["Head"] == -1
     assert "so not comparable with published numbers: the results have no neck, head_top" in caplog.text
 
 

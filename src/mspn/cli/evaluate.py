@@ -105,27 +105,27 @@ def evaluate_command(
         quiet_followers(processes)
         if results is None and (not models or images is None):
             fail("give --model and --images, or --results to score a results file")
-        measured: Metric = metric.value if metric else default_metric(annotations)
-        _refuse_unused_options(context, measured)
+        chosen_metric: Metric = metric.value if metric else default_metric(annotations)
+        _refuse_unused_options(context, chosen_metric)
         if out is not None:
             prepare_folder(out)
         report: Report | None = None
         if results is not None:
             if processes.is_first:
-                report = _score_file(results, annotations, images, measured, head_boxes, engine.value, out)
+                report = _score_file(results, annotations, images, chosen_metric, head_boxes, engine.value, out)
         else:
             assert models
             assert images is not None
-            detected = BoxesFile(boxes, box_selection.value) if boxes else None
+            detections = BoxesFile(boxes, box_selection.value) if boxes else None
             estimator = make_estimator(models, weights, protocol, settings, device, precision, batch, flip)
             with show_count(processes) as show:
-                if measured == "oks":
+                if chosen_metric == "oks":
                     report = evaluate_ap_of_model(
                         estimator,
                         models,
                         annotations,
                         images,
-                        detected,
+                        detections,
                         engine=engine.value,
                         out=out,
                         processes=processes,
@@ -137,7 +137,7 @@ def evaluate_command(
                         models,
                         annotations,
                         images,
-                        metric=measured,
+                        metric=chosen_metric,
                         head_boxes=head_boxes,
                         out=out,
                         processes=processes,

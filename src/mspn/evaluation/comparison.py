@@ -1,4 +1,4 @@
-"""Comparing reports: only what was measured in the same way is ranked, and only numbers that can be found again."""
+"""Comparison of reports: ranked only if their protocols are equal and their numbers can be computed again."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,13 +10,13 @@ from mspn.evaluation.report import RESULTS_FILE, Report, read_report
 from mspn.io.files import sha256_of
 from mspn.structures.settings import flatten
 
-_OWN = ("input_size",)
-"""What a network brings along, and may differ."""
+_MAY_DIFFER = ("input_size",)
+"""Settings that belong to the network."""
 _WITHOUT_EFFECT = ("engine",)
-"""What gives the same numbers."""
-_SAME = 1e-9
-"""Numbers that differ by less are equal: other machines may add in another order."""
-_SHOWN_DIGITS = 12
+"""Settings that do not change the numbers."""
+_MAX_DIFFERENCE = 1e-9
+"""Between equal numbers: other machines may add in another order."""
+_NUM_DIGEST_DIGITS = 12
 
 
 class Compared(NamedTuple):
@@ -32,18 +32,18 @@ class Comparison(NamedTuple):
     """Reports side by side."""
 
     reports: tuple[Compared, ...]
-    """By falling AP, or whatever number stands first, where they are ranked, else as they were given."""
+    """If ranked, by falling AP, or whichever number is the first one; else in the order given."""
     objections: tuple[str, ...]
-    """Why they cannot be ranked; none where they are."""
+    """Why they cannot be ranked; empty if they are."""
 
 
 def compare_reports(paths: Sequence[Path], *, annotations: Path | None, across_protocols: bool) -> Comparison:
-    """Read reports, compute their numbers again from the results beside them, and rank them if that is fair.
+    """Read reports, compute their numbers again from the results beside them, and rank them if they are comparable.
 
     Args:
         paths: of the report.json files.
         annotations: the labels, where they are not at the path in the reports.
-        across_protocols: give reports that cannot be ranked as they are, with the objections.
+        across_protocols: return reports that cannot be ranked, with the objections.
 
     Raises:
         ReportError: if a report was changed; without `across_protocols` also if protocols differ, or if numbers could
@@ -56,15 +56,15 @@ def compare_reports(paths: Sequence[Path], *, annotations: Path | None, across_p
         Compared(path, report, check_numbers(path, report, annotations))
         for path, report in zip(paths, reports, strict=True)
     ]
-    objections = [f"{one.path} cannot be checked: {one.unchecked}" for one in compared if one.unchecked]
-    objections += _name_differences([one.report for one in compared])
+    objections = [f"{entry.path} cannot be checked: {entry.unchecked}" for entry in compared if entry.unchecked]
+    objections += _name_differences([entry.report for entry in compared])
     if objections and not across_protocols:
         raise ReportError(
             f"no ranking of {', '.join(map(str, paths))}: {'; '.join(objections)}."
             " --across-protocols shows them side by side"
         )
     if not objections:
-        compared.sort(key=lambda one: -next(iter(one.report.stats.values())))
+        compared.sort(key=lambda entry: -next(iter(entry.report.stats.values())))
     return Comparison(tuple(compared), tuple(objections))
 
 
@@ -95,7 +95,7 @@ def check_numbers(path: Path, report: Report, annotations: Path | None) -> str |
         return str(error)
     stats = average_precision(read_ground_truth(labels, skeleton), read_results(results, skeleton), skeleton)
     for name, value in report.stats.items():
-        if abs(stats[name] - value) > _SAME:
+        if abs(stats[name] - value) > _MAX_DIFFERENCE:
             raise ReportError(
                 f"{path} says {name} {value:.4f}, but its results give {stats[name]:.4f}; it was changed after it was"
                 " written; evaluate again"
@@ -106,23 +106,23 @@ def check_numbers(path: Path, report: Report, annotations: Path | None) -> str |
 def _name_differences(reports: Sequence[Report]) -> list[str]:
     """A line for each setting that differs, with its value in each report."""
     flat = [_comparable(report) for report in reports]
-    names = list(dict.fromkeys(name for one in flat for name in one))
-    differing = [name for name in names if len({one.get(name, "-") for one in flat}) > 1]
+    names = list(dict.fromkeys(name for settings in flat for name in settings))
+    differing = [name for name in names if len({settings.get(name, "-") for settings in flat}) > 1]
     lines = []
     for name in differing:
-        values = [one.get(name, "-").strip('"') for one in flat]
-        shown = [value[:_SHOWN_DIGITS] if name.endswith("_sha256") else value for value in values]
+        values = [settings.get(name, "-").strip('"') for settings in flat]
+        shown = [value[:_NUM_DIGEST_DIGITS] if name.endswith("_sha256") else value for value in values]
         lines.append(f"{name} differs ({' / '.join(shown)})")
     return lines
 
 
 def _comparable(report: Report) -> dict[str, str]:
-    """Settings that must agree; a file by what is in it, wherever it is."""
+    """Settings that must agree; files are compared by digest, not by path."""
     protocol = report.protocol
-    content = protocol.model_dump(mode="json", exclude={*_OWN, *_WITHOUT_EFFECT})
+    content = protocol.model_dump(mode="json", exclude={*_MAY_DIFFER, *_WITHOUT_EFFECT})
     for name in ("annotations", "boxes"):
         if content[f"{name}_sha256"] is not None:
             del content[name]
-    # Of an ensemble, the protocol has the first network's; the others' count where they are not the same.
-    others = [member.test.model_dump(mode="json") for member in report.ensemble if member.test != protocol.test]
-    return flatten(content | {f"network_{number}": test for number, test in enumerate(others, start=2)})
+    # The protocol has the test settings of an ensemble's first network; differing ones of further networks are added.
+    further = [member.test.model_dump(mode="json") for member in report.ensemble if member.test != protocol.test]
+    return flatten(content | {f"network_{number}": test for number, test in enumerate(further, start=2)})

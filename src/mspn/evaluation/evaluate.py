@@ -10,7 +10,13 @@ from mspn.evaluation.analysis import analyze
 from mspn.evaluation.analysis.worst import draw_worst
 from mspn.evaluation.coco_splits import confirm_split
 from mspn.evaluation.diagnosis import explain_low_ap
-from mspn.evaluation.evaluation_set import EvaluationSet, KeypointMetric, evaluate_pck, read_evaluation_set
+from mspn.evaluation.evaluation_set import (
+    EvaluationSet,
+    KeypointMetric,
+    evaluate_pck,
+    read_evaluation_set,
+    read_person_keypoints,
+)
 from mspn.evaluation.metrics.average_precision import (
     average_precision,
     box_average_precision,
@@ -18,7 +24,7 @@ from mspn.evaluation.metrics.average_precision import (
     read_results,
 )
 from mspn.evaluation.metrics.coco_backends import CocoBackend, check_engine
-from mspn.evaluation.predicting import PersonKeypoints, predict_labeled, predict_people, read_person_keypoints
+from mspn.evaluation.predicting import PersonKeypoints, predict_labeled, predict_people
 from mspn.evaluation.report import RESULTS_FILE, EvaluationProtocol, Report, describe_ensemble, write_results
 from mspn.io.files import sha256_of
 from mspn.io.images import write_jpeg
@@ -40,7 +46,7 @@ def evaluate_ap_of_results(
     Args:
         results: the file.
         annotations: COCO keypoint file with the ground truth.
-        engine: what computes the numbers.
+        engine: backend of the numbers.
         images: folder of the images, to draw the worst people from.
         out: where the scored results are kept as results.json, and analyzed; see `explain`.
 
@@ -53,7 +59,7 @@ def evaluate_ap_of_results(
     if out is not None:
         write_results(out / RESULTS_FILE, rows)
     stats = average_precision(ground_truth, rows, COCO_17, engine)
-    measured = Report(
+    evaluated = Report(
         model=str(results),
         stats=stats,
         reasons=tuple(explain_low_ap(ground_truth, rows, COCO_17, stats)),
@@ -66,7 +72,7 @@ def evaluate_ap_of_results(
             engine=engine,
         ),
     )
-    return measured if out is None else explain(measured, ground_truth, rows, COCO_17, images=images, out=out)
+    return evaluated if out is None else explain(evaluated, ground_truth, rows, COCO_17, images=images, out=out)
 
 
 def evaluate_ap_of_model(
@@ -81,7 +87,7 @@ def evaluate_ap_of_model(
     processes: Processes = ALONE,
     report: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> Report | None:
-    """Predict everyone of a labeled set and score it; several processes share the images.
+    """Predict the people of a labeled set and compute AP; several processes share the images.
 
     Args:
         estimator: network and test settings.
@@ -89,13 +95,13 @@ def evaluate_ap_of_model(
         annotations: COCO keypoint file with the ground truth.
         images: folder of the images.
         boxes: detected boxes; None takes the labeled ones, with score 1.
-        engine: what computes the numbers.
+        engine: backend of the numbers.
         out: where the predictions are kept as results.json, and analyzed; see `explain`.
-        processes: who shares the images.
+        processes: processes that share the images.
         report: as in `predict_people`.
 
     Returns:
-        The same as of one process in the first; None in the others, which write nothing either.
+        In the first process the report, the same for any number of processes; None in the others, which write nothing.
 
     Raises:
         AnnotationError: as `read_ground_truth` and `predict_people`.
@@ -111,14 +117,14 @@ def evaluate_ap_of_model(
     if out is not None:  # before scoring, which may fail
         write_results(out / RESULTS_FILE, predictions.rows)
     stats = average_precision(ground_truth, predictions.rows, skeleton, engine)
-    detected = predictions.boxes if boxes else None
+    detections = predictions.boxes if boxes else None
     members = estimator.top_down.ensemble.members
-    measured = Report(
+    evaluated = Report(
         model=" + ".join(models),
         ensemble=describe_ensemble(estimator.top_down.ensemble, models),
         stats=stats,
-        boxes_average_precision=box_average_precision(ground_truth, detected, engine)["AP"] if detected else None,
-        reasons=tuple(explain_low_ap(ground_truth, predictions.rows, skeleton, stats, detected)),
+        boxes_average_precision=box_average_precision(ground_truth, detections, engine)["AP"] if detections else None,
+        reasons=tuple(explain_low_ap(ground_truth, predictions.rows, skeleton, stats, detections)),
         gmacs=sum(count_cost(member.recipe.model).total.gmacs_inference for member in members),
         protocol=EvaluationProtocol(
             annotations=str(annotations),
@@ -137,31 +143,33 @@ def evaluate_ap_of_model(
         ),
     )
     return (
-        measured if out is None else explain(measured, ground_truth, predictions.rows, skeleton, images=images, out=out)
+        evaluated
+        if out is None
+        else explain(evaluated, ground_truth, predictions.rows, skeleton, images=images, out=out)
     )
 
 
 def evaluate_pck_of_results(
     results: Path, annotations: Path, *, metric: KeypointMetric, head_boxes: Path | None
 ) -> Report:
-    """Measure a results file of any system.
+    """Compute PCK of a results file of any system.
 
     Args:
-        results: as `read_person_keypoints` wants it.
+        results: in a format that `read_person_keypoints` reads.
         annotations: labels of any format.
-        metric: what is measured.
+        metric: PCKh or PCK.
         head_boxes: MPII's, where the labels have none.
 
     Raises:
         AnnotationError: if one of the files is of no use, or they are of different people.
     """
     labels = _read(annotations, head_boxes)
-    whom = read_evaluation_set(labels, annotations, metric)
-    found = read_person_keypoints(results, labels)
+    evaluation_set = read_evaluation_set(labels, annotations, metric)
+    predictions = read_person_keypoints(results, labels)
     protocol = EvaluationProtocol(
-        annotations=str(annotations), boxes=f"results file {results}", num_boxes=len(found.keypoints_image)
+        annotations=str(annotations), boxes=f"results file {results}", num_boxes=len(predictions.keypoints_image)
     )
-    return _report(whom, found, str(results), protocol)
+    return _report_pck(evaluation_set, predictions, str(results), protocol)
 
 
 def evaluate_pck_of_model(
@@ -176,43 +184,43 @@ def evaluate_pck_of_model(
     processes: Processes = ALONE,
     report: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> Report | None:
-    """Predict everyone of a labeled set and measure it; several processes share the images.
+    """Predict the people of a labeled set and compute PCK; several processes share the images.
 
     Args:
         estimator: network and test settings.
         models: what the report calls its networks.
         annotations: labels of any format; their boxes are used.
         images: folder of the images.
-        metric: what is measured.
+        metric: PCKh or PCK.
         head_boxes: MPII's, where the labels have none.
         out: where the predictions are kept as results.json.
-        processes: who shares the images.
+        processes: processes that share the images.
         report: as in `predict_labeled`.
 
     Returns:
-        The same as of one process in the first; None in the others, which write nothing either.
+        In the first process the report, the same for any number of processes; None in the others, which write nothing.
 
     Raises:
         AnnotationError: if the labels are of no use, or not one image could be used.
         FileNotFoundError: if the folder of images is missing.
     """
-    whom = read_evaluation_set(_read(annotations, head_boxes), annotations, metric)
-    found, rows = predict_labeled(estimator, whom.labels, images, report, processes)
+    evaluation_set = read_evaluation_set(_read(annotations, head_boxes), annotations, metric)
+    predictions, rows = predict_labeled(estimator, evaluation_set.labels, images, report, processes)
     if not processes.is_first:
         return None
     if out is not None:
-        write_results(out / "results.json", rows)
+        write_results(out / RESULTS_FILE, rows)
     protocol = EvaluationProtocol(
         annotations=str(annotations),
         boxes="ground truth",
         num_boxes=len(rows),
-        failed=found.failed,
+        failed=predictions.failed,
         test=estimator.test,
         input_size=estimator.recipe.model.input_size,
         precision=estimator.precision,
     )
-    measured = _report(whom, found, " + ".join(models), protocol)
-    return measured.model_copy(update={"ensemble": describe_ensemble(estimator.top_down.ensemble, models)})
+    evaluated = _report_pck(evaluation_set, predictions, " + ".join(models), protocol)
+    return evaluated.model_copy(update={"ensemble": describe_ensemble(estimator.top_down.ensemble, models)})
 
 
 def _read(annotations: Path, head_boxes: Path | None) -> LabeledSet:
@@ -220,19 +228,21 @@ def _read(annotations: Path, head_boxes: Path | None) -> LabeledSet:
     return labels if head_boxes is None else with_head_boxes(labels, head_boxes)
 
 
-def _report(whom: EvaluationSet, found: PersonKeypoints, model: str, protocol: EvaluationProtocol) -> Report:
-    measured = evaluate_pck(whom, found)
+def _report_pck(
+    evaluation_set: EvaluationSet, predictions: PersonKeypoints, model: str, protocol: EvaluationProtocol
+) -> Report:
+    evaluation = evaluate_pck(evaluation_set, predictions)
     changes = {
-        "metric": f"{whom.measure.name} by the {whom.measure.reference}",
-        "keypoints": measured.keypoints,
-        "num_people": measured.num_people,
+        "metric": f"{evaluation_set.definition.name} by the {evaluation_set.definition.reference}",
+        "keypoints": evaluation.keypoints,
+        "num_people": evaluation.num_people,
         "engine": None,
     }
     return Report(
         model=model,
-        stats=dict(measured.correct.stats),
-        table=dict(measured.correct.table),
-        by_keypoint=dict(measured.correct.by_keypoint),
+        stats=dict(evaluation.pck.stats),
+        table=dict(evaluation.pck.table),
+        by_keypoint=dict(evaluation.pck.by_keypoint),
         protocol=protocol.model_copy(update=changes),
     )
 
@@ -253,10 +263,10 @@ def explain(
 
     Args:
         report: of these results.
-        ground_truth: what they were measured against.
+        ground_truth: what they were scored against.
         results: COCO results list.
         skeleton: of both.
-        images: folder of the images; without it nobody is drawn.
+        images: folder of the images; without it no people are drawn.
         out: the report's folder.
 
     Returns:

@@ -1,4 +1,4 @@
-"""What an evaluation found, and under which protocol."""
+"""The report of an evaluation: numbers, protocol, and analysis."""
 
 import hashlib
 import json
@@ -27,13 +27,13 @@ _PACKAGES = ("mspn", "torch", "pycocotools")
 
 
 class EvaluationProtocol(Settings):
-    """Everything that must agree before two numbers are compared."""
+    """The settings that must agree before two reports are compared."""
 
     annotations: str
     annotations_sha256: str | None = None
-    """Of the file; None for measures of single keypoints."""
+    """Of the file; None for PCKh and PCK."""
     skeleton: str | Skeleton = "coco-17"
-    """Its sigmas weigh the keypoints; as in a recipe, a name or the whole."""
+    """Its sigmas weigh the keypoints; a name, or the skeleton itself, as in a recipe."""
     split: str | None = None
     """COCO's split, where the images are its images."""
     boxes: str
@@ -51,17 +51,21 @@ class EvaluationProtocol(Settings):
     """Crop height and width in pixels."""
     precision: str | None = None
     metric: str = "oks"
-    """Or the measure of single keypoints: "PCKh by the head", "PCK by the torso", "PCK by the box"."""
+    """Or "PCKh by the head", "PCK by the torso", "PCK by the box"."""
     keypoints: tuple[str, ...] | None = None
-    """The keypoints that such a measure is of."""
+    """Of PCKh and PCK, the keypoints that are evaluated."""
     num_people: int | None = None
-    """The people that it is of."""
+    """Of PCKh and PCK, the people who are evaluated."""
     engine: CocoBackend | None = "pycocotools"
     """None where no keypoint similarity is computed."""
 
     @property
     def keypoint_table(self) -> Skeleton:
-        """The skeleton; a ValueError where its name is unknown."""
+        """The skeleton.
+
+        Raises:
+            ValueError: if its name is unknown.
+        """
         return find_skeleton(self.skeleton) if isinstance(self.skeleton, str) else self.skeleton
 
 
@@ -88,18 +92,18 @@ class Report(Settings):
     by_keypoint: dict[str, float] | None = None
     """Shares of correct keypoints, each on its own."""
     boxes_average_precision: float | None = None
-    """The detected boxes' own, measured on the labeled boxes of people."""
+    """Of the detected boxes, against the labeled boxes of people."""
     reasons: tuple[str, ...] = ()
-    """Where AP is about 0, or nothing can be found: what may be wrong."""
+    """What may be wrong where AP is near 0, or -1."""
     protocol: EvaluationProtocol
     gmacs: float | None = None
     """Multiply-adds of the networks for one crop, in billions; a flip doubles them. None for a results file."""
     results_sha256: str | None = None
     """Of the results.json beside the report, from which the numbers can be computed again."""
     analysis: Analysis | None = None
-    """Why the numbers are what they are."""
+    """Kinds of error, groups of people, calibration."""
     versions: dict[str, str] = Field({}, validate_default=True)
-    """Of what computed it; those that are installed, if they are not given."""
+    """Of the packages that computed it; by default those that are installed."""
 
     @field_validator("versions")
     @classmethod
@@ -111,7 +115,7 @@ class Report(Settings):
 
 
 def describe_ensemble(ensemble: Ensemble, models: Sequence[str]) -> tuple[MemberReport, ...]:
-    """The networks of an ensemble with the names that they were asked for by; empty if there is only one."""
+    """The networks of an ensemble under the names given by the user; empty for a single network."""
     if len(models) == 1:
         return ()
     return tuple(
@@ -127,9 +131,9 @@ def write_report(path: Path, report: Report) -> None:
 
 
 def read_report(path: Path) -> Report:
-    """Read a report and see that it is what was written.
+    """Read a report and check that it was not changed.
 
-    The seal is a digest without a secret: it shows a change by hand, not one by somebody who computes the seal anew.
+    The seal is a digest without a secret: it reveals edits by hand, but anybody can compute it again.
 
     Raises:
         ReportError: if there is none, or it was changed.

@@ -34,7 +34,7 @@ class CocoResult(BaseModel):
 
 
 def read_ground_truth(annotations: Path, skeleton: Skeleton) -> CocoPeople:
-    """Read the labeled people that results are measured against.
+    """Read the labeled people that results are scored against.
 
     Raises:
         AnnotationError: if the file is no COCO keypoint file, or somebody in it has no area.
@@ -62,10 +62,10 @@ def average_precision(
         ground_truth: the labeled people, in the order of the skeleton's keypoints.
         results: COCO results list, in the same order; the 20 best of each image count.
         skeleton: its sigmas weigh the keypoints.
-        engine: what computes; both give the same numbers.
+        engine: backend; both give the same numbers.
 
     Returns:
-        The ten numbers by name, 0 to 1; -1 where the ground truth has nobody to find.
+        The ten numbers by name, 0 to 1; -1 where the ground truth has no person who counts.
 
     Raises:
         AnnotationError: if a result is of an image that the ground truth does not have.
@@ -77,13 +77,13 @@ def average_precision(
 
 
 def box_average_precision(
-    ground_truth: CocoPeople, found: Mapping[int, Sequence[Detection]], engine: CocoBackend = "pycocotools"
+    ground_truth: CocoPeople, detections: Mapping[int, Sequence[Detection]], engine: CocoBackend = "pycocotools"
 ) -> dict[str, float]:
     """COCO's average precision of boxes of people, over overlaps from 0.50 to 0.95 (AP) and at two of them.
 
     Args:
         ground_truth: the labeled people; crowds and people without keypoints are people here.
-        found: detected boxes by image id; the 100 best of each image count, those whose score is no number do not.
+        detections: by image id; the 100 best of each image count, those with a score that is not finite do not.
         engine: as in `average_precision`.
     """
     rows = [
@@ -93,8 +93,8 @@ def box_average_precision(
             "bbox": [*detection.box],
             "score": detection.score,
         }
-        for image_id, detections in found.items()
-        for detection in detections
+        for image_id, image_detections in detections.items()
+        for detection in image_detections
         if math.isfinite(detection.score)
     ]
     stats = compute_stats(engine, _dataset(ground_truth), rows, "bbox")
@@ -121,25 +121,25 @@ def read_results(path: Path, skeleton: Skeleton) -> list[dict[str, Any]]:
 
 def _check_known_images(ground_truth: CocoPeople, results: Sequence[Mapping[str, Any]]) -> None:
     known = {image.id for image in ground_truth.images}
-    strangers = {row["image_id"] for row in results} - known
-    if strangers:
+    unknown = {row["image_id"] for row in results} - known
+    if unknown:
         raise AnnotationError(
-            f"results of {len(strangers)} images, image_id {min(strangers)} the first, which are not among the"
+            f"results of {len(unknown)} images, image_id {min(unknown)} the first, which are not among the"
             f" {len(known)} labeled ones ({min(known)} to {max(known)}); are they of other labels?"
         )
 
 
 def _dataset(ground_truth: CocoPeople) -> dict[str, Any]:
-    """The ground truth as COCO's evaluation wants it: keypoints in the skeleton's order, people numbered from 1.
+    """The content of a COCO annotation file: keypoints in the skeleton's order, annotation ids counted from 1.
 
-    Given numbers would not do: it takes number 0 for nobody, and loses people who share one.
+    The file's own ids are not used: COCOeval takes id 0 for no match, and loses people whose ids are equal.
     """
     is_complete = bool(ground_truth.named.all())
     labeled = (ground_truth.keypoints_image[..., 2] > 0).sum(1).tolist()
-    # COCO's own count, where it stands, decides who is ignored; it must not count what the skeleton lacks.
+    # num_keypoints decides who is ignored; it must not count keypoints that the skeleton lacks.
     counts = [
-        row.num_keypoints if is_complete and row.num_keypoints is not None else own
-        for row, own in zip(ground_truth.annotations, labeled, strict=True)
+        row.num_keypoints if is_complete and row.num_keypoints is not None else count
+        for row, count in zip(ground_truth.annotations, labeled, strict=True)
     ]
     keypoints = ground_truth.keypoints_image.reshape(len(ground_truth.annotations), -1).tolist()
     annotations = [

@@ -1,4 +1,4 @@
-"""What computes COCO's numbers: pycocotools, the reference, or hotcoco once it has shown that it agrees."""
+"""Backends that compute COCO's numbers: pycocotools, the reference, and hotcoco, checked against it."""
 
 import contextlib
 import io
@@ -15,20 +15,21 @@ from pycocotools.cocoeval import COCOeval
 from mspn.errors import EngineError
 
 CocoBackend = Literal["pycocotools", "hotcoco"]
-Measure = Literal["keypoints", "bbox"]
+IouType = Literal["keypoints", "bbox"]
+"""pycocotools' name for what is compared."""
 Rows = Sequence[dict[str, Any]]
 
 
 def compute_stats(
-    engine: CocoBackend, dataset: Mapping[str, Any], results: Rows, measure: Measure, sigmas: Sequence[float] = ()
+    engine: CocoBackend, dataset: Mapping[str, Any], results: Rows, iou_type: IouType, sigmas: Sequence[float] = ()
 ) -> list[float]:
     """COCO's summary: ten numbers for keypoints (at most 20 people an image), twelve for boxes (at most 100).
 
     Args:
-        engine: hotcoco is asked only after it has given pycocotools' numbers on a small case.
+        engine: hotcoco is used only after it has given pycocotools' numbers on a small case.
         dataset: the content of a COCO annotation file.
         results: a COCO results list, of images of the dataset.
-        measure: what is compared.
+        iou_type: what is compared.
         sigmas: of the keypoints.
 
     Raises:
@@ -36,12 +37,12 @@ def compute_stats(
     """
     check_engine(engine)
     compute = _by_hotcoco if engine == "hotcoco" else _by_pycocotools
-    return compute(dataset, results, measure, sigmas)
+    return compute(dataset, results, iou_type, sigmas)
 
 
 @cache
 def check_engine(engine: CocoBackend) -> None:
-    """See, once in a process, that an engine gives pycocotools' numbers on a small case, to the last digit.
+    """Check, once per process, that a backend gives pycocotools' numbers on a small case, to the last digit.
 
     Raises:
         EngineError: if it is not installed or differs.
@@ -49,26 +50,26 @@ def check_engine(engine: CocoBackend) -> None:
     if engine == "pycocotools":
         return
     dataset, keypoint_rows, box_rows, sigmas = _small_case()
-    measures: tuple[tuple[Measure, Rows], ...] = (("keypoints", keypoint_rows), ("bbox", box_rows))
-    for measure, rows in measures:
-        reference = _by_pycocotools(dataset, rows, measure, sigmas)
-        numbers = _by_hotcoco(dataset, rows, measure, sigmas)
+    cases: tuple[tuple[IouType, Rows], ...] = (("keypoints", keypoint_rows), ("bbox", box_rows))
+    for iou_type, rows in cases:
+        reference = _by_pycocotools(dataset, rows, iou_type, sigmas)
+        numbers = _by_hotcoco(dataset, rows, iou_type, sigmas)
         if numbers != reference:
             raise EngineError(
-                f"hotcoco {version('hotcoco')} differs from pycocotools on a small case ({measure}: {numbers[0]!r}"
+                f"hotcoco {version('hotcoco')} differs from pycocotools on a small case ({iou_type}: {numbers[0]!r}"
                 f" instead of {reference[0]!r}); use --engine pycocotools, or another version of hotcoco"
             )
 
 
 def _by_pycocotools(
-    dataset: Mapping[str, Any], results: Rows, measure: Measure, sigmas: Sequence[float]
+    dataset: Mapping[str, Any], results: Rows, iou_type: IouType, sigmas: Sequence[float]
 ) -> list[float]:
-    # It writes into what it is given.
+    # pycocotools modifies its arguments.
     dataset = {**dataset, "annotations": [dict(row) for row in dataset["annotations"]]}
-    return _summarize(COCO, COCOeval, dataset, [dict(row) for row in results], measure, sigmas)
+    return _summarize(COCO, COCOeval, dataset, [dict(row) for row in results], iou_type, sigmas)
 
 
-def _by_hotcoco(dataset: Mapping[str, Any], results: Rows, measure: Measure, sigmas: Sequence[float]) -> list[float]:
+def _by_hotcoco(dataset: Mapping[str, Any], results: Rows, iou_type: IouType, sigmas: Sequence[float]) -> list[float]:
     try:
         import hotcoco  # noqa: PLC0415 -- an extra that only this engine needs
     except ImportError as error:
@@ -76,9 +77,9 @@ def _by_hotcoco(dataset: Mapping[str, Any], results: Rows, measure: Measure, sig
             "--engine hotcoco needs the package hotcoco; pip install 'mspn[fast-eval]', or use --engine pycocotools"
         ) from error
     with warnings.catch_warnings():
-        # Sigmas of other skeletons than COCO's are what we ask for; it warns of them.
+        # hotcoco warns of sigmas other than COCO's, which are intended here.
         warnings.filterwarnings("ignore", message="hotcoco: kpt_oks_sigmas", category=UserWarning)
-        return _summarize(hotcoco.COCO, hotcoco.COCOeval, dataset, list(results), measure, sigmas)
+        return _summarize(hotcoco.COCO, hotcoco.COCOeval, dataset, list(results), iou_type, sigmas)
 
 
 def _summarize(
@@ -86,22 +87,22 @@ def _summarize(
     evaluation: Any,
     dataset: Mapping[str, Any],
     results: list[dict[str, Any]],
-    measure: Measure,
+    iou_type: IouType,
     sigmas: Sequence[float],
 ) -> list[float]:
-    """The summary by an engine's two classes, which are called alike in both."""
+    """The summary by a backend's classes COCO and COCOeval, which have the same interface in both."""
     with contextlib.redirect_stdout(io.StringIO()):
         ground_truth = files()
         ground_truth.dataset = dict(dataset)
         ground_truth.createIndex()
         if results:
-            found = ground_truth.loadRes(results)
+            detections = ground_truth.loadRes(results)
         else:  # which loadRes does not take
-            found = files()
-            found.dataset = {**dataset, "annotations": []}
-            found.createIndex()
-        run = evaluation(ground_truth, found, measure)
-        if measure == "keypoints":
+            detections = files()
+            detections.dataset = {**dataset, "annotations": []}
+            detections.createIndex()
+        run = evaluation(ground_truth, detections, iou_type)
+        if iou_type == "keypoints":
             run.params.kpt_oks_sigmas = np.array(sigmas)
         run.evaluate()
         run.accumulate()
@@ -110,7 +111,7 @@ def _summarize(
 
 
 def _small_case() -> tuple[dict[str, Any], list[dict[str, Any]], list[dict[str, Any]], list[float]]:
-    """Three images with what engines may disagree on: crowds, people without keypoints, people of every size,
+    """Three images with cases on which backends may differ: crowds, people without keypoints, people of every size,
     ties of scores, more than 20 results in an image, unusual sigmas.
     """
     random = np.random.default_rng(17)

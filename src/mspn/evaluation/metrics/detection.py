@@ -1,4 +1,4 @@
-"""How well a detector finds the people of a labeled set."""
+"""Recall and precision of a person detector at one score threshold."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -18,18 +18,17 @@ from mspn.structures.image import Image
 
 logger = logging.getLogger(__name__)
 
-_RIGHT = 0.5
-"""Overlap (IoU) from which on a box is of a person."""
+_MIN_IOU_MATCH = 0.5
 
 
-class Found(NamedTuple):
+class DetectionCounts(NamedTuple):
     """Counts over a set."""
 
     matched_people: int
-    """Labeled people whom some box covers."""
+    """Labeled people with a matching box."""
     people: int
     correct_boxes: int
-    """Boxes that cover somebody."""
+    """Boxes that overlap a person by an IoU of 0.5."""
     boxes: int
 
     @property
@@ -44,7 +43,7 @@ class Found(NamedTuple):
 def detect_people(
     detector: Detector, ground_truth: CocoPeople, images: Path, processes: Processes = ALONE
 ) -> dict[int, list[Detection]]:
-    """Detections in every image of a set by image id; what cannot be read is logged and has none."""
+    """Detections in every image of a set by image id; an image that cannot be read is logged and left out."""
     rows: list[tuple[int, list[Detection]]] = []
     for image in processes.share(ground_truth.images):
         path = images / image.file_name
@@ -57,23 +56,22 @@ def detect_people(
 
 def count_detections(
     ground_truth: CocoPeople,
-    found: Mapping[int, Sequence[Detection]],
+    detections: Mapping[int, Sequence[Detection]],
     *,
     threshold: float,
-    lowest: float = 0.0,
+    min_height_px: float = 0.0,
     unlabeled: Mapping[int, Sequence[Box]] | None = None,
-) -> Found:
-    """Count who is found and which boxes are right, at an overlap of 0.5.
+) -> DetectionCounts:
+    """Count matched people and correct boxes, at an IoU of 0.5.
 
-    A person is found by a box of their own; boxes choose in the order of their scores. A box is right if it overlaps
-    anybody.
+    Each box matches at most one person, boxes of a higher score first. A box is correct if it overlaps any person.
 
     Args:
-        ground_truth: the labeled people; crowds need not be found.
-        found: detections by image id.
+        ground_truth: the labeled people; crowds do not count.
+        detections: by image id.
         threshold: detections with a lower score do not count.
-        lowest: people and boxes no higher than this many image pixels do not count.
-        unlabeled: boxes of people without labels by image id: right for a detection, but nobody need find them.
+        min_height_px: only people and boxes higher than this many image pixels count.
+        unlabeled: boxes of people without labels by image id: a box on them is correct, and they need no match.
     """
     people_by_image: dict[int, list[Box]] = {image.id: [] for image in ground_truth.images}
     for row in ground_truth.annotations:
@@ -81,22 +79,24 @@ def count_detections(
             people_by_image[row.image_id].append(Box(*row.bbox))
     counts = np.zeros(4, int)
     for image_id, people in people_by_image.items():
-        certain = [detection for detection in found.get(image_id, []) if detection.score >= threshold]
-        boxes = [detection.box for detection in sorted(certain, key=lambda one: -one.score)]
-        others = list((unlabeled or {}).get(image_id, []))
-        shared = iou(to_xyxy(boxes)[:, None], to_xyxy([*people, *others]))
-        is_found = _choose(shared[:, : len(people)])
-        is_tall, is_tall_box = (np.array([box.height > lowest for box in some], bool) for some in (people, boxes))
-        is_right = shared.max(1, initial=0) >= _RIGHT
-        counts += [(is_found & is_tall).sum(), is_tall.sum(), (is_right & is_tall_box).sum(), is_tall_box.sum()]
-    return Found(*counts.tolist())
+        kept = [detection for detection in detections.get(image_id, []) if detection.score >= threshold]
+        boxes = [detection.box for detection in sorted(kept, key=lambda detection: -detection.score)]
+        unlabeled_boxes = list((unlabeled or {}).get(image_id, []))
+        ious = iou(to_xyxy(boxes)[:, None], to_xyxy([*people, *unlabeled_boxes]))
+        is_matched = _match(ious[:, : len(people)])
+        is_tall, is_tall_box = (
+            np.array([box.height > min_height_px for box in group], bool) for group in (people, boxes)
+        )
+        is_correct = ious.max(1, initial=0) >= _MIN_IOU_MATCH
+        counts += [(is_matched & is_tall).sum(), is_tall.sum(), (is_correct & is_tall_box).sum(), is_tall_box.sum()]
+    return DetectionCounts(*counts.tolist())
 
 
-def _choose(shared: Float[np.ndarray, "boxes people"]) -> Bool[np.ndarray, " people"]:
-    """Who is chosen by a box, each of which takes the one it overlaps most of those who are left."""
-    is_found = np.zeros(shared.shape[1], bool)
-    for row in shared:
-        left = np.where(is_found, 0, row)
-        if left.max(initial=0) >= _RIGHT:
-            is_found[left.argmax()] = True
-    return is_found
+def _match(ious: Float[np.ndarray, "boxes people"]) -> Bool[np.ndarray, " people"]:
+    """People who match a box; each box, best score first, takes the unmatched person of the highest IoU."""
+    is_matched = np.zeros(ious.shape[1], bool)
+    for row in ious:
+        free = np.where(is_matched, 0, row)
+        if free.max(initial=0) >= _MIN_IOU_MATCH:
+            is_matched[free.argmax()] = True
+    return is_matched

@@ -12,14 +12,14 @@ from mspn.labels.formats.mpii_mat import HEAD_BOX
 from mspn.labels.label_set import LabeledPerson, box_around
 from mspn.structures.skeleton import Skeleton
 
-Reference = Literal["head", "torso", "box"]
+ReferenceLength = Literal["head", "torso", "box"]
 """head: 0.6 times the diagonal of the head box; torso: left shoulder to right hip; box: the box's longer side."""
 
 UNDEFINED_SHARE = -1.0
-"""Stands for a share of nothing, as in COCO's ten numbers."""
+"""Of keypoints that nobody has labeled, as in COCO's ten numbers."""
 
-_STEPS_A_UNIT = 100
-"""The area under the curve is taken at steps of a hundredth of the reference length."""
+_STEPS_PER_LENGTH = 100
+"""Thresholds of the area under the curve, per reference length."""
 
 _PAIRS = {
     name: (f"left_{name.lower()}", f"right_{name.lower()}")
@@ -28,33 +28,33 @@ _PAIRS = {
 
 
 @dataclass(frozen=True)
-class Measure:
-    """When a keypoint counts as found, and how the table sums up."""
+class PckDefinition:
+    """When a keypoint counts as correct, and the columns of the table."""
 
     name: str
-    reference: Reference
+    reference: ReferenceLength
     threshold: float
-    """In reference lengths, of the table; the area under the curve ends there."""
+    """Of the table, in reference lengths; the area under the curve ends there."""
     strict_threshold: float
     head: tuple[str, ...]
-    """Keypoints whose average the table calls the head."""
+    """Keypoints averaged in the table's column "Head"."""
     not_in_mean: tuple[str, ...] = ()
 
 
-PCKH = Measure("PCKh", "head", 0.5, 0.1, head=("head_top",), not_in_mean=("pelvis", "thorax"))
+PCKH = PckDefinition("PCKh", "head", 0.5, 0.1, head=("head_top",), not_in_mean=("pelvis", "thorax"))
 """MPII's, as HRNet and the released code compute it (Andriluka et al. 2014)."""
-PCK_TORSO = Measure("PCK", "torso", 0.2, 0.1, head=("head_top", "neck"))
+PCK_TORSO = PckDefinition("PCK", "torso", 0.2, 0.1, head=("head_top", "neck"))
 """LSP's, of Sapp and Taskar (2013) and of the tools of LSP's benchmark."""
-PCK_BOX = Measure("PCK", "box", 0.2, 0.1, head=("head_top", "neck"))
+PCK_BOX = PckDefinition("PCK", "box", 0.2, 0.1, head=("head_top", "neck"))
 """Yang and Ramanan's (2013), for sets without a torso; theirs is the box around the labeled keypoints."""
 
 
 @dataclass(frozen=True)
 class PckResult:
-    """What was found, as shares from 0 to 1; -1 where nothing is labeled."""
+    """Shares of correct keypoints, 0 to 1; -1 where nothing is labeled."""
 
     stats: Mapping[str, float]
-    """Of all keypoints together: at both thresholds, and the area under the curve."""
+    """Over all keypoints: at both thresholds, and the area under the curve."""
     table: Mapping[str, float]
     """By part of the body at the threshold, left and right averaged, and their mean weighted by labeled keypoints."""
     by_keypoint: Mapping[str, float]
@@ -66,54 +66,54 @@ def compute_pck(
     lengths_px: Float[np.ndarray, " N"],
     labeled: Bool[np.ndarray, "N K"],
     skeleton: Skeleton,
-    measure: Measure,
+    definition: PckDefinition,
 ) -> PckResult:
-    """Count the keypoints that lie within a fraction of the reference length of the ground truth.
+    """Compute the share of keypoints whose error is at most a fraction of the reference length.
 
     Args:
-        errors_px: distance of found from true keypoints, infinite where none was found.
+        errors_px: distance of predicted keypoints from their labels, infinite where there is no prediction.
         lengths_px: reference length of each person, above 0.
         labeled: the keypoints that count.
         skeleton: of the K keypoints.
-        measure: thresholds, and what the mean leaves out.
+        definition: thresholds, and the keypoints that the mean leaves out.
 
-    A distance of just the threshold counts as found. The area under the curve is that of the share of all keypoints
+    An error equal to the threshold is correct. The area under the curve is that of the share of all keypoints
     over thresholds from 0 on, by the trapezoidal rule, divided by the last threshold.
 
     Source: HRNet's and the released code's evaluation of MPII; the tools of LSP's benchmark. What they print for 0.1 on
     MPII is at 0.11, see docs/evaluation.md.
     """
     relative = np.where(labeled, errors_px / lengths_px[:, None], np.inf)
-    in_mean = np.array([name not in measure.not_in_mean for name in skeleton.keypoints])
+    in_mean = np.array([name not in definition.not_in_mean for name in skeleton.keypoints])
     counts = labeled.sum(0)
-    found = (relative <= measure.threshold).sum(0)
+    num_correct = (relative <= definition.threshold).sum(0)
     by_keypoint = {
-        name: _share(number, count) for name, number, count in zip(skeleton.keypoints, found, counts, strict=True)
+        name: _share(number, count) for name, number, count in zip(skeleton.keypoints, num_correct, counts, strict=True)
     }
     total = counts[in_mean].sum()
 
     def share_of_all(threshold: float) -> float:
         return _share((relative[:, in_mean] <= threshold).sum(), total)
 
-    overall = share_of_all(measure.threshold)
-    steps = range(round(measure.threshold * _STEPS_A_UNIT) + 1)
-    curve = np.array([share_of_all(step / _STEPS_A_UNIT) for step in steps])
+    overall = share_of_all(definition.threshold)
+    steps = range(round(definition.threshold * _STEPS_PER_LENGTH) + 1)
+    curve = np.array([share_of_all(step / _STEPS_PER_LENGTH) for step in steps])
     return PckResult(
         stats={
-            f"{measure.name}@{measure.threshold:g}": overall,
-            f"{measure.name}@{measure.strict_threshold:g}": share_of_all(measure.strict_threshold),
+            f"{definition.name}@{definition.threshold:g}": overall,
+            f"{definition.name}@{definition.strict_threshold:g}": share_of_all(definition.strict_threshold),
             "AUC": float((curve[1:] + curve[:-1]).mean() / 2),
         },
         table={
-            **{part: _average(names, by_keypoint) for part, names in _parts(skeleton, measure).items()},
+            **{part: _average(names, by_keypoint) for part, names in _parts(skeleton, definition).items()},
             "Mean": overall,
         },
         by_keypoint=by_keypoint,
     )
 
 
-def _share(found: int, count: int) -> float:
-    return float(found / count) if count else UNDEFINED_SHARE
+def _share(num_correct: int, count: int) -> float:
+    return float(num_correct / count) if count else UNDEFINED_SHARE
 
 
 def _average(names: tuple[str, ...], by_keypoint: Mapping[str, float]) -> float:
@@ -122,9 +122,9 @@ def _average(names: tuple[str, ...], by_keypoint: Mapping[str, float]) -> float:
     return sum(shares) / len(shares) if shares else UNDEFINED_SHARE
 
 
-def _parts(skeleton: Skeleton, measure: Measure) -> dict[str, tuple[str, ...]]:
+def _parts(skeleton: Skeleton, definition: PckDefinition) -> dict[str, tuple[str, ...]]:
     """The table's columns and the skeleton's keypoints in each; columns without any are left out."""
-    parts = {"Head": measure.head, **_PAIRS}
+    parts = {"Head": definition.head, **_PAIRS}
     present = {part: tuple(name for name in names if name in skeleton.keypoints) for part, names in parts.items()}
     return {part: names for part, names in present.items() if names}
 
@@ -132,16 +132,16 @@ def _parts(skeleton: Skeleton, measure: Measure) -> dict[str, tuple[str, ...]]:
 TORSO = ("left_shoulder", "right_hip")
 
 _HEAD_FACTOR = 0.6
-"""Head boxes are generous: 0.6 times the diagonal is about the length of the head (MPII's own evaluation)."""
+"""Head boxes are larger than heads: 0.6 times the diagonal is about the length of the head (MPII's own evaluation)."""
 
 
 def reference_lengths(
-    people: Sequence[LabeledPerson], skeleton: Skeleton, reference: Reference
+    people: Sequence[LabeledPerson], skeleton: Skeleton, reference: ReferenceLength
 ) -> Float[np.ndarray, " N"]:
-    """Everyone's reference length in pixels; 0 where the labels do not tell it.
+    """Reference length of each person in pixels; 0 where the labels lack what it is measured by.
 
     Raises:
-        AnnotationError: if head boxes are asked for and somebody has none.
+        AnnotationError: if the reference is the head and a person has no head box.
     """
     if reference == "head":
         return _head_sizes(people)
