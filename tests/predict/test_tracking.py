@@ -39,11 +39,11 @@ def test_people_are_followed_from_image_to_image_with_the_score_of_their_box():
     people = BoxPropagator()
     size = Size(200, 200)
 
-    people.start([_pose(BOX)])
+    people.reset([_pose(BOX)])
     (first,) = people.detections(size)
-    people.follow([_pose(first.box, right=10)])
+    people.update([_pose(first.box, right=10)])
     (second,) = people.detections(size)
-    people.follow([_pose(second.box, right=25)])
+    people.update([_pose(second.box, right=25)])
     (third,) = people.detections(size)
 
     assert (first.box, first.score) == (BOX, 0.7)
@@ -55,7 +55,7 @@ def test_who_leaves_the_image_or_has_no_pose_is_followed_no_longer():
     people = BoxPropagator()
     other = Box(100, 5, 40, 90)
 
-    people.start([_pose(BOX), _pose(other)])
-    people.follow([_pose(BOX, right=-60)])
+    people.reset([_pose(BOX), _pose(other)])
+    people.update([_pose(BOX, right=-60)])
 
     assert people.detections(Size(200, 200)) == []

@@ -22,11 +22,11 @@ _Settings = TypeVar("_Settings", bound=Settings)
 
 EMBEDDED = "person-detector"
 BUILT_IN: Mapping[str, Callable[[torch.device], Detector]] = {
-    "default": lambda device: _find_people(EMBEDDED, device),
-    EMBEDDED: lambda device: _find_people(EMBEDDED, device),
+    "default": lambda device: _load_embedded(EMBEDDED, device),
+    EMBEDDED: lambda device: _load_embedded(EMBEDDED, device),
     "none": lambda _device: FullImage(),
 }
-"""Those that need nothing but their name."""
+"""Detectors without settings."""
 
 _TRANSFORMERS = "transformers"
 _SETTINGS = re.compile(r"(.*?)((?:,\w+=[^,]*)*)", re.DOTALL)
@@ -40,7 +40,7 @@ def make_detector(text: str, device: torch.device | None = None) -> Detector:
         text: a name of `BUILT_IN`, FILE.safetensors (a detector that `mspn train` made), FILE.onnx, FAMILY:FILE.onnx,
             transformers:NAME or package.module:Class. Settings of ONNX and transformers detectors follow with commas:
             model.onnx,side=640,rule=top-100.
-        device: that networks run on; None is the CPU.
+        device: to compute on; None is the CPU.
 
     Raises:
         DetectorError: if the text names nothing, or that cannot be used.
@@ -49,25 +49,25 @@ def make_detector(text: str, device: torch.device | None = None) -> Detector:
     assert match
     name, written = match[1], match[2]
     values = dict(pair.split("=", 1) for pair in written.split(",")[1:])
-    kind, _, rest = name.partition(":")
-    on = device or torch.device("cpu")
-    if kind == _TRANSFORMERS and rest:
-        return TransformersDetector(rest, _settings(TransformersSettings, text, values), on)
-    if kind in FAMILIES and rest:
-        return OnnxDetector(Path(rest), kind, _settings(OnnxSettings, text, values), on)
+    kind, _, target = name.partition(":")
+    device = device or torch.device("cpu")
+    if kind == _TRANSFORMERS and target:
+        return TransformersDetector(target, _settings(TransformersSettings, text, values), device)
+    if kind in FAMILIES and target:
+        return OnnxDetector(Path(target), kind, _settings(OnnxSettings, text, values), device)
     if name.lower().endswith(".safetensors"):
-        return _find_people(Path(name), on)
+        return _load_embedded(Path(name), device)
     # A colon may be part of a path, such as a drive's.
-    if name.lower().endswith(".onnx") and (not rest or len(kind) == 1 or Path(name).exists()):
-        return OnnxDetector(Path(name), None, _settings(OnnxSettings, text, values), on)
+    if name.lower().endswith(".onnx") and (not target or len(kind) == 1 or Path(name).exists()):
+        return OnnxDetector(Path(name), None, _settings(OnnxSettings, text, values), device)
     if name in BUILT_IN or (_IMPORT_PATH.fullmatch(name) and not name.endswith(".onnx")):
         if values:
             raise DetectorError(f"detector {text}: {name} has no settings; leave {written[1:]} out")
-        return BUILT_IN[name](on) if name in BUILT_IN else import_detector(name)
+        return BUILT_IN[name](device) if name in BUILT_IN else import_detector(name)
     raise DetectorError(_unknown(name, kind))
 
 
-def _find_people(name: str | Path, device: torch.device) -> EmbeddedPersonDetector:
+def _load_embedded(name: str | Path, device: torch.device) -> EmbeddedPersonDetector:
     try:
         return EmbeddedPersonDetector(load_named_detector(name).model, device)
     except WeightsError as error:

@@ -1,4 +1,4 @@
-"""What every person detector is: one method."""
+"""The interface of person detectors."""
 
 from typing import Protocol
 
@@ -10,9 +10,9 @@ class Detector(Protocol):
     """Finds people in images."""
 
     def detect(self, image: Image) -> list[Detection]:
-        """Everyone in the image, in any order; an empty list where there is nobody.
+        """The people in the image, in any order; an empty list if there are none.
 
         Raises:
-            DetectorError: if nothing can be said of this image; the others are still asked for.
+            DetectorError: if detection fails for this image; a stream goes on with the next one.
         """
         ...

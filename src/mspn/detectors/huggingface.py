@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 
 from mspn.checkpoints.hub.cache import is_offline
-from mspn.detectors.selection import MIN_SCORE, BoxSelection, choose_people, require_all_categories
+from mspn.detectors.selection import MIN_SCORE, BoxSelection, require_all_categories, select_detections
 from mspn.errors import DetectorError
 from mspn.io.extras import import_extra
 from mspn.structures.boxes import Detection
@@ -19,7 +19,7 @@ _MAX_REASON = 200
 
 
 class TransformersSettings(Settings):
-    """What a transformers detector is asked for."""
+    """Settings of a transformers detector."""
 
     person: str = "person"
     """What the network calls people; case does not matter."""
@@ -39,8 +39,8 @@ class TransformersDetector:
 
         Args:
             name: on the hub (owner/network), or a folder.
-            settings: what is asked for.
-            device: that it runs on; None is the CPU.
+            settings: which label and rule.
+            device: to compute on; None is the CPU.
 
         Raises:
             DetectorError: if transformers is not installed, there is no such network, it lacks weights, detects no
@@ -66,20 +66,22 @@ class TransformersDetector:
 
     @torch.inference_mode()
     def detect(self, image: Image) -> list[Detection]:
-        """Everyone whose score is not very low."""
+        """People with a score of at least `MIN_SCORE`."""
         inputs = self._processor(images=image.pixels, input_data_format="channels_last", return_tensors="pt")
         outputs = self._network(**inputs.to(self._device))
-        (found,) = self._processor.post_process_object_detection(
+        (result,) = self._processor.post_process_object_detection(
             outputs, threshold=MIN_SCORE, target_sizes=[tuple(image.size)]
         )
         limits = [image.size.width, image.size.height] * 2
-        corners_image: Float[np.ndarray, "N 4"] = np.clip(found["boxes"].float().cpu().numpy(), 0, limits)
-        is_person = np.isin(found["labels"].cpu().numpy(), self._people)
-        return choose_people(corners_image, found["scores"].float().cpu().numpy(), is_person, self._settings.rule)
+        boxes_xyxy_image: Float[np.ndarray, "N 4"] = np.clip(result["boxes"].float().cpu().numpy(), 0, limits)
+        is_person = np.isin(result["labels"].cpu().numpy(), self._people)
+        return select_detections(
+            boxes_xyxy_image, result["scores"].float().cpu().numpy(), is_person, self._settings.rule
+        )
 
 
 def _load(name: str) -> tuple[Any, Any]:
-    """The network and what prepares images for it."""
+    """The network and its image processor."""
     missing = DetectorError(f"running {name} needs transformers; pip install 'mspn[transformers]'")
     transformers = import_extra("transformers", missing)
     options = {"local_files_only": is_offline(), "trust_remote_code": False}

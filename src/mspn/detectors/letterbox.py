@@ -1,4 +1,4 @@
-"""Images in the input of a detector, and its boxes back in the image."""
+"""Letterboxes: images scaled and padded to a detector's input, and its boxes mapped back to the image."""
 
 from dataclasses import dataclass
 
@@ -12,12 +12,12 @@ _GRAY = 114
 """What YOLOX, NanoDet and RTMDet pad with."""
 _STRONG_REDUCTION = 0.5
 _MULTIPLE = 32
-"""Networks whose coarsest level is at 1/32 take sides of so many pixels, or of several times as many."""
+"""Sides are multiples of this many pixels, since the coarsest level of the network is at 1/32."""
 
 
 @dataclass(frozen=True)
 class Letterbox:
-    """An image scaled into the top left corner of a network's input; what is left on the right and below is gray."""
+    """An image scaled into the top left corner of a network's input; the right and bottom are padded with gray."""
 
     image: Size
     scaled: Size
@@ -42,15 +42,15 @@ class Letterbox:
         return canvas
 
     def to_image(self, boxes_xyxy_input: Float[np.ndarray, "N 4"]) -> Float[np.ndarray, "N 4"]:
-        """Boxes (left, top, right, bottom) in input pixels as such boxes in image pixels, cut off at its borders.
+        """Boxes (left, top, right, bottom) from input to image pixels, clipped to the image.
 
         Edges count from the outer edge of the first pixel, so that a box of the whole input part is one of the whole
         image.
         """
         factors = np.array([self.image.width / self.scaled.width, self.image.height / self.scaled.height] * 2)
         limits = [self.image.width, self.image.height] * 2
-        corners_image: np.ndarray = np.clip(boxes_xyxy_input * factors, 0, limits)
-        return corners_image
+        boxes_xyxy_image: np.ndarray = np.clip(boxes_xyxy_input * factors, 0, limits)
+        return boxes_xyxy_image
 
 
 def fit_inside(image: Size, padded: Size) -> Letterbox:
@@ -67,10 +67,10 @@ def fit_longer_side(image: Size, longer_side: int) -> Letterbox:
 
 
 def stretch_over(image: Size, padded: Size) -> Letterbox:
-    """The whole input, in whatever shape."""
+    """Stretch the image over the whole input, without keeping its aspect ratio."""
     return Letterbox(image, padded, padded)
 
 
 def _scaled(image: Size, scale: float) -> Size:
-    """A side has one pixel at least, however slim the image."""
+    """Each side has at least one pixel."""
     return Size(max(1, round(image.height * scale)), max(1, round(image.width * scale)))

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mspn.detectors.selection import BEST, BoxSelection, choose_people, select_people
+from mspn.detectors.selection import MAX_BOXES, BoxSelection, select_detections, select_indices
 from mspn.errors import AnnotationError, DetectorError, InvalidValueError
 from mspn.labels.reading import read_json
 from mspn.structures.boxes import Box, Detection, Size
@@ -51,8 +51,8 @@ class BoxesFile:
             raise AnnotationError(f"{path}: none of its {len(rows)} boxes is of a person (category_id {_PERSON})")
         if rule == "top-100" and rows and all(row.is_person for row in rows):
             raise AnnotationError(
-                f"{path} has boxes of people alone, so nobody can tell who is among the best {BEST} of all categories;"
-                " use the rule people, or the detector's whole output"
+                f"{path} has boxes of people alone, so nobody can tell who is among the best {MAX_BOXES} of all"
+                " categories; use the rule people, or the detector's whole output"
             )
         # A table may name images without people.
         self._rows: dict[str, list[_Row]] = {name: [] for name in content} if _is_table(content) else {}
@@ -69,11 +69,11 @@ class BoxesFile:
         name without its suffix.
         """
         rows = next((self._rows[key] for key in _keys(file_name, image_id) if key in self._rows), [])
-        people = select_people([row.detection.score for row in rows], [row.is_person for row in rows], self.rule)
-        return [rows[place].detection for place in people]
+        people = select_indices([row.detection.score for row in rows], [row.is_person for row in rows], self.rule)
+        return [rows[index].detection for index in people]
 
     def knows(self, file_name: str) -> bool:
-        """Whether the file says anything about an image, be it that nobody is there."""
+        """Whether the file has an entry for an image, which may be an empty one."""
         return any(key in self._rows for key in _keys(file_name, None))
 
 
@@ -109,10 +109,10 @@ def _read_rows(content: Any) -> Iterator[_Row]:
 
 
 def _detection(numbers: list[float]) -> Detection:
-    left, top, width, height, *rest = (float(number) for number in numbers)
-    if len(rest) > 1:
+    left, top, width, height, *scores = (float(number) for number in numbers)
+    if len(scores) > 1:
         raise InvalidValueError(f"a box has 4 numbers and perhaps a score, not {len(numbers)}")
-    return Detection(Box(left, top, width, height), rest[0] if rest else 1.0)
+    return Detection(Box(left, top, width, height), scores[0] if scores else 1.0)
 
 
 _YOLO_PERSON = 0
@@ -166,14 +166,16 @@ class BoxesFolder:
         values = np.array(rows).reshape(-1, 6)
         middle, half = values[:, 1:3], values[:, 3:5] / 2
         limits = np.array([size.width, size.height] * 2)
-        corners_image = np.concatenate([middle - half, middle + half], axis=1) * limits
-        return choose_people(np.clip(corners_image, 0, limits), values[:, 5], values[:, 0] == _YOLO_PERSON, "people")
+        boxes_xyxy_image = np.concatenate([middle - half, middle + half], axis=1) * limits
+        return select_detections(
+            np.clip(boxes_xyxy_image, 0, limits), values[:, 5], values[:, 0] == _YOLO_PERSON, "people"
+        )
 
 
 def _numbers(line: str, where: str) -> list[float]:
     """Category, middle, extent and score."""
     try:
-        numbers = [float(word) for word in line.split()]
+        numbers = [float(text) for text in line.split()]
     except ValueError as error:
         raise DetectorError(f"{where}: {error}; write numbers only") from error
     if len(numbers) not in (5, 6) or not np.isfinite(numbers).all():

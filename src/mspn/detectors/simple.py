@@ -1,4 +1,4 @@
-"""The full image as one person's box, and detector classes of the user's own."""
+"""The full image as one person's box, and custom detector classes."""
 
 import difflib
 import importlib
@@ -27,36 +27,36 @@ def import_detector(path: str) -> Detector:
         close = difflib.get_close_matches(name, vars(module), n=1)
         hint = f"; did you mean {close[0]}?" if close else "; check its spelling"
         raise DetectorError(f"detector {path}: {module_name} has no {name!r}{hint}")
-    found = getattr(module, name)
-    if isinstance(found, type) or not hasattr(found, "detect"):
-        if not callable(found):
+    detector = getattr(module, name)
+    if isinstance(detector, type) or not hasattr(detector, "detect"):
+        if not callable(detector):
             raise DetectorError(
-                f"detector {path} is a {type(found).__name__}; name a class with a method detect(image)"
+                f"detector {path} is a {type(detector).__name__}; name a class with a method detect(image)"
             )
         try:
-            found = found()
+            detector = detector()
         except TypeError as error:
             raise DetectorError(
                 f"detector {path} cannot be made without arguments ({error}); name a function that makes it"
             ) from error
-    return check_detector(found, path)
+    return check_detector(detector, path)
 
 
-def check_detector(found: object, name: str) -> Detector:
-    """See that something is a detector, as far as that shows without an image.
+def check_detector(detector: object, name: str) -> Detector:
+    """Check that an object has the interface of a detector.
 
     Raises:
         DetectorError: if it is a class rather than an instance, or has no method `detect`.
     """
-    if isinstance(found, type):
+    if isinstance(detector, type):
         raise DetectorError(f"detector {name} is a class; give an instance of it")
-    if not callable(getattr(found, "detect", None)):
+    if not callable(getattr(detector, "detect", None)):
         raise DetectorError(f"detector {name} has no method detect(image); docs/detectors.md says what it must do")
-    return cast(Detector, found)
+    return cast(Detector, detector)
 
 
 class FullImage:
-    """For images of one person that are cut out already."""
+    """Takes the full image for one person, for images that are crops already."""
 
     def detect(self, image: Image) -> list[Detection]:
         return [Detection(Box(0.0, 0.0, float(image.size.width), float(image.size.height)), 1.0)]

@@ -5,7 +5,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from mspn.errors import DetectorError, InvalidValueError, MspnError
-from mspn.predict.stages import Stages, never
+from mspn.predict.stages import Stages
 from mspn.predict.top_down import PersonCrop, TopDown
 from mspn.predict.tracking import BoxPropagator
 from mspn.structures.boxes import Detection
@@ -17,7 +17,7 @@ _MAX_PIXELS = 25_000_000
 _MAX_IMAGES = 16
 """Images between two stages."""
 _MAX_WAITING_IMAGES_PER_PERSON = 2
-"""Images that wait for a full batch, per person of a batch; results of empty streets would wait for ever otherwise."""
+"""Images that wait for a full batch, per person of a batch; otherwise results without people would wait for ever."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,7 +101,7 @@ def predict_images(
     detect_every: int = 1,
     lookup: Callable[[Image], list[Pose] | None] | None = None,
     keep_pixels: bool = True,
-    is_over: Callable[[], bool] = never,
+    is_over: Callable[[], bool] = lambda: False,
 ) -> Generator[ImageResult, None, None]:
     """Estimate the poses in each image, in order.
 
@@ -201,9 +201,9 @@ class _Work:
         for pending in images:
             poses = pending.poses if pending.is_cached else self.top_down.select(pending.poses)
             if pending.is_propagated:
-                propagator.follow(poses)
+                propagator.update(poses)
             else:
-                propagator.start(poses)
+                propagator.reset(poses)
             yield ImageResult(pending.source, pending.image, poses, pending.problems)
 
 

@@ -12,8 +12,8 @@ from mspn.structures.crop import CropFrame, heatmap_to_crop
 from mspn.structures.pose import Pose
 from mspn.structures.skeleton import Skeleton
 
-_CONFIDENT = 0.2
-"""MMPose's threshold."""
+_MIN_CONFIDENT_SCORE = 0.2
+"""MMPose's threshold of confident keypoints."""
 
 
 def make_poses(
@@ -36,7 +36,8 @@ def make_poses(
     matrices = np.stack([frame.crop_to_image for frame in frames])
     keypoints_image = keypoints_crop @ matrices[:, :, :2].swapaxes(1, 2) + matrices[:, None, :, 2]
     raw = decoded.scores.double().numpy()
-    seen = raw.clip(0, 1)
+    clipped = raw.clip(0, 1)
+    means, factors = clipped.mean(-1).tolist(), _box_factors(raw, test).tolist()
     return [
         Pose(
             skeleton=skeleton,
@@ -48,7 +49,12 @@ def make_poses(
             box_score=detection.score,
         )
         for detection, keypoints, scores, mean, factor in zip(
-            detections, keypoints_image, seen, seen.mean(-1).tolist(), _box_factors(raw, test).tolist(), strict=True
+            detections,
+            keypoints_image,
+            clipped,
+            means,
+            factors,
+            strict=True,
         )
     ]
 
@@ -58,6 +64,6 @@ def _box_factors(scores: Float[np.ndarray, "B K"], test: ProtocolConfig) -> Floa
     offset = scores + test.score_offset
     if test.rescoring == "box_only":
         return np.ones(len(scores))
-    counted = offset > (_CONFIDENT if test.rescoring == "confident_mean" else -np.inf)
+    counted = offset > (_MIN_CONFIDENT_SCORE if test.rescoring == "confident_mean" else -np.inf)
     means: np.ndarray = np.where(counted, offset, 0.0).sum(-1) / counted.sum(-1).clip(min=1)
     return means

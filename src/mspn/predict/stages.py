@@ -1,4 +1,4 @@
-"""Stages of work that overlap: each runs in a thread of its own, a bounded way ahead of the next."""
+"""Pipeline stages in background threads, each with a bounded buffer of results."""
 
 import threading
 from collections import deque
@@ -8,42 +8,37 @@ from typing import Any, Generic, TypeVar
 
 Item = TypeVar("Item")
 
-_PATIENCE_SECONDS = 5.0
-"""A stage that waits for something outside of the program, such as a camera, is left behind after this time."""
+_JOIN_SECONDS = 5.0
+"""Seconds to wait for a stage thread on exit; daemon threads are abandoned afterwards."""
 _POLL_SECONDS = 0.2
-"""How often whoever waits for an item asks whether the work is over."""
-
-
-def never() -> bool:
-    return False
+"""Interval at which a waiting stage checks whether the work is over."""
 
 
 class _StoppedError(Exception):
-    """Ends the stages when nobody wants their results any more."""
+    """Ends a stage thread after the `with` block is left."""
 
 
-class _Room(Generic[Item]):
-    """What one stage has done and the next has not taken yet."""
+class _Buffer(Generic[Item]):
+    """Results of one stage that the next has not taken yet."""
 
     def __init__(self) -> None:
         self.items: deque[tuple[Item, float]] = deque()
-        self.taken_up = 0.0
+        self.fill_level = 0.0
         """Sum of the items' shares."""
         self.is_last = False
-        """Whether no item will follow."""
+        """Whether the stage has ended."""
         self.error: BaseException | None = None
         """What ended the stage early, to be raised after its items."""
 
 
 class Stages:
-    """Generators one after another; leaving the `with` block stops all of them, whatever they wait for.
+    """Generators one after another; leaving the `with` block stops all of them.
 
-    Threads rather than processes: decoding, networks and encoding let go of Python's lock, and images need not be
-    copied.
+    Threads rather than processes, since decoding, networks and encoding release the GIL, and images are not copied.
 
     >>> with Stages() as stages:
     ...     decoded = stages.run_ahead(decode(paths), share)
-    ...     yield from stages.run_ahead(find_people(decoded), share)
+    ...     yield from stages.run_ahead(detect(decoded), share)
     """
 
     def __init__(self) -> None:
@@ -52,22 +47,23 @@ class Stages:
         self._threads: list[threading.Thread] = []
 
     def run_ahead(
-        self, items: Iterable[Item], share: Callable[[Item], float], is_over: Callable[[], bool] = never
+        self, items: Iterable[Item], share: Callable[[Item], float], is_over: Callable[[], bool] = lambda: False
     ) -> Iterator[Item]:
-        """Iterate in a thread of its own, as far ahead of whoever takes the items as there is room.
+        """Iterate in a background thread, ahead of the consumer as far as the buffer allows.
 
-        What is raised there is raised where the items are taken, after those that came before.
+        Errors of the thread are raised in the consumer, after the items before them.
 
         Args:
-            items: iterated, and closed if it is a generator, in the other thread.
-            share: of the room that an item takes up; 1 fills it, and one item always fits.
-            is_over: once it is so, only the items that are there already are given, and no other is waited for.
+            items: iterated, and closed if it is a generator, in the background thread.
+            share: of the buffer that an item takes; 1 fills it, and one item always fits.
+            is_over: once it returns True, only items in the buffer are still given.
         """
-        room: _Room[Item] = _Room()
-        thread = threading.Thread(target=self._fill, args=(room, items, share, is_over), name="mspn-stage", daemon=True)
+        buffer: _Buffer[Item] = _Buffer()
+        thread = threading.Thread(target=self._fill, args=(buffer, items, share, is_over), name="mspn-stage")
+        thread.daemon = True
         self._threads.append(thread)
         thread.start()
-        return self._take_all(room, is_over)
+        return self._take_all(buffer, is_over)
 
     def __enter__(self) -> "Stages":
         return self
@@ -79,11 +75,11 @@ class Stages:
             self._is_stopped = True
             self._changed.notify_all()
         for thread in self._threads:
-            thread.join(_PATIENCE_SECONDS)
+            thread.join(_JOIN_SECONDS)
 
     def _fill(
         self,
-        room: _Room[Item],
+        buffer: _Buffer[Item],
         items: Iterable[Item],
         share: Callable[[Item], float],
         is_over: Callable[[], bool],
@@ -93,38 +89,38 @@ class Stages:
                 for item in items:
                     if is_over():
                         break
-                    self._put(room, item, share(item))
+                    self._put(buffer, item, share(item))
             finally:
                 if isinstance(items, Generator):
                     items.close()
         except _StoppedError:
             return
-        except BaseException as error:  # also of the kinds that end a program: the caller's thread shall end it
-            room.error = error
+        except BaseException as error:  # KeyboardInterrupt too: the consumer raises it
+            buffer.error = error
         with self._changed:
-            room.is_last = True
+            buffer.is_last = True
             self._changed.notify_all()
 
-    def _put(self, room: _Room[Item], item: Item, share: float) -> None:
+    def _put(self, buffer: _Buffer[Item], item: Item, share: float) -> None:
         with self._changed:
-            self._wait(lambda: not room.items or room.taken_up + share <= 1)
-            room.items.append((item, share))
-            room.taken_up += share
+            self._wait(lambda: not buffer.items or buffer.fill_level + share <= 1)
+            buffer.items.append((item, share))
+            buffer.fill_level += share
             self._changed.notify_all()
 
-    def _take_all(self, room: _Room[Item], is_over: Callable[[], bool]) -> Generator[Item, None, None]:
+    def _take_all(self, buffer: _Buffer[Item], is_over: Callable[[], bool]) -> Generator[Item, None, None]:
         while True:
             with self._changed:
-                self._wait(lambda: room.items or room.is_last or is_over())
-                if not room.items:
+                self._wait(lambda: buffer.items or buffer.is_last or is_over())
+                if not buffer.items:
                     break
-                item, share = room.items.popleft()
-                room.taken_up -= share
+                item, share = buffer.items.popleft()
+                buffer.fill_level -= share
                 self._changed.notify_all()
             yield item
-            del item  # so that nobody holds it while waiting for the next
-        if room.error is not None:
-            raise room.error
+            del item  # frees it before waiting for the next
+        if buffer.error is not None:
+            raise buffer.error
 
     def _wait(self, predicate: Callable[[], Any]) -> None:
         while not self._changed.wait_for(lambda: self._is_stopped or predicate(), _POLL_SECONDS):

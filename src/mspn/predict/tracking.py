@@ -1,4 +1,4 @@
-"""Where the people of a video are while the detector does not look."""
+"""Tracking of boxes in a video between two runs of the detector."""
 
 from collections.abc import Sequence
 
@@ -8,49 +8,50 @@ from mspn.errors import MspnError
 from mspn.structures.boxes import Box, Detection, Size, check_box
 from mspn.structures.pose import Pose
 
-_SEEN = 0.1
-"""Keypoints with a lower score say nothing about movement."""
+_MIN_KEYPOINT_SCORE = 0.1
+"""Keypoints with a lower score do not move the box."""
 _MIN_KEYPOINTS = 4
+"""With fewer, the box stays."""
 
 
 class BoxPropagator:
-    """Moves each person's box with the person's keypoints, from image to image.
+    """Propagates each person's box from frame to frame, by the movement of the person's keypoints.
 
-    A box keeps its size and follows the median movement of the keypoints between the last two images. That is more
-    accurate than a box that stays (people leave it) and than a box around the keypoints (it drifts, and is not what
-    the network was trained with).
+    A box keeps its size and follows the median movement of the keypoints between the last two frames. That is more
+    accurate than a fixed box, which people leave, and than a box around the keypoints, which drifts and differs from
+    the boxes that the network was trained with.
     """
 
     def __init__(self) -> None:
         self._people: list[tuple[Detection, Pose]] = []
 
-    def start(self, poses: Sequence[Pose]) -> None:
-        """Take note of the people of an image that the detector has looked at."""
+    def reset(self, poses: Sequence[Pose]) -> None:
+        """Start from the poses of a frame on which the detector ran."""
         self._people = [(Detection(pose.box, pose.box_score), pose) for pose in poses]
 
     def detections(self, size: Size) -> list[Detection]:
-        """Where to look for them in the next image, of that size; those who have left it are not among them."""
+        """Boxes for the next frame, of that size; boxes outside of it are left out."""
         return [detection for detection, _ in self._people if _is_inside(detection.box, size)]
 
-    def follow(self, poses: Sequence[Pose]) -> None:
-        """Take note of the poses that were found there; who has none is followed no longer."""
-        found = {pose.box: pose for pose in poses}
+    def update(self, poses: Sequence[Pose]) -> None:
+        """Move each box by the pose that was estimated in it; boxes without a pose are dropped."""
+        pose_of_box = {pose.box: pose for pose in poses}
         self._people = [
             (
-                Detection(propagate_box(detection.box, before, found[detection.box]), detection.score),
-                found[detection.box],
+                Detection(propagate_box(detection.box, previous, pose_of_box[detection.box]), detection.score),
+                pose_of_box[detection.box],
             )
-            for detection, before in self._people
-            if detection.box in found
+            for detection, previous in self._people
+            if detection.box in pose_of_box
         ]
 
 
-def propagate_box(box: Box, before: Pose, now: Pose) -> Box:
-    """The box moved by the median movement of the keypoints seen in both poses; where those are few, as it is."""
-    is_seen = np.minimum(before.keypoint_scores, now.keypoint_scores) >= _SEEN
-    if is_seen.sum() < _MIN_KEYPOINTS:
+def propagate_box(box: Box, previous: Pose, current: Pose) -> Box:
+    """Move a box by the median movement of the keypoints visible in both poses; with fewer than four, it stays."""
+    is_visible = np.minimum(previous.keypoint_scores, current.keypoint_scores) >= _MIN_KEYPOINT_SCORE
+    if is_visible.sum() < _MIN_KEYPOINTS:
         return box
-    right, down = np.median((now.keypoints_image - before.keypoints_image)[is_seen], axis=0).tolist()
+    right, down = np.median((current.keypoints_image - previous.keypoints_image)[is_visible], axis=0).tolist()
     return Box(box.left + right, box.top + down, box.width, box.height)
 
 

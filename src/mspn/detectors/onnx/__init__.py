@@ -1,4 +1,4 @@
-"""Detectors in ONNX files, of the families that are known."""
+"""Detectors in ONNX files, of known families."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,7 +13,7 @@ from mspn.detectors.onnx.nanodet import NANODET, NANODET_JOINED, NANODET_PLUS
 from mspn.detectors.onnx.rtmdet import RTMDET, RTMDET_RAW
 from mspn.detectors.onnx.session import MAX_SIDE, OnnxNetwork
 from mspn.detectors.onnx.yolox import YOLOX
-from mspn.detectors.selection import BoxSelection, choose_people, require_all_categories
+from mspn.detectors.selection import BoxSelection, require_all_categories, select_detections
 from mspn.errors import DetectorError
 from mspn.structures.boxes import Detection, nms
 from mspn.structures.image import Image
@@ -33,7 +33,7 @@ _GRAY = 0.5
 
 
 class OnnxSettings(Settings):
-    """What an ONNX file does not say itself."""
+    """Settings that an ONNX file does not contain."""
 
     person: int | None = Field(None, ge=0)
     """Number of the category of people, from 0 on; None knows it for COCO's categories and for people alone."""
@@ -53,12 +53,12 @@ class OnnxDetector:
         settings: OnnxSettings | None = None,
         device: torch.device | None = None,
     ) -> None:
-        """Open the file, and see by its answer to a gray image what it is.
+        """Open the file and recognize its family by the outputs for a gray image.
 
         Args:
             path: of the file.
             family: of `FAMILIES`; None takes the one that fits.
-            settings: what the file does not say.
+            settings: settings that the file does not contain.
             device: see `OnnxNetwork`; None is the CPU.
 
         Raises:
@@ -71,34 +71,34 @@ class OnnxDetector:
         self._person = self._find_person(candidates.num_categories)
 
     def detect(self, image: Image) -> list[Detection]:
-        """Everyone whose score is not very low.
+        """People with a score of at least `MIN_SCORE`.
 
         Raises:
             DetectorError: if the network fails.
         """
         size = self._network.size
         letterbox = self.layout.fit(image.size, size)
-        found = self.layout.read(self._network.run(self.layout.prepare(letterbox.draw(image.pixels))), size)
-        if found is None:
+        candidates = self.layout.read(self._network.run(self.layout.prepare(letterbox.draw(image.pixels))), size)
+        if candidates is None:
             raise DetectorError(
                 f"{self._network.path} gives numbers that are no boxes for {image.source or 'an image'};"
                 " export it again, in float32"
             )
-        corners = letterbox.to_image(found.boxes_xyxy_input)
+        boxes = letterbox.to_image(candidates.boxes_xyxy_input)
         # Boxes of other categories are only counted.
-        is_needed = (found.categories == self._person) | (self._settings.rule != "people")
-        is_needed &= np.isfinite(corners).all(1)
-        corners, scores, categories = (values[is_needed] for values in (corners, found.scores, found.categories))
+        is_needed = (candidates.categories == self._person) | (self._settings.rule != "people")
+        is_needed &= np.isfinite(boxes).all(1)
+        boxes, scores, categories = (values[is_needed] for values in (boxes, candidates.scores, candidates.categories))
         if self.layout.iou_threshold is not None:
-            kept = nms(corners, scores, categories, self.layout.iou_threshold)
-            corners, scores, categories = corners[kept], scores[kept], categories[kept]
-        return choose_people(corners, scores, categories == self._person, self._settings.rule)
+            kept = nms(boxes, scores, categories, self.layout.iou_threshold)
+            boxes, scores, categories = boxes[kept], scores[kept], categories[kept]
+        return select_detections(boxes, scores, categories == self._person, self._settings.rule)
 
     def _recognize(self, family: str | None) -> tuple[Layout, Candidates]:
         network = self._network
         outputs = network.run(np.full((1, 3, *network.size), _GRAY, np.float32))
         layouts = FAMILIES[family] if family else tuple(dict.fromkeys(sum(FAMILIES.values(), ())))
-        fitting = [(layout, found) for layout in layouts if (found := layout.read(outputs, network.size)) is not None]
+        fitting = [(layout, read) for layout in layouts if (read := layout.read(outputs, network.size)) is not None]
         if len(fitting) == 1:
             return fitting[0]
         written = ", ".join(f"{name} {'x'.join(map(str, values.shape))}" for name, values in outputs.items()) or "none"

@@ -3,7 +3,7 @@
 import numpy as np
 
 from mspn.detectors.letterbox import stretch_over
-from mspn.detectors.onnx.layout import Candidates, Layout, Outputs, candidates_of, corners_of_centers
+from mspn.detectors.onnx.layout import Candidates, Layout, Outputs, boxes_from_centers, candidates_of
 from mspn.detectors.selection import MIN_SCORE
 from mspn.structures.boxes import Size
 
@@ -28,7 +28,7 @@ def _read_queries(outputs: Outputs, size: Size) -> Candidates | None:
     if logits is None or boxes is None or logits.ndim != 3 or boxes.shape != (*logits.shape[:2], 4):
         return None
     centers = boxes[0] * np.array([size.width, size.height] * 2, np.float32)
-    return candidates_of(corners_of_centers(centers), 1 / (1 + np.exp(-logits[0])))
+    return candidates_of(boxes_from_centers(centers), 1 / (1 + np.exp(-logits[0])))
 
 
 RTDETR = Layout(stretch_over, True, (0.0, 0.0, 0.0), (255.0, 255.0, 255.0), _read_detections, None)

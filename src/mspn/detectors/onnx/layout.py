@@ -1,4 +1,4 @@
-"""What the families of ONNX detectors have in common: how an image goes in, and what comes out."""
+"""Preprocessing and output formats, which the families of ONNX detectors share."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from mspn.detectors.selection import MIN_SCORE
 from mspn.structures.boxes import Size
 
 Outputs = Mapping[str, np.ndarray]
-"""Numbers that a network gave for one image, by name, with a first axis of 1."""
+"""Outputs of a network for one image, by name; the first axis is 1."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,11 +38,11 @@ class Layout:
     mean: tuple[float, float, float]
     """Subtracted, on the scale of 0 to 255, in the input's order of channels."""
     deviation: tuple[float, float, float]
-    """Divided by, then."""
+    """Divided by after that."""
     read: Callable[[Outputs, Size], Candidates | None]
     """From the outputs and the size of the input; None for outputs that are of another form."""
     iou_threshold: float | None
-    """Intersection over union that two boxes may have; None where the network has left out duplicates itself."""
+    """Highest IoU of two kept boxes; None if the network suppresses duplicates itself."""
 
     def prepare(self, canvas: np.ndarray) -> Float[np.ndarray, "1 3 h w"]:
         """The network's input, from an RGB letterbox."""
@@ -61,19 +61,21 @@ def grid(size: Size, strides: Sequence[int], offset: float) -> Float[np.ndarray,
     return np.concatenate(levels).astype(np.float32)
 
 
-def corners_around(points: Float[np.ndarray, "N 2"], distances: Float[np.ndarray, "N 4"]) -> Float[np.ndarray, "N 4"]:
-    """Corners from a point's distances to the left, top, right and bottom side."""
+def boxes_from_distances(
+    points: Float[np.ndarray, "N 2"], distances: Float[np.ndarray, "N 4"]
+) -> Float[np.ndarray, "N 4"]:
+    """Boxes (left, top, right, bottom) from a point's distances to the left, top, right and bottom side."""
     return np.concatenate([points - distances[:, :2], points + distances[:, 2:]], axis=1)
 
 
-def corners_of_centers(centers: Float[np.ndarray, "N 4"]) -> Float[np.ndarray, "N 4"]:
-    """Corners from (x, y, width, height) with x and y of the middle."""
+def boxes_from_centers(centers: Float[np.ndarray, "N 4"]) -> Float[np.ndarray, "N 4"]:
+    """Boxes (left, top, right, bottom) from (x, y, width, height), with (x, y) the center."""
     half = centers[:, 2:] / 2
     return np.concatenate([centers[:, :2] - half, centers[:, :2] + half], axis=1)
 
 
 def candidates_of(boxes_xyxy_input: Float[np.ndarray, "N 4"], scores: Float[np.ndarray, "N C"]) -> Candidates:
-    """A candidate for every box and category whose score is not very low."""
+    """A candidate for every box and category with a score of at least `MIN_SCORE`."""
     boxes, categories = np.nonzero(scores >= MIN_SCORE)
     return Candidates(boxes_xyxy_input[boxes], scores[boxes, categories], categories, scores.shape[1])
 

@@ -4,7 +4,15 @@ import numpy as np
 from jaxtyping import Float
 
 from mspn.detectors.letterbox import fit_inside, stretch_over
-from mspn.detectors.onnx.layout import Candidates, Layout, Outputs, are_shares, candidates_of, corners_around, grid
+from mspn.detectors.onnx.layout import (
+    Candidates,
+    Layout,
+    Outputs,
+    are_shares,
+    boxes_from_distances,
+    candidates_of,
+    grid,
+)
 from mspn.structures.boxes import Size
 
 _MEAN = (103.53, 116.28, 123.675)
@@ -29,7 +37,7 @@ def _read_levels(outputs: Outputs, size: Size) -> Candidates | None:
             return None
         scores.append(level[0])
         sides.append(level[1])
-    if len({one.shape[1] for one in scores}) > 1 or len({one.shape[1] for one in sides}) > 1:
+    if len({level.shape[1] for level in scores}) > 1 or len({level.shape[1] for level in sides}) > 1:
         return None
     cells = grid(size, _STRIDES, 0.5)
     return _decode(np.concatenate(scores), np.concatenate(sides), cells)
@@ -56,7 +64,7 @@ def _decode(
     logits = sides.reshape(len(sides), 4, -1)
     weights = np.exp(logits - logits.max(-1, keepdims=True))
     strides_away = (weights * np.arange(logits.shape[-1])).sum(-1) / weights.sum(-1)
-    return candidates_of(corners_around(cells[:, :2], strides_away * cells[:, 2:]), scores)
+    return candidates_of(boxes_from_distances(cells[:, :2], strides_away * cells[:, 2:]), scores)
 
 
 NANODET = Layout(fit_inside, False, _MEAN, _DEVIATION, _read_levels, _IOU_THRESHOLD)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from mspn.detectors.letterbox import fit_inside
-from mspn.detectors.onnx.layout import Candidates, Layout, Outputs, candidates_of, corners_around, grid
+from mspn.detectors.onnx.layout import Candidates, Layout, Outputs, boxes_from_distances, candidates_of, grid
 from mspn.detectors.selection import MIN_SCORE
 from mspn.structures.boxes import Size
 
@@ -38,10 +38,10 @@ def _read_levels(outputs: Outputs, size: Size) -> Candidates | None:
         flat = [values.reshape(len(values), -1).T for values in level]
         scores.append(flat[0])
         distances.append(flat[1])
-    if len({one.shape[1] for one in scores}) > 1:
+    if len({level.shape[1] for level in scores}) > 1:
         return None
-    corners = corners_around(grid(size, _STRIDES, 0)[:, :2], np.concatenate(distances))
-    return candidates_of(corners, 1 / (1 + np.exp(-np.concatenate(scores))))
+    boxes = boxes_from_distances(grid(size, _STRIDES, 0)[:, :2], np.concatenate(distances))
+    return candidates_of(boxes, 1 / (1 + np.exp(-np.concatenate(scores))))
 
 
 RTMDET = Layout(fit_inside, False, _MEAN, _DEVIATION, _read_detections, None)

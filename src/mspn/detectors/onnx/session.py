@@ -39,19 +39,21 @@ class OnnxNetwork:
         """
         self.path = path
         self._session = _open_session(path, device)
-        takes = {one.name: one for one in self._session.get_inputs()}
-        self._target = takes.pop(_TARGET_SIZE, None)
-        if len(takes) != 1 or not all(one.type in _TYPES and _is_one_image(one.shape) for one in takes.values()):
-            found = ", ".join(f"{name} {one.type} {one.shape}" for name, one in takes.items()) or "none"
+        inputs = {value.name: value for value in self._session.get_inputs()}
+        self._target = inputs.pop(_TARGET_SIZE, None)
+        if len(inputs) != 1 or not all(
+            value.type in _TYPES and _is_one_image(value.shape) for value in inputs.values()
+        ):
+            written = ", ".join(f"{name} {value.type} {value.shape}" for name, value in inputs.items()) or "none"
             raise DetectorError(
-                f"{path} must have one input (1, 3, height, width) of float numbers, but has {found};"
+                f"{path} must have one input (1, 3, height, width) of float numbers, but has {written};"
                 " export it for one image, channels first"
             )
-        self._image = next(iter(takes.values()))
+        self._image = next(iter(inputs.values()))
         self.size = self._find_size(side)
 
     def run(self, pixels: Float[np.ndarray, "1 3 h w"]) -> Outputs:
-        """What the network says of prepared pixels, as far as it is numbers of one image.
+        """The numeric outputs of the network for one prepared image.
 
         Raises:
             DetectorError: if onnxruntime fails.
@@ -59,7 +61,7 @@ class OnnxNetwork:
         feed = {self._image.name: pixels.astype(_TYPES[self._image.type])}
         if self._target is not None:
             feed[_TARGET_SIZE] = np.array([[self.size.width, self.size.height]], np.int64)
-        names = [one.name for one in self._session.get_outputs()]
+        names = [output.name for output in self._session.get_outputs()]
         try:
             values = self._session.run(names, feed)
         except Exception as error:  # onnxruntime's errors have no other base
@@ -74,23 +76,21 @@ class OnnxNetwork:
         }
 
     def _find_size(self, side: int | None) -> Size:
-        written = self._image.shape[2:]
-        if not all(isinstance(one, int) for one in written):
+        shape = self._image.shape[2:]
+        if not all(isinstance(length, int) for length in shape):
             if side is None:
                 raise DetectorError(
                     f"{self.path} leaves the size of its input open; give the side in pixels that it was trained with,"
                     f" for example {self.path},side=640"
                 )
-            return Size(*(one if isinstance(one, int) else side for one in written))
-        if side is not None and (side, side) != tuple(written):
+            return Size(*(length if isinstance(length, int) else side for length in shape))
+        if side is not None and (side, side) != tuple(shape):
+            raise DetectorError(f"{self.path} takes {shape[0]}x{shape[1]} pixels and no others; leave side={side} out")
+        if not all(0 < length <= MAX_SIDE for length in shape):
             raise DetectorError(
-                f"{self.path} takes {written[0]}x{written[1]} pixels and no others; leave side={side} out"
+                f"{self.path} takes {shape[0]}x{shape[1]} pixels; detectors of up to {MAX_SIDE} are run"
             )
-        if not all(0 < one <= MAX_SIDE for one in written):
-            raise DetectorError(
-                f"{self.path} takes {written[0]}x{written[1]} pixels; detectors of up to {MAX_SIDE} are run"
-            )
-        return Size(*written)
+        return Size(*shape)
 
 
 def _open_session(path: Path, device: torch.device) -> Any:
@@ -117,7 +117,7 @@ def _open_session(path: Path, device: torch.device) -> Any:
 
 
 def _is_one_image(shape: list[Any]) -> bool:
-    """Whether a shape, in which names and None stand for what is open, may be (1, 3, height, width)."""
+    """Whether a shape, in which names and None are dynamic axes, fits (1, 3, height, width)."""
     return len(shape) == 4 and all(
         side == wanted or not isinstance(side, int) for side, wanted in zip(shape, (1, 3), strict=False)
     )

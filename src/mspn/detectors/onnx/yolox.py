@@ -4,7 +4,7 @@ import numpy as np
 from jaxtyping import Float
 
 from mspn.detectors.letterbox import fit_inside
-from mspn.detectors.onnx.layout import Candidates, Layout, Outputs, are_shares, candidates_of, corners_of_centers, grid
+from mspn.detectors.onnx.layout import Candidates, Layout, Outputs, are_shares, boxes_from_centers, candidates_of, grid
 from mspn.structures.boxes import Size
 
 _STRIDES = ((8, 16, 32), (8, 16, 32, 64))
@@ -28,7 +28,7 @@ def _read(outputs: Outputs, size: Size) -> Candidates | None:
     boxes, objectness, categories = np.split(values[0], [4, 5], axis=1)
     if not are_shares(values[0, :, 4:]) or are_shares(boxes):
         return None
-    return candidates_of(corners_of_centers(_in_pixels(boxes, grids[0])), objectness * categories)
+    return candidates_of(boxes_from_centers(_in_pixels(boxes, grids[0])), objectness * categories)
 
 
 def _in_pixels(boxes: Float[np.ndarray, "N 4"], cells: Float[np.ndarray, "N 3"]) -> Float[np.ndarray, "N 4"]:
