@@ -47,7 +47,7 @@ def test_left_and_right_are_swapped_back_in_the_body_or_in_half_of_it(parts: tup
     assert list(doubted) == [3]
     assert doubted[3].swap == _pairs(parts)
     assert doubted[3].leave_out == ()
-    assert doubted[3].because.endswith(" as labeled, 1.00 swapped, score 0.70")
+    assert doubted[3].reason.endswith(" as labeled, 1.00 swapped, score 0.70")
 
 
 def test_a_pair_of_which_one_side_is_labeled_trades_places_too():
@@ -84,7 +84,7 @@ def test_a_limb_that_is_labeled_from_its_end_is_turned():
 
     assert doubted[1].swap == (("left_shoulder", "left_wrist"),)
     assert doubted[1].leave_out == ()
-    assert "similarity 0.00 at most as labeled, 1.00 at least swapped" in doubted[1].because
+    assert "similarity 0.00 at most as labeled, 1.00 at least swapped" in doubted[1].reason
 
 
 def test_two_limbs_of_a_person_are_turned():
@@ -115,7 +115,7 @@ def test_a_keypoint_is_left_out_where_a_sure_network_sees_it_elsewhere_and_its_l
 
     assert {number: one.leave_out for number, one in doubted.items()} == ({1: ("left_wrist",)} if is_doubted else {})
     if is_doubted:  # 51 pixels to the right, 47 down
-        assert doubted[1].because == "left_wrist: 69 pixels away, score 0.70, a limb 3.6 times as long as expected"
+        assert doubted[1].reason == "left_wrist: 69 pixels away, score 0.70, a limb 3.6 times as long as expected"
 
 
 def test_what_is_misplaced_is_told_from_the_swapped_labels():
@@ -125,7 +125,7 @@ def test_what_is_misplaced_is_told_from_the_swapped_labels():
 
     assert doubted[1].swap == _pairs(UPPER + LOWER)
     assert doubted[1].leave_out == ("left_wrist",)
-    assert doubted[1].because.count("; ") == 1
+    assert doubted[1].reason.count("; ") == 1
 
 
 def test_a_network_of_other_keypoints_judges_those_that_both_have():

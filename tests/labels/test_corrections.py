@@ -9,7 +9,7 @@ from mspn.structures.skeletons import COCO_17
 from tests.labeled_sets import sound_set, with_keypoints, with_person
 
 LEFT_WRIST, RIGHT_WRIST = COCO_17.keypoints.index("left_wrist"), COCO_17.keypoints.index("right_wrist")
-WRISTS = Correction(swap=(("left_wrist", "right_wrist"),), because="crossed")
+WRISTS = Correction(swap=(("left_wrist", "right_wrist"),), reason="crossed")
 
 
 def _labels_file(folder: Path) -> Path:
@@ -44,14 +44,14 @@ def test_swaps_follow_one_another():
 
 def test_corrections_come_back_as_written(tmp_path: Path):
     labels = _labels_file(tmp_path)
-    corrections = {7: WRISTS, 3: Correction(leave_out=("nose",), because="far")}
+    corrections = {7: WRISTS, 3: Correction(leave_out=("nose",), reason="far")}
 
     write_corrections(tmp_path / "corrections.json", labels, ("mspn-tiny",), corrections)
 
     assert read_corrections(tmp_path / "corrections.json", labels) == corrections
     content = json.loads((tmp_path / "corrections.json").read_text())
     assert (content["labels"], content["models"]) == ("people.json", ["mspn-tiny"])
-    assert content["people"]["3"] == {"leave_out": ["nose"], "because": "far"}
+    assert content["people"]["3"] == {"leave_out": ["nose"], "reason": "far"}
 
 
 def test_an_entry_may_be_deleted_by_hand(tmp_path: Path):

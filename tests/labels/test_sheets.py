@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mspn.labels.drawing import TILE, draw_tile, make_drawable, make_sheet
+from mspn.labels.drawing import TILE, draw_tile, make_contact_sheet, make_drawable
 from mspn.structures.boxes import Box
 from tests.labeled_sets import SIZE, sound_set
 
@@ -49,7 +49,7 @@ def test_a_keypoint_far_outside_the_box_is_still_on_the_tile():
 def test_a_sheet_has_rows_of_ten_with_captions_below():
     tiles = [np.full((50, 40, 3), 10 * number, np.uint8) for number in range(1, 13)]
 
-    sheet = make_sheet(tiles, ["7"] * 12)
+    sheet = make_contact_sheet(tiles, ["7"] * 12)
 
     # Tiles are 50 high with a line of 18 and 4 below, and stand 16 apart.
     assert sheet.shape == (16 + 2 * (72 + 16), 16 + 10 * (40 + 16), 3)

@@ -206,9 +206,7 @@ def _owners(path: Path, rows: Sequence[_ResultRow], labels: LabeledSet) -> list[
         people = in_image[image_id]
         if row.annotation_id is not None:
             if row.annotation_id not in ids:
-                raise AnnotationError(
-                    f"{path}: row {number} is of person {row.annotation_id}, not in the labels"
-                )
+                raise AnnotationError(f"{path}: row {number} is of person {row.annotation_id}, not in the labels")
             owners.append(row.annotation_id)
         elif len(people) > 1:
             raise AnnotationError(

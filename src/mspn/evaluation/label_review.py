@@ -1,8 +1,8 @@
-"""Labels that a network doubts: left and right swapped, limbs from the wrong end, keypoints far from their place.
+"""Suspect labels, found by comparison with a network: sides swapped, limbs reversed, keypoints misplaced.
 
-A rule that is wrong half the time would do harm, since corrected labels train the next network. So a disagreement alone
-is no doubt: each rule also asks the labels' own geometry, and looks where small networks are reliable. The shares of
-doubts that were right, by eye, are in docs/data.md.
+Corrected labels train the next network, so a rule that is wrong half the time would do harm. A disagreement alone is
+not enough: each rule also checks the geometry of the labels, and only judges poses on which small networks are
+reliable. The share of suspect labels that were wrong, judged by eye, is in docs/data.md.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,23 +26,23 @@ _LIMBS = (
     ("right_hip", "right_ankle"),
 )
 _HALVES = {"shoulder": ("shoulder", "elbow", "wrist"), "hip": ("hip", "knee", "ankle")}
-"""Of the body, by the part that says which way the half faces. The face stays as it is labeled."""
-_UPRIGHT = 0.5
-"""Least cosine of the torso's angle, that is 60 degrees: of people upside down, networks often take left for right."""
-_APART = 0.3
-"""Left and right say something only where their labels are less similar than this."""
-_NOT_FOUND, _FOUND, _SURELY_FOUND = 0.3, 0.5, 0.6
-"""Similarities of labels with the network's keypoints: as labeled below the first; swapped above the second, or the
-third where the sides are in doubt."""
-_SURE_OF_SIDES = 0.5
-"""Least mean score of keypoints that change sides."""
-_SURE_OF_PLACE = 0.4
-"""Least score of any other keypoint that contradicts a label."""
-_FAR = 0.01
-"""Greatest similarity of a misplaced keypoint; of a wrist, that is 0.38 times the square root of the person's area."""
-_TOO_LONG, _LONG_ENOUGH = 2.0, 1.5
-"""A limb that ends at a misplaced keypoint is at least so many times as long as expected, while all that the network
-sees there are at most as long as the second. Without this, half of the disagreements are the network's mistakes."""
+"""Of the body, by the part whose sides tell which way it faces. The face is not changed."""
+_MIN_UPRIGHT_COSINE = 0.5
+"""Of the torso's angle, 60 degrees: in people upside down, networks often confuse left and right."""
+_MAX_SIMILARITY_OF_SIDES = 0.3
+"""Above it, left and right are too close together to be judged."""
+_MAX_SIMILARITY_WRONG, _MIN_SIMILARITY_RIGHT, _MIN_SIMILARITY_SWAPPED = 0.3, 0.5, 0.6
+"""Of labels with the network's keypoints: below the first as labeled, above the second once corrected; above the third
+once left and right are swapped."""
+_MIN_MEAN_SCORE_SWAPPED = 0.5
+"""Of the keypoints that change sides."""
+_MIN_SCORE = 0.4
+"""Of any other keypoint that contradicts a label."""
+_MAX_SIMILARITY_MISPLACED = 0.01
+"""For a wrist, a distance of 0.38 times the square root of the person's area."""
+_MIN_LENGTH_RATIO_LABELED, _MAX_LENGTH_RATIO_PREDICTED = 2.0, 1.5
+"""Of limbs that end at a misplaced keypoint, relative to their expected length: the longest as labeled, and the longest
+as predicted. Without this rule, half of the disagreements are the network's mistakes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +50,7 @@ class _Comparison:
     """Labels of N people, and the network's keypoints where they are labeled."""
 
     labeled: LabelTable
-    found: LabelTable
+    predicted: LabelTable
     scores: Float[np.ndarray, "N K"]
 
     @property
@@ -70,27 +70,27 @@ def find_suspect_labels(
 ) -> dict[int, Correction]:
     """Find limbs that are labeled from the wrong end, then left and right swapped, then misplaced keypoints.
 
-    Each rule sees the labels as those before would correct them. Limbs are compared with the set's own proportions: in
-    sets of fewer than ten people, none is too long.
+    Each rule sees the labels as corrected by the rules before it. Limbs are compared with the proportions of the set:
+    in sets of fewer than ten people, no limb is too long.
 
     Args:
-        labels: with keypoints called as COCO's; whoever lacks shoulders and hips is not judged for swaps.
+        labels: with COCO's keypoint names; people without shoulders and hips are not checked for swaps.
         results: COCO results list whose rows have the `annotation_id` of their person.
         skeleton: of the results.
 
     Returns:
-        What to do, by the person's id; nothing for those who are not doubted.
+        Corrections by the person's id; people without suspect labels are left out.
     """
-    found = {row["annotation_id"]: np.reshape(row["keypoints"], (-1, 3)) for row in results}
-    people = [person for person in labels.people if person.id in found and not person.is_crowd]
+    predictions = {row["annotation_id"]: np.reshape(row["keypoints"], (-1, 3)) for row in results}
+    people = [person for person in labels.people if person.id in predictions and not person.is_crowd]
     if not people:
         return {}
-    poses = convert_keypoints(np.array([found[person.id] for person in people]), skeleton, labels.skeleton)
+    poses = convert_keypoints(np.array([predictions[person.id] for person in people]), skeleton, labels.skeleton)
     corrections: dict[int, Correction] = {}
     for find in (_find_reversed, _find_swapped, _find_misplaced):
-        doubted = find(_compare(replace(labels, people=people), poses))
-        people = [correct_person(person, doubted.get(person.id, _NOTHING), labels.skeleton) for person in people]
-        corrections |= {number: _join(corrections.get(number), further) for number, further in doubted.items()}
+        suspects = find(_compare(replace(labels, people=people), poses))
+        people = [correct_person(person, suspects.get(person.id, _NOTHING), labels.skeleton) for person in people]
+        corrections |= {number: _join(corrections.get(number), further) for number, further in suspects.items()}
     return dict(sorted(corrections.items()))
 
 
@@ -103,87 +103,93 @@ def _join(earlier: Correction | None, further: Correction) -> Correction:
     return Correction(
         swap=earlier.swap + further.swap,
         leave_out=earlier.leave_out + further.leave_out,
-        because=f"{earlier.because}; {further.because}",
+        reason=f"{earlier.reason}; {further.reason}",
     )
 
 
 def _compare(labels: LabeledSet, poses: Float[np.ndarray, "N K 3"]) -> _Comparison:
-    found = []
+    predicted = []
     for person, pose in zip(labels.people, poses, strict=True):
         visibility = np.where(pose[:, 2] > 0, person.keypoints_image[:, 2], 0)
-        found.append(replace(person, keypoints_image=np.column_stack([pose[:, :2], visibility])))
-    return _Comparison(make_table(labels, {}), make_table(replace(labels, people=found), {}), poses[..., 2])
+        predicted.append(replace(person, keypoints_image=np.column_stack([pose[:, :2], visibility])))
+    return _Comparison(make_table(labels, {}), make_table(replace(labels, people=predicted), {}), poses[..., 2])
 
 
 def _find_reversed(comparison: _Comparison) -> dict[int, Correction]:
-    """Arms and legs whose first keypoint is where the network sees the last one, and the other way round."""
+    """Arms and legs labeled in reverse: each end is where the network sees the other end."""
     names = comparison.skeleton.keypoints
-    doubted: dict[int, Correction] = {}
+    suspects: dict[int, Correction] = {}
     for ends in _LIMBS:
         if not set(ends) <= set(names):
             continue
         columns = [names.index(end) for end in ends]
-        turned = comparison.found.points.copy()
-        turned[:, columns] = turned[:, columns[::-1]]
-        before = comparison.similarity(comparison.found.points)[:, columns].max(1)
-        after = comparison.similarity(turned)[:, columns].min(1)
+        exchanged = comparison.predicted.points.copy()
+        exchanged[:, columns] = exchanged[:, columns[::-1]]
+        before = comparison.similarity(comparison.predicted.points)[:, columns].max(1)
+        after = comparison.similarity(exchanged)[:, columns].min(1)
         score = comparison.scores[:, columns].min(1)
-        is_reversed = (before < _NOT_FOUND) & (after > _FOUND) & (score > _SURE_OF_PLACE)
+        is_reversed = (before < _MAX_SIMILARITY_WRONG) & (after > _MIN_SIMILARITY_RIGHT) & (score > _MIN_SCORE)
         for index in np.flatnonzero(is_reversed).tolist():
             further = Correction(
                 swap=(ends,),
-                because=f"{ends[0]} and {ends[1]}: similarity {before[index]:.2f} at most as labeled,"
+                reason=f"{ends[0]} and {ends[1]}: similarity {before[index]:.2f} at most as labeled,"
                 f" {after[index]:.2f} at least swapped, score {score[index]:.2f}",
             )
             number = comparison.labeled.labels.people[index].id
-            doubted[number] = _join(doubted.get(number), further)
-    return doubted
+            suspects[number] = _join(suspects.get(number), further)
+    return suspects
 
 
 def _find_swapped(comparison: _Comparison) -> dict[int, Correction]:
     """Upright people whose shoulders, hips or both face the other way than the network sees them."""
-    labeled, found, order = comparison.labeled, comparison.found, comparison.skeleton.mirror_order
-    is_clear = measure_uprightness(labeled) > _UPRIGHT
-    is_swapped = np.zeros(found.is_labeled.shape, bool)
+    labeled, predicted, order = comparison.labeled, comparison.predicted, comparison.skeleton.mirror_order
+    is_clear = measure_uprightness(labeled) > _MIN_UPRIGHT_COSINE
+    is_swapped = np.zeros(predicted.is_labeled.shape, bool)
     for part, names in _HALVES.items():
-        as_labeled, as_found = measure_facing(labeled, part), measure_facing(found, part)
-        is_clear &= np.minimum(abs(as_labeled), abs(as_found)) > WIDE_SHARE
+        as_labeled, as_predicted = measure_facing(labeled, part), measure_facing(predicted, part)
+        is_clear &= np.minimum(abs(as_labeled), abs(as_predicted)) > WIDE_SHARE
         columns = [name.partition("_")[2] in names for name in comparison.skeleton.keypoints]
-        is_swapped |= (as_labeled * as_found < 0)[:, None] & columns
-    is_apart = comparison.similarity(labeled.points[:, order]) < _APART
-    own, other = comparison.similarity(found.points), comparison.similarity(found.points[:, order])
-    before, after = _mean(own, is_apart & is_swapped), _mean(other, is_apart & is_swapped)
+        is_swapped |= (as_labeled * as_predicted < 0)[:, None] & columns
+    is_apart = comparison.similarity(labeled.points[:, order]) < _MAX_SIMILARITY_OF_SIDES
+    before_each, after_each = comparison.similarity(predicted.points), comparison.similarity(predicted.points[:, order])
+    before, after = _mean(before_each, is_apart & is_swapped), _mean(after_each, is_apart & is_swapped)
     score = _mean(comparison.scores, is_apart & is_swapped)
-    rest_disagrees = _mean(own, is_apart & ~is_swapped) < _FOUND
-    is_doubted = is_clear & (before < _NOT_FOUND) & (after > _SURELY_FOUND) & (score > _SURE_OF_SIDES) & ~rest_disagrees
+    unswapped_disagree = _mean(before_each, is_apart & ~is_swapped) < _MIN_SIMILARITY_RIGHT
+    is_suspects = (
+        is_clear
+        & (before < _MAX_SIMILARITY_WRONG)
+        & (after > _MIN_SIMILARITY_SWAPPED)
+        & (score > _MIN_MEAN_SCORE_SWAPPED)
+        & ~unswapped_disagree
+    )
     return {
         labeled.labels.people[index].id: Correction(
             swap=_pairs(comparison.skeleton, is_swapped[index] & labeled.is_labeled[index]),
-            because=f"left and right: similarity {before[index]:.2f} as labeled, {after[index]:.2f} swapped,"
+            reason=f"left and right: similarity {before[index]:.2f} as labeled, {after[index]:.2f} swapped,"
             f" score {score[index]:.2f}",
         )
-        for index in np.flatnonzero(is_doubted).tolist()
+        for index in np.flatnonzero(is_suspects).tolist()
     }
 
 
 def _find_misplaced(comparison: _Comparison) -> dict[int, Correction]:
-    """Keypoints far from where the network surely sees them, which make a limb too long."""
-    labeled, found = comparison.labeled, comparison.found
-    times = _longest_at(comparison.skeleton, measure_lengths(labeled))
+    """Keypoints far from where the network sees them with a high score, at the end of a limb that is too long."""
+    labeled, predicted = comparison.labeled, comparison.predicted
+    ratios = _longest_at(comparison.skeleton, measure_lengths(labeled))
     is_misplaced = (
-        (comparison.similarity(found.points) < _FAR)
-        & (comparison.scores > _SURE_OF_PLACE)
-        & (times > _TOO_LONG)
-        & (_longest_at(comparison.skeleton, measure_lengths(found)) < _LONG_ENOUGH)
+        (comparison.similarity(predicted.points) < _MAX_SIMILARITY_MISPLACED)
+        & (comparison.scores > _MIN_SCORE)
+        & (ratios > _MIN_LENGTH_RATIO_LABELED)
+        & (_longest_at(comparison.skeleton, measure_lengths(predicted)) < _MAX_LENGTH_RATIO_PREDICTED)
     )
-    distances = np.linalg.norm(labeled.points - found.points, axis=-1)
+    distances = np.linalg.norm(labeled.points - predicted.points, axis=-1)
     names = comparison.skeleton.keypoints
     return {
         labeled.labels.people[index].id: Correction(
             leave_out=tuple(names[column] for column in np.flatnonzero(is_misplaced[index])),
-            because="; ".join(
+            reason="; ".join(
                 f"{names[column]}: {distances[index, column]:.0f} pixels away, score"
-                f" {comparison.scores[index, column]:.2f}, a limb {times[index, column]:.1f} times as long as expected"
+                f" {comparison.scores[index, column]:.2f}, a limb {ratios[index, column]:.1f} times as long as expected"
                 for column in np.flatnonzero(is_misplaced[index])
             ),
         )
@@ -192,22 +198,22 @@ def _find_misplaced(comparison: _Comparison) -> dict[int, Correction]:
 
 
 def _mean(values: Float[np.ndarray, "N K"], chosen: Bool[np.ndarray, "N K"]) -> Float[np.ndarray, " N"]:
-    """Over the chosen ones of each row; NaN where there are none."""
+    """Mean of the chosen values of each row; NaN where there are none."""
     count = chosen.sum(1)
     mean: np.ndarray = np.where(chosen, values, 0).sum(1) / np.where(count > 0, count, np.nan)
     return mean
 
 
-def _longest_at(skeleton: Skeleton, times: Float[np.ndarray, "N L"]) -> Float[np.ndarray, "N K"]:
-    """Of the limbs that end at each keypoint, the longest; 0 where none is known."""
-    longest = np.zeros((len(times), len(skeleton.keypoints)))
+def _longest_at(skeleton: Skeleton, ratios: Float[np.ndarray, "N L"]) -> Float[np.ndarray, "N K"]:
+    """Length ratio of the longest limb that ends at each keypoint; 0 where no length is known."""
+    longest = np.zeros((len(ratios), len(skeleton.keypoints)))
     for number, ends in enumerate(skeleton.limb_indices):
         for end in ends:
-            longest[:, end] = np.fmax(longest[:, end], times[:, number])
+            longest[:, end] = np.fmax(longest[:, end], ratios[:, number])
     return longest
 
 
 def _pairs(skeleton: Skeleton, chosen: Bool[np.ndarray, " K"]) -> tuple[tuple[str, str], ...]:
-    """The pairs of which one is chosen, or both."""
+    """The mirrored pairs with at least one chosen keypoint."""
     names = {name for name, is_chosen in zip(skeleton.keypoints, chosen, strict=True) if is_chosen}
     return tuple(pair for pair in skeleton.mirrored_pairs if names & set(pair))

@@ -15,16 +15,16 @@ from mspn.structures.skeleton import Skeleton
 
 
 class Correction(BaseModel):
-    """What is to be done about one person's labels."""
+    """A change of one person's labels."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     swap: tuple[tuple[str, str], ...] = ()
-    """Keypoints that trade places, with their visibility."""
+    """Pairs of keypoints to exchange, with their visibility."""
     leave_out: tuple[str, ...] = ()
     """Keypoints that count as unlabeled, by their names after the swap."""
-    because: str = ""
-    """The numbers that led to it, in words."""
+    reason: str = ""
+    """The numbers that led to it, for people."""
 
 
 class _CorrectionsFile(BaseModel):
@@ -34,7 +34,7 @@ class _CorrectionsFile(BaseModel):
     """Name of the file or folder, for people."""
     labels_sha256: str
     models: tuple[str, ...]
-    """Those that doubted the labels."""
+    """The networks that the labels were compared with."""
     people: dict[int, Correction]
     """By the person's id."""
 
@@ -97,10 +97,10 @@ def correct_labels(labels: LabeledSet, corrections: Mapping[int, Correction], so
 
 
 def correct_person(person: LabeledPerson, correction: Correction, skeleton: Skeleton) -> LabeledPerson:
-    """A person whose pairs have traded places, without the keypoints that are left out."""
+    """The person with pairs exchanged, and without the keypoints to leave out."""
     keypoints = person.keypoints_image.copy()
     for pair in correction.swap:
-        one, other = map(skeleton.keypoints.index, pair)
-        keypoints[[one, other]] = keypoints[[other, one]]
+        first, second = map(skeleton.keypoints.index, pair)
+        keypoints[[first, second]] = keypoints[[second, first]]
     keypoints[[skeleton.keypoints.index(name) for name in correction.leave_out]] = 0
     return replace(person, keypoints_image=keypoints)

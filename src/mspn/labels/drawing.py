@@ -1,8 +1,8 @@
-"""Draw labels on their images, and contact sheets of labeled people."""
+"""Draw labels on their images, and contact sheets of labeled people and of corrections."""
 
 import textwrap
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from jaxtyping import UInt8
 from mspn.errors import ImageError
 from mspn.io.images import read_image, write_jpeg
 from mspn.labels.checks.findings import Finding
+from mspn.labels.corrections import Correction, correct_person
 from mspn.labels.label_set import LabeledPerson, LabeledSet, box_around
 from mspn.structures.boxes import Box, Size
 from mspn.structures.crop import cut_crop, frame_from_box, transform_points
@@ -20,11 +21,11 @@ from mspn.visualize.contact_sheet import arrange_tiles, join_panels
 from mspn.visualize.draw import draw_box, draw_labels, line_thickness
 
 TILE = Size(height=200, width=160)
-PEOPLE_PER_SHEET = 100
+MAX_PEOPLE_PER_SHEET = 100
 _COLUMNS = 10
 _PADDING = (1.25, 1.25)
-_MAX_PX = 1e6
-_LETTERS_PER_LINE = 26
+_MAX_COORDINATE_PX = 1e6
+_CHARACTERS_PER_LINE = 26
 
 
 def draw_tile(
@@ -51,16 +52,18 @@ def draw_tile(
 def make_drawable(person: LabeledPerson) -> LabeledPerson:
     """The person without a box or keypoints at no finite position, or a million pixels away."""
     keypoints = person.keypoints_image
-    is_near = np.all(abs(np.nan_to_num(keypoints, nan=np.inf)) < _MAX_PX, axis=1)
-    has_box = person.box is not None and all(abs(value) < _MAX_PX for value in person.box)
+    is_near = np.all(abs(np.nan_to_num(keypoints, nan=np.inf)) < _MAX_COORDINATE_PX, axis=1)
+    has_box = person.box is not None and all(abs(value) < _MAX_COORDINATE_PX for value in person.box)
     return replace(
         person, keypoints_image=np.where(is_near[:, None], keypoints, 0), box=person.box if has_box else None
     )
 
 
-def make_sheet(tiles: Sequence[UInt8[np.ndarray, "h w 3"]], captions: Sequence[str]) -> UInt8[np.ndarray, "H W 3"]:
+def make_contact_sheet(
+    tiles: Sequence[UInt8[np.ndarray, "h w 3"]], captions: Sequence[str]
+) -> UInt8[np.ndarray, "H W 3"]:
     """Lay tiles of one size out in rows of ten, each with its caption below."""
-    wrapped = [textwrap.wrap(caption, _LETTERS_PER_LINE) for caption in captions]
+    wrapped = [textwrap.wrap(caption, _CHARACTERS_PER_LINE) for caption in captions]
     num_lines = max(map(len, wrapped))
     panels = [
         join_panels([tile], lines + [""] * (num_lines - len(lines))) for tile, lines in zip(tiles, wrapped, strict=True)
@@ -92,22 +95,22 @@ class Shown:
 
 
 def show_everyone(labels: LabeledSet) -> list[Shown]:
-    """Everybody, with their ids."""
+    """All people, captioned with their ids."""
     return [Shown(person, str(person.id)) for person in labels.people]
 
 
 def show_findings(labels: LabeledSet, findings: Sequence[Finding]) -> list[Shown]:
-    """The people whom findings are about, with the findings' words.
+    """The people that findings are about, with the findings' messages.
 
-    A finding about an image is about everybody there, one about the set about all.
+    A finding about an image concerns everybody in it; one about the set concerns everybody.
     """
-    words: dict[tuple[int | None, int | None], list[str]] = defaultdict(list)
+    messages: dict[tuple[int | None, int | None], list[str]] = defaultdict(list)
     for finding in findings:
-        words[finding.image_id, finding.person_id].append(finding.words)
+        messages[finding.image_id, finding.person_id].append(finding.message)
     shown = []
     for person in labels.people:
-        places = ((person.image_id, person.id), (person.image_id, None), (None, None))
-        about = [text for place in places for text in words.get(place, ())]
+        keys = ((person.image_id, person.id), (person.image_id, None), (None, None))
+        about = [message for key in keys for message in messages.get(key, ())]
         if about:
             shown.append(Shown(person, f"{person.id}: {'; '.join(about)}"))
     return shown
@@ -123,16 +126,16 @@ def draw_set(labels: LabeledSet, images: Path, shown: Sequence[Shown], out: Path
         OSError: if the results cannot be written.
     """
     entries = {entry.id: entry for entry in labels.images}
-    together: dict[int, list[LabeledPerson]] = defaultdict(list)
+    by_image: dict[int, list[LabeledPerson]] = defaultdict(list)
     for person in labels.people:
-        together[person.image_id].append(person)
-    wanted: dict[int, list[Shown]] = defaultdict(list)
-    for one in shown:
-        wanted[one.person.image_id].append(one)
-    sheets = _SheetWriter(out / SHEETS)
-    for number, here in wanted.items():
+        by_image[person.image_id].append(person)
+    to_draw: dict[int, list[Shown]] = defaultdict(list)
+    for person_shown in shown:
+        to_draw[person_shown.person.image_id].append(person_shown)
+    sheets = _ContactSheetWriter(out / SHEETS / "sheet", MAX_PEOPLE_PER_SHEET, make_contact_sheet)
+    for number, shown_here in to_draw.items():
         if number not in entries:
-            yield f"image {number} of person {here[0].person.id} is not in the labels"
+            yield f"image {number} of person {shown_here[0].person.id} is not in the labels"
             continue
         entry = entries[number]
         try:
@@ -140,11 +143,12 @@ def draw_set(labels: LabeledSet, images: Path, shown: Sequence[Shown], out: Path
         except (ImageError, OSError) as error:
             yield str(error)
             continue
-        drawn = _draw_everyone(image, labels.skeleton, together[number])
+        drawn = _draw_everyone(image, labels.skeleton, by_image[number])
         # The id keeps images of the same name in several folders apart; the folders are not followed.
         write_jpeg(out / IMAGES / f"{Path(entry.file_name).stem}-{number}.jpg", drawn)
-        for one in here:
-            sheets.add(draw_tile(image, labels.skeleton, make_drawable(one.person)), one.caption)
+        for person_shown in shown_here:
+            tile = draw_tile(image, labels.skeleton, make_drawable(person_shown.person))
+            sheets.add(tile, person_shown.caption)
         yield None
     sheets.write()
 
@@ -162,11 +166,18 @@ def _draw_everyone(
     return image
 
 
-class _SheetWriter:
-    """Collects tiles and writes a sheet whenever one is full."""
+class _ContactSheetWriter:
+    """Collects tiles with captions and writes a contact sheet whenever it is full."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(
+        self,
+        stem: Path,
+        max_tiles: int,
+        arrange: Callable[[Sequence[UInt8[np.ndarray, "h w 3"]], Sequence[str]], UInt8[np.ndarray, "H W 3"]],
+    ) -> None:
+        self._stem = stem
+        self._max_tiles = max_tiles
+        self._arrange = arrange
         self._num_written = 0
         self._tiles: list[UInt8[np.ndarray, "h w 3"]] = []
         self._captions: list[str] = []
@@ -174,14 +185,92 @@ class _SheetWriter:
     def add(self, tile: UInt8[np.ndarray, "h w 3"], caption: str) -> None:
         self._tiles.append(tile)
         self._captions.append(caption)
-        if len(self._tiles) == PEOPLE_PER_SHEET:
+        if len(self._tiles) == self._max_tiles:
             self.write()
 
     def write(self) -> None:
-        """Write what has come together, if anything."""
+        """Write the tiles collected so far, if there are any."""
         if not self._tiles:
             return
         self._num_written += 1
-        sheet = make_sheet(self._tiles, self._captions)
-        write_jpeg(self._folder / f"sheet-{self._num_written:03d}.jpg", sheet)
+        sheet = self._arrange(self._tiles, self._captions)
+        write_jpeg(self._stem.with_name(f"{self._stem.name}-{self._num_written:03d}.jpg"), sheet)
         self._tiles, self._captions = [], []
+
+
+MAX_CORRECTIONS_PER_SHEET = 30
+_CORRECTION_COLUMNS = 3
+_CORRECTION_PANEL = Size(height=256, width=192)
+_CORRECTION_PADDING = (1.1, 1.1)
+_CORRECTION_LINE_CHARACTERS = 76
+_NUM_CORRECTION_LINES = 3
+_KINDS = ("swapped", "reversed", "misplaced")
+_HEADINGS = (
+    "The image, the labels, the labels as corrected; delete the entry of whoever was right in corrections.json",
+    "left orange, right blue; below: the person's id, and why",
+)
+
+
+def draw_corrections(
+    labels: LabeledSet, corrections: Mapping[int, Correction], images: Path, out: Path
+) -> Iterator[str | None]:
+    """Draw proposed corrections on contact sheets of thirty people, each kind on sheets of its own.
+
+    The kinds are swapped sides, limbs labeled from the wrong end, and misplaced keypoints. A tile shows the image, the
+    labels, and the labels as corrected.
+
+    Args:
+        labels: as they are.
+        corrections: by the person's id.
+        images: folder of the images.
+        out: folder of the contact sheets.
+
+    Yields:
+        None for each person who was drawn, a message for each who could not be.
+
+    Raises:
+        OSError: if a sheet cannot be written.
+    """
+    entries = {entry.id: entry for entry in labels.images}
+    sheets = {kind: _ContactSheetWriter(out / kind, MAX_CORRECTIONS_PER_SHEET, _arrange_corrections) for kind in _KINDS}
+    for person in labels.people:
+        correction = corrections.get(person.id)
+        if correction is None:
+            continue
+        try:
+            image = read_image(images / entries[person.image_id].file_name)
+        except (ImageError, OSError) as error:
+            yield str(error)
+            continue
+        tile = _draw_correction(image, labels.skeleton, person, correction)
+        sheets[_kind(correction, labels.skeleton)].add(tile, "")
+        yield None
+    for sheet in sheets.values():
+        sheet.write()
+
+
+def _arrange_corrections(
+    tiles: Sequence[UInt8[np.ndarray, "h w 3"]], _captions: Sequence[str]
+) -> UInt8[np.ndarray, "H W 3"]:
+    return arrange_tiles(tiles, _HEADINGS, columns=_CORRECTION_COLUMNS)
+
+
+def _kind(correction: Correction, skeleton: Skeleton) -> str:
+    if set(correction.swap) & set(skeleton.mirrored_pairs):
+        return "swapped"
+    return "reversed" if correction.swap else "misplaced"
+
+
+def _draw_correction(
+    image: UInt8[np.ndarray, "H W 3"], skeleton: Skeleton, person: LabeledPerson, correction: Correction
+) -> UInt8[np.ndarray, "h w 3"]:
+    person = make_drawable(person)
+    frame = frame_from_box(region_around(person, Size(*image.shape[:2])), _CORRECTION_PANEL, _CORRECTION_PADDING)
+    crop = cut_crop(image, frame)
+    panels = [crop]
+    for shown in (person, correct_person(person, correction, skeleton)):
+        keypoints = shown.keypoints_image.copy()
+        keypoints[:, :2] = transform_points(keypoints[:, :2], frame.image_to_crop)
+        panels.append(draw_labels(crop, keypoints, skeleton, thickness=2))
+    lines = textwrap.wrap(f"{person.id}: {correction.reason}", _CORRECTION_LINE_CHARACTERS)[:_NUM_CORRECTION_LINES]
+    return join_panels(panels, lines + [""] * (_NUM_CORRECTION_LINES - len(lines)))

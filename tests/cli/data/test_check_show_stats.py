@@ -42,7 +42,7 @@ def test_check_groups_findings_says_what_to_do_and_ends_with_exit_code_1_after_e
         "image": "000000000001.png",
         "image_id": 1,
         "person_id": 1,
-        "words": "area 0",
+        "message": "area 0",
     }
 
 

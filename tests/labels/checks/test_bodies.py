@@ -13,7 +13,7 @@ def test_hips_that_are_swapped_against_the_shoulders_are_found():
     (finding,) = check_labels(with_swapped(sound_set(), 1, "hip", "knee", "ankle"))
 
     assert (finding.kind, finding.person_id) == ("crossed_torso", 1)
-    assert finding.words == "the shoulders face towards the camera, the hips away from it"
+    assert finding.message == "the shoulders face towards the camera, the hips away from it"
 
 
 def test_somebody_who_turns_the_back_to_the_camera_is_sound():
@@ -27,7 +27,7 @@ def test_a_face_whose_eyes_are_swapped_is_found():
     (finding,) = check_labels(with_swapped(sound_set(), 1, "eye", "ear"))
 
     assert (finding.kind, finding.person_id) == ("mirrored_face", 1)
-    assert finding.words == "seen from the nose, the left eye is where the right eye should be"
+    assert finding.message == "seen from the nose, the left eye is where the right eye should be"
 
 
 def test_a_face_that_is_partly_guessed_says_nothing():
@@ -41,7 +41,7 @@ def test_a_body_that_is_swapped_below_a_face_is_found():
     (finding,) = check_labels(with_swapped(sound_set(), 1, "shoulder", "elbow", "wrist", "hip", "knee", "ankle"))
 
     assert (finding.kind, finding.person_id) == ("turned_head", 1)
-    assert finding.words == "the face looks to the camera, the shoulders face away from it"
+    assert finding.message == "the face looks to the camera, the shoulders face away from it"
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_a_body_that_is_swapped_below_a_face_is_found():
     ],
 )
 def test_limbs_that_would_be_much_shorter_if_swapped_are_found(swapped: tuple[str, ...], words: str | None):
-    found = [finding.words for finding in check_labels(with_swapped(sound_set(), 1, *swapped))]
+    found = [finding.message for finding in check_labels(with_swapped(sound_set(), 1, *swapped))]
 
     assert found == ([] if words is None else [words])
 
@@ -77,4 +77,4 @@ def test_a_limb_that_is_three_times_too_long_is_found():
     (finding,) = check_labels(with_keypoints(sound_set(), 1, {"left_wrist": (139, 157, 2)}))
 
     assert (finding.kind, finding.person_id) == ("long_limb", 1)
-    assert finding.words == "left_elbow to left_wrist is 3.6 times as long as the other limbs let expect"
+    assert finding.message == "left_elbow to left_wrist is 3.6 times as long as the other limbs let expect"

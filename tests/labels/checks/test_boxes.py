@@ -21,7 +21,7 @@ from tests.labeled_sets import sound_set, with_person
 def test_a_box_that_is_empty_or_not_finite_is_found(box: Box, words: str):
     (finding,) = check_labels(with_person(sound_set(), 1, box=box))
 
-    assert (finding.kind, finding.person_id, finding.words) == ("bad_box", 1, words)
+    assert (finding.kind, finding.person_id, finding.message) == ("bad_box", 1, words)
     assert finding.severity is Severity.ERROR
 
 
@@ -36,7 +36,7 @@ def test_a_box_that_reaches_beyond_the_image_is_found():
     (finding,) = check_labels(with_person(sound_set(), 2, box=Box(160, 25, 150, 150)))
 
     assert finding.kind == "box_beyond_image"
-    assert finding.words == "box [160, 25, 150, 150] in an image of 300x200 pixels: 10.0 pixels too far"
+    assert finding.message == "box [160, 25, 150, 150] in an image of 300x200 pixels: 10.0 pixels too far"
 
 
 def test_a_box_that_is_cut_off_a_little_late_is_no_finding():
@@ -47,7 +47,7 @@ def test_a_box_that_is_cut_off_a_little_late_is_no_finding():
 def test_an_area_that_is_missing_or_no_area_is_found(area: float | None, words: str):
     (finding,) = check_labels(with_person(sound_set(), 3, area=area))
 
-    assert (finding.kind, finding.person_id, finding.words) == ("bad_area", 3, words)
+    assert (finding.kind, finding.person_id, finding.message) == ("bad_area", 3, words)
 
 
 def test_a_set_without_any_areas_is_sound():
@@ -60,4 +60,4 @@ def test_an_area_that_does_not_fit_into_its_box_is_found():
     # 80 x 150 = 12000.
     (finding,) = check_labels(with_person(sound_set(), 3, area=13000.0))
 
-    assert (finding.kind, finding.words) == ("large_area", "area 13000 in a box of 12000.0 square pixels")
+    assert (finding.kind, finding.message) == ("large_area", "area 13000 in a box of 12000.0 square pixels")

@@ -37,7 +37,7 @@ def test_a_missing_image_is_found(folder: Path):
     (finding,) = _check(sound_set(), folder)
 
     assert (finding.kind, finding.image_id, finding.place) == ("missing_image", 4, "4.png")
-    assert finding.words == f"no image at {folder / '4.png'}; is --images the folder that holds it?"
+    assert finding.message == f"no image at {folder / '4.png'}; is --images the folder that holds it?"
 
 
 def test_a_damaged_image_is_found(folder: Path):
@@ -46,7 +46,7 @@ def test_a_damaged_image_is_found(folder: Path):
     (finding,) = _check(sound_set(), folder)
 
     assert (finding.kind, finding.image) == ("unreadable_image", "4.png")
-    assert "4.png is not an image that can be read" in finding.words
+    assert "4.png is not an image that can be read" in finding.message
 
 
 def test_an_image_of_another_size_is_found(folder: Path):
@@ -55,7 +55,7 @@ def test_an_image_of_another_size_is_found(folder: Path):
     (finding,) = _check(sound_set(), folder)
 
     assert finding.kind == "wrong_size"
-    assert finding.words == "the image has 450x300 pixels, the labels say 300x200"
+    assert finding.message == "the image has 450x300 pixels, the labels say 300x200"
 
 
 def test_two_files_with_the_same_bytes_are_found(folder: Path):
@@ -63,7 +63,7 @@ def test_two_files_with_the_same_bytes_are_found(folder: Path):
 
     (finding,) = _check(sound_set(), folder)
 
-    assert (finding.kind, finding.image, finding.words) == ("same_image", "4.png", "the same bytes as 2.png")
+    assert (finding.kind, finding.image, finding.message) == ("same_image", "4.png", "the same bytes as 2.png")
 
 
 def test_sizes_that_the_labels_do_not_say_come_from_the_images(folder: Path):
@@ -99,7 +99,7 @@ def test_an_image_that_is_stored_turned_is_found(folder: Path, orientation: int)
     (finding,) = _check(_of_jpeg(lambda size: size), folder)
 
     assert (finding.kind, finding.image) == ("rotated_image", "4.jpg")
-    assert finding.words.startswith(f"stored turned (EXIF orientation {orientation})")
+    assert finding.message.startswith(f"stored turned (EXIF orientation {orientation})")
 
 
 def test_an_image_that_was_labeled_as_it_is_stored_is_found(folder: Path):
@@ -108,7 +108,7 @@ def test_an_image_that_was_labeled_as_it_is_stored_is_found(folder: Path):
     (finding,) = _check(_of_jpeg(lambda size: Size(size.width, size.height)), folder)
 
     assert finding.kind == "wrong_size"
-    assert finding.words == (
+    assert finding.message == (
         "the image has 300x200 pixels, the labels say 200x300;"
         " it was labeled as it is stored, not upright (EXIF orientation 6)"
     )

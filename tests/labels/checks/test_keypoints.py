@@ -12,13 +12,13 @@ def test_a_visibility_that_there_is_not_is_found(visibility: float):
     (finding,) = check_labels(with_keypoints(sound_set(), 1, {"nose": (60, 40, visibility)}))
 
     assert (finding.kind, finding.person_id) == ("bad_visibility", 1)
-    assert finding.words == f"nose has visibility {visibility:g}"
+    assert finding.message == f"nose has visibility {visibility:g}"
 
 
 def test_a_labeled_keypoint_at_no_finite_position_is_found():
     (finding,) = check_labels(with_keypoints(sound_set(), 1, {"nose": (math.nan, 40, 2)}))
 
-    assert (finding.kind, finding.words) == ("bad_number", "nose is labeled at (nan, 40)")
+    assert (finding.kind, finding.message) == ("bad_number", "nose is labeled at (nan, 40)")
 
 
 def test_an_unlabeled_keypoint_may_be_anywhere():
@@ -29,7 +29,7 @@ def test_keypoints_labeled_at_the_image_s_corner_are_found():
     findings = check_labels(with_keypoints(sound_set(), 1, {"nose": (0, 0, 2), "left_eye": (0, 0, 1)}))
 
     (finding,) = [finding for finding in findings if finding.kind == "at_origin"]
-    assert finding.words == "nose, left_eye labeled at exactly (0, 0)"
+    assert finding.message == "nose, left_eye labeled at exactly (0, 0)"
 
 
 def test_a_person_whose_keypoints_are_all_in_one_place_is_found():
@@ -37,7 +37,7 @@ def test_a_person_whose_keypoints_are_all_in_one_place_is_found():
 
     (finding,) = check_labels(with_person(sound_set(), 1, keypoints_image=keypoints))
 
-    assert (finding.kind, finding.words) == ("one_point", "all 17 keypoints at (60, 80)")
+    assert (finding.kind, finding.message) == ("one_point", "all 17 keypoints at (60, 80)")
 
 
 def test_somebody_without_keypoints_is_found_but_a_crowd_is_not():
@@ -46,14 +46,14 @@ def test_somebody_without_keypoints_is_found_but_a_crowd_is_not():
     (finding,) = check_labels(with_person(sound_set(), 1, keypoints_image=nothing))
     of_crowd = check_labels(with_person(sound_set(), 1, keypoints_image=nothing, is_crowd=True))
 
-    assert (finding.kind, finding.words) == ("no_keypoints", "no keypoint is labeled")
+    assert (finding.kind, finding.message) == ("no_keypoints", "no keypoint is labeled")
     assert of_crowd == []
 
 
 def test_a_wrong_number_of_keypoints_is_found():
     (finding,) = check_labels(with_person(sound_set(), 1, extra={"num_keypoints": 16}))
 
-    assert (finding.kind, finding.words) == ("wrong_count", "num_keypoints is 16, but 17 are labeled")
+    assert (finding.kind, finding.message) == ("wrong_count", "num_keypoints is 16, but 17 are labeled")
 
 
 def test_keypoints_outside_the_image_are_found():
@@ -61,7 +61,7 @@ def test_keypoints_outside_the_image_are_found():
     (finding,) = check_labels(with_keypoints(sound_set(), 1, {"left_ankle": (74, 203, 2), "right_ankle": (46, 202, 2)}))
 
     assert (finding.kind, finding.person_id) == ("outside_image", 1)
-    assert finding.words == "left_ankle at (74.0, 203.0) in an image of 300x200 pixels"
+    assert finding.message == "left_ankle at (74.0, 203.0) in an image of 300x200 pixels"
 
 
 def test_keypoints_far_from_the_box_are_found():
@@ -70,5 +70,5 @@ def test_keypoints_far_from_the_box_are_found():
     near = check_labels(with_keypoints(sound_set(), 1, {"left_wrist": (174, 110, 2)}))
 
     (finding,) = [finding for finding in findings if finding.kind == "far_from_box"]
-    assert finding.words == "left_wrist 76.0 pixels outside the box of 80.0x150.0"
+    assert finding.message == "left_wrist 76.0 pixels outside the box of 80.0x150.0"
     assert "far_from_box" not in {finding.kind for finding in near}

@@ -20,7 +20,7 @@ def test_somebody_who_was_labeled_twice_is_found():
     (finding,) = check_labels(_with_first_again(4.0))
 
     assert (finding.kind, finding.image, finding.person_id) == ("labeled_twice", "1.png", 13)
-    assert finding.words == "the same keypoints (17 in common, 4.0 pixels apart) as person 1"
+    assert finding.message == "the same keypoints (17 in common, 4.0 pixels apart) as person 1"
 
 
 def test_two_people_in_one_box_with_their_own_keypoints_are_no_finding():
@@ -35,7 +35,7 @@ def test_without_common_keypoints_the_same_box_is_found():
 
     (finding,) = check_labels(replace(labels, people=[*labels.people, again]))
 
-    assert (finding.kind, finding.words) == ("labeled_twice", "the same box (100% in common) as person 1")
+    assert (finding.kind, finding.message) == ("labeled_twice", "the same box (100% in common) as person 1")
 
 
 def test_crowds_are_never_somebody_twice():

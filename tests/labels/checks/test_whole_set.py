@@ -31,13 +31,13 @@ def test_keypoints_in_shares_of_the_image_are_found():
     )
 
     # The nose is the highest point, at 15 + 20; the eyes at 35 / 200; the ankles at 165 / 200.
-    assert finding.words.startswith("the coordinates of all keypoints lie between 0.1")
+    assert finding.message.startswith("the coordinates of all keypoints lie between 0.1")
 
 
 def test_boxes_in_shares_of_the_image_are_found():
     finding = _find(_change_everyone(lambda person: replace(person, box=Box(0.1, 0.125, 0.25, 0.75))), "normalized")
 
-    assert finding.words == "the coordinates of all boxes lie between 0.1 and 0.75"
+    assert finding.message == "the coordinates of all boxes lie between 0.1 and 0.75"
 
 
 def test_labels_of_larger_images_are_found():
@@ -46,7 +46,7 @@ def test_labels_of_larger_images_are_found():
 
     finding = _find(replace(labels, images=small), "other_scale")
 
-    assert finding.words == "100% of the people have keypoints beyond the right or lower border"
+    assert finding.message == "100% of the people have keypoints beyond the right or lower border"
 
 
 def test_labels_of_smaller_images_are_found():
@@ -56,7 +56,7 @@ def test_labels_of_smaller_images_are_found():
     finding = _find(replace(labels, images=large), "other_scale")
 
     # The left wrist of person 12 at 150 + 15 + 78 = 243 of 600, ankles at 165 of 400.
-    assert finding.words == "nobody's keypoints lie further right than 40% of the images' width, or lower than 41%"
+    assert finding.message == "nobody's keypoints lie further right than 40% of the images' width, or lower than 41%"
 
 
 def test_boxes_that_are_corners_are_found():
@@ -69,7 +69,7 @@ def test_boxes_that_are_corners_are_found():
         "corner_boxes",
     )
 
-    assert finding.words.startswith("in 100% of the boxes the third and fourth number are where the keypoints end")
+    assert finding.message.startswith("in 100% of the boxes the third and fourth number are where the keypoints end")
 
 
 def test_a_set_in_which_nearly_everybody_shows_the_back_is_found():
@@ -80,7 +80,7 @@ def test_a_set_in_which_nearly_everybody_shows_the_back_is_found():
 
     finding = _find(replace(labels, people=mirrored), "mirrored_set")
 
-    assert finding.words == "by their shoulders, 0% of 24 people face the camera; usually about 70 % do"
+    assert finding.message == "by their shoulders, 0% of 24 people face the camera; usually about 70 % do"
 
 
 def test_a_set_of_nobody_is_sound():

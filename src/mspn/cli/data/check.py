@@ -46,7 +46,7 @@ def check_command(
 def _show(kind: str, matching: list[Finding]) -> None:
     typer.echo(f"{KINDS[kind].severity.value} {kind}: {len(matching)}")
     for finding in matching[:_EXAMPLES]:
-        typer.echo(f"    {finding.place}: {finding.words}")
+        typer.echo(f"    {finding.place}: {finding.message}")
     typer.echo(f"    -> {KINDS[kind].advice}")
 
 
@@ -62,7 +62,7 @@ def _report(labels: LabeledSet, findings: list[Finding]) -> dict[str, object]:
                 "image": finding.image,
                 "image_id": finding.image_id,
                 "person_id": finding.person_id,
-                "words": finding.words,
+                "message": finding.message,
             }
             for finding in findings
         ],

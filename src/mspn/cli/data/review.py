@@ -15,10 +15,10 @@ from mspn.cli.options import BatchOption, DeviceOption, FlipOption, ModelsOption
 from mspn.cli.progress import show_count
 from mspn.errors import InvalidValueError
 from mspn.evaluation.label_review import find_suspect_labels
-from mspn.evaluation.label_review_sheets import draw_suspect_labels
 from mspn.evaluation.predicting import predict_labeled
 from mspn.io.files import prepare_folder
 from mspn.labels.corrections import Correction, write_corrections
+from mspn.labels.drawing import draw_corrections
 from mspn.labels.label_set import LabeledSet
 from mspn.labels.reading import check_keypoint_names
 from mspn.predict.estimator import PoseEstimator
@@ -73,7 +73,7 @@ def review_command(
 def _draw(labels: LabeledSet, corrections: Mapping[int, Correction], images: Path, out: Path) -> int:
     """Draw the sheets; the number of people who could not be drawn."""
     console = Console(stderr=True)
-    drawing = draw_suspect_labels(labels, corrections, images, out)
+    drawing = draw_corrections(labels, corrections, images, out)
     num_undrawn = 0
     for problem in track(drawing, "drawing", len(corrections), console=console, disable=not console.is_terminal):
         if problem is not None:

@@ -29,7 +29,7 @@ class Finding:
 
     kind: str
     """A key of `KINDS`."""
-    words: str
+    message: str
     """What is wrong, with the values; pixels of the image."""
     image: str | None = None
     """File name; None where it is about the whole set, or the image is unknown."""
@@ -43,7 +43,7 @@ class Finding:
 
     @property
     def place(self) -> str:
-        """Where it is, in words."""
+        """Image and person as text."""
         person = [] if self.person_id is None else [f"person {self.person_id}"]
         image = [] if self.image is None else [self.image]
         return ", ".join([*image, *person]) or "the whole set"
