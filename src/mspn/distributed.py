@@ -15,14 +15,14 @@ _Item = TypeVar("_Item")
 
 @dataclass(frozen=True)
 class Processes:
-    """This process among all of them."""
+    """Rank of this process, and number of processes."""
 
     rank: int = 0
     count: int = 1
 
     @property
     def is_first(self) -> bool:
-        """True for the one that writes files and talks to people."""
+        """True for the process that writes files and logs."""
         return self.rank == 0
 
     def share(self, items: Sequence[_Item]) -> Sequence[_Item]:
@@ -38,7 +38,7 @@ class Processes:
         return total / self.count
 
     def highest(self, value: int) -> int:
-        """The highest of the processes' numbers."""
+        """The highest value of all processes."""
         if self.count == 1:
             return value
         numbers = torch.tensor(value)
@@ -46,7 +46,7 @@ class Processes:
         return int(numbers)
 
     def gather(self, items: Sequence[_Item]) -> list[_Item]:
-        """Everyone's items, those of the first process first."""
+        """The items of all processes, in the order of ranks."""
         if self.count == 1:
             return list(items)
         parts: list[list[_Item]] = [[] for _ in range(self.count)]
@@ -85,7 +85,7 @@ def joined_processes() -> Iterator[Processes]:
 
 
 def is_restart() -> bool:
-    """True where torchrun started this process again after it lost one."""
+    """True if torchrun restarted this process after a failure."""
     return _num_restarts() > 0
 
 

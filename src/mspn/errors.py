@@ -39,14 +39,14 @@ class SourceError(MspnError):
 
 
 def reason(error: Exception) -> str:
-    """What an error of the system or a library says, in one line: a server may have written it."""
-    said = getattr(error, "strerror", None) or str(error)
-    return one_line(said).rstrip(".") or type(error).__name__
+    """The message of a system or library error in one line; it may come from a server."""
+    text = getattr(error, "strerror", None) or str(error)
+    return one_line(text).rstrip(".") or type(error).__name__
 
 
-def one_line(said: str) -> str:
-    """Foreign text without line breaks, without signs that steer a terminal, and not without end."""
-    return "".join(sign for sign in " ".join(said.split()) if sign.isprintable())[:_MAX_REASON]
+def one_line(text: str) -> str:
+    """External text as one printable line of bounded length, without control characters."""
+    return "".join(character for character in " ".join(text.split()) if character.isprintable())[:_MAX_REASON]
 
 
 class YamlError(MspnError):
@@ -66,7 +66,7 @@ class WeightsError(MspnError):
 
 
 class DownloadError(WeightsError):
-    """A file that cannot be had, or not the right one."""
+    """A file that cannot be downloaded, or has another digest."""
 
 
 class AnnotationError(MspnError):
@@ -78,7 +78,7 @@ class DetectorError(MspnError):
 
 
 class EngineError(MspnError):
-    """An engine that is missing, or whose numbers cannot be believed."""
+    """An evaluation engine that is not installed, or whose results differ from those of pycocotools."""
 
 
 class ReportError(MspnError):
@@ -95,4 +95,4 @@ class TrainingStoppedError(Exception):
 
 
 class TrainingDivergedError(MspnError):
-    """The loss is no number any more."""
+    """The loss became NaN or infinite."""

@@ -8,33 +8,33 @@ from types import FrameType
 
 
 class StopRequest:
-    """Whether someone has asked to stop, and how."""
+    """Set when SIGINT or SIGTERM arrives."""
 
-    def __init__(self, *, second_ends: bool) -> None:
+    def __init__(self, *, raise_on_second: bool) -> None:
         self.signal_number = 0
-        """0: nobody has."""
-        self._second_ends = second_ends
+        """0 until then."""
+        self._raise_on_second = raise_on_second
 
-    def _note(self, signal_number: int, _frame: FrameType | None) -> None:
-        if self.signal_number and self._second_ends:
+    def _handle(self, signal_number: int, _frame: FrameType | None) -> None:
+        if self.signal_number and self._raise_on_second:
             raise KeyboardInterrupt
         self.signal_number = signal_number
 
 
 @contextmanager
-def stop_requests(*, second_ends: bool = False) -> Iterator[StopRequest]:
-    """Note Ctrl-C and SIGTERM instead of ending at once.
+def stop_requests(*, raise_on_second: bool = False) -> Iterator[StopRequest]:
+    """Record Ctrl-C and SIGTERM instead of ending at once.
 
     Args:
-        second_ends: raise KeyboardInterrupt when asked again, which else changes nothing. torchrun passes a signal on
-            that the terminal has already sent, so with it a second one is no sign of impatience.
+        raise_on_second: raise KeyboardInterrupt at the second signal, which is ignored otherwise: torchrun forwards a
+            signal that the terminal has sent already.
     """
-    request = StopRequest(second_ends=second_ends)
+    request = StopRequest(raise_on_second=raise_on_second)
     # Python lets only the main thread handle signals.
     if threading.current_thread() is not threading.main_thread():
         yield request
         return
-    before = {number: signal.signal(number, request._note) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, request._handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield request
     finally:

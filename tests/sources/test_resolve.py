@@ -156,4 +156,4 @@ def test_a_list_that_names_itself_ends(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_the_folder_of_the_results_is_not_searched():
-    assert found(".", left_out=(Path("holiday"),)) == ["a.jpg", "b.jpg"]
+    assert found(".", excluded_folders=(Path("holiday"),)) == ["a.jpg", "b.jpg"]

@@ -152,7 +152,7 @@ def test_signals_mean_what_they_meant_before_once_training_has_ended():
 
 
 def test_asking_twice_ends_at_once_where_that_is_wanted():
-    with stop_requests(second_ends=True) as request:
+    with stop_requests(raise_on_second=True) as request:
         os.kill(os.getpid(), signal.SIGTERM)
         assert request.signal_number == signal.SIGTERM
 

@@ -97,7 +97,7 @@ def predict_command(
         drawn, videos = out / ImageWriter.FOLDER, out / VideoWriter.FOLDER
         draws = any(name in DRAWING_WRITERS for name in chosen)
         chosen_theme = find_theme(theme)
-        settings = InputLimits(allowed_networks=allowed, left_out=(out, drawn, videos))
+        settings = InputLimits(allowed_networks=allowed, excluded_folders=(out, drawn, videos))
         total = count_images(sources, settings)
         if boxes:
             # Standard input can be read only once.
@@ -130,7 +130,7 @@ def predict_command(
             "flip": estimator.test.flip,
         }
         journal = Journal(out, settings_of_run, estimator.recipe.keypoint_table, resume=resume)
-        with journal, stop_requests(second_ends=True) as stop:
+        with journal, stop_requests(raise_on_second=True) as stop:
             if journal.num_done_before:
                 typer.echo(f"resuming: {journal.num_done_before} images are done", err=True)
             images = _read(find_sources(sources, settings), settings, journal, drawn if draws else None)

@@ -1,4 +1,4 @@
-"""What an address is, and which hosts may be asked: public ones, and those that the user allows."""
+"""Schemes and hosts of addresses: which hosts may be connected to, public ones and those that the user allows."""
 
 import re
 import socket
@@ -15,7 +15,7 @@ _IPV4_IN_IPV6 = IPv6Network("64:ff9b::/96")
 """Addresses of IPv4 that a gateway translates (RFC 6052)."""
 
 SocketAddress = tuple[socket.AddressFamily, tuple[str, int] | tuple[str, int, int, int]]
-"""What a socket connects to."""
+"""Family and address that a socket connects to."""
 
 
 def scheme_of(source: str) -> str | None:
@@ -36,29 +36,29 @@ def without_password(address: str) -> str:
 
 
 def resolve_host(host: str, port: int, allowed: Sequence[IPv4Network | IPv6Network]) -> list[SocketAddress]:
-    """Look a host up, and see that all of it may be connected to; to connect by name again would not be safe.
+    """Look a host up once and check all its addresses; connect to these, since a second look-up may differ.
 
     Raises:
         SourceError: if it is unknown, or any of its addresses is neither public nor allowed.
     """
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        resolved = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
         raise SourceError(f"{host} is not known ({reason(error)}); check the address and the network") from error
-    places: list[SocketAddress] = [(family, place) for family, _type, _protocol, _name, place in found]  # type: ignore[misc]
-    for _family, place in places:
-        address = ip_address(place[0])
+    addresses: list[SocketAddress] = [(family, address) for family, _type, _protocol, _name, address in resolved]  # type: ignore[misc]
+    for _family, socket_address in addresses:
+        address = ip_address(socket_address[0])
         if not is_public(address) and not any(address in network for network in allowed):
             known_as = host if host == str(address) else f"{host} ({address})"
             raise SourceError(
                 f"{known_as} is not on the public internet; nothing is asked there unless its network is"
                 " allowed (--allow-network, or allowed_networks in Python)"
             )
-    return places
+    return addresses
 
 
 def is_public(address: IPv4Address | IPv6Address) -> bool:
-    """Whether an address is one that anybody on the internet may ask: no network's or computer's own, no group's."""
+    """Whether an address is on the public internet: not private, loopback, link-local, multicast or reserved."""
     if isinstance(address, IPv6Address):
         inner = address.ipv4_mapped or address.sixtofour or (address.teredo or [None])[-1]
         if address in _IPV4_IN_IPV6:

@@ -1,4 +1,4 @@
-"""Bounds of what is read from where."""
+"""Limits on what sources may be read."""
 
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
@@ -10,7 +10,7 @@ from mspn.structures.settings import Settings
 
 
 class InputLimits(Settings):
-    """How large, how long, and from where."""
+    """Sizes, waits, and allowed networks of sources."""
 
     max_pixels: int = Field(MAX_PIXELS, ge=1)
     """Of one image, or one frame of a video."""
@@ -24,7 +24,7 @@ class InputLimits(Settings):
     """From one address to the next."""
     allowed_networks: tuple[IPv4Network | IPv6Network, ...] = ()
     """Networks that are not public but may be asked for images all the same, such as 192.168.1.0/24."""
-    left_out: tuple[Path, ...] = ()
+    excluded_folders: tuple[Path, ...] = ()
     """Folders that are not searched when they lie in one that is: where results are written to."""
     reconnections: int = Field(3, ge=0)
     """Tries to get a live source back, a pause after each, before it counts as ended."""

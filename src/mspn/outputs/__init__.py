@@ -1,4 +1,4 @@
-"""Files that predictions are written to, one module a format."""
+"""Writers of predictions, one module per format."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +15,7 @@ from mspn.visualize.themes import DEFAULT_THEME, Theme
 
 
 class Writer(Protocol):
-    """Takes results one by one; `close` must be called, also after an error, so that nothing is lost."""
+    """Writes results one by one; call `close` in the end, also after an error, so that nothing is lost."""
 
     def write(self, result: ImageResult) -> None: ...
 
@@ -23,7 +23,7 @@ class Writer(Protocol):
 
 
 DRAWING_WRITERS: dict[str, Callable[[Path, Theme], Writer]] = {"images": ImageWriter, "video": VideoWriter}
-"""Those that need the pixels of what they are given."""
+"""Writers that need the pixels of the results."""
 
 WRITERS: dict[str, Callable[[Path], Writer]] = {
     "json": JsonWriter,

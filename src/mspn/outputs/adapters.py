@@ -81,7 +81,7 @@ def poses_to_supervision_detections(poses: Sequence[Pose]) -> "sv.Detections":
 
 
 def _class_of(poses: Sequence[Pose]) -> dict[str, Any]:
-    """Everybody is a person, and the only class."""
+    """All detections are of the class person, number 0."""
     names = np.full(len(poses), "person")
     return {"class_id": np.zeros(len(poses), int), "data": {"class_name": names}}
 

@@ -14,8 +14,8 @@ from mspn.structures.pose import Pose, round_coordinates, round_score
 class CocoWriter:
     """`coco.json`: a COCO results list.
 
-    Image ids are the files' numbers where each has one of its own, else the places of images and frames in the run
-    from 1 on. Which of them is known at the end only; until then the rows wait on the disk.
+    Image ids are the numbers that the files are named by if all are different, else images and frames are numbered from
+    1 in the order of the run. That is known only at the end; until then the rows wait on the disk.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -29,9 +29,9 @@ class CocoWriter:
     def write(self, result: ImageResult) -> None:
         path = Path(result.source)
         frame = result.image.frame if result.image else None
-        place = {} if frame is None else {"frame": frame.index, "seconds": round_seconds(frame.seconds)}
+        frame_fields = {} if frame is None else {"frame": frame.index, "seconds": round_seconds(frame.seconds)}
         for pose in result.poses:
-            row = coco_result(pose, len(self._stems)) | {"file_name": path.name, **place}
+            row = coco_result(pose, len(self._stems)) | {"file_name": path.name, **frame_fields}
             self._waiting.append(json.dumps(row) + "\n")
         self._stems.append(path.stem)
 
@@ -53,7 +53,7 @@ def coco_result(pose: Pose, image_id: int, category_id: int = 1) -> dict[str, An
 
 
 def _choose_ids(stems: list[str]) -> list[int]:
-    """By place in the run; frames of one video all have its name, so that places are taken for them."""
+    """The numbers of the file names if all are different, else the order of the run, as for frames of a video."""
     if all(stem.isdecimal() for stem in stems):
         numbers = [int(stem) for stem in stems]
         if len(set(numbers)) == len(numbers):

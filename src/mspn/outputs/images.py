@@ -36,7 +36,7 @@ _MAX_BYTES = 200
 
 
 class FileNames:
-    """Gives each image and frame a name of its own, without suffix: `beach`, `match-000123`.
+    """Gives each image and frame a unique name without suffix: `beach`, `match-000123`.
 
     Those of the same name from several folders get numbers: `beach-2`.
     """

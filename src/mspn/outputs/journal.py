@@ -1,4 +1,4 @@
-"""What a run has done so far, kept beside its results, so that an interrupted run can go on where it was."""
+"""The resume log: what a run has done so far, kept beside its results, so that it can be resumed."""
 
 import json
 from collections.abc import Mapping
@@ -25,31 +25,31 @@ Key = tuple[str, int | None]
 class Journal:
     """`progress.jsonl`: the settings of a run, then a line for each image that is done, with every digit.
 
-    Results that are read back are equal to those that were written, so that files made of them are too. Images with
-    problems are not noted, and so tried again; nor are those of cameras, which do not come back.
+    Results that are read back equal those that were written, to the last digit. Images with problems are not logged, so
+    that they are tried again; nor are frames of cameras.
     """
 
     def __init__(self, folder: Path, settings: Mapping[str, Any], skeleton: Skeleton, *, resume: bool) -> None:
-        """Start a journal, or go on with the one that is there.
+        """Start a journal, or resume the existing one.
 
         Args:
             folder: of the results.
             settings: what results depend on, as values that JSON has.
             skeleton: of the poses.
-            resume: keep what is there, but for a line that was cut short.
+            resume: keep the existing entries, except a line that was cut short.
 
         Raises:
-            ValueError: if the journal that is there is of other settings, or the file is no journal.
+            ValueError: if the existing journal has other settings, or the file is not a journal.
             OSError: if it cannot be written.
         """
         self.path = folder / JOURNAL_FILE
         self._skeleton = skeleton
-        self._places: dict[Key, int] = {}
-        """Where in the file the images of earlier runs are. Those of this one are left out, lest it depend on time
-        whether an image that is named twice is recalled."""
-        self._noted: set[Key] = set()
-        end = self._read_places(settings) if resume and self.path.is_file() else 0
-        # Not buffered: what is noted is in the file, and a full disk is noticed at once.
+        self._offsets: dict[Key, int] = {}
+        """Byte offsets of the images of earlier runs. Images of this run are not looked up, so that results of an image
+        that is named twice do not depend on timing."""
+        self._appended: set[Key] = set()
+        end = self._read_offsets(settings) if resume and self.path.is_file() else 0
+        # Unbuffered: each entry is in the file at once, and a full disk is noticed at once.
         self._file = self.path.open("r+b" if end else "wb", buffering=0)
         self._file.truncate(end)
         self._file.seek(end)
@@ -59,7 +59,7 @@ class Journal:
     @property
     def num_done_before(self) -> int:
         """Images that earlier runs did."""
-        return len(self._places)
+        return len(self._offsets)
 
     def lookup(self, image: Image) -> list[Pose] | None:
         """The poses of an image that is done, else None."""
@@ -67,14 +67,14 @@ class Journal:
         return None if entry is None else [_read_pose(pose, self._skeleton) for pose in entry["poses"]]
 
     def cached_image(self, source: str) -> Image | None:
-        """A black image in place of one that is done and no frame of a video, so that it need not be read again."""
+        """A black image in place of a finished one, so that its file need not be read; None for frames of videos."""
         entry = self._find((source, None))
         if entry is None:
             return None
         return Image(source, np.broadcast_to(np.uint8(0), (entry["height"], entry["width"], 3)))
 
     def append(self, result: ImageResult) -> None:
-        """Add an image that is done, unless it is there already.
+        """Add an image that is done, unless the journal has it already.
 
         Raises:
             OSError: if it cannot be written.
@@ -83,11 +83,13 @@ class Journal:
         if image is None or result.problems or (image.frame and image.frame.video.is_live):
             return
         key = _key(image)
-        if key not in self._places and key not in self._noted:
+        if key not in self._offsets and key not in self._appended:
             source, frame = key
             size = {"width": image.size.width, "height": image.size.height}
-            self._write({"source": source, "frame": frame, **size, "poses": [_write_pose(one) for one in result.poses]})
-            self._noted.add(key)
+            self._write(
+                {"source": source, "frame": frame, **size, "poses": [_write_pose(pose) for pose in result.poses]}
+            )
+            self._appended.add(key)
 
     def __enter__(self) -> "Journal":
         return self
@@ -98,15 +100,15 @@ class Journal:
         self._file.close()
 
     def _find(self, key: Key) -> dict[str, Any] | None:
-        if key not in self._places:
+        if key not in self._offsets:
             return None
-        with self.path.open("rb") as file:  # anew, since two stages of the pipeline ask
-            file.seek(self._places[key])
+        with self.path.open("rb") as file:  # opened each time, since two threads look up
+            file.seek(self._offsets[key])
             entry: dict[str, Any] = json.loads(file.readline())
         return entry
 
-    def _read_places(self, settings: Mapping[str, Any]) -> int:
-        """Note where in the file each image is, and give the end of the last whole line."""
+    def _read_offsets(self, settings: Mapping[str, Any]) -> int:
+        """Store the offset of each image, and return the end of the last whole line."""
         with self.path.open("rb") as file:
             first = file.readline()
             if not first.endswith(b"\n"):  # cut short at the very start
@@ -116,7 +118,7 @@ class Journal:
             for line in file:
                 try:
                     entry = json.loads(line)
-                    self._places[entry["source"], entry["frame"]] = end
+                    self._offsets[entry["source"], entry["frame"]] = end
                 except (ValueError, KeyError, TypeError):
                     break
                 end += len(line)
@@ -124,17 +126,17 @@ class Journal:
 
     def _check_settings(self, line: bytes, settings: Mapping[str, Any]) -> None:
         try:
-            before = json.loads(line)[_SETTINGS]
+            previous = json.loads(line)[_SETTINGS]
         except (ValueError, KeyError, TypeError) as error:
             raise InvalidValueError(
                 f"{self.path} does not say what was done; move it away, or choose another --out"
             ) from error
-        changed = [name for name in {**before, **settings} if before.get(name) != settings.get(name)]
+        changed = [name for name in {**previous, **settings} if previous.get(name) != settings.get(name)]
         if changed:
-            was = ", ".join(f"{name} {json.dumps(before.get(name))}" for name in changed)
-            now = ", ".join(f"{name} {json.dumps(settings.get(name))}" for name in changed)
+            before = ", ".join(f"{name} {json.dumps(previous.get(name))}" for name in changed)
+            after = ", ".join(f"{name} {json.dumps(settings.get(name))}" for name in changed)
             raise InvalidValueError(
-                f"{self.path.parent} holds results of {was}, not of {now}; --resume goes on with the same alone:"
+                f"{self.path.parent} holds results of {before}, not of {after}; --resume goes on with the same alone:"
                 " choose another --out, or start anew without --resume"
             )
 

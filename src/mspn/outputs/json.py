@@ -45,6 +45,6 @@ class JsonLinesWriter:
 def _describe(result: ImageResult) -> dict[str, Any]:
     assert result.image is not None
     frame, size = result.image.frame, result.image.size
-    place = {} if frame is None else {"frame": frame.index, "seconds": round_seconds(frame.seconds)}
+    frame_fields = {} if frame is None else {"frame": frame.index, "seconds": round_seconds(frame.seconds)}
     people = [pose.to_dict() for pose in result.poses]
-    return {"source": result.source, **place, "width": size.width, "height": size.height, "people": people}
+    return {"source": result.source, **frame_fields, "width": size.width, "height": size.height, "people": people}

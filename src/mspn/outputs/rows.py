@@ -1,4 +1,4 @@
-"""What row-wise writers share: rounding, a row for each keypoint, files that grow row by row."""
+"""Rows of keypoints, and files that grow row by row, which several writers share."""
 
 import json
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ def round_seconds(seconds: float) -> float:
 
 
 class KeypointRow(NamedTuple):
-    """A keypoint of somebody in an image."""
+    """One keypoint of one person in an image."""
 
     source: str
     frame: int | None
@@ -26,7 +26,7 @@ class KeypointRow(NamedTuple):
     seconds: float | None
     """Time stamp in its video; None in an image."""
     person: int
-    """Place in the image, from 0 on, best first."""
+    """Index in the image, from 0, best first."""
     person_score: float
     box_left: float
     box_top: float
@@ -41,7 +41,7 @@ class KeypointRow(NamedTuple):
 
 
 def list_keypoints(result: ImageResult) -> Iterator[KeypointRow]:
-    """Rows of everyone in an image; none where nobody was found, or nothing could be read."""
+    """Rows of the keypoints of all people in an image; none if there are no people, or the image could not be read."""
     frame = result.image.frame if result.image else None
     number, seconds = (None, None) if frame is None else (frame.index, round_seconds(frame.seconds))
     # Names of files need not be UTF-8, tables are.
@@ -55,7 +55,7 @@ def list_keypoints(result: ImageResult) -> Iterator[KeypointRow]:
 
 
 class RowFile:
-    """Every row is on the disk, whole, when `append` returns; one that finds no room there leaves nothing behind."""
+    """A file that is written row by row, unbuffered; a row that does not fit on the disk is removed again."""
 
     def __init__(self, path: Path, final_path: Path | None = None) -> None:
         """Start an empty file.
@@ -75,12 +75,12 @@ class RowFile:
         Raises:
             OSError: if there is no room for it.
         """
-        rest = memoryview(text.encode())
+        remaining = memoryview(text.encode())
         start = self._file.tell()
         with explain_failures(self._final_path):
             try:
-                while rest:
-                    rest = rest[self._file.write(rest) :]
+                while remaining:
+                    remaining = remaining[self._file.write(remaining) :]
             except OSError:
                 self._file.truncate(start)
                 self._file.seek(start)
@@ -91,7 +91,7 @@ class RowFile:
 
 
 class JsonListFile:
-    """A JSON list of which only the part at hand is in memory, a line each."""
+    """A JSON list that is written value by value, one a line."""
 
     def __init__(self, path: Path, final_path: Path) -> None:
         """Start an empty list; arguments as those of `RowFile`."""

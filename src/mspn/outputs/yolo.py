@@ -1,4 +1,4 @@
-"""YOLO-pose labels, to train on what was predicted once somebody has looked through it."""
+"""YOLO-pose labels, to review and train on."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ _MIN_SCORE = 0.3
 
 
 class YoloWriter:
-    """`yolo/`: a text file an image in `labels`, and data.yaml; the images themselves belong into its `images`.
+    """`yolo/`: one text file per image in `labels`, and data.yaml; put the images themselves into `images`.
 
     Trainers refuse what is outside the image: boxes are cut off at its border, and keypoints beyond it, like those
     with a low score, are unlabeled. All others are written as visible.

@@ -49,12 +49,7 @@ def make_poses(
             box_score=detection.score,
         )
         for detection, keypoints, scores, mean, factor in zip(
-            detections,
-            keypoints_image,
-            clipped,
-            means,
-            factors,
-            strict=True,
+            detections, keypoints_image, clipped, means, factors, strict=True
         )
     ]
 

@@ -1,4 +1,4 @@
-"""Every source becomes images, one after another; what cannot be read becomes a line that says why."""
+"""Read every source as a sequence of images; a source that cannot be read becomes a `SourceFailure`."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -27,7 +27,7 @@ def open_sources(sources: Sequence[Source], settings: InputLimits = DEFAULTS) ->
 
 
 def open_source(source: Source | SourceFailure, settings: InputLimits = DEFAULTS) -> Iterator[Image | SourceFailure]:
-    """Images of one of those that `find_sources` gives; what is wrong with it is the last that comes."""
+    """Images of one source that `find_sources` gives; a failure is the last item."""
     if isinstance(source, SourceFailure):
         yield source
         return
@@ -43,14 +43,14 @@ def open_source(source: Source | SourceFailure, settings: InputLimits = DEFAULTS
 
 
 def name_source(source: Source | SourceFailure) -> str:
-    """What results call a source: as the user named it, but for passwords; empty for an image in memory."""
+    """Name of a source in results: as the user wrote it, without password; empty for an image in memory."""
     if isinstance(source, SourceFailure):
         return source.source
     return without_password(str(source)) if isinstance(source, str | Path) else ""
 
 
 def count_images(sources: Sequence[Source], settings: InputLimits = DEFAULTS) -> int | None:
-    """How many images will come, as far as file names and the headers of videos tell; None if nobody can know.
+    """How many images will come, as far as file names and the headers of videos tell; None if that is unknown.
 
     What cannot be read counts as one, as does what is at an address.
 

@@ -20,20 +20,20 @@ _ANY_FOLDERS = "**"
 class _Folder(NamedTuple):
     path: Path
     inside: list[Path]
-    """What is visible in it."""
+    """Its entries, without hidden ones."""
 
 
-def search_folder(folder: Path, left_out: Sequence[Path] = ()) -> Iterator[Path | SourceFailure]:
+def search_folder(folder: Path, excluded_folders: Sequence[Path] = ()) -> Iterator[Path | SourceFailure]:
     """Images and videos in a folder and below: those of a folder by name, then those of its subfolders.
 
     Hidden files and folders are left out. Links to folders are followed; a folder is searched once, and a link back to
     a folder that holds it is a line of its own. Folders below that are among those left out are not searched.
     """
-    for found in _walk(folder, left_out):
-        if isinstance(found, SourceFailure):
-            yield found
+    for entry in _walk(folder, excluded_folders):
+        if isinstance(entry, SourceFailure):
+            yield entry
         else:
-            yield from (path for path in found.inside if _has_known_suffix(path) and not exists_safely(path.is_dir))
+            yield from (path for path in entry.inside if _has_known_suffix(path) and not exists_safely(path.is_dir))
 
 
 def is_pattern(name: str) -> bool:
@@ -41,42 +41,42 @@ def is_pattern(name: str) -> bool:
     return _has_wildcards(name) and not exists_safely(Path(name).exists)
 
 
-def exists_safely(question: Callable[[], bool]) -> bool:
-    """What `is_dir` and the like of a path say, and no where the system does not tell: no rights, too long a name."""
+def exists_safely(predicate: Callable[[], bool]) -> bool:
+    """Result of `is_dir`, `exists` or the like of a path; False on a system error, such as a name that is too long."""
     try:
-        return question()
+        return predicate()
     except OSError:
         return False
 
 
-def match_pattern(pattern: str, left_out: Sequence[Path] = ()) -> Iterator[Path | SourceFailure]:
+def match_pattern(pattern: str, excluded_folders: Sequence[Path] = ()) -> Iterator[Path | SourceFailure]:
     """Files and folders that a pattern stands for, sorted within each folder: *, ?, [abc], and ** for any folders.
 
     As in a shell, hidden files only match names that start with a dot; unlike there, loops of links end.
     """
     parts = Path(pattern).parts
     fixed = list(takewhile(lambda part: not _has_wildcards(part), parts))
-    # Two ** in a row say no more than one.
+    # Two ** in a row are the same as one.
     wild = [
         part for part, group in groupby(parts[len(fixed) :]) for part in ([part] if part == _ANY_FOLDERS else group)
     ]
-    return _match(Path(*fixed), wild, left_out)
+    return _match(Path(*fixed), wild, excluded_folders)
 
 
 def _has_wildcards(name: str) -> bool:
     return any(sign in name for sign in _WILD)
 
 
-def _match(folder: Path, parts: Sequence[str], left_out: Sequence[Path]) -> Iterator[Path | SourceFailure]:
-    first, *rest = parts
+def _match(folder: Path, parts: Sequence[str], excluded_folders: Sequence[Path]) -> Iterator[Path | SourceFailure]:
+    first, *remaining = parts
     if first == _ANY_FOLDERS:
-        for found in _walk(folder, left_out):
-            if isinstance(found, SourceFailure):
-                yield found
-            elif rest:
-                yield from _match(found.path, rest, left_out)
+        for entry in _walk(folder, excluded_folders):
+            if isinstance(entry, SourceFailure):
+                yield entry
+            elif remaining:
+                yield from _match(entry.path, remaining, excluded_folders)
             else:
-                yield from (path for path in found.inside if not exists_safely(path.is_dir))
+                yield from (path for path in entry.inside if not exists_safely(path.is_dir))
         return
     try:
         entries = _entries(folder)
@@ -85,33 +85,33 @@ def _match(folder: Path, parts: Sequence[str], left_out: Sequence[Path]) -> Iter
         return
     for path in entries:
         if fnmatchcase(path.name, first) and (first.startswith(".") or not path.name.startswith(".")):
-            if not rest:
+            if not remaining:
                 yield path
             elif exists_safely(path.is_dir):
-                yield from _match(path, rest, left_out)
+                yield from _match(path, remaining, excluded_folders)
 
 
-def _walk(folder: Path, left_out: Sequence[Path]) -> Iterator[_Folder | SourceFailure]:
+def _walk(folder: Path, excluded_folders: Sequence[Path]) -> Iterator[_Folder | SourceFailure]:
     """The folder and all below it, each before its subfolders."""
-    not_below = {_identity(path) for path in left_out if exists_safely(path.is_dir)}
+    excluded = {_identity(path) for path in excluded_folders if exists_safely(path.is_dir)}
     seen: set[tuple[int, int]] = set()
     waiting: list[tuple[Path, tuple[tuple[int, int], ...]]] = [(folder, ())]
     while waiting:  # no recursion, since folders may be nested deeper than Python allows
-        here, above = waiting.pop()
+        folder, ancestors = waiting.pop()
         try:
-            identity = _identity(here)
-            inside = [path for path in _entries(here) if not path.name.startswith(".")]
+            identity = _identity(folder)
+            inside = [path for path in _entries(folder) if not path.name.startswith(".")]
         except OSError as error:
-            yield _unsearchable(here, error)
+            yield _unsearchable(folder, error)
             continue
-        if identity in above:
+        if identity in ancestors:
             yield SourceFailure(
-                str(here), f"{here} is a link back to a folder that holds it; what is there is read once"
+                str(folder), f"{folder} is a link back to a folder that holds it; what is there is read once"
             )
-        elif identity not in seen and not (above and identity in not_below):
+        elif identity not in seen and not (ancestors and identity in excluded):
             seen.add(identity)
-            yield _Folder(here, inside)
-            waiting += [(path, (*above, identity)) for path in reversed(inside) if exists_safely(path.is_dir)]
+            yield _Folder(folder, inside)
+            waiting += [(path, (*ancestors, identity)) for path in reversed(inside) if exists_safely(path.is_dir)]
 
 
 def _identity(folder: Path) -> tuple[int, int]:

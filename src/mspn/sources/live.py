@@ -1,4 +1,4 @@
-"""Live sources: a thread of their own keeps the newest frame, and whoever asks gets that one."""
+"""Live sources: a background thread keeps the newest frame only."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -14,7 +14,7 @@ from mspn.structures.boxes import Size
 from mspn.structures.image import FrameInfo, Image, Video
 
 Frame = Callable[[], UInt8[np.ndarray, "H W 3"]]
-"""Gives its RGB pixels, which costs time, so it is asked only of frames that somebody takes."""
+"""Decodes a frame to RGB pixels; called only for frames that are taken."""
 Connect = Callable[[], Iterator[Frame]]
 """Connects, and gives frames as they come; ends or raises SourceError when the connection does."""
 
@@ -22,7 +22,7 @@ _STOP_SECONDS = 2.0
 
 
 def watch(name: str, connect: Connect, settings: InputLimits) -> Iterator[Image]:
-    """The newest image of a live source, again and again, none of them twice.
+    """The newest image of a live source, again and again, each at most once.
 
     Time stamps are of the arrival, from that of the first frame on. A connection that ends is made anew as often as
     the settings say; one that never gave a frame is not.
@@ -56,7 +56,7 @@ class _Arrival:
 
 
 class _Reader:
-    """What the thread of a live source does, and what it has to offer."""
+    """The background thread of a live source, and its newest frame."""
 
     def __init__(self, name: str, connect: Connect, settings: InputLimits) -> None:
         self.name = name
@@ -68,7 +68,7 @@ class _Reader:
         self._problem: Exception | None = None
 
     def take(self) -> _Arrival:
-        """Wait for a frame that nobody has taken; raises what ended the source."""
+        """Wait for a new frame; raises the error that ended the source."""
         with self._changed:
             self._changed.wait_for(lambda: self._newest is not None or self._problem is not None)
             if self._newest is None:
@@ -79,19 +79,19 @@ class _Reader:
 
     def run(self) -> None:
         try:
-            self._read_on()
-        except Exception as error:  # whatever it is, whoever waits for a frame must hear of it
+            self._read_until_end()
+        except Exception as error:  # raised in the thread that takes frames
             self._offer(problem=error)
 
-    def _read_on(self) -> None:
+    def _read_until_end(self) -> None:
         first_arrival: float | None = None
         number, failures = 0, 0
         while True:
             try:
                 for frame in self.connect():
-                    now = time.monotonic()
-                    first_arrival = now if first_arrival is None else first_arrival
-                    self._offer(_Arrival(frame, number, now - first_arrival))
+                    arrival = time.monotonic()
+                    first_arrival = arrival if first_arrival is None else first_arrival
+                    self._offer(_Arrival(frame, number, arrival - first_arrival))
                     number, failures = number + 1, 0
                     if self.stopping.is_set():
                         return

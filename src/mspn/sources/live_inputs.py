@@ -15,7 +15,7 @@ from mspn.sources.live import Frame, watch
 from mspn.sources.video import check_frame_size, load_pyav, to_rgb
 from mspn.structures.image import Image
 
-_SILENT = 0
+_LOG_LEVEL_SILENT = 0
 
 
 def watch_camera(number: int, settings: InputLimits) -> Iterator[Image]:
@@ -44,10 +44,10 @@ def _camera_frames(number: int) -> Iterator[Frame]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep OpenCV from adding lines of its own to ours."""
+    """Silence OpenCV's own log."""
     logging = getattr(cv2.utils, "logging", cv2)  # OpenCV 5 has it elsewhere than 4
     level = logging.getLogLevel()
-    logging.setLogLevel(_SILENT)
+    logging.setLogLevel(_LOG_LEVEL_SILENT)
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""What the sources that a user names stand for: folders, patterns and lists become what is in them."""
+"""Resolve the sources that a user names: folders, patterns and lists become their files."""
 
 import os
 import sys
@@ -54,7 +54,7 @@ def is_camera(source: Source) -> bool:
 
 def _is_missing(source: Source, settings: InputLimits) -> bool:
     if _is_standard_input(source):
-        return False  # what is in it can be read only once
+        return False  # it can be read only once
     return all(isinstance(found, SourceFailure) for found in _expand(source, settings))
 
 
@@ -63,7 +63,7 @@ def _is_standard_input(source: Source) -> bool:
 
 
 def _expand(source: Source, settings: InputLimits) -> Iterator[Source | SourceFailure]:
-    """What a source stands for: at least one thing, or a line that says why there is none."""
+    """The files or addresses of a source: at least one, or a failure that says why there is none."""
     if not isinstance(source, str | Path) or is_camera(source):
         yield source
     elif source == STANDARD_INPUT:
@@ -82,17 +82,17 @@ def _expand(source: Source, settings: InputLimits) -> Iterator[Source | SourceFa
 def _expand_path(source: str | Path, settings: InputLimits) -> Iterator[Path | SourceFailure]:
     path = Path(source)
     if exists_safely(path.is_dir):
-        found = search_folder(path, settings.left_out)
+        found = search_folder(path, settings.excluded_folders)
         first = next(found, SourceFailure(str(path), f"no images or videos in the folder {path}, nor below it"))
         yield from chain([first], found)
     elif exists_safely(path.is_file):
         yield path
     elif isinstance(source, str) and is_pattern(source):
-        matches = match_pattern(source, settings.left_out)
+        matches = match_pattern(source, settings.excluded_folders)
         first = next(matches, SourceFailure(source, f"no file or folder matches {source}; check the pattern"))
         for match in chain([first], matches):
             if isinstance(match, Path) and exists_safely(match.is_dir):
-                yield from search_folder(match, settings.left_out)
+                yield from search_folder(match, settings.excluded_folders)
             else:
                 yield match
     elif exists_safely(path.is_symlink):

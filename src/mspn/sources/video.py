@@ -17,8 +17,8 @@ from mspn.structures.boxes import Size
 from mspn.structures.image import FrameInfo, Image, Video
 
 SAFE_FORMATS = "mov,matroska,avi,mpegts,mpeg,mpegvideo,flv,ogg,asf,gif,dv,mxf"
-"""What FFmpeg may take a file for: formats that hold images and sound themselves. Playlists, which name other files
-and addresses, are not among them."""
+"""Formats that FFmpeg may detect: those that contain images and sound. Playlists, which name other files and
+addresses, are excluded."""
 
 
 def load_pyav(source: str) -> Any:
@@ -34,7 +34,7 @@ VIDEO_SUFFIXES = frozenset(
     {".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".mts", ".m2ts", ".wmv", ".flv", ".3gp", ".ogv"}
     | {".gif"}
 )
-"""What a folder is searched for; other names are recognized by what is in the file."""
+"""Suffixes that a folder is searched for; other files are recognized by their content."""
 HEAD_BYTES = 512
 """Of a file, enough for `looks_like_video`."""
 _SIGNS = (
@@ -49,7 +49,7 @@ _SIGNS = (
 _MOV_BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")
 _IMAGE_BRANDS = (b"avif", b"avis", b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1")
 _TS_PACKET_BYTES = 188
-_KNOW_THEIR_LENGTH = ("mov", "matroska")
+_FORMATS_WITH_DURATION = ("mov", "matroska")
 _MIN_MISSING_SECONDS = 1
 _MICROSECOND = Fraction(1, 1_000_000)
 
@@ -96,7 +96,7 @@ def read_video(file: IO[bytes], name: str, max_pixels: int) -> Iterator[Image]:
             )
             yield Image(name, pixels, FrameInfo(video, progress.num_frames, _seconds(frame, stream, progress)))
             progress.num_frames += 1
-        _tell_what_is_missing(container, stream, progress, name)
+        _raise_if_incomplete(container, stream, progress, name)
 
 
 def count_frames(path: Path) -> int | None:
@@ -175,7 +175,7 @@ def check_frame_size(frame: Any, name: str, max_pixels: int) -> None:
 
 
 def _decode(av: Any, container: Any, stream: Any, progress: _Progress) -> Iterator[Any]:
-    """Frames that can be decoded; that others cannot is noted."""
+    """Frames that can be decoded; the first error is kept in `progress`."""
     packets = container.demux()
     while True:
         try:
@@ -223,7 +223,7 @@ def _num_frames(container: Any, stream: Any) -> int | None:
     return None
 
 
-def _tell_what_is_missing(container: Any, stream: Any, progress: _Progress, name: str) -> None:
+def _raise_if_incomplete(container: Any, stream: Any, progress: _Progress, name: str) -> None:
     if progress.damage:
         raise SourceError(
             f"{name} is damaged or cut short ({progress.damage}): {progress.num_frames} frames were read, others could"
@@ -244,7 +244,7 @@ def _declared_seconds(container: Any, stream: Any) -> Fraction:
     kind = container.format.name
     if kind == "avi" and stream.average_rate:
         return Fraction(stream.frames) / Fraction(stream.average_rate)
-    if kind.startswith(_KNOW_THEIR_LENGTH) and container.duration:
+    if kind.startswith(_FORMATS_WITH_DURATION) and container.duration:
         return int(container.duration) * _MICROSECOND
     return Fraction(0)
 

@@ -1,4 +1,4 @@
-"""Decoded images, and where they come from: a file, a moment of a video, an array."""
+"""Decoded images and their origin: a file, a frame of a video, an array."""
 
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -18,24 +18,24 @@ class Video:
     size: Size
     """Of its images, upright."""
     frame_rate: Fraction | None
-    """Mean frames per second; None where nobody knows."""
+    """Mean frames per second; None if unknown."""
     num_frames: int | None
-    """As the file says or lets us guess, for progress; None where nobody knows."""
+    """As the file says or lets us guess, for progress; None if unknown."""
     is_live: bool
-    """Whether frames are lost when nobody takes them in time."""
+    """Whether frames are dropped if they are not taken in time."""
 
 
 @dataclass(frozen=True)
 class FrameInfo:
-    """Where in its video an image stands."""
+    """Position of a frame in its video."""
 
     video: Video
     index: int
-    """Number from 0 on, counting those that were dropped."""
+    """From 0, counting dropped frames."""
     seconds: float
     """Time stamp, from the start of the video."""
     num_dropped: int = 0
-    """Frames of a live source that nobody took, so far."""
+    """Frames of a live source dropped so far."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,20 +52,20 @@ class Image:
     pixels: UInt8[np.ndarray, "H W 3"]
     """RGB."""
     frame: FrameInfo | None = None
-    """None for what is no video."""
+    """None if it is not a frame of a video."""
 
     @property
     def size(self) -> Size:
         return Size(*self.pixels.shape[:2])
 
     def without_pixels(self) -> "Image":
-        """A black one in its place that takes up no memory, for those who only need source, size and moment."""
+        """The same image, black and without memory for its pixels: source, size and frame info remain."""
         return replace(self, pixels=np.broadcast_to(np.uint8(0), self.pixels.shape))
 
 
 @dataclass(frozen=True)
 class SourceFailure:
-    """A source, or the rest of one, that gives no image."""
+    """A source, or the remainder of one, that gives no image."""
 
     source: str
     problem: str

@@ -44,9 +44,11 @@ def oks_nms(poses: Sequence[Pose], threshold: float) -> list[Pose]:
     return [pose for pose, kept in zip(ranked, is_kept, strict=True) if kept]
 
 
-def _pairwise_oks(pose: Pose, others: Sequence[Pose]) -> Float[np.ndarray, " N"]:
-    distances = np.linalg.norm(np.stack([other.keypoints_image for other in others]) - pose.keypoints_image, axis=-1)
-    areas = np.array([other.box.width * other.box.height for other in others])
+def _pairwise_oks(pose: Pose, candidates: Sequence[Pose]) -> Float[np.ndarray, " N"]:
+    distances = np.linalg.norm(
+        np.stack([candidate.keypoints_image for candidate in candidates]) - pose.keypoints_image, axis=-1
+    )
+    areas = np.array([candidate.box.width * candidate.box.height for candidate in candidates])
     mean_areas = (areas + pose.box.width * pose.box.height) / 2
     similarities = keypoint_similarity(distances, mean_areas[:, None], np.array(pose.skeleton.sigmas))
     return np.asarray(similarities.mean(-1))

@@ -1,4 +1,4 @@
-"""What all settings have in common."""
+"""Base class of all settings."""
 
 import difflib
 import json
@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 
 class Settings(BaseModel):
-    """Frozen values; unknown keys are refused with the close ones named."""
+    """A frozen pydantic model; unknown keys are refused, naming close ones."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

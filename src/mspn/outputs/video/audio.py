@@ -1,4 +1,4 @@
-"""The sound of a video file, as it stands there."""
+"""The sound of a video file, copied without decoding."""
 
 import logging
 from collections.abc import Generator, Iterator
@@ -17,7 +17,7 @@ _MP4_CODECS = ("aac", "ac3", "alac", "eac3", "mp3", "opus")
 
 
 class Sound:
-    """Compressed sound that can be put beside other images."""
+    """Compressed sound that can be muxed with other images."""
 
     def __init__(self, av: Any, container: Any, stream: Any, name: str) -> None:
         """See `open_sound`."""
@@ -25,7 +25,7 @@ class Sound:
         self._av = av
         self._container = container
         self._name = name
-        starts = [one.start_time * one.time_base for one in container.streams if one.start_time is not None]
+        starts = [audio.start_time * audio.time_base for audio in container.streams if audio.start_time is not None]
         self._start = min(starts, default=Fraction(0))
         self._packets = self._read()
         self._next = next(self._packets, None)
@@ -41,11 +41,11 @@ class Sound:
             self._next = next(self._packets, None)
 
     def give_up(self, error: Exception) -> None:
-        """Give no more packets, and say why."""
+        """Stop giving packets, and log why."""
         if self._next is not None:
             self._packets.close()
             self._next = None
-            self._say_why(error)
+            self._warn(error)
 
     def close(self) -> None:
         self._packets.close()
@@ -58,10 +58,10 @@ class Sound:
                     shift = round(self._start / packet.time_base)
                     packet.pts, packet.dts = packet.pts - shift, packet.dts - shift
                     yield packet
-        except (self._av.FFmpegError, OSError, IndexError) as error:  # IndexError: see `mspn.sources.videos`
-            self._say_why(error)
+        except (self._av.FFmpegError, OSError, IndexError) as error:  # IndexError: see `mspn.sources.video`
+            self._warn(error)
 
-    def _say_why(self, error: Exception) -> None:
+    def _warn(self, error: Exception) -> None:
         logger.warning("%s: its sound ends early (%s); the rest is silent", self._name, reason(error))
 
 
