@@ -6,12 +6,10 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from mspn.labels.checks.bodies import check_bodies
-from mspn.labels.checks.boxes import check_boxes
 from mspn.labels.checks.findings import Finding
 from mspn.labels.checks.images import ImageFile, check_images
-from mspn.labels.checks.keypoints import check_keypoints
 from mspn.labels.checks.label_table import LabelTable, make_table
-from mspn.labels.checks.repeats import check_repeats
+from mspn.labels.checks.people import check_boxes, check_keypoints, check_repeats
 from mspn.labels.checks.whole_set import check_whole_set
 from mspn.labels.label_set import LabeledSet
 
@@ -35,16 +33,16 @@ def check_entries(table: LabelTable) -> Iterator[Finding]:
     yield from table.find(
         "unknown_image", unknown, lambda index: f"its image {labels.people[index].image_id} is not in the labels"
     )
-    places = defaultdict(list)
+    image_ids = defaultdict(list)
     for person in labels.people:
-        places[person.id].append(person.image_id)
+        image_ids[person.id].append(person.image_id)
     _, first = np.unique([person.id for person in labels.people], return_index=True)
     is_first = np.isin(np.arange(len(labels.people)), first)
-    is_repeated = np.array([len(places[person.id]) > 1 for person in labels.people], bool)
+    is_repeated = np.array([len(image_ids[person.id]) > 1 for person in labels.people], bool)
     yield from table.find(
         "duplicate_person_id",
         is_first & is_repeated,
-        lambda index: f"people in images {', '.join(map(str, places[labels.people[index].id]))} have this id",
+        lambda index: f"people in images {', '.join(map(str, image_ids[labels.people[index].id]))} have this id",
     )
 
 
@@ -52,15 +50,15 @@ _RULES = (check_whole_set, check_entries, check_boxes, check_keypoints, check_re
 
 
 def check_labels(labels: LabeledSet, files: Sequence[ImageFile] = ()) -> list[Finding]:
-    """Find what is wrong with labels, or looks so; `mspn.data.checks.findings.KINDS` has the kinds.
+    """Find mistakes in labels, and labels that look wrong; the kinds are `mspn.labels.checks.findings.KINDS`.
 
     Args:
         labels: as they were read.
-        files: what `mspn.data.checks.images.scan_images` found of the images; without them only the labels are
-            checked, and believed where they say how large images are.
+        files: what `mspn.labels.checks.images.scan_images` found of the images; without them only the labels are
+            checked, and image sizes are those in the labels.
     """
     sizes = {file.image.id: file.size for file in files if file.size is not None}
-    # Rules divide by sizes of people that may be 0 or NaN; what comes out of it is not greater than any threshold.
+    # Rules divide by sizes of people that may be 0 or NaN; a NaN is not greater than any threshold.
     with np.errstate(all="ignore"):
         table = make_table(labels, sizes)
         return [*check_images(files), *(finding for rule in _RULES for finding in rule(table))]

@@ -6,12 +6,12 @@ from enum import Enum
 
 
 class Severity(str, Enum):
-    """Whether training and evaluation can be trusted in spite of it."""
+    """How certain a finding is."""
 
     ERROR = "error"
     """Certainly wrong."""
     WARNING = "warning"
-    """Unlikely; somebody should look."""
+    """Unlikely to be right; look at it."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Kind:
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is wrong, or looks so."""
+    """A mistake in the labels, or a label that looks wrong."""
 
     kind: str
     """A key of `KINDS`."""

@@ -15,7 +15,7 @@ from mspn.structures.boxes import Size
 
 IMAGE_KINDS = ("missing_image", "unreadable_image", "wrong_size", "rotated_image", "same_image")
 """Kinds of findings that only the images' files show."""
-_AT_ONCE = 256
+_IMAGES_PER_BATCH = 256
 """Images that are handed to the workers together, so that an interruption is answered soon."""
 
 
@@ -37,8 +37,8 @@ class ImageFile:
 def scan_images(images: Sequence[LabeledImage], folder: Path, num_workers: int) -> Iterator[ImageFile]:
     """Decode every image once, in order; threads, since decoding and hashing run outside Python's lock."""
     with ThreadPoolExecutor(num_workers) as workers:
-        for start in range(0, len(images), _AT_ONCE):
-            yield from workers.map(lambda image: _scan(image, folder), images[start : start + _AT_ONCE])
+        for start in range(0, len(images), _IMAGES_PER_BATCH):
+            yield from workers.map(lambda image: _scan(image, folder), images[start : start + _IMAGES_PER_BATCH])
 
 
 def check_images(files: Sequence[ImageFile]) -> Iterator[Finding]:
@@ -53,25 +53,25 @@ def check_images(files: Sequence[ImageFile]) -> Iterator[Finding]:
         if image.size is not None and image.size != file.size:
             yield Finding("wrong_size", _compare_sizes(file.size, image.size, file), image.file_name, image.id)
         elif file.orientation != 1:
-            words = f"stored turned (EXIF orientation {file.orientation}); programs that ignore it see another image"
-            yield Finding("rotated_image", words, image.file_name, image.id)
+            message = f"stored turned (EXIF orientation {file.orientation}); programs that ignore it see another image"
+            yield Finding("rotated_image", message, image.file_name, image.id)
         first = first_with.setdefault(file.digest, image)
         if first.file_name != image.file_name:
             yield Finding("same_image", f"the same bytes as {first.file_name}", image.file_name, image.id)
 
 
 def _compare_sizes(size: Size, labeled: Size, file: ImageFile) -> str:
-    words = f"the image has {size.width}x{size.height} pixels, the labels say {labeled.width}x{labeled.height}"
+    message = f"the image has {size.width}x{size.height} pixels, the labels say {labeled.width}x{labeled.height}"
     if file.orientation in TRANSPOSED_ORIENTATIONS and labeled == (size.width, size.height):
-        words += f"; it was labeled as it is stored, not upright (EXIF orientation {file.orientation})"
-    return words
+        message += f"; it was labeled as it is stored, not upright (EXIF orientation {file.orientation})"
+    return message
 
 
 def _scan(image: LabeledImage, folder: Path) -> ImageFile:
     path = folder / image.file_name
     if not path.is_file():
-        words = f"no image at {path}; is --images the folder that holds it?"
-        return ImageFile(image, problem=Finding("missing_image", words, image.file_name, image.id))
+        message = f"no image at {path}; is --images the folder that holds it?"
+        return ImageFile(image, problem=Finding("missing_image", message, image.file_name, image.id))
     try:
         height, width, _ = read_image(path).shape
         encoded = path.read_bytes()

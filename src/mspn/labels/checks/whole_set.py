@@ -10,10 +10,10 @@ from mspn.labels.checks.label_table import LabelTable
 
 _MIN_PEOPLE = 5
 """A smaller number of people says nothing about a set."""
-_MOST = 0.9
-_SMALL_SHARE = 0.6
+_MIN_SHARE_CORNERS = 0.9
+_MAX_REACH_SMALL = 0.6
 """Nobody's keypoints reach further than this share of the image's width and height: the images are larger."""
-_FACING_SHARE = 0.4
+_MIN_SHARE_FACING = 0.4
 """In sets of people seen from all sides, about 7 of 10 face the camera."""
 _MIN_FACING = 20
 
@@ -41,10 +41,12 @@ def _check_units(table: LabelTable) -> Iterator[Finding]:
     beyond = float((reach > 1.05).any(1).mean())
     if beyond > 0.5:
         yield Finding("other_scale", f"{beyond:.0%} of the people have keypoints beyond the right or lower border")
-    elif reach.max() < _SMALL_SHARE:
+    elif reach.max() < _MAX_REACH_SMALL:
         across, down = reach.max(0)
-        words = f"nobody's keypoints lie further right than {across:.0%} of the images' width, or lower than {down:.0%}"
-        yield Finding("other_scale", words)
+        message = (
+            f"nobody's keypoints lie further right than {across:.0%} of the images' width, or lower than {down:.0%}"
+        )
+        yield Finding("other_scale", message)
 
 
 def _check_corner_boxes(table: LabelTable) -> Iterator[Finding]:
@@ -58,15 +60,15 @@ def _check_corner_boxes(table: LabelTable) -> Iterator[Finding]:
     error_as_size = abs(start + sides - table.high).sum(1)
     fits = (sides > start).all(1) & (error_as_corner < error_as_size)
     share = float(fits[is_telling].mean())
-    if share > _MOST:
-        words = f"in {share:.0%} of the boxes the third and fourth number are where the keypoints end"
-        yield Finding("corner_boxes", f"{words}: they look like right and bottom, not width and height")
+    if share > _MIN_SHARE_CORNERS:
+        message = f"in {share:.0%} of the boxes the third and fourth number are where the keypoints end"
+        yield Finding("corner_boxes", f"{message}: they look like right and bottom, not width and height")
 
 
 def _check_facing(table: LabelTable) -> Iterator[Finding]:
     facing = measure_facing(table, "shoulder")
     facing = facing[np.isfinite(facing)]
     share = float((facing > 0).mean()) if len(facing) else 1.0
-    if len(facing) >= _MIN_FACING and share < _FACING_SHARE:
-        words = f"by their shoulders, {share:.0%} of {len(facing)} people face the camera; usually about 70 % do"
-        yield Finding("mirrored_set", words)
+    if len(facing) >= _MIN_FACING and share < _MIN_SHARE_FACING:
+        message = f"by their shoulders, {share:.0%} of {len(facing)} people face the camera; usually about 70 % do"
+        yield Finding("mirrored_set", message)

@@ -8,8 +8,7 @@ import numpy as np
 
 from mspn.errors import AnnotationError
 from mspn.labels.formats.ai_challenger import read_ai_challenger, write_ai_challenger
-from mspn.labels.formats.coco import read_coco, write_coco
-from mspn.labels.formats.crowdpose import read_crowdpose, write_crowdpose
+from mspn.labels.formats.coco import read_coco, read_crowdpose, write_coco, write_crowdpose
 from mspn.labels.formats.cvat import read_cvat, write_cvat
 from mspn.labels.formats.label_studio import read_label_studio, write_label_studio
 from mspn.labels.formats.lsp import read_lsp

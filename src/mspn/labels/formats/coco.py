@@ -1,8 +1,8 @@
-"""COCO keypoint JSON: reading it, and writing it back without loss."""
+"""COCO keypoint JSON, read and written without loss, and CrowdPose's: 14 other keypoints, and `crowdIndex` by image."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from mspn.errors import AnnotationError
 from mspn.io.files import write_text
+from mspn.labels.conversion_report import to_skeleton
 from mspn.labels.label_set import LabeledImage, LabeledPerson, LabeledSet, area_of, box_around
 from mspn.labels.reading import (
     check_form,
@@ -23,7 +24,7 @@ from mspn.labels.reading import (
 )
 from mspn.structures.boxes import Box, Size
 from mspn.structures.skeleton import Skeleton, convert_keypoints
-from mspn.structures.skeletons import COCO_17
+from mspn.structures.skeletons import COCO_17, CROWDPOSE_14
 
 
 class CocoImage(BaseModel):
@@ -252,3 +253,31 @@ def _read_content(path: Path, unnamed: Skeleton) -> _Content:
             )
     keypoints = np.array([row.keypoints for row in people], np.float64).reshape(len(people), len(names), 3)
     return _Content(raw, file.images, category, chosen, people, keypoints, names)
+
+
+_CROWDPOSE_FILE_NAMES = {"head_top": "head"}
+_CROWDPOSE_FILE_SKELETON = Skeleton(
+    name="crowdpose-file",
+    keypoints=tuple(_CROWDPOSE_FILE_NAMES.get(name, name) for name in CROWDPOSE_14.keypoints),
+    limbs=tuple((_CROWDPOSE_FILE_NAMES.get(start, start), end) for start, end in CROWDPOSE_14.limbs),
+)
+"""Keypoints as CrowdPose's files name them: "head" is our head_top."""
+
+
+def read_crowdpose(path: Path, skeleton: Skeleton | None = None) -> LabeledSet:
+    """Read a CrowdPose file.
+
+    Raises:
+        AnnotationError: as `read_coco`.
+    """
+    labels = read_coco(path, skeleton or CROWDPOSE_14)
+    return (
+        replace(labels, skeleton=CROWDPOSE_14)
+        if labels.skeleton.keypoints == _CROWDPOSE_FILE_SKELETON.keypoints
+        else labels
+    )
+
+
+def write_crowdpose(labels: LabeledSet, path: Path) -> None:
+    """Write a CrowdPose file; see `write_coco`."""
+    write_coco(replace(to_skeleton(labels, CROWDPOSE_14, path), skeleton=_CROWDPOSE_FILE_SKELETON), path)
