@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mspn.labels.conversion_report import report_fields, report_occluded, to_skeleton, warn_dropped, without_crowds
+from mspn.labels.conversion_report import to_skeleton, warn_dropped, warn_dropped_fields, warn_occluded, without_crowds
 from mspn.structures.skeletons import COCO_17, LSP_14
 from tests.labels.label_sets import two_people
 
@@ -27,7 +27,7 @@ def test_fields_are_named_once_and_their_owners_counted(caplog):
     labels = two_people(COCO_17, area=4.0, extra={"kept": 1, "hat": 2, "age": 3})
     labels = replace(labels, extra={"info": {}, "categories": []})
 
-    report_fields(labels, OUT, people=("kept",))
+    warn_dropped_fields(labels, OUT, people=("kept",))
 
     assert caplog.messages == [
         "out.json: areas of people are left out (2)",
@@ -40,7 +40,7 @@ def test_occluded_keypoints_are_counted(caplog):
     labels = two_people(COCO_17)
     labels.people[0].keypoints_image[:4, 2] = 1
 
-    report_occluded(labels, OUT)
+    warn_occluded(labels, OUT)
 
     assert caplog.messages == ["out.json: occluded keypoints are written as visible ones (4)"]
 

@@ -1,4 +1,4 @@
-"""What is not read, or has no place in a format, is counted and said, one line a kind, before it is left out."""
+"""Warnings, once per kind, about data that a format cannot represent."""
 
 import logging
 from collections.abc import Collection, Iterable, Mapping
@@ -13,12 +13,12 @@ logger = logging.getLogger(__name__)
 
 
 def warn_dropped(path: Path, count: int, what: str) -> None:
-    """Say that something is left out, if anything is."""
+    """Warn that `count` things are left out, if there are any."""
     if count:
         logger.warning("%s: %s (%d)", path, what, count)
 
 
-def report_fields(
+def warn_dropped_fields(
     labels: LabeledSet,
     path: Path,
     *,
@@ -26,21 +26,21 @@ def report_fields(
     images: Collection[str] = (),
     file: Collection[str] = (),
 ) -> None:
-    """Say which further fields of the source are not written; those that are stand in the arguments."""
+    """Warn of the fields of the source that are not written; the arguments name those that are."""
     warn_dropped(path, sum(person.area is not None for person in labels.people), "areas of people are left out")
-    _report(path, "people", (person.extra for person in labels.people), people)
-    _report(path, "images", (image.extra for image in labels.images), images)
-    _report(path, "the whole file", [labels.extra], ("categories", *file))
+    _warn_keys(path, "people", (person.extra for person in labels.people), people)
+    _warn_keys(path, "images", (image.extra for image in labels.images), images)
+    _warn_keys(path, "the whole file", [labels.extra], ("categories", *file))
 
 
-def report_occluded(labels: LabeledSet, path: Path) -> None:
-    """Say how many keypoints lose their being occluded."""
+def warn_occluded(labels: LabeledSet, path: Path) -> None:
+    """Warn of occluded keypoints, which the format writes as visible."""
     count = sum(int((person.keypoints_image[:, 2] == 1).sum()) for person in labels.people)
     warn_dropped(path, count, "occluded keypoints are written as visible ones")
 
 
 def without_crowds(labels: LabeledSet, path: Path) -> LabeledSet:
-    """The labels without crowds, for a format that would take them for people."""
+    """The labels without crowds, for a format that cannot tell them from people."""
     people = [person for person in labels.people if not person.is_crowd]
     warn_dropped(path, len(labels.people) - len(people), "crowds are left out, the format has none")
     return replace(labels, people=people)
@@ -60,7 +60,7 @@ def to_skeleton(labels: LabeledSet, skeleton: Skeleton, path: Path) -> LabeledSe
     return replace(labels, skeleton=skeleton, people=people)
 
 
-def _report(path: Path, whose: str, extras: Iterable[Mapping[str, Any]], written: Collection[str]) -> None:
-    lost = [extra.keys() - set(written) for extra in extras]
-    names = ", ".join(sorted(set().union(*lost)))
-    warn_dropped(path, sum(map(bool, lost)), f"fields of {whose} are left out: {names}")
+def _warn_keys(path: Path, whose: str, extras: Iterable[Mapping[str, Any]], written: Collection[str]) -> None:
+    dropped = [extra.keys() - set(written) for extra in extras]
+    names = ", ".join(sorted(set().union(*dropped)))
+    warn_dropped(path, sum(map(bool, dropped)), f"fields of {whose} are left out: {names}")

@@ -1,4 +1,4 @@
-"""Corrections of labels, kept beside them in a file of their own: see `mspn data review`."""
+"""Corrections of labels, in a separate file that `mspn data review` writes."""
 
 from collections import Counter
 from collections.abc import Mapping

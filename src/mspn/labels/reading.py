@@ -72,8 +72,8 @@ def digest_of_labels(path: Path) -> str:
     """SHA-256 of a file of labels; of a folder's names and digests, images left out."""
     if path.is_file():
         return sha256_of(path)
-    files = sorted(one for one in path.rglob("*") if one.suffix.lower() in _LABEL_SUFFIXES and one.is_file())
-    lines = [f"{one.relative_to(path).as_posix()} {sha256_of(one)}\n" for one in files]
+    files = sorted(file for file in path.rglob("*") if file.suffix.lower() in _LABEL_SUFFIXES and file.is_file())
+    lines = [f"{file.relative_to(path).as_posix()} {sha256_of(file)}\n" for file in files]
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
@@ -165,7 +165,7 @@ def skeleton_of_labels(path: Path, names: Sequence[str], known: Skeleton | None)
     """
     if not names:
         raise AnnotationError(f"{path} has no labeled keypoint, nor a list of their labels; label some first")
-    same = next((one for one in _candidates(known) if set(one.keypoints) == set(names)), None)
+    same = next((table for table in _candidates(known) if set(table.keypoints) == set(names)), None)
     return same or skeleton_of(path, list(dict.fromkeys(names)))
 
 

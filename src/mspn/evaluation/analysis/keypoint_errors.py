@@ -50,10 +50,10 @@ def judge_keypoints(ground_truth: CocoPeople, matching: Matching, skeleton: Skel
         person = matching.person_of[row]
         points = matching.keypoints_image[row, :, :2]
         own, inverted = _similarities(ground_truth, person, points, skeleton)
-        others = np.flatnonzero((image_ids == image_ids[person]) & matching.is_counted)
+        neighbors = np.flatnonzero((image_ids == image_ids[person]) & matching.is_counted)
         swapped = np.zeros_like(own)
-        for other in others[others != person]:
-            swapped = np.maximum(swapped, np.maximum(*_similarities(ground_truth, other, points, skeleton)))
+        for neighbor in neighbors[neighbors != person]:
+            swapped = np.maximum(swapped, np.maximum(*_similarities(ground_truth, neighbor, points, skeleton)))
         outcomes[row] = np.select(
             [
                 ground_truth.keypoints_image[person, :, 2] == 0,

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, FiniteFloat
 
 from mspn.errors import AnnotationError
 from mspn.io.files import write_text
-from mspn.labels.conversion_report import report_fields, to_skeleton, warn_dropped, without_crowds
+from mspn.labels.conversion_report import to_skeleton, warn_dropped, warn_dropped_fields, without_crowds
 from mspn.labels.label_set import LabeledImage, LabeledPerson, LabeledSet
 from mspn.labels.reading import check_form, plain_number, read_json
 from mspn.structures.boxes import Box
@@ -57,7 +57,7 @@ def read_ai_challenger(path: Path, _skeleton: Skeleton | None = None) -> Labeled
 def write_ai_challenger(labels: LabeledSet, path: Path) -> None:
     """Write an annotation file; people are human1, human2, ... where their labels do not say otherwise."""
     labels = without_crowds(to_skeleton(labels, AI_CHALLENGER_14, path), path)
-    report_fields(labels, path, people=("human",), images=("url",))
+    warn_dropped_fields(labels, path, people=("human",), images=("url",))
     others = sum(not image.file_name.endswith(".jpg") for image in labels.images)
     warn_dropped(path, others, "images are not .jpg, as the format takes for granted")
     rows: dict[int, dict[str, Any]] = {}

@@ -11,7 +11,7 @@ import numpy as np
 
 from mspn.errors import AnnotationError
 from mspn.io.files import write_text
-from mspn.labels.conversion_report import report_fields, warn_dropped, without_crowds
+from mspn.labels.conversion_report import warn_dropped, warn_dropped_fields, without_crowds
 from mspn.labels.label_set import LabeledImage, LabeledPerson, LabeledSet
 from mspn.labels.reading import skeleton_of_labels
 from mspn.structures.boxes import Box, Size
@@ -70,7 +70,7 @@ def write_cvat(labels: LabeledSet, path: Path) -> None:
         AnnotationError: if an image's size is not known.
     """
     labels = without_crowds(labels, path)
-    report_fields(labels, path)
+    warn_dropped_fields(labels, path)
     root = Element("annotations")
     SubElement(root, "version").text = "1.1"
     listed = SubElement(SubElement(SubElement(root, "meta"), "task"), "labels")

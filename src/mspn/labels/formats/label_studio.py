@@ -13,7 +13,7 @@ from pydantic import BaseModel, FiniteFloat, PositiveInt, model_validator
 from mspn.errors import AnnotationError
 from mspn.io.files import write_text
 from mspn.io.images import IMAGE_SUFFIXES
-from mspn.labels.conversion_report import report_fields, report_occluded, warn_dropped, without_crowds
+from mspn.labels.conversion_report import warn_dropped, warn_dropped_fields, warn_occluded, without_crowds
 from mspn.labels.label_set import LabeledImage, LabeledPerson, LabeledSet
 from mspn.labels.reading import check_form, read_json, skeleton_of_labels
 from mspn.structures.boxes import Box, Size
@@ -105,8 +105,8 @@ def write_label_studio(labels: LabeledSet, path: Path) -> None:
         AnnotationError: if an image's size is not known.
     """
     labels = without_crowds(labels, path)
-    report_fields(labels, path)
-    report_occluded(labels, path)
+    warn_dropped_fields(labels, path)
+    warn_occluded(labels, path)
     people: dict[int, list[LabeledPerson]] = {image.id: [] for image in labels.images}
     for person in labels.people:
         people[person.image_id].append(person)

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, FiniteFloat
 
 from mspn.errors import AnnotationError
 from mspn.io.files import write_text
-from mspn.labels.conversion_report import report_fields, report_occluded, to_skeleton, warn_dropped, without_crowds
+from mspn.labels.conversion_report import to_skeleton, warn_dropped, warn_dropped_fields, warn_occluded, without_crowds
 from mspn.labels.label_set import LabeledImage, LabeledPerson, LabeledSet, box_around
 from mspn.labels.reading import check_form, plain_number, read_json
 from mspn.structures.boxes import Box
@@ -75,8 +75,8 @@ def mpii_box(center: Sequence[float], scale: float) -> Box | None:
 def write_mpii(labels: LabeledSet, path: Path) -> None:
     """Write an annotation file; center and scale of other formats' people are those of their box's longer side."""
     labels = without_crowds(to_skeleton(labels, MPII_16, path), path)
-    report_fields(labels, path, people=[key for person in labels.people for key in person.extra])
-    report_occluded(labels, path)
+    warn_dropped_fields(labels, path, people=[key for person in labels.people for key in person.extra])
+    warn_occluded(labels, path)
     boxes = [person.box for person in labels.people if person.box is not None and "center" not in person.extra]
     warn_dropped(path, sum(box.width != box.height for box in boxes), "boxes become squares of their longer side")
     in_use = {person.image_id for person in labels.people}

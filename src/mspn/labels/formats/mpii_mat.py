@@ -131,11 +131,11 @@ def _boxes_in_order(labels: LabeledSet, path: Path) -> list[list[float] | None]:
 
 def _boxes_by_center(labels: LabeledSet, path: Path) -> list[list[float] | None]:
     release = read_mpii_mat(path)
-    boxes = dict(zip(_places(release), (person.extra.get(HEAD_BOX) for person in release.people), strict=True))
-    return [boxes.get(place) for place in _places(labels)]
+    boxes = dict(zip(_person_keys(release), (person.extra.get(HEAD_BOX) for person in release.people), strict=True))
+    return [boxes.get(key) for key in _person_keys(labels)]
 
 
-def _places(labels: LabeledSet) -> list[tuple[object, ...]]:
+def _person_keys(labels: LabeledSet) -> list[tuple[object, ...]]:
     """Image and center of everyone, by which two files of MPII name the same person."""
     names = {image.id: image.file_name for image in labels.images}
     return [(names[person.image_id], *person.extra.get("center", ())) for person in labels.people]

@@ -12,7 +12,7 @@ from mspn.errors import AnnotationError, ImageError, YamlError
 from mspn.io.files import read_yaml, write_text
 from mspn.io.image_headers import read_size
 from mspn.io.images import IMAGE_SUFFIXES
-from mspn.labels.conversion_report import report_fields, warn_dropped, without_crowds
+from mspn.labels.conversion_report import warn_dropped, warn_dropped_fields, without_crowds
 from mspn.labels.label_set import LabeledImage, LabeledPerson, LabeledSet, box_around
 from mspn.labels.reading import check_form, path_inside, skeleton_of
 from mspn.structures.boxes import Box, Size
@@ -87,7 +87,7 @@ def write_yolo(labels: LabeledSet, path: Path) -> None:
         AnnotationError: if an image's size is not known, or its name leads out of the folder.
     """
     labels = without_crowds(labels, path)
-    report_fields(labels, path, people=("class",), file=("names",))
+    warn_dropped_fields(labels, path, people=("class",), file=("names",))
     rows: dict[int, list[str]] = {image.id: [] for image in labels.images}
     sizes = {image.id: image.known_size(path) for image in labels.images}
     without_box = 0
