@@ -50,7 +50,7 @@ class Processes:
         if self.count == 1:
             return list(items)
         parts: list[list[_Item]] = [[] for _ in range(self.count)]
-        # Plain values of our own processes; what is unpickled here comes from nowhere else.
+        # Unpickles only values of the processes of this job.
         distributed.all_gather_object(parts, list(items))
         return [item for part in parts for item in part]
 

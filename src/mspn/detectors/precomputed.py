@@ -123,7 +123,7 @@ class BoxesFolder:
     """Detections looked up by image: those of `a/b.jpg` are in `a/b.txt` or `b.txt` of the folder.
 
     A line is a box: category, x and y of its middle, width, height, and perhaps a score, all but the first and the last
-    as shares of the image. Category 0 are people. An image without a file is one without anybody.
+    as shares of the image. Category 0 are people. An image without a file has no people.
     """
 
     def __init__(self, folder: Path) -> None:

@@ -16,7 +16,7 @@ MIN_SCORE = 0.05
 """Boxes with a lower score are dropped at once, as in NanoDet's and the paper's tests."""
 MAX_BOXES = 100
 _MIN_SIDE = 1.0
-"""Of a detected box in image pixels; what is thinner lay outside the image."""
+"""Of a detected box in image pixels; thinner boxes lay outside the image."""
 
 
 def select_indices(scores: Sequence[float], is_person: Sequence[bool], rule: BoxSelection) -> list[int]:

@@ -39,7 +39,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove what `replacing` left in a folder where a process was killed; nobody may be writing there now."""
+    """Remove what `replacing` left in a folder where a process was killed; no other process may be writing there."""
     for partial in folder.glob(f".*{_PARTIAL}"):
         shutil.rmtree(partial, ignore_errors=True)
 

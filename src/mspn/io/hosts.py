@@ -19,7 +19,7 @@ SocketAddress = tuple[socket.AddressFamily, tuple[str, int] | tuple[str, int, in
 
 
 def scheme_of(source: str) -> str | None:
-    """The scheme of an address, in lower case; None for what is none."""
+    """The scheme of an address, in lower case; None if it is not an address."""
     match = _SCHEME.match(source)
     return match[1].lower() if match else None
 

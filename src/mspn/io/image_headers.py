@@ -14,11 +14,11 @@ TRANSPOSED_ORIENTATIONS = (5, 6, 7, 8)
 """EXIF orientations in which width and height trade places."""
 
 
-def _is_jpeg(encoded: bytes) -> bool:
+def is_jpeg(encoded: bytes) -> bool:
     return encoded.startswith(b"\xff\xd8")
 
 
-def _declared_size(encoded: bytes) -> Size | None:
+def declared_size(encoded: bytes) -> Size | None:
     """Size that a PNG, WebP, BMP, TIFF, GIF or AVIF header declares; None for what is no such header."""
     try:
         if encoded.startswith(b"\x89PNG\r\n\x1a\n"):
@@ -70,12 +70,12 @@ def _tiff_tags(encoded: bytes) -> dict[int, int]:
     return tags
 
 
-def _has_end_of_image(encoded: bytes, scan_start: int) -> bool:
+def has_end_of_image(encoded: bytes, scan_start: int) -> bool:
     # Searched from the scan on, since a thumbnail has an end marker of its own, and backwards, since it is the last.
     return encoded.rfind(b"\xff\xd9", scan_start) != -1
 
 
-def _jpeg_header(encoded: bytes) -> tuple[Size | None, int]:
+def jpeg_header(encoded: bytes) -> tuple[Size | None, int]:
     """The declared size, and where the first scan (the compressed pixels) starts."""
     size = None
     position = 2
@@ -105,7 +105,7 @@ def read_size(path: Path) -> Size:
     with path.open("rb") as file:
         encoded = file.read(_MAX_HEADER_BYTES)
     try:
-        size = _jpeg_header(encoded)[0] if _is_jpeg(encoded) else _declared_size(encoded)
+        size = jpeg_header(encoded)[0] if is_jpeg(encoded) else declared_size(encoded)
     except struct.error:
         size = None
     if size is None:
@@ -119,7 +119,7 @@ def exif_orientation(encoded: bytes) -> int:
     Damaged EXIF is none: decoders see it so, too.
     """
     try:
-        start = encoded.find(b"Exif\0\0", 0, _jpeg_header(encoded)[1]) if _is_jpeg(encoded) else -1
+        start = encoded.find(b"Exif\0\0", 0, jpeg_header(encoded)[1]) if is_jpeg(encoded) else -1
         orientation = 1 if start < 0 else _tiff_tags(encoded[start + 6 :]).get(_ORIENTATION, 1)
     except struct.error:
         return 1

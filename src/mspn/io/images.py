@@ -9,7 +9,7 @@ from jaxtyping import UInt8, UInt16
 
 from mspn.errors import ImageError
 from mspn.io.files import explain_failures, replacing
-from mspn.io.image_headers import _declared_size, _has_end_of_image, _is_jpeg, _jpeg_header
+from mspn.io.image_headers import declared_size, has_end_of_image, is_jpeg, jpeg_header
 from mspn.structures.boxes import Size
 
 MAX_FILE_BYTES = 512 * 2**20
@@ -73,17 +73,17 @@ def _decode_image(encoded: bytes, name: str, largest_reduction: float, max_pixel
     # Sizes are checked before decoding, since a few bytes can declare gigabytes of pixels; what declares none in a form
     # that is known is not decoded.
     scan_start = 0
-    if _is_jpeg(encoded):
-        size, scan_start = _jpeg_header(encoded)
+    if is_jpeg(encoded):
+        size, scan_start = jpeg_header(encoded)
     else:
-        size = _declared_size(encoded)
+        size = declared_size(encoded)
     if size is not None:
         _check_size(size, name, max_pixels)
-    if _is_jpeg(encoded) and not _has_end_of_image(encoded, scan_start):
+    if is_jpeg(encoded) and not has_end_of_image(encoded, scan_start):
         raise ImageError(f"{name} is cut short (a JPEG without its end); copy or download it again")
     if size is None:
         raise _unreadable(name)
-    reduction = _jpeg_reduction(encoded[:scan_start], size, largest_reduction) if _is_jpeg(encoded) else 1
+    reduction = _jpeg_reduction(encoded[:scan_start], size, largest_reduction) if is_jpeg(encoded) else 1
     pixels = _decode(encoded, _REDUCTION_FLAGS[reduction])
     if pixels is None:
         raise _unreadable(name)
@@ -144,7 +144,7 @@ def lay_on_white(rgba: UInt8[np.ndarray, "H W 4"] | UInt16[np.ndarray, "H W 4"])
 
 def _may_be_transparent(encoded: bytes) -> bool:
     simple_lossy_webp = encoded[8:16] == b"WEBPVP8 "
-    return not _is_jpeg(encoded) and not simple_lossy_webp
+    return not is_jpeg(encoded) and not simple_lossy_webp
 
 
 _QUALITY = 90

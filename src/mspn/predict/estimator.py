@@ -118,7 +118,7 @@ class PoseEstimator:
         return self.top_down.ensemble.leader.runner.engine
 
     def __call__(self, image: InMemoryImage | str | Path) -> list[Pose]:
-        """Poses of everyone in an image, best first.
+        """Poses of all people in an image, best first.
 
         Args:
             image: the path of an image file; a uint8 array, RGB (H, W, 3) or gray (H, W) or (H, W, 1); a uint8
@@ -140,7 +140,7 @@ class PoseEstimator:
     def stream(
         self, source: Source | Sequence[Source], detect_every: int = 1, keep_pixels: bool = True
     ) -> Generator[ImageResult, None, None]:
-        """Poses of everyone in many images, or in a video, one result an image or frame, as they are found.
+        """Poses of all people in many images or a video, one result per image or frame, in order.
 
         Reading, detection and estimation run in background threads; closing the iterator stops them. People of several
         images share batches, except those of cameras, whose results are wanted at once.

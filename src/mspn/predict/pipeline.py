@@ -80,7 +80,7 @@ class PersonBatcher:
         return self._run(min_people=self._batch_size)
 
     def run_all(self) -> Iterator[PendingImage]:
-        """Estimate everyone."""
+        """Estimate all people."""
         return self._run(min_people=1)
 
     def _run(self, min_people: int) -> Iterator[PendingImage]:
@@ -163,7 +163,7 @@ class _Work:
             yield pending
 
     def estimate(self, images: Iterable[PendingImage]) -> Iterator[ImageResult]:
-        """Estimate the poses of everyone, in the order of the images."""
+        """Estimate the poses of all people, in the order of the images."""
         batcher = PersonBatcher(self.top_down.estimate, self.top_down.batch_size)
         propagator = BoxPropagator()
         for pending in images:

@@ -64,7 +64,7 @@ class Member:
     runner: Runner
 
     def frame(self, box: Box) -> CropFrame:
-        """The region that this network wants to see of a person."""
+        """The region of a person that this network takes as its crop."""
         return frame_from_box(box, self.recipe.model.input_size, self.test.padding)
 
     def grid(self, frames: Sequence[CropFrame]) -> Grid:
@@ -83,8 +83,8 @@ class Member:
 class Ensemble:
     """Networks of one skeleton, whose heat maps are averaged point by point of the image, on the first one's cells.
 
-    Each sees a person as it has been trained to, with its own padding, size and shape of the crop. Where cells of the
-    first network lie outside of what another one sees, those that do see them are averaged.
+    Each network has its own padding and crop size. Cells of the first network that lie outside of another network's
+    crop are averaged over the remaining networks.
     """
 
     def __init__(self, members: Sequence[Member], weights: Sequence[float] | None = None) -> None:
@@ -92,7 +92,7 @@ class Ensemble:
 
         Args:
             members: at least one.
-            weights: how much each counts, above 0; None lets them count alike.
+            weights: weight of each in the average, above 0; None: equal.
 
         Raises:
             ValueError: if there are no networks, their skeletons differ, or the weights do not fit.

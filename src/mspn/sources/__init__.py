@@ -22,8 +22,8 @@ def open_sources(sources: Sequence[Source], settings: InputLimits = DEFAULTS) ->
         SourceError: at once, if nothing is named, or nothing of it is there.
         TypeError: at once, if something is named that can be no source.
     """
-    found = find_sources(sources, settings)
-    return (image for source in found for image in open_source(source, settings))
+    resolved = find_sources(sources, settings)
+    return (image for source in resolved for image in open_source(source, settings))
 
 
 def open_source(source: Source | SourceFailure, settings: InputLimits = DEFAULTS) -> Iterator[Image | SourceFailure]:
@@ -52,7 +52,7 @@ def name_source(source: Source | SourceFailure) -> str:
 def count_images(sources: Sequence[Source], settings: InputLimits = DEFAULTS) -> int | None:
     """How many images will come, as far as file names and the headers of videos tell; None if that is unknown.
 
-    What cannot be read counts as one, as does what is at an address.
+    Sources that cannot be read count as one image, as do addresses.
 
     Raises:
         SourceError: as `open_sources`.

@@ -43,7 +43,7 @@ def find_sources(sources: Sequence[Source], settings: InputLimits = DEFAULTS) ->
         problem = next(_expand(sources[0], settings))
         assert isinstance(problem, SourceFailure)
         raise SourceError(problem.problem)
-    return (found for source in sources for found in _expand(source, settings))
+    return (resolved for source in sources for resolved in _expand(source, settings))
 
 
 def is_camera(source: Source) -> bool:
@@ -55,7 +55,7 @@ def is_camera(source: Source) -> bool:
 def _is_missing(source: Source, settings: InputLimits) -> bool:
     if _is_standard_input(source):
         return False  # it can be read only once
-    return all(isinstance(found, SourceFailure) for found in _expand(source, settings))
+    return all(isinstance(resolved, SourceFailure) for resolved in _expand(source, settings))
 
 
 def _is_standard_input(source: Source) -> bool:
@@ -82,9 +82,9 @@ def _expand(source: Source, settings: InputLimits) -> Iterator[Source | SourceFa
 def _expand_path(source: str | Path, settings: InputLimits) -> Iterator[Path | SourceFailure]:
     path = Path(source)
     if exists_safely(path.is_dir):
-        found = search_folder(path, settings.excluded_folders)
-        first = next(found, SourceFailure(str(path), f"no images or videos in the folder {path}, nor below it"))
-        yield from chain([first], found)
+        resolved = search_folder(path, settings.excluded_folders)
+        first = next(resolved, SourceFailure(str(path), f"no images or videos in the folder {path}, nor below it"))
+        yield from chain([first], resolved)
     elif exists_safely(path.is_file):
         yield path
     elif isinstance(source, str) and is_pattern(source):

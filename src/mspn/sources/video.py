@@ -240,7 +240,7 @@ def _raise_if_incomplete(container: Any, stream: Any, progress: _Progress, name:
 
 
 def _declared_seconds(container: Any, stream: Any) -> Fraction:
-    """How long the file says that it is; 0 where it does not, and the length is guessed from what is there."""
+    """Duration that the file declares; 0 if it declares none, and FFmpeg only estimates it."""
     kind = container.format.name
     if kind == "avi" and stream.average_rate:
         return Fraction(stream.frames) / Fraction(stream.average_rate)
