@@ -12,7 +12,6 @@ from typer.testing import CliRunner
 
 import mspn
 from mspn.cli.app import app
-from mspn.config.protocol import FAITHFUL_TEST
 from mspn.detectors.precomputed import BoxesFile
 from mspn.evaluation.metrics.average_precision import average_precision, read_ground_truth
 from mspn.evaluation.predicting import predict_people
@@ -78,14 +77,23 @@ def test_the_shipped_weights_find_the_faces_of_the_sample_photographs():
 
 
 @pytest.mark.skipif(PHOTOS is None, reason="MSPN_DATA is not set")
-@pytest.mark.parametrize("model", ["mspn-small", "mspn-tiny"])
-@pytest.mark.parametrize(("photos", "least"), [("lspet_val", 0.28), ("studio_val", 0.76), ("coco_sample", 0.24)])
-def test_the_shipped_weights_reach_their_average_precision(model: str, photos: str, least: float):
+@pytest.mark.parametrize(
+    ("model", "photos", "on_card"),
+    [
+        ("mspn-small", "lspet_val", 0.487),
+        ("mspn-small", "studio_val", 0.871),
+        ("mspn-small", "coco_sample", 0.405),
+        ("mspn-tiny", "lspet_val", 0.441),
+        ("mspn-tiny", "studio_val", 0.851),
+        ("mspn-tiny", "coco_sample", 0.357),
+    ],
+)
+def test_the_shipped_weights_reach_the_average_precision_of_their_card(model: str, photos: str, on_card: float):
+    """Slow: the network sees up to 499 people and their mirror images."""
     folder = Path(str(PHOTOS)) / photos
-    estimator = mspn.PoseEstimator(model, "none", precision="float32", test=FAITHFUL_TEST)
+    estimator = mspn.PoseEstimator(model, "none", precision="float32")
+    ground_truth = read_ground_truth(folder / "annotations.json", COCO_17)
 
-    truth = read_ground_truth(folder / "annotations.json", COCO_17)
+    rows = predict_people(estimator, ground_truth, folder / "images", None).rows
 
-    rows = predict_people(estimator, truth, folder / "images", None).rows
-
-    assert average_precision(truth, rows, COCO_17)["AP"] >= least
+    assert average_precision(ground_truth, rows, COCO_17)["AP"] >= on_card - 0.01

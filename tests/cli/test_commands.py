@@ -223,6 +223,16 @@ def test_train_refuses_unknown_recipes_and_settings_naming_close_ones(tmp_path: 
     )
 
 
+def test_a_failed_start_of_training_leaves_no_empty_folder_and_keeps_an_older_one(tmp_path: Path):
+    (tmp_path / "older").mkdir()
+
+    for folder in (tmp_path / "runs" / "new", tmp_path / "older"):
+        result = run("train", "mspn-small", "--out", folder, "--set", "data.root=nowhere")
+
+        assert "no labels at nowhere" in error_line(result)
+    assert [path.name for path in tmp_path.iterdir()] == ["older"]
+
+
 def test_models_lists_shows_and_converts(tmp_path: Path):
     _, weights = overfitted()
 
@@ -312,7 +322,5 @@ def test_cost_refuses_what_it_cannot_count():
     assert "name one model, or give --all" in error_line(run("models", "cost"))
     assert "name one model, or give --all" in error_line(run("models", "cost", "mspn-1", "--all"))
     assert "did you mean 'mspn-2'?" in error_line(run("models", "cost", "mspn2"))
-    assert "--input-size 384: write height x width" in error_line(
-        run("models", "cost", "mspn-1", "--input-size", "384")
-    )
+    assert "input size 384: write height x width" in error_line(run("models", "cost", "mspn-1", "--input-size", "384"))
     assert "multiples of 32 pixels, not 100x64" in error_line(run("models", "cost", "mspn-1", "--input-size", "100x64"))

@@ -33,6 +33,18 @@ def test_settings_cannot_be_changed_in_place():
         RECIPE.train.batch_size = 8
 
 
+@pytest.mark.parametrize("text", ["384x288", "[384, 288]"])
+def test_an_input_size_is_written_as_text_or_as_a_list(text: str):
+    assert override(RECIPE, [f"model.input_size={text}"]).model.input_size == Size(384, 288)
+
+
+def test_a_text_that_is_no_input_size_is_refused():
+    with pytest.raises(SettingsError, match=r"model\.input_size: input size 384: write height x width in pixels"):
+        override(RECIPE, ["model.input_size='384'"])
+    with pytest.raises(SettingsError, match=r"model\.input_size: .*multiples of 32 pixels above 0, not 384x280"):
+        override(RECIPE, ["model.input_size=384x280"])
+
+
 def test_an_unknown_setting_names_the_close_one_and_all_others():
     message = r"no setting 'num_stage' in ModelConfig; did you mean 'num_stages'\? it has aggregation, .*up_channels"
 

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from mspn.evaluation.coco_splits import SPLITS, claimed_split, confirm_split
+from mspn.evaluation.submission import SPLITS, claimed_split, confirm_split
 
 TRAIN, VAL, TEST_DEV, TEST = SPLITS
 

@@ -16,8 +16,7 @@ from mspn.evaluation.evaluation_set import (
 )
 from mspn.evaluation.metrics.pck import PCK_BOX, PCK_TORSO, PCKH
 from mspn.evaluation.predicting import PersonKeypoints
-from mspn.labels.formats.mpii import read_mpii
-from mspn.labels.formats.mpii_mat import with_head_boxes
+from mspn.labels.formats.mpii import read_mpii, with_head_boxes
 from mspn.labels.label_set import LabeledSet
 from mspn.structures.skeleton import Skeleton
 from mspn.structures.skeletons import COCO_17, LSP_14, MPII_16

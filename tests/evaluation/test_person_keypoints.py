@@ -90,7 +90,9 @@ def test_results_of_no_use_are_refused(rows: list[dict[str, Any]], message: str,
 
 
 def test_in_an_image_of_several_people_a_result_must_say_whose_it_is(tmp_path: Path):
-    with pytest.raises(AnnotationError, match=r"row 0 is of an image with 2 labeled people; it must have an annotation_id"):
+    with pytest.raises(
+        AnnotationError, match=r"row 0 is of an image with 2 labeled people; it must have an annotation_id"
+    ):
         read_person_keypoints(_write(tmp_path / "results.json", _row(1, 0)), two_people(LSP_14))
 
 

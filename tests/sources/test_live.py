@@ -11,8 +11,7 @@ import pytest
 
 from mspn.errors import SourceError
 from mspn.io.limits import InputLimits
-from mspn.sources.live import Frame, watch
-from mspn.sources.live_inputs import watch_camera
+from mspn.sources.live import Frame, watch, watch_camera
 from mspn.structures.image import FrameInfo, Image
 
 SETTINGS = InputLimits(reconnections=2, reconnection_seconds=0)

@@ -5,7 +5,7 @@ import pytest
 
 from mspn.errors import SourceError
 from mspn.io.limits import InputLimits
-from mspn.sources.live_inputs import watch_stream
+from mspn.sources.live import watch_stream
 from mspn.structures.boxes import Size
 from mspn.structures.image import Image
 from tests.checkpoints.hub import file_server

@@ -8,7 +8,7 @@ _RED = (200, 0, 0)
 def _columns(layer: Overlay) -> list[int]:
     """Red of the middle row of a black image of 20 x 20 pixels."""
     image = np.zeros((20, 20, 3), np.uint8)
-    layer.lay_on(image)
+    layer.blend_into(image)
     return image[10, :, 0].tolist()
 
 

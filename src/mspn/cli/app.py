@@ -28,7 +28,7 @@ COMMANDS = {
     "train": LazyCommand("mspn.cli.train:train_command", "Train a recipe and keep everything in a run folder."),
     "report": LazyCommand(
         "mspn.cli.train:report_command",
-        "Write report.html into a run folder: how far training is, and what it was made with.",
+        "Write report.html into a run folder: progress, settings and environment of the training.",
     ),
     "bench": LazyCommand(
         "mspn.cli.bench:bench_command",

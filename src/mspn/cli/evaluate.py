@@ -12,7 +12,6 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from mspn.cli.errors import SOME_FAILED, fail, one_line_errors
-from mspn.cli.malloc import keep_freed_memory
 from mspn.cli.models.networks import load_with_test_settings
 from mspn.cli.options import (
     BatchOption,
@@ -43,6 +42,7 @@ from mspn.evaluation.html_report import PAGE_FILE, write_page
 from mspn.evaluation.metrics.coco_backends import CocoBackend
 from mspn.evaluation.metrics.pck import UNDEFINED_SHARE
 from mspn.evaluation.report import REPORT_FILE, Report, write_report
+from mspn.inference.devices import keep_freed_memory
 from mspn.io.files import prepare_folder
 from mspn.predict.estimator import PoseEstimator
 

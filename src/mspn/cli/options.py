@@ -7,8 +7,6 @@ from typing import Annotated
 import typer
 
 from mspn.cli.errors import fail
-from mspn.errors import InvalidValueError
-from mspn.structures.boxes import Size
 
 
 class PrecisionName(str, Enum):
@@ -55,18 +53,6 @@ FlipOption = Annotated[
     typer.Option("--flip/--no-flip", help="Average with the mirrored crop, or do not; by default as the weights ask."),
 ]
 BatchOption = Annotated[int, typer.Option(min=1, help="People that the network sees at once.")]
-
-
-def parse_size(text: str) -> Size:
-    """Height and width from "384x288".
-
-    Raises:
-        ValueError: for anything else.
-    """
-    height, _, width = text.partition("x")
-    if not (height.isdecimal() and width.isdecimal()):
-        raise InvalidValueError(f"--input-size {text}: write height x width in pixels, for example 384x288")
-    return Size(int(height), int(width))
 
 
 class BoxSelectionName(str, Enum):

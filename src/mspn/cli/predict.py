@@ -10,7 +10,6 @@ from typing import Annotated
 import typer
 
 from mspn.cli.errors import KILLED, SOME_FAILED, escape_control_characters, fail, one_line_errors
-from mspn.cli.malloc import keep_freed_memory
 from mspn.cli.models.networks import find_with_bar
 from mspn.cli.options import (
     BatchOption,
@@ -29,7 +28,7 @@ from mspn.detectors import make_detector
 from mspn.detectors.base import Detector
 from mspn.detectors.precomputed import BoxesFile, BoxesFolder
 from mspn.errors import InvalidValueError
-from mspn.inference.devices import choose_device
+from mspn.inference.devices import choose_device, keep_freed_memory
 from mspn.inference.engines import Engine
 from mspn.interrupts import StopRequest, stop_requests
 from mspn.io.files import prepare_folder, remove_leftovers

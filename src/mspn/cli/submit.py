@@ -7,7 +7,6 @@ import typer
 
 from mspn.cli.errors import one_line_errors
 from mspn.cli.evaluate import exit_if_failed, make_estimator, quiet_followers
-from mspn.cli.malloc import keep_freed_memory
 from mspn.cli.options import (
     BatchOption,
     BoxSelectionName,
@@ -25,6 +24,7 @@ from mspn.cli.progress import show_count
 from mspn.detectors.precomputed import BoxesFile
 from mspn.distributed import joined_processes
 from mspn.evaluation.submission import check_submission_name, submit_people
+from mspn.inference.devices import keep_freed_memory
 
 
 def submit_command(

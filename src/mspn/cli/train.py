@@ -3,7 +3,7 @@
 import logging
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -14,25 +14,23 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.text import Text
 
 from mspn.cli.errors import KILLED, fail, one_line_errors
-from mspn.cli.malloc import keep_freed_memory
 from mspn.config.overrides import override
 from mspn.config.recipe import AnyRecipe
 from mspn.config.recipes import find_any_recipe
 from mspn.distributed import Processes, is_restart, joined_processes
 from mspn.errors import TrainingStoppedError
+from mspn.inference.devices import keep_freed_memory
 from mspn.io.files import prepare_folder
 from mspn.training.checkpoint import RECIPE_FILE, load_recipe
 from mspn.training.html_report import write_report
 from mspn.training.loop import train
 from mspn.training.progress import IterationReport, ReportIteration
 
-"""What shells add to the number of the signal that ended a command."""
-
 
 def train_command(
     recipe: Annotated[str, typer.Argument(help="Name of a recipe, for example mspn-small.")],
     out: Annotated[Path, typer.Option(help="Run folder: recipe, checkpoints, metrics, weights.")],
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the run folder's last checkpoint.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue from the run folder's last checkpoint.")] = False,
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Change a setting, e.g. train.batch_size=8.")
     ] = None,
@@ -47,15 +45,28 @@ def train_command(
             logging.getLogger("mspn").setLevel(logging.WARNING)
         resumes = resume or is_restart()
         resolved = _resolve(recipe, out, resumes, settings or [])
-        prepare_folder(out)
-        with _display(resolved, processes) as report:
+        with _new_folders_removed_on_failure(out), _display(resolved, processes) as report:
+            prepare_folder(out)
             try:
                 weights = train(resolved, out, resume=resumes, processes=processes, report=report)
             except TrainingStoppedError as stopped:
-                _say_how_to_go_on(stopped, recipe, out, processes)
+                _print_how_to_resume(stopped, recipe, out, processes)
                 raise typer.Exit(KILLED + stopped.signal_number) from None
     if processes.is_first:
         typer.echo(f"weights: {weights}")
+
+
+@contextmanager
+def _new_folders_removed_on_failure(out: Path) -> Iterator[None]:
+    """After an error, remove the run folder and its parents if they are new and empty."""
+    new_folders = [folder for folder in (out, *out.parents) if not folder.exists()]
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):
+            for folder in new_folders:
+                folder.rmdir()
+        raise
 
 
 def _resolve(name: str, out: Path, resume: bool, settings: list[str]) -> AnyRecipe:
@@ -71,7 +82,7 @@ def _resolve(name: str, out: Path, resume: bool, settings: list[str]) -> AnyReci
     return override(recipe, settings)
 
 
-def _say_how_to_go_on(stopped: TrainingStoppedError, recipe: str, out: Path, processes: Processes) -> None:
+def _print_how_to_resume(stopped: TrainingStoppedError, recipe: str, out: Path, processes: Processes) -> None:
     if processes.is_first:
         typer.echo(
             f"{stopped}; the checkpoint is written. Go on with: mspn train {recipe} --out {out} --resume", err=True
@@ -80,7 +91,7 @@ def _say_how_to_go_on(stopped: TrainingStoppedError, recipe: str, out: Path, pro
 
 @contextmanager
 def _display(recipe: AnyRecipe, processes: Processes) -> Iterator[ReportIteration]:
-    """A bar with what matters below it, redrawn a few times a second; nothing where nobody looks."""
+    """A progress bar with losses and speed below it, on a terminal of the first process; else nothing."""
     console = Console(stderr=True)
     if not (console.is_terminal and processes.is_first):
         yield lambda _report: None
@@ -96,7 +107,7 @@ def _display(recipe: AnyRecipe, processes: Processes) -> Iterator[ReportIteratio
     )
     task = bar.add_task("training", total=recipe.train.iterations)
     details = Text()
-    with Live(Group(bar, details), console=console, refresh_per_second=4), _lines_above():
+    with Live(Group(bar, details), console=console, refresh_per_second=4), _logs_above():
 
         def report(state: IterationReport) -> None:
             bar.update(task, completed=state.iteration)
@@ -106,8 +117,8 @@ def _display(recipe: AnyRecipe, processes: Processes) -> Iterator[ReportIteratio
 
 
 @contextmanager
-def _lines_above() -> Iterator[None]:
-    """Let log lines appear above what is redrawn, through the standard error that it has put in place."""
+def _logs_above() -> Iterator[None]:
+    """Send log lines to the standard error that `Live` has installed, so that they appear above the display."""
     handlers = [handler for handler in logging.getLogger().handlers if isinstance(handler, logging.StreamHandler)]
     before = [handler.setStream(sys.stderr) for handler in handlers]
     try:
@@ -130,7 +141,7 @@ def describe(state: IterationReport) -> str:
 
 
 def report_command(run: Annotated[Path, typer.Argument(help="Run folder: the --out of `mspn train`.")]) -> None:
-    """Write report.html into a run folder: how far training is, and what it was made with."""
+    """Write report.html into a run folder: progress, settings and environment of the training."""
     with one_line_errors():
         path = write_report(run)
     typer.echo(f"report: {path}")

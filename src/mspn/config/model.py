@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, field_validator
 
+from mspn.errors import InvalidValueError
 from mspn.structures.boxes import Size
 from mspn.structures.settings import Settings
 
@@ -47,12 +48,29 @@ class DetectorConfig(BackboneConfig):
         return f"person detector on {self.backbone}"
 
 
+def parse_size(text: str) -> Size:
+    """Height and width in pixels from "384x288".
+
+    Raises:
+        InvalidValueError: for any other text.
+    """
+    height, _, width = text.partition("x")
+    if not (height.isdecimal() and width.isdecimal()):
+        raise InvalidValueError(f"input size {text}: write height x width in pixels, for example 384x288")
+    return Size(int(height), int(width))
+
+
 class AnyNetworkConfig(Settings):
-    """What every pose network has."""
+    """Settings that every pose network has."""
 
     num_keypoints: int = Field(17, ge=1)
     input_size: Size = Size(256, 192)
-    """Crop height and width in pixels that the weights are trained for; the network takes any multiple of 32."""
+    """Crop height and width in pixels, as [384, 288] or "384x288"; the network takes any other multiple of 32, too."""
+
+    @field_validator("input_size", mode="before")
+    @classmethod
+    def _parse_input_size(cls, size: Any) -> Any:
+        return parse_size(size) if isinstance(size, str) else size
 
     @field_validator("input_size")
     @classmethod

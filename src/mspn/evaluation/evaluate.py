@@ -8,7 +8,6 @@ from mspn.detectors.precomputed import BoxesFile
 from mspn.distributed import ALONE, Processes
 from mspn.evaluation.analysis import analyze
 from mspn.evaluation.analysis.worst import draw_worst
-from mspn.evaluation.coco_splits import confirm_split
 from mspn.evaluation.diagnosis import explain_low_ap
 from mspn.evaluation.evaluation_set import (
     EvaluationSet,
@@ -26,11 +25,12 @@ from mspn.evaluation.metrics.average_precision import (
 from mspn.evaluation.metrics.coco_backends import CocoBackend, check_engine
 from mspn.evaluation.predicting import PersonKeypoints, predict_labeled, predict_people
 from mspn.evaluation.report import RESULTS_FILE, EvaluationProtocol, Report, describe_ensemble, write_results
+from mspn.evaluation.submission import confirm_split
 from mspn.io.files import sha256_of
 from mspn.io.images import write_jpeg
 from mspn.labels.formats import read_labels
 from mspn.labels.formats.coco import CocoPeople
-from mspn.labels.formats.mpii_mat import with_head_boxes
+from mspn.labels.formats.mpii import with_head_boxes
 from mspn.labels.label_set import LabeledSet
 from mspn.models.cost import count_cost
 from mspn.predict.estimator import PoseEstimator

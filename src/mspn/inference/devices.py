@@ -1,5 +1,7 @@
-"""What networks run on: processors and number formats."""
+"""What networks run on: devices, number formats, the C library's allocator."""
 
+import ctypes
+import os
 import platform
 from pathlib import Path
 from typing import Literal, get_args
@@ -61,3 +63,27 @@ def processor_name(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
             if name.strip() == "model name":
                 return value.strip()
     return platform.processor() or platform.machine()
+
+
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
+"""Numbers of glibc's `mallopt`, from its malloc.h."""
+_SETTINGS = {
+    "MALLOC_MMAP_THRESHOLD_": (_MMAP_THRESHOLD, 2**30),
+    "MALLOC_TRIM_THRESHOLD_": (_TRIM_THRESHOLD, -1),  # never
+}
+"""Parameter and value by the environment variable that sets the same."""
+
+
+def keep_freed_memory() -> None:
+    """Let glibc reuse freed memory instead of returning it to the system; no effect with other C libraries.
+
+    By default glibc returns tensors of more than 32 MiB and requests new pages for the next, which the kernel clears.
+    Commands that run networks call this, except `mspn bench`, which measures what other programs would get. Environment
+    variables take precedence.
+    """
+    if platform.libc_ver()[0] != "glibc":
+        return
+    c_library = ctypes.CDLL(None)
+    for variable, (parameter, value) in _SETTINGS.items():
+        if variable not in os.environ:
+            c_library.mallopt(parameter, value)

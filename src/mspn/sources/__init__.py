@@ -9,7 +9,7 @@ from mspn.io.http import fetched
 from mspn.io.images import IMAGE_SUFFIXES, decode_image, read_image
 from mspn.io.limits import DEFAULTS, InputLimits
 from mspn.sources.in_memory import read_in_memory
-from mspn.sources.live_inputs import watch_camera, watch_stream
+from mspn.sources.live import watch_camera, watch_stream
 from mspn.sources.resolve import STANDARD_INPUT, Source, find_sources, is_camera
 from mspn.sources.video import HEAD_BYTES, VIDEO_SUFFIXES, count_frames, looks_like_video, read_video
 from mspn.structures.image import Image, SourceFailure

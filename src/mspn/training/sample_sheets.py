@@ -24,7 +24,7 @@ from mspn.structures.boxes import Size
 from mspn.structures.crop import HEATMAP_STRIDE, crop_to_heatmap
 from mspn.structures.skeleton import Skeleton
 from mspn.training.losses.keypoint import kernel_size_at
-from mspn.visualize.contact_sheet import FAINT_INK, arrange_tiles, enlarge_crop, join_panels, overlay_heatmaps
+from mspn.visualize.contact_sheet import FAINT_TEXT_COLOR, arrange_tiles, enlarge_crop, join_panels, overlay_heatmaps
 from mspn.visualize.draw import draw_labels
 
 SHEET_FILE = "crops.jpg"
@@ -123,7 +123,7 @@ def _draw_crop(sample: Sample, skeleton: Skeleton) -> UInt8[np.ndarray, "h w 3"]
     labels = np.column_stack([points, visibility * counted])
     canvas = draw_labels(panel, labels, skeleton, thickness=_THICKNESS)
     for x, y in np.rint(points[(visibility > 0) & ~counted]).astype(int).tolist():
-        cv2.drawMarker(canvas, (x, y), FAINT_INK, cv2.MARKER_TILTED_CROSS, 4 * _THICKNESS, _THICKNESS)
+        cv2.drawMarker(canvas, (x, y), FAINT_TEXT_COLOR, cv2.MARKER_TILTED_CROSS, 4 * _THICKNESS, _THICKNESS)
     return canvas
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from mspn.labels.formats.crowdpose import read_crowdpose
+from mspn.labels.formats.coco import read_crowdpose
 from tests.cli.runner import error_line, run
 from tests.coco_files import person, write_annotations
 

@@ -4,8 +4,7 @@ import pytest
 from scipy.io import savemat
 
 from mspn.errors import AnnotationError
-from mspn.labels.formats.mpii import read_mpii
-from mspn.labels.formats.mpii_mat import HEAD_BOX, with_head_boxes
+from mspn.labels.formats.mpii import HEAD_BOX, read_mpii, with_head_boxes
 from tests.labels.formats.mpii_files import HEAD_BOXES, write_json, write_release, write_truth
 
 

@@ -6,7 +6,7 @@ import pytest
 from scipy.io import savemat
 
 from mspn.errors import AnnotationError
-from mspn.labels.formats.mpii_mat import read_mpii_mat
+from mspn.labels.formats.mpii import read_mpii_mat
 from mspn.structures.boxes import Box
 from mspn.structures.skeletons import MPII_16
 from tests.labels.formats.mat_structs import struct_array

@@ -10,12 +10,12 @@ from rich.progress import track
 
 from mspn.cli.data.options import FormatOption, LabelsArgument, SkeletonOption, read_set
 from mspn.cli.errors import SOME_FAILED, one_line_errors
-from mspn.cli.malloc import keep_freed_memory
 from mspn.cli.options import BatchOption, DeviceOption, FlipOption, ModelsOption, PrecisionName, PrecisionOption
 from mspn.cli.progress import show_count
 from mspn.errors import InvalidValueError
 from mspn.evaluation.label_review import find_suspect_labels
 from mspn.evaluation.predicting import predict_labeled
+from mspn.inference.devices import keep_freed_memory
 from mspn.io.files import prepare_folder
 from mspn.labels.corrections import Correction, write_corrections
 from mspn.labels.drawing import draw_corrections

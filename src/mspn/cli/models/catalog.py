@@ -15,7 +15,7 @@ from mspn.checkpoints.hub import find_shape, find_weights
 from mspn.checkpoints.hub.cache import cache_folder, is_cached
 from mspn.checkpoints.hub.index import IndexEntry, load_index
 from mspn.cli.errors import fail, one_line_errors
-from mspn.cli.options import parse_size
+from mspn.config.model import parse_size
 from mspn.config.recipes import RECIPES
 from mspn.models.cost import Cost, count_cost
 

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from mspn.errors import AnnotationError
-from mspn.labels.formats.mpii_mat import HEAD_BOX
+from mspn.labels.formats.mpii import HEAD_BOX
 from mspn.labels.label_set import LabeledPerson, box_around
 from mspn.structures.skeleton import Skeleton
 

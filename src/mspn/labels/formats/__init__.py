@@ -13,8 +13,7 @@ from mspn.labels.formats.cvat import read_cvat, write_cvat
 from mspn.labels.formats.label_studio import read_label_studio, write_label_studio
 from mspn.labels.formats.lsp import read_lsp
 from mspn.labels.formats.matlab import mat_variables
-from mspn.labels.formats.mpii import read_mpii, write_mpii
-from mspn.labels.formats.mpii_mat import read_mpii_mat
+from mspn.labels.formats.mpii import read_mpii, read_mpii_mat, write_mpii
 from mspn.labels.formats.ochuman import read_ochuman
 from mspn.labels.formats.yolo import read_yolo, write_yolo
 from mspn.labels.label_set import LabeledSet

@@ -6,8 +6,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from mspn.cli import malloc as memory
-from mspn.cli.malloc import keep_freed_memory
+from mspn.inference import devices
+from mspn.inference.devices import keep_freed_memory
 from tests.cli.runner import run
 
 _needs_glibc = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc's allocator")
@@ -17,7 +17,7 @@ _TOLD = [(-3, 2**30), (-1, -1)]
 
 _COUNT_FAULTS = """
 from resource import RUSAGE_SELF, getrusage
-from mspn.cli.malloc import keep_freed_memory
+from mspn.inference.devices import keep_freed_memory
 
 keep_freed_memory()
 for _ in range(2):
@@ -42,8 +42,8 @@ class _Library:
 @pytest.fixture
 def library(monkeypatch: pytest.MonkeyPatch) -> _Library:
     library = _Library()
-    monkeypatch.setattr(memory, "ctypes", SimpleNamespace(CDLL=lambda _name: library))
-    monkeypatch.setattr(memory, "platform", SimpleNamespace(libc_ver=lambda: ("glibc", "2.36")))
+    monkeypatch.setattr(devices, "ctypes", SimpleNamespace(CDLL=lambda _name: library))
+    monkeypatch.setattr(devices, "platform", SimpleNamespace(libc_ver=lambda: ("glibc", "2.36")))
     monkeypatch.delenv("MALLOC_MMAP_THRESHOLD_", raising=False)
     monkeypatch.delenv("MALLOC_TRIM_THRESHOLD_", raising=False)
     return library
@@ -100,7 +100,7 @@ def test_what_the_environment_says_of_memory_stays(library: _Library, monkeypatc
 
 
 def test_other_c_libraries_are_left_alone(library: _Library, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(memory, "platform", SimpleNamespace(libc_ver=lambda: ("", "")))
+    monkeypatch.setattr(devices, "platform", SimpleNamespace(libc_ver=lambda: ("", "")))
 
     keep_freed_memory()
 
