@@ -1,6 +1,6 @@
 import torch
 
-from mspn.benchmark.reference import ReferencePath
+from mspn.benchmark.throughput import ReferencePath
 from mspn.config.recipes import RECIPES
 from mspn.inference.runner import Runner
 from mspn.models import build_network

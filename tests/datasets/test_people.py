@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mspn.datasets.people import People, merge
-from mspn.datasets.shared_arrays import ImagePaths
+from mspn.datasets.people import ImagePaths, People, merge
 
 SMAPS = Path("/proc/self/smaps_rollup")
 

@@ -18,7 +18,7 @@ from mspn.io.files import sha256_of
 from mspn.labels.corrections import Correction, write_corrections
 from mspn.labels.formats import read_labels, write_labels
 from mspn.training.environment import changed_files, describe_environment, git_commit, read_sessions
-from mspn.training.tasks.pose import PoseTask
+from mspn.training.tasks import PoseTask
 from tests.drawn_people import write_drawn_set
 from tests.trained import tiny_recipe
 

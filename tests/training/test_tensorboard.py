@@ -5,8 +5,7 @@ import cv2
 import numpy as np
 import pytest
 
-from mspn.training.metrics import EpochMetrics
-from mspn.training.tensorboard import TensorBoardLog
+from mspn.training.metrics import EpochMetrics, TensorBoardLog
 
 event_accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
 

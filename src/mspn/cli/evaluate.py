@@ -12,7 +12,6 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from mspn.cli.errors import SOME_FAILED, fail, one_line_errors
-from mspn.cli.models.networks import load_with_test_settings
 from mspn.cli.options import (
     BatchOption,
     BoxSelectionName,
@@ -25,6 +24,7 @@ from mspn.cli.options import (
     ProtocolOption,
     ProtocolSettingsOption,
     WeightsOption,
+    load_with_test_settings,
     refuse_unused,
 )
 from mspn.cli.progress import show_count

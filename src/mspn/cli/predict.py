@@ -10,7 +10,6 @@ from typing import Annotated
 import typer
 
 from mspn.cli.errors import KILLED, SOME_FAILED, escape_control_characters, fail, one_line_errors
-from mspn.cli.models.networks import find_with_bar
 from mspn.cli.options import (
     BatchOption,
     DeviceOption,
@@ -21,6 +20,7 @@ from mspn.cli.options import (
     PrecisionName,
     PrecisionOption,
     WeightsOption,
+    find_with_bar,
     refuse_unused,
 )
 from mspn.cli.progress import Tally, show_progress

@@ -8,8 +8,8 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from mspn.config.data import SceneDataConfig, SceneSetConfig
+from mspn.datasets.people import ImagePaths, SharedArrays
 from mspn.datasets.samples import IGNORE, PERSON
-from mspn.datasets.shared_arrays import ImagePaths, SharedArrays
 from mspn.errors import AnnotationError
 from mspn.labels.formats import read_labels
 from mspn.labels.label_set import LabeledPerson

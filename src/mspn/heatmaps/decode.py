@@ -92,17 +92,14 @@ def gaussian_filter(heatmaps: Float[Tensor, "B K H W"], kernel_size: int) -> Flo
 
 def _decode_released(heatmaps: Tensor, blur_kernel: int) -> Decoded:
     """A quarter cell from the filtered map's highest cell toward the second highest, wherever that is."""
-    height, width = heatmaps.shape[-2:]
+    width = heatmaps.shape[-1]
     pairs = [_two_highest(gaussian_filter(heatmaps[people], blur_kernel)) for people in _few_at_a_time(heatmaps)]
     highest, second = torch.cat(pairs, dim=1)
     cells = _cell_coordinates(highest, width)
     toward = _cell_coordinates(second, width) - cells
     distance = toward.norm(dim=-1, keepdim=True)
     points = cells + torch.where(distance > _SAME_CELL, _QUARTER * toward / distance.clamp(min=_SAME_CELL), 0.0)
-    points = torch.minimum(points.clamp(min=0), points.new_tensor([width - 1, height - 1]))
-    nearest = points.round().long()
-    index = nearest[..., 1] * width + nearest[..., 0]
-    return Decoded(points, heatmaps.flatten(2).gather(2, index.unsqueeze(-1)).squeeze(-1))
+    return Decoded(points, heatmaps.flatten(2).gather(2, highest.unsqueeze(-1)).squeeze(-1))
 
 
 def _decode_along_axes(heatmaps: Tensor, filtered: Tensor, *, inner_cell_at: float) -> Decoded:

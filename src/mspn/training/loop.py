@@ -40,12 +40,11 @@ from mspn.training.checkpoint import (
 from mspn.training.environment import describe_environment
 from mspn.training.html_report import write_report
 from mspn.training.learner import TrainStep, learning_rate
-from mspn.training.metrics import MetricsLog
+from mspn.training.metrics import MetricsLog, TensorBoardLog
 from mspn.training.progress import EpochLog, ReportIteration, TrainingLogger, UnreadableImageGuard
 from mspn.training.sample_sheets import SHEET_CROPS
 from mspn.training.task import Batch
 from mspn.training.tasks import read_task
-from mspn.training.tensorboard import TensorBoardLog
 
 logger = logging.getLogger(__name__)
 

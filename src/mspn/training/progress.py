@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from mspn.config.train import TrainConfig
-from mspn.datasets.shared_arrays import ImagePaths
+from mspn.datasets.people import ImagePaths
 from mspn.errors import ImageError
 from mspn.training.metrics import EpochMetrics, Meter, peak_memory_mib
 

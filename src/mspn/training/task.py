@@ -12,8 +12,8 @@ from torch.utils.data import Dataset
 
 from mspn.checkpoints.format import AnyMetadata
 from mspn.checkpoints.provenance import SetFingerprint
+from mspn.datasets.people import ImagePaths
 from mspn.datasets.samples import SampleRequest
-from mspn.datasets.shared_arrays import ImagePaths
 from mspn.models import AnyNetwork
 
 

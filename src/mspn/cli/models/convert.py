@@ -21,7 +21,7 @@ from mspn.checkpoints.format import (
     save_weights,
 )
 from mspn.cli.errors import fail, one_line_errors
-from mspn.cli.models.networks import change_test, find_with_bar
+from mspn.cli.options import change_test, find_with_bar
 from mspn.config.model import parse_size
 from mspn.inference.quantization import calibrate_activations
 from mspn.io.images import IMAGE_SUFFIXES

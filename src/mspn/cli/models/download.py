@@ -8,7 +8,7 @@ import typer
 from mspn.checkpoints.hub.cache import cache_folder, download_weights, evict, is_cached, is_present, verify
 from mspn.checkpoints.hub.index import IndexEntry, load_index
 from mspn.cli.errors import SOME_FAILED, fail, one_line_errors
-from mspn.cli.models.networks import download_bar
+from mspn.cli.options import download_bar
 
 CacheOption = Annotated[Path | None, typer.Option("--cache", help="Folder of the cache, in place of MSPN_CACHE.")]
 
