@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.straightforward import draw_label_maps, loss_per_person
-from mspn.benchmark.reference import resize_first
+from mspn.benchmark.throughput import resize_first
 from mspn.config.recipe import Recipe
 from mspn.config.recipes import RECIPES
 from mspn.datasets.samples import KeypointLabels

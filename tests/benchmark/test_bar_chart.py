@@ -1,88 +1,63 @@
 from pathlib import Path
 
-import cv2
-import numpy as np
 import pytest
 
-from mspn.benchmark.report import LIMIT_BAR, PLAIN_BAR, Bar, Group, draw_bar_chart, write_png
-from mspn.visualize.themes import Color
+from mspn.benchmark import report as report_module
+from mspn.benchmark.report import LIMIT_COLOR, RATE_COLOR, Bar, Group, draw_bar_chart, make_report, write_report
+from mspn.benchmark.throughput import Rate
 from tests.full_disk import full_disk
 
-
-def _lengths(canvas: np.ndarray, color: Color) -> list[int]:
-    """Of the bars of a color, from top to bottom."""
-    lengths = (canvas == color).all(2).sum(1)
-    return [int(length) for above, length in zip([0, *lengths], lengths, strict=False) if length and not above]
+pytest.importorskip("matplotlib")
+_RATE = Rate("net", "torch", "bfloat16", 1, 16, 20.0, 0.01, 0.5, None)
 
 
-def _edges(is_drawn: np.ndarray) -> tuple[int, int]:
-    """First and last column with anything."""
-    columns = np.flatnonzero(is_drawn.any(0))
-    return int(columns[0]), int(columns[-1])
-
-
-def test_bars_are_as_long_as_their_values_on_one_scale():
+def test_bars_are_as_long_as_their_values_on_one_scale_from_top_to_bottom():
     groups = [
-        Group("one", [Bar("half", 10.0, "10"), Bar("limit", 20.0, "20", LIMIT_BAR)]),
+        Group("one", [Bar("half", 10.0, "10"), Bar("limit", 20.0, "20 (2x)", LIMIT_COLOR)]),
         Group("two", [Bar("quarter", 5.0, "5"), Bar("nothing", 0.0, "0")]),
     ]
 
-    canvas = draw_bar_chart("title", groups)
+    first, second = draw_bar_chart("title", groups).axes
 
-    # The longest, of 20, has 520 pixels.
-    assert _lengths(canvas, LIMIT_BAR) == [520]
-    assert _lengths(canvas, PLAIN_BAR) == [260, 130]
-
-
-def test_bars_begin_in_one_column_behind_the_longest_name():
-    short = draw_bar_chart("title", [Group("one", [Bar("a", 1.0, "1"), Bar("b", 2.0, "2")])])
-    long = draw_bar_chart("title", [Group("one", [Bar("a", 1.0, "1"), Bar("b" * 40, 2.0, "2")])])
-
-    for canvas in (short, long):
-        rows = np.flatnonzero((canvas == PLAIN_BAR).all(2).any(1))
-        starts = {int(np.flatnonzero((canvas[row] == PLAIN_BAR).all(1))[0]) for row in rows}
-        assert len(starts) == 1
-    # Paper is white; names, headings and the title begin at the same margin of 24 pixels, whatever their length.
-    assert 24 <= _edges((long < 128).any(2))[0] <= 30
-    assert long.shape[1] > short.shape[1]
+    assert [bar.get_width() for bar in [*first.patches, *second.patches]] == [10, 20, 5, 0]
+    assert first.get_xlim() == second.get_xlim() == (0, pytest.approx(1.15 * 20))
+    assert first.yaxis_inverted()
+    assert [label.get_text() for label in first.get_yticklabels()] == ["half", "limit"]
+    assert [text.get_text() for text in first.texts] == ["10", "20 (2x)"]
+    assert first.get_title(loc="left") == "one"
 
 
-@pytest.mark.parametrize("place", ["title", "heading", "name", "text"])
-def test_no_text_is_cut_off(place: str):
-    texts = dict.fromkeys(("title", "heading", "name", "text"), "x") | {place: "W" * 120}
+def test_rates_and_limits_have_their_colors():
+    (axes,) = draw_bar_chart("title", [Group("", [Bar("a", 1.0, ""), Bar("b", 1.0, "", LIMIT_COLOR)])]).axes
 
-    bar = Bar(texts["name"], 1.0, texts["text"])
-    canvas = draw_bar_chart(texts["title"], [Group(texts["heading"], [bar])])
-
-    first, last = _edges((canvas < 128).any(2))
-    assert first >= 12
-    assert last < canvas.shape[1] - 12
+    # 0x2a, 0x78, 0xd6 and 0xd9, 0x59, 0x26 as shares of 255.
+    assert (RATE_COLOR, LIMIT_COLOR) == ("#2a78d6", "#d95926")
+    expected = [(42 / 255, 120 / 255, 214 / 255, 1), (217 / 255, 89 / 255, 38 / 255, 1)]
+    assert [bar.get_facecolor() for bar in axes.patches] == [pytest.approx(color) for color in expected]
 
 
 def test_without_a_bar_there_is_a_title():
-    canvas = draw_bar_chart("title", [])
+    figure = draw_bar_chart("title", [])
 
-    assert (canvas < 128).any()
-
-
-def test_letters_that_the_font_has_not_are_question_marks():
-    drawn, expected = (draw_bar_chart("title", [Group(name, [])]) for name in ("größer", "gr??er"))
-
-    np.testing.assert_array_equal(drawn, expected)
+    assert figure.get_suptitle() == "title"
+    assert not figure.axes
 
 
-def test_a_png_has_the_pixels_in_rgb(tmp_path: Path):
-    pixels = np.zeros((2, 3, 3), np.uint8)
-    pixels[0, 1] = (250, 120, 10)
+def test_without_matplotlib_the_numbers_are_written_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    monkeypatch.setattr(report_module, "find_spec", lambda _name: None)
 
-    write_png(tmp_path / "a.png", pixels)
+    written = write_report(make_report([], [_RATE], []), tmp_path)
 
-    written = cv2.imread(str(tmp_path / "a.png"))
-    np.testing.assert_array_equal(written[..., ::-1], pixels)
+    assert written == [tmp_path / "bench.json"]
+    assert [path.name for path in tmp_path.iterdir()] == ["bench.json"]
+    assert "pip install 'mspn[plots]'" in caplog.text
 
 
 def test_a_full_disk_is_explained(tmp_path: Path):
-    pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
-
-    with full_disk(1000), pytest.raises(OSError, match=r"could not write .*a.png \(.*\); is there room on the disk"):
-        write_png(tmp_path / "a.png", pixels)
+    with (
+        full_disk(2000),
+        pytest.raises(OSError, match=r"could not write .*bench.png \(.*\); is there room on the disk"),
+    ):
+        write_report(make_report([], [_RATE], []), tmp_path)

@@ -5,7 +5,7 @@ from pathlib import Path
 import cv2
 import pytest
 
-from mspn.benchmark.report import LIMIT_BAR, Bar, BenchReport, Group, group_rates, make_report, write_report
+from mspn.benchmark.report import LIMIT_COLOR, Bar, BenchReport, Group, group_rates, make_report, write_report
 from mspn.benchmark.throughput import Rate
 from mspn.benchmark.upper_bound import UpperBound
 
@@ -35,7 +35,7 @@ def test_the_report_is_written_as_json_and_png(tmp_path: Path):
 
     written = json.loads((tmp_path / "bench.json").read_text())
     assert written["rates"][1]["crops_per_second"] == 20.0
-    assert written["ceilings"][0]["convolution_crops_per_second"] == 25.0
+    assert written["upper_bounds"][0]["convolution_crops_per_second"] == 25.0
     assert cv2.imread(str(tmp_path / "bench.png")) is not None
 
 
@@ -50,7 +50,7 @@ def test_the_chart_has_every_engine_and_limit_of_a_batch_below_each_other():
             [
                 Bar("reference float32", 4.0, "4.0 (1.0x)"),
                 Bar("torch bfloat16", 20.0, "20.0 (5.0x)"),
-                Bar("convolutions alone bfloat16", 25.0, "25.0", LIMIT_BAR),
+                Bar("convolutions alone bfloat16", 25.0, "25.0", LIMIT_COLOR),
             ],
         ),
         Group("net, batch 1, 2 threads", [Bar("torch bfloat16", 2.0, "2.0")]),

@@ -6,7 +6,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from mspn.checkpoints.initialize import Scope, start_from_imagenet
+from mspn.checkpoints.initialize import Scope, initialize_from_imagenet
 from mspn.config.model import CPNConfig, HourglassConfig, ModelConfig, NetworkConfig, SimpleBaselineConfig
 from mspn.errors import WeightsError
 from mspn.models import build_network
@@ -32,7 +32,7 @@ def changed(model: MSPN, before: dict[str, Tensor]) -> set[str]:
 def start(model: MSPN, path: Path, scope: Scope = "all-stages") -> set[str]:
     """Names of the tensors that starting has changed."""
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    start_from_imagenet(model, path, scope)
+    initialize_from_imagenet(model, path, scope)
     return changed(model, before)
 
 
@@ -82,7 +82,7 @@ def test_the_other_networks_on_a_resnet_are_filled_too(config: NetworkConfig, tm
 )
 def test_a_network_without_a_resnet_cannot_be_filled(config: NetworkConfig, message: str, tmp_path: Path):
     with pytest.raises(WeightsError, match=message):
-        start_from_imagenet(build_network(config), save(resnet(50), tmp_path / "resnet.pth"), "all-stages")
+        initialize_from_imagenet(build_network(config), save(resnet(50), tmp_path / "resnet.pth"), "all-stages")
 
 
 def test_every_part_of_a_block_gets_its_own_tensor(tmp_path: Path):
@@ -160,14 +160,14 @@ def test_a_file_that_does_not_fit_is_refused_by_name_and_changes_nothing(
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
 
     with pytest.raises(WeightsError, match=message):
-        start_from_imagenet(model, save(tensors, tmp_path / "resnet.pth"), scope)
+        initialize_from_imagenet(model, save(tensors, tmp_path / "resnet.pth"), scope)
 
     assert changed(model, before) == set()
 
 
 def test_the_file_of_another_depth_is_refused(tmp_path: Path):
     with pytest.raises(WeightsError, match=r"resnet\.pth has no tensor 'layer1\.0\.conv3\.weight'|is \(4, 4, 3, 3\)"):
-        start_from_imagenet(network(), save(resnet(18), tmp_path / "resnet.pth"), "all-stages")
+        initialize_from_imagenet(network(), save(resnet(18), tmp_path / "resnet.pth"), "all-stages")
 
 
 @pytest.mark.parametrize(
@@ -181,12 +181,12 @@ def test_a_file_that_cannot_be_read_is_refused(name: str, content: bytes, messag
     (tmp_path / name).write_bytes(content)
 
     with pytest.raises(WeightsError, match=message):
-        start_from_imagenet(network(), tmp_path / name, "all-stages")
+        initialize_from_imagenet(network(), tmp_path / name, "all-stages")
 
 
 def test_a_missing_file_and_one_that_holds_no_tensors_are_refused(tmp_path: Path):
     with pytest.raises(WeightsError, match=r"no ImageNet weights at .*gone\.pth; check train\.initial_weights"):
-        start_from_imagenet(network(), tmp_path / "gone.pth", "all-stages")
+        initialize_from_imagenet(network(), tmp_path / "gone.pth", "all-stages")
     torch.save({"state_dict": {}, "epoch": 3}, tmp_path / "run.pth")
     with pytest.raises(WeightsError, match=r"run\.pth holds no plain table of tensors"):
-        start_from_imagenet(network(), tmp_path / "run.pth", "all-stages")
+        initialize_from_imagenet(network(), tmp_path / "run.pth", "all-stages")

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from mspn.checkpoints.initialize import Scope, start_from_imagenet
+from mspn.checkpoints.initialize import Scope, initialize_from_imagenet
 from mspn.config.model import CPNConfig, ModelConfig, NetworkConfig, SimpleBaselineConfig
 from mspn.errors import WeightsError
 from mspn.models import build_network
@@ -21,7 +21,7 @@ def start(config: NetworkConfig, tensors: dict[str, Tensor], folder: Path, scope
     torch.save(tensors, folder / "lite0.pth")
     model = build_network(config)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    start_from_imagenet(model, folder / "lite0.pth", scope)
+    initialize_from_imagenet(model, folder / "lite0.pth", scope)
     return {name: tensor for name, tensor in model.state_dict().items() if not torch.equal(tensor, before[name])}
 
 
@@ -78,7 +78,7 @@ def test_an_efficientnet_sees_our_crops_as_it_saw_its_own(tmp_path: Path):
     model = build_network(TWO_STAGES).eval()
     crops = torch.randint(0, 256, (1, 32, 32, 3), generator=torch.Generator().manual_seed(5), dtype=torch.uint8)
 
-    start_from_imagenet(model, tmp_path / "lite0.pth", "all-stages")
+    initialize_from_imagenet(model, tmp_path / "lite0.pth", "all-stages")
 
     theirs = functional.conv2d(
         (crops.permute(0, 3, 1, 2) - 127.0) / 128, tensors["_conv_stem.weight"], stride=2, padding=1

@@ -6,7 +6,7 @@ import torch
 
 from mspn.checkpoints.format import CheckpointMetadata, save_weights
 from mspn.checkpoints.hub import load_model
-from mspn.checkpoints.initialize import start_from
+from mspn.checkpoints.initialize import initialize_from
 from mspn.config.model import ModelConfig
 from mspn.config.recipe import Recipe
 from mspn.errors import WeightsError
@@ -30,7 +30,7 @@ def test_a_network_takes_over_what_has_the_same_name_and_shape(tmp_path: Path, c
     before = {name: tensor.clone() for name, tensor in ours.state_dict().items()}
 
     with caplog.at_level(logging.INFO):
-        start_from(ours, str(tmp_path / "w.safetensors"), "all-stages")
+        initialize_from(ours, str(tmp_path / "w.safetensors"), "all-stages")
 
     after = ours.state_dict()
     # Eight heads predict other keypoints: a convolution and four of the five tensors of a norm (the fifth counts).
@@ -46,7 +46,7 @@ def test_further_stages_begin_as_the_files_last_one(tmp_path: Path):
     ours = build_network(NARROW.model_copy(update={"num_stages": 3}))
     link = ours.state_dict()["links.1.next_input.conv.weight"].clone()
 
-    start_from(ours, str(tmp_path / "w.safetensors"), "all-stages")
+    initialize_from(ours, str(tmp_path / "w.safetensors"), "all-stages")
 
     after = ours.state_dict()
     of_first = {
@@ -60,7 +60,7 @@ def test_further_stages_begin_as_the_files_last_one(tmp_path: Path):
 def test_weights_may_be_named():
     network = build_network(load_model("mspn-small").config)
 
-    start_from(network, "mspn-small", "all-stages")
+    initialize_from(network, "mspn-small", "all-stages")
 
     name = "stem.conv.conv.weight"
     assert torch.equal(network.state_dict()[name], load_model("mspn-small").state_dict()[name])
@@ -70,7 +70,7 @@ def test_weights_of_another_kind_of_network_are_refused(tmp_path: Path):
     save(tmp_path / "w.safetensors", NARROW.model_copy(update={"stem_channels": 16}))
 
     with pytest.raises(WeightsError, match=r"w\.safetensors cannot start this network: not even its first convolution"):
-        start_from(build_network(NARROW), str(tmp_path / "w.safetensors"), "all-stages")
+        initialize_from(build_network(NARROW), str(tmp_path / "w.safetensors"), "all-stages")
 
 
 def test_another_file_is_taken_for_an_imagenet_resnet(tmp_path: Path):
@@ -78,6 +78,6 @@ def test_another_file_is_taken_for_an_imagenet_resnet(tmp_path: Path):
     torch.save(tensors, tmp_path / "resnet.pth")
     network = build_network(NARROW)
 
-    start_from(network, str(tmp_path / "resnet.pth"), "stem")
+    initialize_from(network, str(tmp_path / "resnet.pth"), "stem")
 
     assert torch.equal(network.state_dict()["stem.conv.conv.weight"], tensors["conv1.weight"])

@@ -24,10 +24,10 @@ def test_networks_are_timed_beside_the_reference_and_their_limit(tmp_path: Path)
     report = json.loads((out / "bench.json").read_text())
     assert [(rate["engine"], rate["batch"]) for rate in report["rates"]] == [("reference", 2), ("torch", 2)]
     assert report["rates"][1]["error"] < 1e-4
-    assert [one["precision"] for one in report["ceilings"]] == ["float32"]
-    (journey,) = report["journeys"]
-    assert list(journey["seconds"]) == ["decode", "detect", "cut", "network", "read off", "write"]
-    assert journey["images"] == 1
+    assert [one["precision"] for one in report["upper_bounds"]] == ["float32"]
+    (timing,) = report["end_to_end"]
+    assert list(timing["seconds"]) == ["decode", "detect", "cut", "network", "read off", "write"]
+    assert timing["images"] == 1
 
 
 def test_int8_is_timed_without_a_limit(tmp_path: Path):
@@ -46,7 +46,7 @@ def test_int8_is_timed_without_a_limit(tmp_path: Path):
         ("onnxruntime", "int8"),
     ]
     assert report["rates"][1]["error"] < 0.2
-    assert report["ceilings"] == []
+    assert report["upper_bounds"] == []
 
 
 def test_untrained_networks_are_timed_only_when_asked_for(tmp_path: Path):

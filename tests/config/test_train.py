@@ -4,7 +4,7 @@ from mspn.config.overrides import override
 from mspn.config.recipes import find_recipe
 from mspn.config.train import MMPOSE_TRAINING, PAPER_TRAINING, TRAININGS, TrainConfig
 from mspn.errors import SettingsError
-from mspn.training.learner import learning_rate
+from mspn.training.train_step import learning_rate
 
 
 def test_the_papers_training_falls_from_the_start_over_90000_iterations():

@@ -1,7 +1,7 @@
 import pytest
 
 from mspn.config.train import TrainConfig
-from mspn.training.learner import learning_rate
+from mspn.training.train_step import learning_rate
 
 CONFIG = TrainConfig(iterations=100, warmup_iterations=20, batch_size=32, learning_rate=1e-3)
 

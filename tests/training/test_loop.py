@@ -15,9 +15,9 @@ from mspn.datasets.samples import Sample
 from mspn.distributed import Processes
 from mspn.errors import TrainingDivergedError, WeightsError
 from mspn.training.checkpoint import find_checkpoints
-from mspn.training.learner import TrainStep
 from mspn.training.loop import train
 from mspn.training.progress import IterationReport
+from mspn.training.train_step import TrainStep
 from tests.drawn_people import write_drawn_set
 from tests.imagenet_file import imagenet_tensors
 from tests.trained import small_and_fast, tiny_recipe
@@ -105,7 +105,7 @@ def test_a_loss_that_is_no_number_stops_and_leaves_the_last_checkpoint(tmp_path:
         train(recipe, tmp_path / "run", resume=False, report=_interrupt_at(3))
     before = find_checkpoints(tmp_path / "run")[0].read_bytes()
     monkeypatch.setattr(
-        "mspn.training.learner.normalize", lambda crops: crops.permute(0, 3, 1, 2).float() * float("nan")
+        "mspn.training.train_step.normalize", lambda crops: crops.permute(0, 3, 1, 2).float() * float("nan")
     )
 
     with pytest.raises(

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from mspn.inference.engines import Answer
+from mspn.inference.engines import HeatmapFunction
 from mspn.inference.quantization import calibrate_activations
 from mspn.inference.runner import Runner
 from mspn.models.base import Network, PoseNetwork, normalize
@@ -57,13 +57,13 @@ class Rate:
     error: float
     """Relative to the root mean square of what the reference answers."""
     start_seconds: float
-    """To make it ready and answer for the first time."""
+    """Preparing the network and the first inference."""
     memory_mib: float | None
     """That this took, where the system tells; memory that was free before is not counted. None for int8."""
 
 
 class _Ready(NamedTuple):
-    answer: Answer
+    predict_heatmaps: HeatmapFunction
     start_seconds: float
     memory_mib: float | None
 
@@ -87,7 +87,7 @@ def measure_rates(
         errors = {}
         for setup, one in ready.items():
             torch.set_num_threads(setup.threads)
-            wrong = one.answer(crops[setup.model]) - expected[setup.model]
+            wrong = one.predict_heatmaps(crops[setup.model]) - expected[setup.model]
             errors[setup] = (wrong.norm() / expected[setup.model].norm()).item()
         taken: dict[Setup, list[float]] = {setup: [] for setup in setups}
         for _ in range(rounds):
@@ -95,7 +95,7 @@ def measure_rates(
                 torch.set_num_threads(setup.threads)
                 now = clock_for(setup.threads)
                 began = now()
-                one.answer(crops[setup.model])
+                one.predict_heatmaps(crops[setup.model])
                 taken[setup].append(now() - began)
         for setup, one in ready.items():
             rate = batch / statistics.median(taken[setup])
@@ -111,12 +111,12 @@ def _start(network: PoseNetwork, setup: Setup) -> _Ready:
     before = None if ranges else _resident_mib()
     began = time.perf_counter()
     if setup.engine == REFERENCE:
-        answer: Answer = ReferencePath(network)
+        predict_heatmaps: HeatmapFunction = ReferencePath(network)
     else:
-        answer = Runner(network, _CPU, setup.precision, setup.engine, ranges)  # type: ignore[arg-type]  # checked there
-    answer(_draw_crops(network, 1))
+        predict_heatmaps = Runner(network, _CPU, setup.precision, setup.engine, ranges)  # type: ignore[arg-type]  # checked there
+    predict_heatmaps(_draw_crops(network, 1))
     seconds, after = time.perf_counter() - began, _resident_mib()
-    return _Ready(answer, seconds, None if before is None or after is None else after - before)
+    return _Ready(predict_heatmaps, seconds, None if before is None or after is None else after - before)
 
 
 def _draw_crops(network: PoseNetwork, batch: int) -> torch.Tensor:

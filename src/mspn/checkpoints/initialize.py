@@ -99,7 +99,7 @@ Scope = Literal["all-stages", "first-stage", "stem"]
 
 
 @torch.no_grad()
-def start_from_imagenet(model: AnyNetwork, path: Path, scope: Scope) -> None:
+def initialize_from_imagenet(model: AnyNetwork, path: Path, scope: Scope) -> None:
     """Fill a network's stem and down-sampling layers from a file of its backbone.
 
     That is a ResNet in torchvision's layout or an EfficientNet-Lite in that of efficientnet-lite-pytorch, whole: every
@@ -175,21 +175,21 @@ def _read(path: Path) -> Mapping[str, Tensor]:
 _STAGE = re.compile(r"stages\.(\d+)\.")
 
 
-def start_from(network: AnyNetwork, source: str, scope: Scope) -> None:
+def initialize_from(network: AnyNetwork, source: str, scope: Scope) -> None:
     """Fill a network, in place, from weights of ours (a name or a file) or from an ImageNet network.
 
     Args:
         network: to fill.
         source: name of `mspn models list`, weights file of ours, or file of an ImageNet network.
-        scope: what an ImageNet network fills, see `start_from_imagenet`.
+        scope: what an ImageNet network fills, see `initialize_from_imagenet`.
 
     Raises:
         WeightsError: if there is no such name or file, or nothing in it fits.
     """
     if load_index().find(source) is not None or _has_our_header(Path(source)):
-        _start_from_ours(network, find_weights(source))
+        _initialize_from_own_weights(network, find_weights(source))
     else:
-        start_from_imagenet(network, Path(source), scope)
+        initialize_from_imagenet(network, Path(source), scope)
 
 
 def _has_our_header(path: Path) -> bool:
@@ -201,7 +201,7 @@ def _has_our_header(path: Path) -> bool:
 
 
 @torch.no_grad()
-def _start_from_ours(network: AnyNetwork, path: Path) -> None:
+def _initialize_from_own_weights(network: AnyNetwork, path: Path) -> None:
     """Take every tensor over that has the same name and shape; others, of heads for other keypoints, stay random.
 
     Stages that the file does not have begin as its last one.

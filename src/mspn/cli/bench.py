@@ -36,20 +36,20 @@ def bench_command(
         "default"
     ],
     engines: Annotated[
-        list[EngineName] | None, typer.Option("--engine", help="Those to time; by default all that are installed.")
+        list[EngineName] | None, typer.Option("--engine", help="Engines to time; by default all that are installed.")
     ] = None,
     precisions: Annotated[
         list[PrecisionName] | None,
-        typer.Option("--precision", help="Those to time; by default float32, and bfloat16 where it pays."),
+        typer.Option("--precision", help="Precisions to time; by default float32, and bfloat16 where it pays."),
     ] = None,
     batches: Annotated[list[int], typer.Option("--batch", min=1, help="Crops at once; may be given several times.")] = [  # noqa: B006
         1,
         16,
     ],
     threads: Annotated[list[int], typer.Option(min=1, help="CPU threads; may be given several times.")] = [1],  # noqa: B006
-    rounds: Annotated[int, typer.Option(min=1, help="How often each is timed; medians count.")] = 7,
+    rounds: Annotated[int, typer.Option(min=1, help="Timed runs of each; the median counts.")] = 7,
     random_weights: Annotated[
-        bool, typer.Option("--random-weights", help="Time networks that are not trained, by the name of their recipe.")
+        bool, typer.Option("--random-weights", help="Time untrained networks, by the name of their recipe.")
     ] = False,
     images: Annotated[
         Path | None, typer.Option(help="Folder of images: where the time goes from file to keypoints.")
@@ -69,15 +69,15 @@ def bench_command(
             for engine, precision in [(REFERENCE, "float32"), *chosen]
         ]
         rates = measure_rates(networks, setups, batches, rounds)
-        journeys = [
-            _follow(name, checkpoint, photos, number)
+        end_to_end = [
+            _time_end_to_end(name, checkpoint, photos, number)
             for (name, checkpoint), number in product(checkpoints.items(), threads)
             if images
         ]
-        report = make_report(_measure_ceilings(networks, chosen, batches, threads), rates, journeys)
-        write_report(report, out)
+        report = make_report(_measure_upper_bounds(networks, chosen, batches, threads), rates, end_to_end)
+        written = write_report(report, out)
     _show(report)
-    typer.echo(f"results: {out / JSON_FILE}, {out / CHART_FILE}")
+    typer.echo(f"results: {', '.join(map(str, written))}")
 
 
 def _untrained(name: str) -> Checkpoint:
@@ -87,62 +87,67 @@ def _untrained(name: str) -> Checkpoint:
 
 def _choose(engines: list[EngineName] | None, precisions: list[PrecisionName] | None) -> list[EngineChoice]:
     """Engines, each with the precisions that it has."""
-    wanted: list[Precision] = [one.value for one in precisions or (PrecisionName.FLOAT32, PrecisionName.AUTO)]
+    wanted: list[Precision] = [
+        precision.value for precision in precisions or (PrecisionName.FLOAT32, PrecisionName.AUTO)
+    ]
     if engines:
-        named: list[Engine] = [one.value for one in engines]
-        return list(dict.fromkeys(choose_engine(engine, one, _CPU) for engine, one in product(named, wanted)))
-    wanted = [choose_precision(one, _CPU) for one in wanted]
-    chosen = [choose_engine("torch", one, _CPU) for one in wanted if one != "int8"]
+        named: list[Engine] = [engine.value for engine in engines]
+        return list(
+            dict.fromkeys(choose_engine(engine, precision, _CPU) for engine, precision in product(named, wanted))
+        )
+    wanted = [choose_precision(precision, _CPU) for precision in wanted]
+    chosen = [choose_engine("torch", precision, _CPU) for precision in wanted if precision != "int8"]
     if find_spec("onnx"):
         if find_spec("onnxruntime"):
-            chosen += [choose_engine("onnxruntime", one, _CPU) for one in wanted if one != "bfloat16"]
+            supported = [precision for precision in wanted if precision != "bfloat16"]
+            chosen += [choose_engine("onnxruntime", precision, _CPU) for precision in supported]
         if find_spec("openvino"):
-            chosen += [choose_engine("openvino", one, _CPU) for one in wanted]
+            chosen += [choose_engine("openvino", precision, _CPU) for precision in wanted]
     return list(dict.fromkeys(chosen))
 
 
 def _find_images(images: Path | None) -> list[Path]:
     if images is None:
         return []
-    found = [path for path in sorted(images.iterdir()) if path.suffix.lower() in IMAGE_SUFFIXES]
-    if not found:
+    paths = [path for path in sorted(images.iterdir()) if path.suffix.lower() in IMAGE_SUFFIXES]
+    if not paths:
         fail(f"--images {images}: no images are there; give a folder of them")
-    return found
+    return paths
 
 
-def _follow(name: str, checkpoint: Checkpoint, images: list[Path], threads: int) -> EndToEndTiming:
+def _time_end_to_end(name: str, checkpoint: Checkpoint, images: list[Path], threads: int) -> EndToEndTiming:
     torch.set_num_threads(threads)
     return measure_end_to_end(name, PoseEstimator(checkpoint, device="cpu"), images, threads)
 
 
-def _measure_ceilings(
+def _measure_upper_bounds(
     networks: dict[str, PoseNetwork], chosen: list[EngineChoice], batches: list[int], threads: list[int]
 ) -> list[UpperBound]:
-    ceilings = []
-    for precision, number in product(sorted({one.precision for one in chosen} - {"int8"}), threads):
+    upper_bounds = []
+    for precision, number in product(sorted({choice.precision for choice in chosen} - {"int8"}), threads):
         gmacs_per_second = measure_matrix_product(precision, number)
         for (name, network), batch in product(networks.items(), batches):
-            ceilings.append(measure_upper_bound(name, network, precision, batch, number, gmacs_per_second))
-    return ceilings
+            upper_bounds.append(measure_upper_bound(name, network, precision, batch, number, gmacs_per_second))
+    return upper_bounds
 
 
 def _show(report: BenchReport) -> None:
-    for model, threads, batch in dict.fromkeys((one.model, one.threads, one.batch) for one in report.rates):
+    for model, threads, batch in dict.fromkeys((rate.model, rate.threads, rate.batch) for rate in report.rates):
         title = f"{model}, batch {batch}, {threads} thread{'s' * (threads > 1)}"
         table = Table("", "precision", "crops/s", "gain", "of limit", "error", "start", "MiB", title=title, box=SIMPLE)
         for rate in report.rates:
             if (rate.model, rate.threads, rate.batch) == (model, threads, batch):
                 table.add_row(*_describe(rate, report))
-        for one in report.ceilings:
-            if (one.model, one.threads, one.batch) == (model, threads, batch):
-                table.add_row("matrix limit", one.precision, f"{one.matrix_crops_per_second:.1f}")
-                table.add_row("conv. limit", one.precision, f"{one.convolution_crops_per_second:.1f}")
+        for bound in report.upper_bounds:
+            if (bound.model, bound.threads, bound.batch) == (model, threads, batch):
+                table.add_row("matrix limit", bound.precision, f"{bound.matrix_crops_per_second:.1f}")
+                table.add_row("conv. limit", bound.precision, f"{bound.convolution_crops_per_second:.1f}")
         Console().print(table)
-    for journey in report.journeys:
-        steps = ", ".join(f"{step} {seconds:.2f} s" for step, seconds in journey.seconds.items())
+    for timing in report.end_to_end:
+        steps = ", ".join(f"{step} {seconds:.2f} s" for step, seconds in timing.seconds.items())
         typer.echo(
-            f"{journey.model}, {journey.engine}, {journey.precision}, threads: {journey.threads}; {journey.images}"
-            f" images, {journey.people} people: {steps}; the networks have {journey.network_share:.0%}"
+            f"{timing.model}, {timing.engine}, {timing.precision}, threads: {timing.threads}; {timing.images}"
+            f" images, {timing.people} people: {steps}; the networks have {timing.network_share:.0%}"
         )
     typer.echo(f"on {report.machine}, torch {report.torch}")
 

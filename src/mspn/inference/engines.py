@@ -17,7 +17,7 @@ from mspn.models.base import PoseNetwork, normalize
 
 Engine = Literal["auto", "torch", "onnxruntime", "openvino"]
 
-Answer = Callable[[UInt8[Tensor, "B H W 3"]], Float[Tensor, "B K h w"]]
+HeatmapFunction = Callable[[UInt8[Tensor, "B H W 3"]], Float[Tensor, "B K h w"]]
 """Float32 heat maps of RGB crops."""
 
 
@@ -65,8 +65,10 @@ def _choose_integers(engine: Engine, device: torch.device) -> Engine:
     return engine
 
 
-def start_engine(choice: EngineChoice, model: PoseNetwork, device: torch.device, ranges: CalibrationRanges) -> Answer:
-    """Make a network in eval mode ready to answer; it stays as it is.
+def start_engine(
+    choice: EngineChoice, model: PoseNetwork, device: torch.device, ranges: CalibrationRanges
+) -> HeatmapFunction:
+    """Prepare a network in eval mode for inference; the network is not modified.
 
     Args:
         choice: what computes.

@@ -19,7 +19,7 @@ _CROPS_IN_CACHE = 8
 
 
 class Runner:
-    """A network ready to answer: RGB uint8 crops (B, H, W, 3) in, float32 heat maps (B, K, H/4, W/4) out."""
+    """A network prepared for inference: RGB uint8 crops (B, H, W, 3) in, float32 heat maps (B, K, H/4, W/4) out."""
 
     def __init__(
         self,
@@ -29,10 +29,10 @@ class Runner:
         engine: Engine = "torch",
         ranges: CalibrationRanges | None = None,
     ) -> None:
-        """Make a network ready.
+        """Prepare a network for inference.
 
         Args:
-            model: it stays as it is.
+            model: set to eval mode; its weights are not modified.
             device: to compute on.
             precision: see `load_runner`.
             engine: see `load_runner`.
@@ -43,7 +43,7 @@ class Runner:
         """
         self.device = device
         self.engine, self.precision = choice = choose_engine(engine, precision, device)
-        self._answer = start_engine(choice, model.eval(), device, ranges or {})
+        self._predict_heatmaps = start_engine(choice, model.eval(), device, ranges or {})
 
     def __call__(self, crops: UInt8[Tensor, "B H W 3"] | UInt8[np.ndarray, "B H W 3"]) -> Float[Tensor, "B K h w"]:
         """Heat maps of the last stage's finest level, peak 1, on the runner's device.
@@ -58,7 +58,9 @@ class Runner:
         if not len(crops):  # fused operators take no empty batch
             return self(crops.new_zeros(1, *crops.shape[1:]))[:0]
         at_once = max(_CROPS_IN_CACHE, torch.get_num_threads()) if self.device.type == "cpu" else len(crops)
-        return torch.cat([self._answer(crops[start : start + at_once]) for start in range(0, len(crops), at_once)])
+        return torch.cat(
+            [self._predict_heatmaps(crops[start : start + at_once]) for start in range(0, len(crops), at_once)]
+        )
 
 
 def load_runner(

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from mspn.checkpoints.format import save_weights
-from mspn.checkpoints.initialize import start_from
+from mspn.checkpoints.initialize import initialize_from
 from mspn.checkpoints.provenance import TrainingSession
 from mspn.config.recipe import AnyRecipe
 from mspn.datasets.sampler import SeededBatches
@@ -39,12 +39,12 @@ from mspn.training.checkpoint import (
 )
 from mspn.training.environment import describe_environment
 from mspn.training.html_report import write_report
-from mspn.training.learner import TrainStep, learning_rate
 from mspn.training.metrics import MetricsLog, TensorBoardLog
 from mspn.training.progress import EpochLog, ReportIteration, TrainingLogger, UnreadableImageGuard
 from mspn.training.sample_sheets import SHEET_CROPS
 from mspn.training.task import Batch
 from mspn.training.tasks import read_task
+from mspn.training.train_step import TrainStep, learning_rate
 
 logger = logging.getLogger(__name__)
 
@@ -118,7 +118,7 @@ class _Session:
         self._device = choose_device(recipe.train.device)
         self._task = read_task(recipe, self._device, processes)
         network = self._start_network(is_new=is_new)
-        self._learner = TrainStep(network, self._task.compute_losses, recipe.train, self._device, processes)
+        self._train_step = TrainStep(network, self._task.compute_losses, recipe.train, self._device, processes)
         self._progress = Progress() if is_new else self._go_back()
         self._saved = self._progress.iteration
         self._sessions: tuple[TrainingSession, ...] = ()
@@ -131,7 +131,7 @@ class _Session:
         torch.manual_seed(config.seed)
         network = self._task.build_network()
         if is_new and config.initial_weights is not None:
-            start_from(network, config.initial_weights, config.initial_scope)
+            initialize_from(network, config.initial_weights, config.initial_scope)
         return network
 
     def _go_back(self) -> Progress:
@@ -153,7 +153,7 @@ class _Session:
         return progress
 
     def _restore(self, state: Mapping[str, Any]) -> None:
-        self._learner.restore(state)
+        self._train_step.restore(state)
         if self._processes.rank < len(state["random"]):
             restore_random_state(state["random"][self._processes.rank], self._device)
 
@@ -240,7 +240,7 @@ class _Session:
 
     def _step(self, parts: list[Batch], rate: float, iteration: int) -> Tensor:
         try:
-            return self._learner.step(parts, rate)
+            return self._train_step.step(parts, rate)
         except TrainingDivergedError as error:
             raise self._diverged(str(error), iteration) from None
 
@@ -251,7 +251,7 @@ class _Session:
         )
 
     def _validate(self) -> dict[str, float]:
-        measured = self._task.validation.measure(self._learner.weights)
+        measured = self._task.validation.measure(self._train_step.weights)
         if measured["AP"] > self._progress.best:
             self._progress = self._progress._replace(best=measured["AP"])
             self._save_weights(BEST_FILE)
@@ -263,7 +263,7 @@ class _Session:
         self._save_weights(WEIGHTS_FILE)
         if self._processes.is_first:
             with self._kept_on_failure():
-                state = {**self._learner.state(), "random": random_states}
+                state = {**self._train_step.state(), "random": random_states}
                 save_checkpoint(self._run, state, self._progress, self._recipe.train.keep_checkpoints)
             self._report()
         self._saved = self._progress.iteration
@@ -279,7 +279,7 @@ class _Session:
         if self._processes.is_first:
             with self._kept_on_failure():
                 header = self._task.header().model_copy(update={"sessions": self._sessions})
-                save_weights(self._run / name, self._learner.weights, header)
+                save_weights(self._run / name, self._train_step.weights, header)
 
     @contextmanager
     def _kept_on_failure(self) -> Iterator[None]:

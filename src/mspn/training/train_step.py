@@ -134,7 +134,7 @@ class TrainStep:
         return self._forward.no_sync() if isinstance(self._forward, DistributedDataParallel) else nullcontext()
 
     def state(self) -> dict[str, Any]:
-        """All that a learner needs to go on as if it had never stopped; tensors and plain values."""
+        """The state that training continues from as if it had never stopped; tensors and plain values."""
         return {
             "model": self._network.state_dict(),
             "optimizer": self._optimizer.state_dict(),
@@ -146,7 +146,7 @@ class TrainStep:
         """Go back to a state; settings that changed since then take effect.
 
         Raises:
-            KeyError, RuntimeError, TypeError, ValueError: if it is of another network or of no learner at all.
+            KeyError, RuntimeError, TypeError, ValueError: if it is of another network or not such a state.
         """
         self._network.load_state_dict(state["model"])
         self._optimizer.load_state_dict(state["optimizer"])

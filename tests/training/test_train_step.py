@@ -14,8 +14,8 @@ from mspn.datasets.samples import Sample, SampleRequest
 from mspn.distributed import ALONE, Processes
 from mspn.errors import TrainingDivergedError
 from mspn.models import build_network
-from mspn.training.learner import TrainStep
 from mspn.training.losses.keypoint import compute_losses
+from mspn.training.train_step import TrainStep
 from tests.drawn_people import write_drawn_set
 from tests.trained import small_and_fast, tiny_recipe
 
@@ -34,12 +34,12 @@ def samples(recipe: Recipe, people: range) -> Sample:
     return default_collate([dataset[SampleRequest(person, person)] for person in people])
 
 
-def learner(recipe: Recipe) -> TrainStep:
+def train_step(recipe: Recipe) -> TrainStep:
     torch.manual_seed(3)
-    return make_learner(recipe)
+    return make_train_step(recipe)
 
 
-def make_learner(
+def make_train_step(
     recipe: Recipe, network: nn.Module | None = None, device: torch.device = CPU, processes: Processes = ALONE
 ) -> TrainStep:
     network = network or build_network(recipe.model)
@@ -53,7 +53,7 @@ def weights_of(one: TrainStep) -> dict[str, torch.Tensor]:
 
 def test_parts_of_a_batch_give_the_step_of_the_whole_batch(recipe: Recipe):
     recipe = override(recipe, ["train.norm=frozen"])
-    whole, split = learner(recipe), learner(recipe)
+    whole, split = train_step(recipe), train_step(recipe)
 
     losses = whole.step([samples(recipe, range(4))], 1e-3)
     losses_of_parts = split.step([samples(recipe, range(2)), samples(recipe, range(2, 4))], 1e-3)
@@ -63,7 +63,7 @@ def test_parts_of_a_batch_give_the_step_of_the_whole_batch(recipe: Recipe):
 
 
 def test_frozen_norms_keep_their_running_statistics(recipe: Recipe):
-    frozen, local = learner(override(recipe, ["train.norm=frozen"])), learner(recipe)
+    frozen, local = train_step(override(recipe, ["train.norm=frozen"])), train_step(recipe)
 
     for one in (frozen, local):
         one.step([samples(recipe, range(2))], 1e-3)
@@ -82,7 +82,7 @@ def average_of(history: list[torch.Tensor], kept: Sequence[float]) -> torch.Tens
 
 
 def test_averaged_weights_and_statistics_keep_a_growing_part_of_what_they_were(recipe: Recipe):
-    averaged, plain = learner(override(recipe, ["train.ema_decay=0.3"])), learner(recipe)
+    averaged, plain = train_step(override(recipe, ["train.ema_decay=0.3"])), train_step(recipe)
     names = ("stem.conv.conv.weight", "stem.conv.norm.running_mean", "stem.conv.norm.running_var")
 
     history = []
@@ -100,7 +100,7 @@ def test_averaged_weights_and_statistics_keep_a_growing_part_of_what_they_were(r
 
 
 def test_recomputed_activations_give_the_same_step_and_count_batch_statistics_once(recipe: Recipe):
-    recomputing, plain = learner(override(recipe, ["train.recompute_activations=true"])), learner(recipe)
+    recomputing, plain = train_step(override(recipe, ["train.recompute_activations=true"])), train_step(recipe)
 
     losses = [one.step([samples(recipe, range(2))], 1e-3) for one in (recomputing, plain)]
 
@@ -123,14 +123,14 @@ def test_recomputing_keeps_less_for_the_backward_pass(recipe: Recipe):
             one.weights(torch.zeros(2, 3, 64, 64))
         return sum(kept.values())
 
-    plain = kept_bytes(learner(recipe))
-    recomputing = kept_bytes(learner(override(recipe, ["train.recompute_activations=true"])))
+    plain = kept_bytes(train_step(recipe))
+    recomputing = kept_bytes(train_step(override(recipe, ["train.recompute_activations=true"])))
 
     assert recomputing < 0.6 * plain
 
 
 def test_float16_scales_the_loss_and_learns(recipe: Recipe):
-    one = learner(override(recipe, ["train.precision=float16"]))
+    one = train_step(override(recipe, ["train.precision=float16"]))
     before = weights_of(one)["stem.conv.conv.weight"]
 
     # The scale is halved, and no weight changes, as long as gradients overflow.
@@ -144,7 +144,7 @@ def test_float16_scales_the_loss_and_learns(recipe: Recipe):
 
 def test_a_restored_learner_goes_on_as_if_it_had_never_stopped(recipe: Recipe):
     recipe = override(recipe, ["train.ema_decay=0.9", "train.precision=float16"])
-    whole, first = learner(recipe), learner(recipe)
+    whole, first = train_step(recipe), train_step(recipe)
     batches = [[samples(recipe, range(start, start + 2))] for start in (0, 2, 1)]
 
     for batch in batches:
@@ -152,7 +152,7 @@ def test_a_restored_learner_goes_on_as_if_it_had_never_stopped(recipe: Recipe):
     first.step(batches[0], 1e-3)
     state = first.state()
     torch.manual_seed(99)
-    second = make_learner(recipe)
+    second = make_train_step(recipe)
     second.restore(state)
     for batch in batches[1:]:
         second.step(batch, 1e-3)
@@ -162,7 +162,7 @@ def test_a_restored_learner_goes_on_as_if_it_had_never_stopped(recipe: Recipe):
 
 
 def test_a_loss_that_is_no_number_changes_no_weight(recipe: Recipe):
-    one = learner(recipe)
+    one = train_step(recipe)
     before = weights_of(one)
     with torch.no_grad():
         one.weights.get_parameter("stem.conv.conv.weight").mul_(float("inf"))
@@ -178,14 +178,14 @@ def test_norms_cannot_be_synchronized_between_cpus(recipe: Recipe):
     recipe = override(recipe, ["train.norm=synchronized"])
 
     with pytest.raises(ValueError, match=r"train\.norm=synchronized needs GPUs"):
-        make_learner(recipe, processes=Processes(0, 2))
-    learner(recipe)  # a process alone has nothing to synchronize
+        make_train_step(recipe, processes=Processes(0, 2))
+    train_step(recipe)  # a process alone has nothing to synchronize
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_on_a_gpu_a_step_has_the_losses_of_the_cpu(recipe: Recipe):
-    on_gpu = make_learner(recipe, learner(recipe).weights, torch.device("cuda"))
+    on_gpu = make_train_step(recipe, train_step(recipe).weights, torch.device("cuda"))
 
     losses = on_gpu.step([samples(recipe, range(2))], 1e-3)
 
-    torch.testing.assert_close(losses, learner(recipe).step([samples(recipe, range(2))], 1e-3), rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(losses, train_step(recipe).step([samples(recipe, range(2))], 1e-3), rtol=1e-3, atol=1e-3)
