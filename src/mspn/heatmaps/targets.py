@@ -44,7 +44,7 @@ def draw_targets(
     """Draw one Gaussian bump per labeled keypoint, on its heat-map cell.
 
     Args:
-        keypoints_heatmap: (x, y) in heat-map coordinates, see `mspn.geometry`; the nearest cell gets the peak.
+        keypoints_heatmap: (x, y) in heat-map coordinates, see `mspn.structures.crop`; the nearest cell gets the peak.
         labeled: where False, the map stays all zero.
         size: of the maps to draw.
         kernel_size: odd width of the bump, in cells; larger at coarser levels.
