@@ -25,7 +25,7 @@ class Decoded(NamedTuple):
     """Keypoints of a batch of people."""
 
     keypoints_heatmap: Float[Tensor, "B K 2"]
-    """(x, y) in heat-map coordinates, see `mspn.geometry`."""
+    """(x, y) in heat-map coordinates, see `mspn.structures.crop`."""
     scores: Float[Tensor, "B K"]
     """Heat-map value at the keypoint, about 0 to 1; neither clipped nor offset."""
 

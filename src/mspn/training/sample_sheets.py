@@ -108,7 +108,7 @@ def _levels_by_stage(config: NetworkConfig) -> list[int]:
 
 
 def _is_learned(labels: KeypointLabels, config: SupervisionConfig, level: int) -> Bool[Tensor, "B K"]:
-    """Keypoints that have a bump: see `mspn.loss.compute_losses`."""
+    """Keypoints that have a bump: see `mspn.training.losses.keypoint.compute_losses`."""
     is_mined = level == 0 and config.num_hard_keypoints is not None
     lowest = 1 if is_mined or config.coarse_target == "labeled" else 2
     return labels.counted & (labels.visibility >= lowest)
