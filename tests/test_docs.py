@@ -1,0 +1,59 @@
+"""The pages say what is there: modules, links, and a README that stays a first look."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SOURCE = ROOT / "src" / "mspn"
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+_MODULE_FILE = re.compile(r"`(?:src/mspn/)?((?:[a-z_]+/)+[a-z_0-9]+\.py)\b")
+_DOTTED_NAME = re.compile(r"`(mspn(?:\.[a-z_0-9]+)+)\b")
+_LINK = re.compile(r"\]\((?!https?:|mailto:)([^)#\s]*)(?:#([^)\s]*))?\)")
+_HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
+
+
+def _anchors(page: Path) -> set[str]:
+    """Names of the headings as GitHub makes them."""
+    headings = _HEADING.findall(page.read_text(encoding="utf-8"))
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def _exists(dotted: str) -> bool:
+    """Whether a module is there, or a name that the module before it defines or the package exports."""
+    parts = dotted.split(".")[1:]
+    for count in range(len(parts), -1, -1):
+        path = SOURCE.joinpath(*parts[:count])
+        file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+        if file.is_file():
+            return (
+                count == len(parts) or re.search(rf"\b{parts[count]}\b", file.read_text(encoding="utf-8")) is not None
+            )
+    return False
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_modules_that_a_page_names_are_there(page: Path):
+    text = page.read_text(encoding="utf-8")
+
+    files = {name for name in _MODULE_FILE.findall(text) if not name.startswith(("tests/", "benchmarks/"))}
+    assert sorted(name for name in files if not (SOURCE / name).is_file()) == []
+    assert sorted(name for name in set(_DOTTED_NAME.findall(text)) if not _exists(name)) == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_to_files_and_headings(page: Path):
+    missing = []
+    for target, anchor in _LINK.findall(page.read_text(encoding="utf-8")):
+        path = page.parent / target if target else page
+        if not path.exists() or (anchor and path.suffix == ".md" and anchor not in _anchors(path)):
+            missing.append(f"{target}#{anchor}")
+    assert missing == []
+
+
+def test_the_readme_is_a_first_look():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+
+    assert len(text.splitlines()) <= 130
+    assert len(text.split()) <= 800
