@@ -114,7 +114,7 @@ def print_steps(people: People, batch_size: int, batches: int) -> None:
             with clock("ours: frame"):
                 frame = draw_frame(people, RECIPE, draw)
             factors.append(frame.width_image / size.width)
-            path = people.images[people.image_index[draw.item]]
+            path = people.images[people.image_index[draw.sample_index]]
             with clock("ours: read and decode"):
                 image = read_reduced_image(path, factors[-1])
             with clock("ours: warp"):
@@ -127,7 +127,7 @@ def print_steps(people: People, batch_size: int, batches: int) -> None:
                 crop = cut_crop(whole, frame)
             with clock("straightforward: normalize"):
                 normalize_crop(crop)
-            keypoints_image = people.keypoints_image[draw.item]
+            keypoints_image = people.keypoints_image[draw.sample_index]
             keypoints_crop = transform_points(keypoints_image[:, :2], frame.image_to_crop)
             inside = ((keypoints_crop >= 0) & (keypoints_crop < (size.width, size.height))).all(1)
             with clock("straightforward: label maps"):

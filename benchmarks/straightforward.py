@@ -43,7 +43,7 @@ class MapDataset(Dataset[MapSample]):
         frame = draw_frame(self.people, self.recipe, draw)
         crop = cut_crop(read_whole(self.people, draw), frame)
         order = skeleton.mirror_order if frame.mirrored else list(range(len(skeleton.keypoints)))
-        keypoints_image = self.people.keypoints_image[draw.item, order]
+        keypoints_image = self.people.keypoints_image[draw.sample_index, order]
         keypoints_crop = transform_points(keypoints_image[:, :2], frame.image_to_crop)
         inside = ((keypoints_crop >= 0) & (keypoints_crop <= (size.width - 1, size.height - 1))).all(1)
         visibility = keypoints_image[:, 2] * inside
@@ -54,14 +54,14 @@ class MapDataset(Dataset[MapSample]):
 def draw_frame(people: People, recipe: Recipe, draw: SampleRequest) -> CropFrame:
     """The frame that `CropDataset` cuts this draw out with."""
     rng = np.random.default_rng((recipe.train.seed, draw.position))
-    box = Box(*people.boxes[draw.item].tolist())
-    keypoints_image = people.keypoints_image[draw.item]
+    box = Box(*people.boxes[draw.sample_index].tolist())
+    keypoints_image = people.keypoints_image[draw.sample_index]
     return augment_frame(box, keypoints_image, recipe.model.input_size, recipe.augmentation, recipe.keypoint_table, rng)
 
 
 def read_whole(people: People, draw: SampleRequest) -> np.ndarray:
     """All pixels of a draw's image, BGR."""
-    path = people.images[people.image_index[draw.item]]
+    path = people.images[people.image_index[draw.sample_index]]
     image = cv2.imread(str(path), cv2.IMREAD_COLOR)
     assert image is not None, f"{path} cannot be read"
     return image

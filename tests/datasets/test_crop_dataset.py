@@ -74,7 +74,7 @@ def color_at(sample: Sample, keypoint: int) -> str:
 def test_a_sample_is_a_crop_with_labels_of_every_keypoint(tmp_path: Path):
     dataset = dataset_of(recipe_of(tmp_path, NO_AUGMENTATION))
 
-    sample = dataset[SampleRequest(position=0, item=1)]
+    sample = dataset[SampleRequest(position=0, sample_index=1)]
 
     assert sample.pixels.shape == (128, 96, 3)
     assert sample.pixels.dtype == torch.uint8
@@ -87,7 +87,7 @@ def test_a_sample_is_a_crop_with_labels_of_every_keypoint(tmp_path: Path):
 def test_labels_are_where_the_frame_puts_them(tmp_path: Path):
     dataset = dataset_of(recipe_of(tmp_path, NO_AUGMENTATION))
 
-    sample = dataset[SampleRequest(position=0, item=0)]
+    sample = dataset[SampleRequest(position=0, sample_index=0)]
 
     # Box 90 x 150 around (50, 80) grows to 112.5 x 150; 96 / 112.5 crop pixels each, and (48, 64) is the middle.
     scale = 96 / 112.5
@@ -99,7 +99,7 @@ def test_labels_are_where_the_frame_puts_them(tmp_path: Path):
 def test_a_mirrored_person_has_left_and_right_swapped(tmp_path: Path):
     dataset = dataset_of(recipe_of(tmp_path, NO_AUGMENTATION.model_copy(update={"mirror_probability": 1.0})))
 
-    sample = dataset[SampleRequest(position=0, item=0)]
+    sample = dataset[SampleRequest(position=0, sample_index=0)]
 
     # What was the left wrist, red and visible, is a right wrist in the mirror.
     assert (color_at(sample, LEFT_WRIST), color_at(sample, RIGHT_WRIST)) == ("blue", "red")
@@ -115,7 +115,7 @@ def test_labels_stay_on_their_dots_whatever_the_augmentation(tmp_path: Path):
 
     seen = Counter()
     for position in range(60):
-        sample = dataset[SampleRequest(position, item=0)]
+        sample = dataset[SampleRequest(position, sample_index=0)]
         visible = [keypoint for keypoint in (LEFT_WRIST, RIGHT_WRIST) if sample.labels.visibility[keypoint]]
         seen.update(
             (keypoint, sample.labels.visibility[keypoint].item(), color_at(sample, keypoint)) for keypoint in visible
@@ -133,7 +133,7 @@ def test_the_mirror_swaps_what_is_counted(tmp_path: Path):
     one_set = recipe.data.train[0].model_copy(update={"never_labeled": ("left_ankle",)})
     recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"train": (one_set,)})})
 
-    sample = dataset_of(recipe)[SampleRequest(position=0, item=0)]
+    sample = dataset_of(recipe)[SampleRequest(position=0, sample_index=0)]
 
     assert sample.labels.counted[[LEFT_ANKLE, RIGHT_ANKLE]].tolist() == [True, False]
 
@@ -144,7 +144,7 @@ def test_keypoints_outside_the_crop_are_unlabeled(tmp_path: Path):
     annotation = person(0, 0, WRISTS | {"left_ankle": (85, 50, 2), "nose": (84.6, 50, 2)}, bbox=[55, 30, 30, 40])
     write_annotations(tmp_path / "people.json", [annotation], {0: "0.png"})
 
-    sample = dataset_of(recipe)[SampleRequest(position=0, item=0)]
+    sample = dataset_of(recipe)[SampleRequest(position=0, sample_index=0)]
 
     # The right wrist is far away; the ankle at x = 96 is just beyond the last pixel, 95; the nose is at 94.72.
     visibility = dict(zip(COCO_17.keypoints, sample.labels.visibility.tolist(), strict=True))
@@ -154,7 +154,7 @@ def test_keypoints_outside_the_crop_are_unlabeled(tmp_path: Path):
 def test_a_draws_position_decides_the_augmentation(tmp_path: Path):
     dataset = dataset_of(recipe_of(tmp_path, RELEASED_AUGMENTATION))
 
-    first, again, other = (dataset[SampleRequest(position, item=0)] for position in (4, 4, 5))
+    first, again, other = (dataset[SampleRequest(position, sample_index=0)] for position in (4, 4, 5))
 
     assert torch.equal(first.pixels, again.pixels)
     assert torch.equal(first.labels.keypoints_crop, again.labels.keypoints_crop)
@@ -164,7 +164,7 @@ def test_a_draws_position_decides_the_augmentation(tmp_path: Path):
 def test_strong_augmentation_changes_pixels_and_leaves_frames_and_labels_alone(tmp_path: Path):
     recipe = recipe_of(tmp_path, RELEASED_AUGMENTATION)
     plain, changed = (
-        dataset_of(recipe.model_copy(update={"augmentation": augmentation}))[SampleRequest(position=4, item=0)]
+        dataset_of(recipe.model_copy(update={"augmentation": augmentation}))[SampleRequest(position=4, sample_index=0)]
         for augmentation in (RELEASED_AUGMENTATION, STRONG_AUGMENTATION)
     )
 
@@ -177,13 +177,13 @@ def test_an_image_that_cannot_be_read_gives_a_black_crop_in_which_nothing_counts
     recipe = recipe_of(tmp_path, NO_AUGMENTATION)
     (tmp_path / "images" / "1.png").unlink()
 
-    sample = dataset_of(recipe)[SampleRequest(position=0, item=1)]
+    sample = dataset_of(recipe)[SampleRequest(position=0, sample_index=1)]
 
     assert not sample.is_readable
-    assert sample.drawn == 1
+    assert sample.sample_index == 1
     assert not sample.pixels.any()
     assert not sample.labels.counted.any()
-    assert dataset_of(recipe)[SampleRequest(position=0, item=0)].is_readable
+    assert dataset_of(recipe)[SampleRequest(position=0, sample_index=0)].is_readable
 
 
 def test_a_missing_folder_of_images_is_named(tmp_path: Path):
@@ -323,7 +323,7 @@ def test_positions_count_all_draws():
 def test_an_epoch_draws_everyone_once_and_leaves_out_what_fills_no_batch():
     # 11 people in batches of 2: five batches, one person waits for the next epoch.
     batches = first_batches(10)
-    epochs = [[draw.item for batch in batches[first : first + 5] for draw in batch] for first in (0, 5)]
+    epochs = [[draw.sample_index for batch in batches[first : first + 5] for draw in batch] for first in (0, 5)]
 
     assert SeededBatches([7, 4], [1.0, 1.0], 2, seed=3, start=0).batches_per_epoch == 5
     assert all(len(set(epoch)) == 10 for epoch in epochs)
@@ -348,7 +348,7 @@ def test_a_sets_weight_says_how_often_its_people_are_drawn(weights: list[float],
 
     batches = first_batches(total, set_sizes=[8, 4], weights=weights, batch_size=1)
 
-    counts = Counter(batch[0].item for batch in batches)
+    counts = Counter(batch[0].sample_index for batch in batches)
     assert sum(counts[person] for person in range(8)) == draws[0]
     assert sum(counts[person] for person in range(8, 12)) == draws[1]
     for size, weight, first in ((8, weights[0], 0), (4, weights[1], 8)):
@@ -359,7 +359,7 @@ def test_which_half_of_a_set_is_drawn_changes_with_the_epoch():
     batches = first_batches(40, set_sizes=[8], weights=[0.5], batch_size=1)
 
     # Ten epochs of four people each.
-    epochs = {frozenset(batch[0].item for batch in batches[first : first + 4]) for first in range(0, 40, 4)}
+    epochs = {frozenset(batch[0].sample_index for batch in batches[first : first + 4]) for first in range(0, 40, 4)}
     assert len(epochs) > 5
     assert frozenset.union(*epochs) == set(range(8))
 
@@ -368,7 +368,7 @@ def test_fewer_people_than_a_batch_are_drawn_again():
     batches = first_batches(3, set_sizes=[3], weights=[1.0], batch_size=8)
 
     for batch in batches:
-        counts = Counter(draw.item for draw in batch)
+        counts = Counter(draw.sample_index for draw in batch)
         assert sorted(counts.values()) == [2, 3, 3]
 
 
@@ -376,7 +376,7 @@ def test_a_tiny_weight_still_draws_different_people():
     # A tenth of three people rounds to none.
     batches = first_batches(40, set_sizes=[3], weights=[0.1], batch_size=1)
 
-    assert {batch[0].item for batch in batches} == {0, 1, 2}
+    assert {batch[0].sample_index for batch in batches} == {0, 1, 2}
 
 
 def test_the_people_of_an_image_share_its_decoding_and_look_as_they_do_alone(
@@ -398,7 +398,7 @@ def test_the_people_of_an_image_share_its_decoding_and_look_as_they_do_alone(
     together = dataset.__getitems__(draws)
 
     assert len(read) == 2
-    assert [int(sample.drawn) for sample in together] == [5, 0, 4, 1]
+    assert [int(sample.sample_index) for sample in together] == [5, 0, 4, 1]
     assert all(torch.equal(one.pixels, other.pixels) for one, other in zip(together, alone, strict=True))
 
 
@@ -406,7 +406,7 @@ def test_an_epoch_by_images_draws_everyone_once_with_the_people_of_an_image_toge
     image_index = np.array([0, 1, 0, 2, 1, 0, 2, 3])
     batches = SeededBatches([8], [1.0], 2, seed=4, start=0, image_index=image_index)
 
-    drawn = [draw.item for batch in islice(batches, 8) for draw in batch]
+    drawn = [draw.sample_index for batch in islice(batches, 8) for draw in batch]
 
     first, second = drawn[:8], drawn[8:]
     assert sorted(first) == sorted(second) == list(range(8))

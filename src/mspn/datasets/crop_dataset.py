@@ -52,16 +52,16 @@ class CropDataset(Dataset[Sample]):
         """The samples of a batch; torch asks for them together. The people of an image share its decoding."""
         # A draw's frame comes before its pixels: it is the same, whichever changes of them are asked for.
         chances = [np.random.default_rng((self.recipe.train.seed, draw.position)) for draw in draws]
-        frames = [self._draw_frame(draw.item, rng) for draw, rng in zip(draws, chances, strict=True)]
+        frames = [self._draw_frame(draw.sample_index, rng) for draw, rng in zip(draws, chances, strict=True)]
         by_image: dict[int, list[int]] = {}
         for number, draw in enumerate(draws):
-            by_image.setdefault(int(self.people.image_index[draw.item]), []).append(number)
+            by_image.setdefault(int(self.people.image_index[draw.sample_index]), []).append(number)
         samples: dict[int, Sample] = {}
         for image, numbers in by_image.items():
             crops = self._cut(image, [frames[number] for number in numbers])
             for number, crop in zip(numbers, crops, strict=True):
                 changed = None if crop is None else change_appearance(crop, self.recipe.augmentation, chances[number])
-                samples[number] = self._make_sample(draws[number].item, frames[number], changed)
+                samples[number] = self._make_sample(draws[number].sample_index, frames[number], changed)
         return [samples[number] for number in range(len(draws))]
 
     def _draw_frame(self, person: int, rng: np.random.Generator) -> CropFrame:

@@ -17,8 +17,8 @@ class KeypointLabels(NamedTuple):
     """False where the data set says nothing about this keypoint; it takes part in no loss."""
 
 
-PERSON, IGNORE, NOBODY = 1, 2, 0
-"""Kinds of labeled boxes. IGNORE is neither person nor background; NOBODY fills the table up."""
+PERSON, IGNORE, PADDING = 1, 2, 0
+"""Kinds of labeled boxes. IGNORE is neither person nor background; PADDING fills rows up to M."""
 
 
 class SceneLabels(NamedTuple):
@@ -30,12 +30,12 @@ class SceneLabels(NamedTuple):
 
 
 class SampleRequest(NamedTuple):
-    """The turn in training of a person, or of an image."""
+    """One entry of a training batch: which sample, and the global position that seeds its augmentation."""
 
     position: int
-    """How many were drawn before, over all epochs; seeds the augmentation."""
-    item: int
-    """Who, by the position among all."""
+    """Number of samples requested before it, over all epochs; seeds the augmentation."""
+    sample_index: int
+    """Index of the person, or of the image, among all sets."""
 
 
 class Sample(NamedTuple):
@@ -44,7 +44,7 @@ class Sample(NamedTuple):
     pixels: UInt8[Tensor, "*B H W 3"]
     """RGB."""
     labels: KeypointLabels
-    drawn: Int[Tensor, " *B"]
-    """The person's position among all."""
+    sample_index: Int[Tensor, " *B"]
+    """Index of the person among all sets."""
     is_readable: Bool[Tensor, " *B"]
     """False where the image could not be read: the crop is black, and no keypoint counts."""

@@ -12,7 +12,7 @@ from torch.utils.data import Dataset
 
 from mspn.config.data import SceneConfig
 from mspn.datasets.augmentation import change_colors
-from mspn.datasets.samples import IGNORE, NOBODY, PERSON, SampleRequest, SceneLabels
+from mspn.datasets.samples import IGNORE, PADDING, PERSON, SampleRequest, SceneLabels
 from mspn.datasets.scenes import Scenes
 from mspn.errors import ImageError
 from mspn.io.image_headers import read_size
@@ -32,7 +32,7 @@ class SceneSample(NamedTuple):
     pixels: UInt8[Tensor, "*B side side 3"]
     """RGB."""
     labels: SceneLabels
-    drawn: Int[Tensor, " *B"]
+    sample_index: Int[Tensor, " *B"]
     """Position among all of the image that the scene is about."""
     is_readable: Bool[Tensor, " *B"]
     """False where an image could not be read; there is gray in its place."""
@@ -62,9 +62,9 @@ class SceneDataset(Dataset[SceneSample]):
         scene = _Canvas(self.config.side)
         if rng.random() < self.config.mosaic_probability:
             others = rng.integers(len(self.scenes), size=3)
-            layers = self._mosaic([draw.item, *others.tolist()], rng)
+            layers = self._mosaic([draw.sample_index, *others.tolist()], rng)
         else:
-            layers = [self._alone(draw.item, rng)]
+            layers = [self._alone(draw.sample_index, rng)]
         readable = [layer for layer in layers if layer is not None]
         for layer in readable:
             scene.lay(layer)
@@ -75,7 +75,7 @@ class SceneDataset(Dataset[SceneSample]):
         return SceneSample(
             torch.from_numpy(pixels),
             SceneLabels(torch.from_numpy(boxes), torch.from_numpy(kinds)),
-            torch.tensor(draw.item),
+            torch.tensor(draw.sample_index),
             torch.tensor(len(readable) == len(layers)),
         )
 
@@ -183,14 +183,14 @@ class _Canvas:
         self._areas = np.concatenate([self._areas, _areas(layer.boxes)])
 
     def labels(self, config: SceneConfig) -> tuple[Float[np.ndarray, "M 4"], Int[np.ndarray, " M"]]:
-        """Boxes and kinds, filled up with NOBODY to the number that every scene has."""
+        """Boxes and kinds, filled up with PADDING to the number that every scene has."""
         share = _areas(self._boxes) / np.maximum(self._areas, 1e-6)
         is_small = self._boxes[:, 3] - self._boxes[:, 1] < config.min_person_side
         kinds = np.where(is_small | (share < config.min_visible), IGNORE, self._kinds)
         in_sight = share > 0
         # People first, so that they are what remains where there are more than fit.
         order = np.argsort(kinds[in_sight] != PERSON, kind="stable")[:MAX_BOXES]
-        boxes_out, kinds_out = np.zeros((MAX_BOXES, 4), np.float32), np.full(MAX_BOXES, NOBODY)
+        boxes_out, kinds_out = np.zeros((MAX_BOXES, 4), np.float32), np.full(MAX_BOXES, PADDING)
         boxes_out[: len(order)] = self._boxes[in_sight][order]
         kinds_out[: len(order)] = kinds[in_sight][order]
         return boxes_out, kinds_out

@@ -198,8 +198,8 @@ class _Session:
 
     def _unreadable(self, parts: Sequence[Batch]) -> list[int]:
         """Images of a batch that cannot be read, by their positions among all."""
-        drawn = [item for part in parts for item in part.drawn[~part.is_readable].tolist()]
-        return [int(self._task.data.image_index[item]) for item in drawn]
+        indices = [index for part in parts for index in part.sample_index[~part.is_readable].tolist()]
+        return [int(self._task.data.image_index[index]) for index in indices]
 
     def _numbered(self, loader: DataLoader[Batch]) -> Iterator[tuple[int, list[Batch]]]:
         """What is left of the iterations, each with this process's share of the batch."""

@@ -70,7 +70,7 @@ def draw_sheet(
     set_names = np.repeat([one.annotations.removesuffix(".json") for one in recipe.data.train], set_sizes)
     tiles = []
     for index, sample in enumerate(samples):
-        person = int(sample.drawn)
+        person = int(sample.sample_index)
         image = dataset.people.images[dataset.people.image_index[person]].name
         captions = (f"{set_names[person]}  #{dataset.people.annotation_ids[person]}", f"{image}: {_count(sample)}")
         panel, _ = enlarge_crop(sample.pixels.numpy())
@@ -152,7 +152,7 @@ def draw_scene_sheet(dataset: SceneDataset, draws: Sequence[SampleRequest]) -> U
     tiles = []
     for draw in draws:
         sample = dataset[draw]
-        name = dataset.scenes.images[draw.item].name
+        name = dataset.scenes.images[draw.sample_index].name
         tiles.append(join_panels([_draw_scene(sample)], (name, _count_scene(sample))))
     return arrange_tiles(tiles, _SCENE_LEGEND, columns=_SCENE_COLUMNS)
 

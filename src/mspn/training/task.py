@@ -31,8 +31,8 @@ class Batch(Protocol):
         ...
 
     @property
-    def drawn(self) -> Int[Tensor, " B"]:
-        """What was drawn, by its position among all."""
+    def sample_index(self) -> Int[Tensor, " B"]:
+        """Indices of the samples among all sets."""
         ...
 
     @property

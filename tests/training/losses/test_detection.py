@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from mspn.datasets.samples import IGNORE, NOBODY, PERSON, SceneLabels
+from mspn.datasets.samples import IGNORE, PADDING, PERSON, SceneLabels
 from mspn.models.person_detector import Candidates
 from mspn.training.losses.detection import detection_losses
 
@@ -54,7 +54,7 @@ def test_the_score_learns_the_overlap_and_the_box_the_generalized_overlap():
 def test_background_learns_a_score_of_zero_with_the_focal_weight():
     found = candidates((0.0, [28.0, 8.0, 32.0, 12.0], OUTSIDE))
 
-    losses = detection_losses(found, labels((PERSON_BOX, NOBODY)))
+    losses = detection_losses(found, labels((PERSON_BOX, PADDING)))
 
     # Score 0.5: weight 0.5 squared, cross-entropy -log(1 - 0.5); nobody to share it, so divided by 1.
     assert losses.total.item() == pytest.approx(0.25 * math.log(2))
