@@ -35,17 +35,17 @@ class Progress(NamedTuple):
 
 
 def save_checkpoint(run: Path, state: Mapping[str, Any], progress: Progress, keep: int) -> None:
-    """Write what training needs to go on, atomically; of this iteration and those before, the newest `keep` stay.
+    """Write a checkpoint atomically, then delete all but the newest `keep` up to this iteration.
 
     Raises:
-        OSError, RuntimeError: if it cannot be written; the checkpoints before it stay then.
+        OSError, RuntimeError: if it cannot be written; earlier checkpoints are then kept.
     """
     path = run / CHECKPOINT_FOLDER / f"iteration-{progress.iteration:09d}.pt"
     with replacing(path) as temporary:
         torch.save({**progress._asdict(), **state}, temporary)
-    # A later one was damaged, or training would have gone on from it: it must not push a good one out.
-    for old in [other for other in find_checkpoints(run) if other.name <= path.name][keep:]:
-        old.unlink(missing_ok=True)
+    # Training resumes from the newest readable checkpoint, so a later one is damaged and must not count as one to keep.
+    for outdated in [found for found in find_checkpoints(run) if found.name <= path.name][keep:]:
+        outdated.unlink(missing_ok=True)
 
 
 def find_checkpoints(run: Path) -> list[Path]:
@@ -54,11 +54,11 @@ def find_checkpoints(run: Path) -> list[Path]:
 
 
 def restore_checkpoint(run: Path, restore: Callable[[Mapping[str, Any]], None]) -> Progress:
-    """Go back to a run's newest checkpoint that can be read; files are read without unpickling objects.
+    """Restore a run's newest readable checkpoint; files are read without unpickling objects.
 
     Args:
         run: folder of the run.
-        restore: takes the state.
+        restore: called with the state.
 
     Raises:
         ValueError: if all are damaged, or one does not belong to this network.
@@ -67,7 +67,7 @@ def restore_checkpoint(run: Path, restore: Callable[[Mapping[str, Any]], None]) 
     for path in find_checkpoints(run):
         try:
             state = torch.load(path, map_location="cpu", weights_only=True)
-        except Exception:  # torch raises many kinds, and its own words advise to read the file unsafely
+        except Exception:  # torch raises many types, and its message advises unpickling the file
             problem = f"{path} is damaged"
             logger.warning("skipped: %s", problem)
             continue
@@ -80,12 +80,12 @@ def restore_checkpoint(run: Path, restore: Callable[[Mapping[str, Any]], None]) 
 
 
 def save_recipe(run: Path, recipe: AnyRecipe) -> None:
-    """Keep the resolved recipe in the run folder."""
+    """Write the resolved recipe into the run folder."""
     write_text(run / RECIPE_FILE, recipe.model_dump_json(indent=2) + "\n")
 
 
 def load_recipe(run: Path) -> AnyRecipe:
-    """Read the recipe that a run folder keeps.
+    """Read the recipe of a run folder.
 
     Raises:
         SettingsError: if there is none or it is damaged.
@@ -114,7 +114,7 @@ def capture_random_state(device: torch.device) -> dict[str, Any]:
 
 
 def restore_random_state(state: Mapping[str, Any], device: torch.device) -> None:
-    """Set the generators to what `capture_random_state` gave."""
+    """Set the generators to a state of `capture_random_state`."""
     version, keys, gauss = state["python"]
     random.setstate((version, tuple(keys), gauss))
     kind, words, *position = state["numpy"]

@@ -1,4 +1,4 @@
-"""What a run was made with: versions, machine and data of each session, kept in the run folder."""
+"""environment.json of a run folder: versions, machine and data of each session."""
 
 import logging
 import platform
@@ -26,7 +26,7 @@ from mspn.structures.settings import first_problem
 logger = logging.getLogger(__name__)
 
 ENVIRONMENT_FILE = "environment.json"
-_GIT_SECONDS = 10
+_GIT_TIMEOUT_S = 10
 
 
 class _EnvironmentFile(BaseModel):
@@ -36,22 +36,22 @@ class _EnvironmentFile(BaseModel):
 def describe_environment(
     run: Path, data_root: str, data: tuple[SetFingerprint, ...], *, iteration: int, num_processes: int
 ) -> tuple[TrainingSession, ...]:
-    """Add this session to the run folder's environment.json; a run that starts anew starts the file anew.
+    """Append this session to the run folder's environment.json; a new run replaces the file.
 
-    Files of labels that differ from the first session's are named in a warning.
+    Warns of each label file that differs from the first session's.
 
     Args:
         run: the run folder.
-        data_root: of the recipe.
-        data: what is trained on.
-        iteration: iterations that are done already.
-        num_processes: that train together.
+        data_root: folder of the recipe's data.
+        data: the training sets.
+        iteration: number of iterations done so far.
+        num_processes: number of processes that train together.
 
     Returns:
         All sessions of the run, this one last.
 
     Raises:
-        ValueError: if the file that is there is damaged.
+        ValueError: if an existing file is damaged.
     """
     earlier = read_sessions(run) if iteration else ()
     session = _describe_session(data, iteration, num_processes)
@@ -68,7 +68,7 @@ def describe_environment(
 
 
 def read_sessions(run: Path) -> tuple[TrainingSession, ...]:
-    """The sessions of a run folder so far; none where there is no environment.json.
+    """The sessions of a run folder so far; empty without an environment.json.
 
     Raises:
         ValueError: if the file is damaged.
@@ -113,7 +113,7 @@ def fingerprint(
     images: int,
     people: int,
 ) -> SetFingerprint:
-    """What tells a set from another one or from its later self; paths are relative to the root."""
+    """Digests and counts that identify a version of a set; paths are relative to the root."""
     return SetFingerprint(
         annotations=annotations,
         sha256=digest_of_labels(root / annotations),
@@ -126,32 +126,32 @@ def fingerprint(
     )
 
 
-def changed_files(before: Sequence[SetFingerprint], now: Sequence[SetFingerprint]) -> list[str]:
-    """Files that both have under the same name, with other content."""
-    digests = {name: digest for one in before for name, digest in one.files.items()}
-    files = [pair for one in now for pair in one.files.items()]
-    return [name for name, digest in files if digests.get(name, digest) != digest]
+def changed_files(earlier: Sequence[SetFingerprint], later: Sequence[SetFingerprint]) -> list[str]:
+    """Names of the files in both whose content differs."""
+    earlier_digests = {name: digest for labels in earlier for name, digest in labels.files.items()}
+    later_digests = [item for labels in later for item in labels.files.items()]
+    return [name for name, digest in later_digests if earlier_digests.get(name, digest) != digest]
 
 
 def _command() -> str:
-    """How the process was started, without the path of the program and that of the home folder."""
+    """The command line, without the folder of the program and with `~` for the home folder."""
     program, *arguments = sys.argv
-    written = shlex.join([Path(program).name, *arguments])
+    command = shlex.join([Path(program).name, *arguments])
     home = Path.home()
-    return written if home == Path(home.anchor) else re.sub(re.escape(str(home)) + r"(?![\w.-])", "~", written)
+    return command if home == Path(home.anchor) else re.sub(re.escape(str(home)) + r"(?![\w.-])", "~", command)
 
 
 def git_commit(folder: Path) -> str | None:
     """Commit of the checkout that a folder belongs to, see `TrainingSession.git`."""
     git = ["git", "--no-optional-locks", "-C", str(folder)]
     try:
-        # An installed package may lie within somebody else's checkout, which does not track it.
-        _ask([*git, "ls-files", "--error-unmatch", "."])
-        return _ask([*git, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"])
+        # An installed package may lie inside another project's checkout, which does not track it.
+        _run([*git, "ls-files", "--error-unmatch", "."])
+        return _run([*git, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"])
     except (OSError, subprocess.SubprocessError):
         return None
 
 
-def _ask(command: Sequence[str]) -> str:
-    answer = subprocess.run(command, capture_output=True, check=True, text=True, timeout=_GIT_SECONDS)
-    return answer.stdout.strip()
+def _run(command: Sequence[str]) -> str:
+    completed = subprocess.run(command, capture_output=True, check=True, text=True, timeout=_GIT_TIMEOUT_S)
+    return completed.stdout.strip()

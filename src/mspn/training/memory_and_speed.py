@@ -14,7 +14,7 @@ from mspn.models.blocks import Stem
 
 
 def keep_depthwise_in_float32(network: nn.Module) -> None:
-    """Let convolutions of each channel alone compute in float32 under autocast, in place; names of tensors stay.
+    """Run depthwise convolutions in float32 under autocast, in place; names of tensors do not change.
 
     On CPUs their backward pass in bfloat16 takes up to fifteen times as long as in float32 (torch 2.13, 5x5 kernels).
     """
@@ -29,10 +29,10 @@ def _in_float32(forward: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
 
 
 def recompute_activations(network: nn.Module) -> None:
-    """Let a network's blocks forget their activations, in place; results and names of tensors stay as they are.
+    """Checkpoint the activations of a network's blocks, in place; results and names of tensors do not change.
 
-    A block is what stands in one of the network's lists: a residual block, an up-sampling unit, a head. Batch
-    statistics are counted once: the released code's own checkpointing counts them twice a step.
+    A block is a member of one of the network's lists: a residual block, an up-sampling unit, a head. Running statistics
+    are updated once a step; the released code's own checkpointing updates them twice.
     """
     for block in _blocks(network):
         contexts = partial(_contexts, block)
@@ -42,7 +42,7 @@ def recompute_activations(network: nn.Module) -> None:
 
 
 def _blocks(module: nn.Module) -> Iterator[nn.Module]:
-    """The stem, and the innermost modules that stand in a list or a plain sequence and have weights."""
+    """The stem, and the innermost modules with weights that are members of a ModuleList or Sequential."""
     is_list = isinstance(module, nn.ModuleList) or type(module) is nn.Sequential
     for child in module.children():
         inner = list(_blocks(child))
@@ -53,19 +53,19 @@ def _blocks(module: nn.Module) -> Iterator[nn.Module]:
 
 
 def _contexts(block: nn.Module) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
-    return nullcontext(), _without_counting(block)
+    return nullcontext(), _frozen_statistics(block)
 
 
 @contextmanager
-def _without_counting(block: nn.Module) -> Iterator[None]:
-    """Let batch norms normalize as before, and leave their running statistics alone."""
+def _frozen_statistics(block: nn.Module) -> Iterator[None]:
+    """Batch norms in training mode normalize by the batch, without an update of their running statistics."""
     norms = [module for module in block.modules() if isinstance(module, _BatchNorm) and module.training]
-    before = [(norm, norm.momentum, cast("Tensor", norm.num_batches_tracked).clone()) for norm in norms]
+    saved = [(norm, norm.momentum, cast("Tensor", norm.num_batches_tracked).clone()) for norm in norms]
     for norm in norms:
         norm.momentum = 0.0
     try:
         yield
     finally:
-        for norm, momentum, count in before:
+        for norm, momentum, count in saved:
             norm.momentum = momentum
             cast("Tensor", norm.num_batches_tracked).copy_(count)

@@ -29,7 +29,6 @@ from mspn.visualize.draw import draw_labels
 
 SHEET_FILE = "crops.jpg"
 SHEET_CROPS = 24
-"""As many crops as a sheet can show at a glance."""
 _COLUMNS = 4
 _THICKNESS = 2
 _LEGEND = "left orange, right blue   disc: visible   ring: occluded   cross: labeled, but not counted"
@@ -40,43 +39,43 @@ class _Targets(NamedTuple):
 
     name: str
     heatmaps: Float[Tensor, "B K h w"]
-    """Peak 1; zero for keypoints that the level does not learn to find."""
+    """Peak 1; zero for keypoints that are no targets at this level."""
 
 
-def write_sheet(run: Path, dataset: CropDataset, draws: Sequence[SampleRequest], set_sizes: Sequence[int]) -> Path:
+def write_sheet(run: Path, dataset: CropDataset, requests: Sequence[SampleRequest], set_sizes: Sequence[int]) -> Path:
     """Write `draw_sheet` into the run folder as crops.jpg."""
     path = run / SHEET_FILE
-    write_jpeg(path, draw_sheet(dataset, draws, set_sizes))
+    write_jpeg(path, draw_sheet(dataset, requests, set_sizes))
     return path
 
 
 def draw_sheet(
-    dataset: CropDataset, draws: Sequence[SampleRequest], set_sizes: Sequence[int]
+    dataset: CropDataset, requests: Sequence[SampleRequest], set_sizes: Sequence[int]
 ) -> UInt8[np.ndarray, "H W 3"]:
     """Draw training crops in rows: the augmented crop with its labels, then its targets laid over it.
 
     The targets are those of the last stage's finest level, and of the first stage's coarsest where the network has
-    coarse levels. Below stand set and annotation id, and how many keypoints are labeled or do not count.
+    coarse levels. The caption gives set, annotation id, and how many keypoints are labeled and how many not counted.
 
     Args:
         dataset: of all people.
-        draws: whom to show, with which augmentation; the first ones of training, for example.
-        set_sizes: people of each set of the recipe, in the order in which the data set has them.
+        requests: the samples to show, with their augmentation; for example the first of training.
+        set_sizes: number of people of each set of the recipe, in the order of the data set.
     """
     recipe = dataset.recipe
-    samples = [dataset[draw] for draw in draws]
-    labels = KeypointLabels(*(torch.stack(rows) for rows in zip(*(one.labels for one in samples), strict=True)))
+    samples = [dataset[request] for request in requests]
+    labels = KeypointLabels(*(torch.stack(rows) for rows in zip(*(sample.labels for sample in samples), strict=True)))
     targets = _draw_targets(labels, recipe)
-    set_names = np.repeat([one.annotations.removesuffix(".json") for one in recipe.data.train], set_sizes)
+    set_names = np.repeat([config.annotations.removesuffix(".json") for config in recipe.data.train], set_sizes)
     tiles = []
     for index, sample in enumerate(samples):
         person = int(sample.sample_index)
         image = dataset.people.images[dataset.people.image_index[person]].name
         captions = (f"{set_names[person]}  #{dataset.people.annotation_ids[person]}", f"{image}: {_count(sample)}")
         panel, _ = enlarge_crop(sample.pixels.numpy())
-        overlays = [overlay_heatmaps(panel, one.heatmaps[index], recipe.keypoint_table) for one in targets]
+        overlays = [overlay_heatmaps(panel, level.heatmaps[index], recipe.keypoint_table) for level in targets]
         tiles.append(join_panels([_draw_crop(sample, recipe.keypoint_table), *overlays], captions))
-    columns = ", ".join(["crop with labels", *(one.name for one in targets)])
+    columns = ", ".join(["crop with labels", *(level.name for level in targets)])
     return arrange_tiles(tiles, [f"{recipe.name}: {columns}", _LEGEND], columns=_COLUMNS)
 
 
@@ -101,21 +100,21 @@ def _draw_targets(labels: KeypointLabels, recipe: Recipe) -> list[_Targets]:
 
 
 def _levels_by_stage(config: NetworkConfig) -> list[int]:
-    """How many levels each stage has: asked of a network without weights, which costs little."""
+    """Number of levels of each stage, from a forward pass on the meta device, which computes nothing."""
     with torch.device("meta"), torch.no_grad():
         outputs = build_network(config).eval()(torch.empty(1, 3, 2 * CROP_MULTIPLE, 2 * CROP_MULTIPLE))
     return [len(levels) for levels in outputs]
 
 
 def _is_learned(labels: KeypointLabels, config: SupervisionConfig, level: int) -> Bool[Tensor, "B K"]:
-    """Keypoints that have a bump: see `mspn.training.losses.keypoint.compute_losses`."""
-    is_mined = level == 0 and config.num_hard_keypoints is not None
-    lowest = 1 if is_mined or config.coarse_target == "labeled" else 2
+    """Whether a keypoint has a Gaussian in the targets, see `mspn.training.losses.keypoint.compute_losses`."""
+    is_ohkm = level == 0 and config.num_hard_keypoints is not None
+    lowest = 1 if is_ohkm or config.coarse_target == "labeled" else 2
     return labels.counted & (labels.visibility >= lowest)
 
 
 def _draw_crop(sample: Sample, skeleton: Skeleton) -> UInt8[np.ndarray, "h w 3"]:
-    """The enlarged crop with its labels; a cross where one does not count."""
+    """The enlarged crop with its labels; a cross on those that are not counted."""
     panel, scale = enlarge_crop(sample.pixels.numpy())
     points = sample.labels.keypoints_crop.numpy() * scale
     visibility = sample.labels.visibility.numpy()
@@ -137,22 +136,22 @@ def _count(sample: Sample) -> str:
 
 _SCENE_COLUMNS = 6
 _COLORS = {PERSON: (60, 200, 60), IGNORE: (220, 90, 60)}
-_SCENE_LEGEND = ["training scenes", "green: people   red: neither people nor background"]
+_SCENE_LEGEND = ["training scenes", "green: people   red: ignored, neither person nor background"]
 
 
-def write_scene_sheet(run: Path, dataset: SceneDataset, draws: Sequence[SampleRequest]) -> Path:
-    """Write `draw_scene_sheet` into the run folder, under the name of every task's sheet."""
+def write_scene_sheet(run: Path, dataset: SceneDataset, requests: Sequence[SampleRequest]) -> Path:
+    """Write `draw_scene_sheet` into the run folder, as crops.jpg, like every task's sheet."""
     path = run / SHEET_FILE
-    write_jpeg(path, draw_scene_sheet(dataset, draws))
+    write_jpeg(path, draw_scene_sheet(dataset, requests))
     return path
 
 
-def draw_scene_sheet(dataset: SceneDataset, draws: Sequence[SampleRequest]) -> UInt8[np.ndarray, "H W 3"]:
-    """Draw scenes as the network gets them, with their boxes; below stands the first image's name."""
+def draw_scene_sheet(dataset: SceneDataset, requests: Sequence[SampleRequest]) -> UInt8[np.ndarray, "H W 3"]:
+    """Draw scenes as the network gets them, with their boxes; the caption names the first image."""
     tiles = []
-    for draw in draws:
-        sample = dataset[draw]
-        name = dataset.scenes.images[draw.sample_index].name
+    for request in requests:
+        sample = dataset[request]
+        name = dataset.scenes.images[request.sample_index].name
         tiles.append(join_panels([_draw_scene(sample)], (name, _count_scene(sample))))
     return arrange_tiles(tiles, _SCENE_LEGEND, columns=_SCENE_COLUMNS)
 
@@ -167,5 +166,5 @@ def _draw_scene(sample: SceneSample) -> UInt8[np.ndarray, "side side 3"]:
 
 
 def _count_scene(sample: SceneSample) -> str:
-    people, doubtful = (int((sample.labels.kinds == kind).sum()) for kind in (PERSON, IGNORE))
-    return f"{people} people, {doubtful} doubtful" + ("" if sample.is_readable else ", an image cannot be read")
+    people, ignored = (int((sample.labels.kinds == kind).sum()) for kind in (PERSON, IGNORE))
+    return f"{people} people, {ignored} ignored" + ("" if sample.is_readable else ", an image cannot be read")

@@ -23,10 +23,10 @@ _REFERENCE_BATCH = 32
 
 
 def learning_rate(iteration: int, config: TrainConfig) -> float:
-    """Rate of an iteration, 1 for the first: a linear climb, then a linear fall to 0 at the last, or steps.
+    """Rate of an iteration, the first being 1: linear warmup, then linear decay to 0 at the last iteration, or steps.
 
-    Source: the released code, which steps the schedule before the optimizer. Its rate grows with the number
-    of GPUs, each 32 people; ours with the batch, which is the same.
+    Source: the released code, which steps the schedule before the optimizer. It scales the rate by the number of GPUs,
+    of 32 people each; we scale it by the batch, which is equivalent.
     """
     peak = config.learning_rate * config.batch_size / _REFERENCE_BATCH
     warmup = min(config.warmup_iterations, config.iterations - 1)
@@ -49,24 +49,24 @@ class TrainStep:
         device: torch.device,
         processes: Processes = ALONE,
     ) -> None:
-        """Make a network ready to learn; it is moved to the device, and its norms are changed as the settings say.
+        """Prepare a network for training, in place: move it to the device, and replace its norms as configured.
 
         Args:
             network: takes normalized images.
-            supervise: gives the losses of the network's outputs and a batch's labels.
+            compute_losses: takes the network's outputs and a batch's labels.
             config: optimizer and schedule.
-            device: to learn on.
-            processes: who shares the work.
+            device: to train on.
+            processes: share each batch.
 
         Raises:
-            ValueError: if batch norms cannot be synchronized here, or there is no part to freeze.
+            ValueError: if batch norms cannot be synchronized here, or no parameter belongs to a frozen part.
         """
         self._config = config
-        self._supervise = compute_losses
+        self._compute_losses = compute_losses
         self._device = device
         self._processes = processes
         self._dtype: torch.dtype = getattr(torch, config.precision)
-        self._network = place(_with_norms(network, config, device, processes), device)
+        self._network = place(_convert_norms(network, config, device, processes), device)
         _freeze(self._network, config.frozen_parts)
         self._average = _moving_average(self._network, config)
         if device.type == "cpu" and self._dtype == torch.bfloat16:
@@ -82,19 +82,19 @@ class TrainStep:
         self._optimizer = torch.optim.Adam(
             self._network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
         )
-        # Losses are in units of a peak of 255, which is nearly the usual first scale of 2**16 already.
+        # Losses are those of maps with peak 255: a factor of about 2**16, the usual initial scale, is in them already.
         self._scaler = torch.amp.GradScaler(device.type, init_scale=1.0, enabled=config.precision == "float16")
         self._set_modes()
 
     @property
     def weights(self) -> nn.Module:
-        """The network to keep and to measure: the averaged one where weights are averaged."""
+        """The network to save and to validate: the averaged one where weights are averaged."""
         if self._average is not None and int(self._average.n_averaged) > 0:
             return self._average.module
         return self._network
 
     def step(self, parts: Sequence[Batch], learning_rate: float) -> Tensor:
-        """Learn from a batch.
+        """Train on a batch.
 
         Args:
             parts: this process's share of the batch, all of the same size.
@@ -122,19 +122,19 @@ class TrainStep:
     def _backward(self, part: Batch, *, is_last: bool, share: float) -> Tensor:
         labels = type(part.labels)(*(tensor.to(self._device, non_blocking=True) for tensor in part.labels))
         images = normalize(part.pixels.to(self._device, non_blocking=True))
-        with nullcontext() if is_last else self._without_exchange():
+        with nullcontext() if is_last else self._without_gradient_sync():
             with torch.autocast(self._device.type, self._dtype, enabled=self._dtype != torch.float32):
                 outputs = self._forward(images)
-            losses = self._supervise(outputs, labels)
+            losses = self._compute_losses(outputs, labels)
             self._scaler.scale(losses.total * share).backward()  # type: ignore[no-untyped-call]
         return losses.by_stage_and_level
 
-    def _without_exchange(self) -> AbstractContextManager[None]:
-        """Gradients of all but the last part stay in their process."""
+    def _without_gradient_sync(self) -> AbstractContextManager[None]:
+        """Gradients are synchronized between processes once a batch, with its last part."""
         return self._forward.no_sync() if isinstance(self._forward, DistributedDataParallel) else nullcontext()
 
     def state(self) -> dict[str, Any]:
-        """The state that training continues from as if it had never stopped; tensors and plain values."""
+        """State for a checkpoint, from which training continues exactly; tensors and plain values."""
         return {
             "model": self._network.state_dict(),
             "optimizer": self._optimizer.state_dict(),
@@ -143,10 +143,10 @@ class TrainStep:
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go back to a state; settings that changed since then take effect.
+        """Restore a state; settings that changed since then take effect.
 
         Raises:
-            KeyError, RuntimeError, TypeError, ValueError: if it is of another network or not such a state.
+            KeyError, RuntimeError, TypeError, ValueError: if it is not a state of this network.
         """
         self._network.load_state_dict(state["model"])
         self._optimizer.load_state_dict(state["optimizer"])
@@ -174,7 +174,7 @@ def _freeze(network: nn.Module, parts: tuple[str, ...]) -> None:
             tensor.requires_grad_(False)
 
 
-def _with_norms(network: nn.Module, config: TrainConfig, device: torch.device, processes: Processes) -> nn.Module:
+def _convert_norms(network: nn.Module, config: TrainConfig, device: torch.device, processes: Processes) -> nn.Module:
     if config.norm != "synchronized" or processes.count == 1:
         return network
     if device.type != "cuda":
@@ -185,17 +185,20 @@ def _with_norms(network: nn.Module, config: TrainConfig, device: torch.device, p
 def _moving_average(network: nn.Module, config: TrainConfig) -> AveragedModel | None:
     if config.ema_decay is None:
         return None
-    return AveragedModel(network, multi_avg_fn=_averaging(config.ema_decay), use_buffers=True)
+    return AveragedModel(network, multi_avg_fn=_averaging_function(config.ema_decay), use_buffers=True)
 
 
 _Tensors = tuple[Tensor, ...] | list[Tensor]
 
 
-def _averaging(most: float) -> Callable[[_Tensors, _Tensors, Tensor | int], None]:
-    """Keep (1 + n) / (10 + n) of the average after n steps, `most` at most: the first weights are soon forgotten."""
+def _averaging_function(max_decay: float) -> Callable[[_Tensors, _Tensors, Tensor | int], None]:
+    """An exponential moving average with decay (1 + n) / (10 + n) after n steps, `max_decay` at most.
+
+    The ramp keeps the initial weights from dominating the average for long.
+    """
 
     def average(averaged: _Tensors, current: _Tensors, num_averaged: Tensor | int) -> None:
-        decay = min(most, (1 + float(num_averaged)) / (10 + float(num_averaged)))
+        decay = min(max_decay, (1 + float(num_averaged)) / (10 + float(num_averaged)))
         get_ema_multi_avg_fn(decay)(averaged, current, num_averaged)  # type: ignore[no-untyped-call]
 
     return average

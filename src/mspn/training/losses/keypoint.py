@@ -25,7 +25,7 @@ class StageLosses(NamedTuple):
 
 
 def kernel_size_at(config: SupervisionConfig, *, stage: int, num_stages: int, level: int) -> int:
-    """Width in cells of the target bumps at a stage and level (0 is the finest of four).
+    """Kernel size in cells of the target Gaussians at a stage and level (0 is the finest of four).
 
     Stages before the last use the four widest kernels, the last stage the next narrower ones.
     """
@@ -67,22 +67,22 @@ def compute_losses(
 def coarse_loss(predicted: Tensor, target: Tensor, labels: KeypointLabels, config: SupervisionConfig) -> Tensor:
     """Mean squared error of (B, K, h, w) maps, over the counted keypoints of each person, then over people.
 
-    Under "visible" only visible keypoints are targets and the others are trained towards zero, as the released code
-    does; under "labeled" unlabeled ones add nothing, but stay in the mean (MMPose).
+    With coarse_target "visible", only visible keypoints have targets and the others are trained towards zero, as in the
+    released code; with "labeled", unlabeled ones contribute 0 to the mean (MMPose).
     """
     if config.coarse_target == "visible":
         target = target * (labels.visibility == 2)[..., None, None]
-        matters = labels.counted
+        is_target = labels.counted
     else:
-        matters = labels.counted & (labels.visibility > 0)
-    errors = _errors_per_keypoint(predicted, target, config) * matters
+        is_target = labels.counted & (labels.visibility > 0)
+    errors = _errors_per_keypoint(predicted, target, config) * is_target
     return (errors.sum(1) / labels.counted.sum(1).clamp(min=1)).mean()
 
 
 def ohkm_loss(predicted: Tensor, target: Tensor, labels: KeypointLabels, config: SupervisionConfig) -> Tensor:
     """Mean squared error of each person's hardest labeled keypoints, then over people.
 
-    Without mining (num_hard_keypoints null) it is `coarse_loss`, as in the released code.
+    Without OHKM (num_hard_keypoints null) it is `coarse_loss`, as in the released code.
     """
     if config.num_hard_keypoints is None:
         return coarse_loss(predicted, target, labels, config)
