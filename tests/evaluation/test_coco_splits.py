@@ -32,21 +32,21 @@ def test_file_names_claim_splits(name: str, split: str):
 
 
 def test_a_file_of_the_right_number_with_the_right_images_is_the_split():
-    assert confirm_split(Path("person_keypoints_val2017.json"), _ids(VAL.some_ids, 5000)) == "val2017"
+    assert confirm_split(Path("person_keypoints_val2017.json"), _ids(VAL.sample_ids, 5000)) == "val2017"
     assert confirm_split(Path("image_info_test-dev2017.json"), _ids(frozenset(), 20_288)) == "test-dev2017"
     assert confirm_split(Path("labels.json"), [1, 2, 3]) is None
 
 
 def test_the_number_of_images_claims_a_split_too():
-    assert confirm_split(Path("labels.json"), _ids(VAL.some_ids, 5000)) == "val2017"
+    assert confirm_split(Path("labels.json"), _ids(VAL.sample_ids, 5000)) == "val2017"
 
 
 @pytest.mark.parametrize(
     ("name", "ids", "problem"),
     [
-        ("val2017.json", _ids(VAL.some_ids, 4999), "it has 4999 images, not 5000"),
-        ("val2017.json", _ids(VAL.some_ids | {36}, 5000), "image 36 in it belongs to train2017"),
-        ("labels.json", _ids(VAL.some_ids - {40036}, 5000), "image 40036 is missing"),
+        ("val2017.json", _ids(VAL.sample_ids, 4999), "it has 4999 images, not 5000"),
+        ("val2017.json", _ids(VAL.sample_ids | {36}, 5000), "image 36 in it belongs to train2017"),
+        ("labels.json", _ids(VAL.sample_ids - {40036}, 5000), "image 40036 is missing"),
     ],
 )
 def test_a_false_claim_is_warned_of(name: str, ids: list[int], problem: str, caplog: pytest.LogCaptureFixture):
@@ -57,4 +57,4 @@ def test_a_false_claim_is_warned_of(name: str, ids: list[int], problem: str, cap
 
 
 def test_no_image_is_of_two_splits():
-    assert not TRAIN.some_ids & VAL.some_ids
+    assert not TRAIN.sample_ids & VAL.sample_ids

@@ -147,7 +147,7 @@ def test_results_of_another_evaluation_are_found_out(tmp_path: Path):
     paths = [_evaluated(tmp_path / "a", 1), _evaluated(tmp_path / "b", 2)]
     shutil.copy(tmp_path / "b" / RESULTS_FILE, tmp_path / "a" / RESULTS_FILE)
 
-    with pytest.raises(ReportError, match=r"results.json is not what .*report.json was made of"):
+    with pytest.raises(ReportError, match=r"results.json is not the file that .*report.json was computed from"):
         compare_reports(paths, annotations=None, across_protocols=True)
 
 
@@ -165,7 +165,7 @@ def test_numbers_that_cannot_be_computed_again_are_not_ranked(tmp_path: Path):
     _sealed_anew(other, lambda content: content["protocol"].update(skeleton="fish"))
     assert "no skeleton 'fish'" in objections()
     _sealed_anew(other, lambda content: content.update(stats={"PCKh": 0.9}))
-    assert "only COCO's ten numbers can be computed again" in objections()
+    assert "only COCO's ten numbers can be recomputed" in objections()
     (tmp_path / "labels.json").rename(tmp_path / "moved.json")
     assert "a/report.json cannot be checked: its labels are not at" in objections()
 
@@ -175,7 +175,7 @@ def test_labels_that_were_moved_can_be_named(tmp_path: Path):
     (tmp_path / "labels.json").rename(tmp_path / "moved.json")
 
     assert not compare_reports(paths, annotations=tmp_path / "moved.json", across_protocols=False).objections
-    with pytest.raises(ReportError, match="is not the file of labels that it was measured with"):
+    with pytest.raises(ReportError, match="is not the label file that it was evaluated on"):
         compare_reports(paths, annotations=paths[0], across_protocols=False)
 
 

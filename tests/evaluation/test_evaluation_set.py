@@ -87,7 +87,7 @@ def test_people_of_unknown_size_are_left_out(caplog: pytest.LogCaptureFixture):
 
     assert evaluated.num_people == 1
     assert evaluated.pck.stats["PCK@0.2"] == 1
-    assert "1 people are left out: the labels do not tell their torso" in caplog.text
+    assert "1 people are left out: their torso is not labeled" in caplog.text
 
 
 def test_keypoints_are_matched_by_name_and_missing_ones_are_said(caplog: pytest.LogCaptureFixture):
@@ -116,7 +116,9 @@ def test_sets_that_cannot_be_measured_are_refused():
         read_evaluation_set(labels, PATH, "pckh")
     for person in labels.people:
         person.keypoints_image[2] = 0
-    with pytest.raises(AnnotationError, match=r"labels\.json does not tell anybody's torso; choose another --metric"):
+    with pytest.raises(
+        AnnotationError, match=r"labels\.json has no person with a known torso; choose another --metric"
+    ):
         read_evaluation_set(labels, PATH, "pck")
 
 
@@ -142,11 +144,11 @@ def test_crowds_and_people_without_labels_are_not_measured():
     kept = read_evaluation_set(replace(labels, people=[nobody, somebody, crowd]), PATH, "pck")
 
     assert kept.labels.people == [somebody]
-    with pytest.raises(AnnotationError, match=r"nobody in labels\.json has a labeled keypoint"):
+    with pytest.raises(AnnotationError, match=r"no person in labels\.json has a labeled keypoint"):
         read_evaluation_set(replace(labels, people=[nobody]), PATH, "pck")
 
 
-def test_of_all_of_lsp_the_second_half_is_measured(caplog: pytest.LogCaptureFixture):
+def test_of_all_of_lsp_only_the_second_half_is_evaluated(caplog: pytest.LogCaptureFixture):
     labels = two_people(LSP_14)
     everyone = [replace(labels.people[0], id=number) for number in range(1, 2001)]
 
@@ -154,4 +156,4 @@ def test_of_all_of_lsp_the_second_half_is_measured(caplog: pytest.LogCaptureFixt
         kept = read_evaluation_set(replace(labels, people=everyone), PATH, "pck")
 
     assert [person.id for person in kept.labels.people] == list(range(1001, 2001))
-    assert "labels.json is all of LSP: its second half, the test set, is measured" in caplog.text
+    assert "labels.json is all of LSP: only its second half, the test set, is evaluated" in caplog.text

@@ -36,27 +36,27 @@ def _turned(labels: LabeledSet, number: int) -> LabeledSet:
     return with_person(labels, number, keypoints_image=keypoints)
 
 
-def test_who_is_labeled_as_the_network_sees_them_is_not_doubted():
+def test_labels_that_agree_with_the_network_are_not_suspect():
     assert find_suspect_labels(sound_set(), _results(sound_set()), COCO_17) == {}
 
 
 @pytest.mark.parametrize("parts", [UPPER + LOWER, UPPER, LOWER])
 def test_left_and_right_are_swapped_back_in_the_body_or_in_half_of_it(parts: tuple[str, ...]):
-    doubted = find_suspect_labels(with_swapped(sound_set(), 3, *parts), _results(sound_set()), COCO_17)
+    suspects = find_suspect_labels(with_swapped(sound_set(), 3, *parts), _results(sound_set()), COCO_17)
 
-    assert list(doubted) == [3]
-    assert doubted[3].swap == _pairs(parts)
-    assert doubted[3].leave_out == ()
-    assert doubted[3].reason.endswith(" as labeled, 1.00 swapped, score 0.70")
+    assert list(suspects) == [3]
+    assert suspects[3].swap == _pairs(parts)
+    assert suspects[3].leave_out == ()
+    assert suspects[3].reason.endswith(" as labeled, 1.00 swapped, score 0.70")
 
 
 def test_a_pair_of_which_one_side_is_labeled_trades_places_too():
     # In the labels, the left wrist stands where the right one is, and nothing stands for the right one.
     labels = with_swapped(with_keypoints(sound_set(), 3, {"left_wrist": (0, 0, 0)}), 3, *UPPER, *LOWER)
 
-    doubted = find_suspect_labels(labels, _results(sound_set()), COCO_17)
+    suspects = find_suspect_labels(labels, _results(sound_set()), COCO_17)
 
-    assert doubted[3].swap == _pairs(UPPER + LOWER)
+    assert suspects[3].swap == _pairs(UPPER + LOWER)
 
 
 def test_a_network_that_is_not_sure_of_the_sides_swaps_nobody():
@@ -71,20 +71,20 @@ def test_a_network_is_not_asked_for_the_sides_of_people_upside_down():
 
 def test_wrists_that_are_swapped_alone_are_left_out_where_that_makes_the_forearms_too_long():
     # 57.6 pixels in place of 25.2.
-    doubted = find_suspect_labels(with_swapped(sound_set(), 3, "wrist"), _results(sound_set()), COCO_17)
+    suspects = find_suspect_labels(with_swapped(sound_set(), 3, "wrist"), _results(sound_set()), COCO_17)
 
-    assert (doubted[3].swap, doubted[3].leave_out) == ((), ("left_wrist", "right_wrist"))
+    assert (suspects[3].swap, suspects[3].leave_out) == ((), ("left_wrist", "right_wrist"))
 
 
 def test_a_limb_that_is_labeled_from_its_end_is_turned():
     # Shoulder (75, 60) and wrist (88, 110) of person 1, who stands at (10, 15), each at the other's place.
     labels = with_keypoints(sound_set(), 1, {"left_shoulder": (88, 110, 2), "left_wrist": (75, 60, 1)})
 
-    doubted = find_suspect_labels(labels, _results(sound_set()), COCO_17)
+    suspects = find_suspect_labels(labels, _results(sound_set()), COCO_17)
 
-    assert doubted[1].swap == (("left_shoulder", "left_wrist"),)
-    assert doubted[1].leave_out == ()
-    assert "similarity 0.00 at most as labeled, 1.00 at least swapped" in doubted[1].reason
+    assert suspects[1].swap == (("left_shoulder", "left_wrist"),)
+    assert suspects[1].leave_out == ()
+    assert "similarity 0.00 at most as labeled, 1.00 at least swapped" in suspects[1].reason
 
 
 def test_two_limbs_of_a_person_are_turned():
@@ -97,7 +97,7 @@ def test_two_limbs_of_a_person_are_turned():
 
 
 @pytest.mark.parametrize(
-    ("wrist", "score", "is_doubted"),
+    ("wrist", "score", "is_suspect"),
     [
         # The left forearm of person 1, (85, 85) to (88, 110), is 25.2 pixels long; here it is 90.
         ((139, 157, 2), 0.7, True),
@@ -107,25 +107,27 @@ def test_two_limbs_of_a_person_are_turned():
     ],
 )
 def test_a_keypoint_is_left_out_where_a_sure_network_sees_it_elsewhere_and_its_limb_is_too_long(
-    wrist: tuple[float, float, float], score: float, is_doubted: bool
+    wrist: tuple[float, float, float], score: float, is_suspect: bool
 ):
-    doubted = find_suspect_labels(
+    suspects = find_suspect_labels(
         with_keypoints(sound_set(), 1, {"left_wrist": wrist}), _results(sound_set(), score), COCO_17
     )
 
-    assert {number: one.leave_out for number, one in doubted.items()} == ({1: ("left_wrist",)} if is_doubted else {})
-    if is_doubted:  # 51 pixels to the right, 47 down
-        assert doubted[1].reason == "left_wrist: 69 pixels away, score 0.70, a limb 3.6 times as long as expected"
+    assert {number: suspect.leave_out for number, suspect in suspects.items()} == (
+        {1: ("left_wrist",)} if is_suspect else {}
+    )
+    if is_suspect:  # 51 pixels to the right, 47 down
+        assert suspects[1].reason == "left_wrist: 69 pixels away, score 0.70, a limb 3.6 times as long as expected"
 
 
 def test_what_is_misplaced_is_told_from_the_swapped_labels():
     labels = with_keypoints(with_swapped(sound_set(), 1, *UPPER, *LOWER), 1, {"right_wrist": (139, 157, 2)})
 
-    doubted = find_suspect_labels(labels, _results(sound_set()), COCO_17)
+    suspects = find_suspect_labels(labels, _results(sound_set()), COCO_17)
 
-    assert doubted[1].swap == _pairs(UPPER + LOWER)
-    assert doubted[1].leave_out == ("left_wrist",)
-    assert doubted[1].reason.count("; ") == 1
+    assert suspects[1].swap == _pairs(UPPER + LOWER)
+    assert suspects[1].leave_out == ("left_wrist",)
+    assert suspects[1].reason.count("; ") == 1
 
 
 def test_a_network_of_other_keypoints_judges_those_that_both_have():
@@ -143,7 +145,7 @@ def test_people_without_results_and_crowds_are_left_alone():
     assert find_suspect_labels(labels, [], COCO_17) == {}
 
 
-def test_labels_without_boxes_and_areas_are_doubted_too():
+def test_labels_without_boxes_and_areas_can_be_suspect_too():
     labels = with_swapped(sound_set(), 3, *UPPER, *LOWER)
     labels = replace(labels, people=[replace(person, box=None, area=None) for person in labels.people])
 

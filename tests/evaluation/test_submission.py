@@ -94,7 +94,7 @@ def test_a_network_of_other_keypoints_is_refused(tmp_path: Path):
     estimator = untrained_estimator(tmp_path, ["skeleton=lsp-14", "model.num_keypoints=14"])
     (tmp_path / "boxes.json").write_text("[]")
 
-    with pytest.raises(ValueError, match="takes the keypoints of coco-17, and this network finds those of lsp-14"):
+    with pytest.raises(ValueError, match="takes the keypoints of coco-17, but this network predicts those of lsp-14"):
         submit_people(estimator, tmp_path, tmp_path, BoxesFile(tmp_path / "boxes.json"), tmp_path / f"{NAME}.zip")
 
 

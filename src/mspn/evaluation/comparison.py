@@ -1,4 +1,4 @@
-"""Comparison of reports: ranked only if their protocols are equal and their numbers can be computed again."""
+"""Comparison of reports: ranked only if their protocols agree and their numbers can be recomputed."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,12 +10,12 @@ from mspn.evaluation.report import RESULTS_FILE, Report, read_report
 from mspn.io.files import sha256_of
 from mspn.structures.settings import flatten
 
-_MAY_DIFFER = ("input_size",)
-"""Settings that belong to the network."""
-_WITHOUT_EFFECT = ("engine",)
+_NETWORK_SETTINGS = ("input_size",)
+"""Settings that may differ, since they belong to the network."""
+_NEUTRAL_SETTINGS = ("engine",)
 """Settings that do not change the numbers."""
 _MAX_DIFFERENCE = 1e-9
-"""Between equal numbers: other machines may add in another order."""
+"""Between numbers that count as equal: other machines may sum in another order."""
 _NUM_DIGEST_DIGITS = 12
 
 
@@ -25,29 +25,29 @@ class Compared(NamedTuple):
     path: Path
     report: Report
     unchecked: str | None
-    """Why its numbers could not be computed again; None where they were, and agree."""
+    """Why its numbers could not be recomputed; None if they were, and agree."""
 
 
 class Comparison(NamedTuple):
     """Reports side by side."""
 
     reports: tuple[Compared, ...]
-    """If ranked, by falling AP, or whichever number is the first one; else in the order given."""
+    """If ranked, by decreasing AP, or whichever number comes first; else in the order given."""
     objections: tuple[str, ...]
     """Why they cannot be ranked; empty if they are."""
 
 
 def compare_reports(paths: Sequence[Path], *, annotations: Path | None, across_protocols: bool) -> Comparison:
-    """Read reports, compute their numbers again from the results beside them, and rank them if they are comparable.
+    """Read reports, recompute their numbers from the results beside them, and rank them if they are comparable.
 
     Args:
         paths: of the report.json files.
-        annotations: the labels, where they are not at the path in the reports.
+        annotations: the labels, if they are not at the path in the reports.
         across_protocols: return reports that cannot be ranked, with the objections.
 
     Raises:
         ReportError: if a report was changed; without `across_protocols` also if protocols differ, or if numbers could
-            not be computed again. The labels are opened for that; see `check_numbers`.
+            not be recomputed from the results and the labels; see `check_numbers`.
     """
     if len(paths) < 2:
         raise ReportError("give two reports or more to compare: mspn compare A/report.json B/report.json")
@@ -69,10 +69,10 @@ def compare_reports(paths: Sequence[Path], *, annotations: Path | None, across_p
 
 
 def check_numbers(path: Path, report: Report, annotations: Path | None) -> str | None:
-    """Compute a report's numbers again from its results and labels.
+    """Recompute a report's numbers from its results and labels.
 
     Returns:
-        None if they agree, else why they cannot be computed again.
+        None if they agree, else why they cannot be recomputed.
 
     Raises:
         ReportError: if they disagree, or the results beside the report are not its own.
@@ -80,15 +80,17 @@ def check_numbers(path: Path, report: Report, annotations: Path | None) -> str |
     results = path.with_name(RESULTS_FILE)
     labels = annotations or Path(report.protocol.annotations)
     if tuple(report.stats) != STATS:
-        return "only COCO's ten numbers can be computed again"
+        return "only COCO's ten numbers can be recomputed"
     if report.results_sha256 is None or not results.is_file():
         return f"it has no {RESULTS_FILE} beside it"
     if sha256_of(results) != report.results_sha256:
-        raise ReportError(f"{results} is not what {path} was made of; one of them was changed; evaluate again")
+        raise ReportError(
+            f"{results} is not the file that {path} was computed from; one of them was changed; evaluate again"
+        )
     if not labels.is_file():
         return f"its labels are not at {labels}; name them with --annotations"
     if sha256_of(labels) != report.protocol.annotations_sha256:
-        return f"{labels} is not the file of labels that it was measured with"
+        return f"{labels} is not the label file that it was evaluated on"
     try:
         skeleton = report.protocol.keypoint_table
     except ValueError as error:
@@ -119,10 +121,10 @@ def _name_differences(reports: Sequence[Report]) -> list[str]:
 def _comparable(report: Report) -> dict[str, str]:
     """Settings that must agree; files are compared by digest, not by path."""
     protocol = report.protocol
-    content = protocol.model_dump(mode="json", exclude={*_MAY_DIFFER, *_WITHOUT_EFFECT})
+    content = protocol.model_dump(mode="json", exclude={*_NETWORK_SETTINGS, *_NEUTRAL_SETTINGS})
     for name in ("annotations", "boxes"):
         if content[f"{name}_sha256"] is not None:
             del content[name]
-    # The protocol has the test settings of an ensemble's first network; differing ones of further networks are added.
+    # The protocol holds the test settings of an ensemble's first network; add those of other networks that differ.
     further = [member.test.model_dump(mode="json") for member in report.ensemble if member.test != protocol.test]
     return flatten(content | {f"network_{number}": test for number, test in enumerate(further, start=2)})

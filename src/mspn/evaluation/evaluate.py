@@ -46,12 +46,12 @@ def evaluate_ap_of_results(
     Args:
         results: the file.
         annotations: COCO keypoint file with the ground truth.
-        engine: backend of the numbers.
+        engine: backend that computes the numbers.
         images: folder of the images, to draw the worst people from.
-        out: where the scored results are kept as results.json, and analyzed; see `explain`.
+        out: folder for the scored results (results.json) and their analysis; see `explain`.
 
     Raises:
-        AnnotationError: if one of the files is of no use, or they are of different images.
+        AnnotationError: if one of the files is unusable, or they are of different images.
         EngineError: as `compute_stats`.
     """
     ground_truth = read_ground_truth(annotations, COCO_17)
@@ -91,24 +91,24 @@ def evaluate_ap_of_model(
 
     Args:
         estimator: network and test settings.
-        models: what the report calls its networks.
+        models: names of the networks in the report.
         annotations: COCO keypoint file with the ground truth.
         images: folder of the images.
         boxes: detected boxes; None takes the labeled ones, with score 1.
-        engine: backend of the numbers.
-        out: where the predictions are kept as results.json, and analyzed; see `explain`.
+        engine: backend that computes the numbers.
+        out: folder for the predictions (results.json) and their analysis; see `explain`.
         processes: processes that share the images.
         report: as in `predict_people`.
 
     Returns:
-        In the first process the report, the same for any number of processes; None in the others, which write nothing.
+        The report in the first process, the same for any number of processes; None in the others, which write nothing.
 
     Raises:
         AnnotationError: as `read_ground_truth` and `predict_people`.
         FileNotFoundError: if the folder of images is missing.
         EngineError: as `compute_stats`.
     """
-    check_engine(engine)  # before the work of hours
+    check_engine(engine)  # before hours of inference
     skeleton = estimator.recipe.keypoint_table
     ground_truth = read_ground_truth(annotations, skeleton)
     predictions = predict_people(estimator, ground_truth, images, boxes, report, processes)
@@ -158,10 +158,10 @@ def evaluate_pck_of_results(
         results: in a format that `read_person_keypoints` reads.
         annotations: labels of any format.
         metric: PCKh or PCK.
-        head_boxes: MPII's, where the labels have none.
+        head_boxes: MPII's head boxes, if the labels have none.
 
     Raises:
-        AnnotationError: if one of the files is of no use, or they are of different people.
+        AnnotationError: if one of the files is unusable, or they are of different people.
     """
     labels = _read(annotations, head_boxes)
     evaluation_set = read_evaluation_set(labels, annotations, metric)
@@ -188,20 +188,20 @@ def evaluate_pck_of_model(
 
     Args:
         estimator: network and test settings.
-        models: what the report calls its networks.
+        models: names of the networks in the report.
         annotations: labels of any format; their boxes are used.
         images: folder of the images.
         metric: PCKh or PCK.
-        head_boxes: MPII's, where the labels have none.
-        out: where the predictions are kept as results.json.
+        head_boxes: MPII's head boxes, if the labels have none.
+        out: folder for the predictions (results.json).
         processes: processes that share the images.
         report: as in `predict_labeled`.
 
     Returns:
-        In the first process the report, the same for any number of processes; None in the others, which write nothing.
+        The report in the first process, the same for any number of processes; None in the others, which write nothing.
 
     Raises:
-        AnnotationError: if the labels are of no use, or not one image could be used.
+        AnnotationError: if the labels are unusable, or not one image could be used.
         FileNotFoundError: if the folder of images is missing.
     """
     evaluation_set = read_evaluation_set(_read(annotations, head_boxes), annotations, metric)
@@ -263,7 +263,7 @@ def explain(
 
     Args:
         report: of these results.
-        ground_truth: what they were scored against.
+        ground_truth: the labels that they were scored against.
         results: COCO results list.
         skeleton: of both.
         images: folder of the images; without it no people are drawn.

@@ -1,4 +1,4 @@
-"""PCKh and PCK of a labeled set: who counts, by which definition, and results matched with labels."""
+"""PCKh and PCK of a labeled set: the people evaluated, the definition, and results matched with labels."""
 
 import logging
 from collections.abc import Sequence
@@ -43,7 +43,7 @@ _NUM_LSP_TRAINING_PEOPLE = 1000
 
 @dataclass(frozen=True, eq=False)
 class EvaluationSet:
-    """The people of a labeled set who count, and the definition of PCK for them."""
+    """The people of a labeled set who are evaluated, and the definition of PCK."""
 
     labels: LabeledSet
     definition: PckDefinition
@@ -53,17 +53,17 @@ class EvaluationSet:
 
 @dataclass(frozen=True)
 class PckEvaluation:
-    """PCK of a labeled set, and what it was computed over."""
+    """PCK of a labeled set, and the keypoints and people it covers."""
 
     pck: PckResult
     keypoints: tuple[str, ...]
-    """Keypoints that are labeled and that the results have; others are not evaluated."""
+    """Keypoints that both labels and results have; others are not evaluated."""
     num_people: int
-    """People without a result included: all their keypoints count as wrong."""
+    """Including people without a result, whose keypoints all count as wrong."""
 
 
 def default_metric(labels: Path) -> Metric:
-    """The usual metric for labels of this format; COCO's where the file cannot be read."""
+    """The usual metric for labels of this format; COCO's if the file cannot be read."""
     try:
         return _METRICS_OF_FORMATS.get(recognize_format(labels), "oks")
     except AnnotationError:
@@ -81,25 +81,25 @@ def read_evaluation_set(labels: LabeledSet, path: Path, metric: KeypointMetric) 
     """Select people with a reference length and a labeled keypoint, without crowds; of LSP, the test half.
 
     Raises:
-        AnnotationError: if nobody is left, or if the metric is PCKh and a person has no head box.
+        AnnotationError: if no person is left, or if the metric is PCKh and a person has no head box.
     """
     people = labels.people
     if labels.skeleton == LSP_14 and len(people) == _NUM_LSP_PEOPLE:
         people = people[_NUM_LSP_TRAINING_PEOPLE:]
-        logger.info("%s is all of LSP: its second half, the test set, is measured", path)
+        logger.info("%s is all of LSP: only its second half, the test set, is evaluated", path)
     people = [person for person in people if not person.is_crowd and (person.keypoints_image[:, 2] > 0).any()]
     if not people:
         raise AnnotationError(
-            f"nobody in {path} has a labeled keypoint; labels of a test set are kept back, take others"
+            f"no person in {path} has a labeled keypoint; labels of test sets are not published, give others"
         )
     definition = pck_definition(metric, labels.skeleton)
     lengths = reference_lengths(people, labels.skeleton, definition.reference)
     is_known = lengths > 0
     if not is_known.any():
-        raise AnnotationError(f"{path} does not tell anybody's {definition.reference}; choose another --metric")
+        raise AnnotationError(f"{path} has no person with a known {definition.reference}; choose another --metric")
     if not is_known.all():
         unknown = int((~is_known).sum())
-        logger.warning("%d people are left out: the labels do not tell their %s", unknown, definition.reference)
+        logger.warning("%d people are left out: their %s is not labeled", unknown, definition.reference)
     people = [person for person, known in zip(people, is_known, strict=True) if known]
     return EvaluationSet(replace(labels, people=people), definition, lengths[is_known])
 
@@ -121,9 +121,9 @@ def evaluate_pck(evaluation_set: EvaluationSet, predictions: PersonKeypoints) ->
         logger.warning("%d of %d people have no result; all their keypoints count as missed", missing, len(people))
     if not is_shared.all():
         lacking = ", ".join(name for name, shared in zip(skeleton.keypoints, is_shared, strict=True) if not shared)
-        logger.warning("not measured, so not comparable with published numbers: the results have no %s", lacking)
+        logger.warning("not evaluated, so not comparable with published numbers: the results have no %s", lacking)
     ground_truth = np.stack([person.keypoints_image for person in people])
-    positions = _in_order(predictions, skeleton, [person.id for person in people])
+    positions = _align_predictions(predictions, skeleton, [person.id for person in people])
     errors = np.linalg.norm(positions - ground_truth[..., :2], axis=2)
     pck = compute_pck(
         errors_px=np.where(np.isnan(errors), np.inf, errors),
@@ -136,8 +136,10 @@ def evaluate_pck(evaluation_set: EvaluationSet, predictions: PersonKeypoints) ->
     return PckEvaluation(pck, labeled, len(people))
 
 
-def _in_order(predictions: PersonKeypoints, skeleton: Skeleton, person_ids: list[int]) -> Float[np.ndarray, "N K 2"]:
-    """Predicted keypoints in the order of people and of a skeleton; NaN where there are none."""
+def _align_predictions(
+    predictions: PersonKeypoints, skeleton: Skeleton, person_ids: list[int]
+) -> Float[np.ndarray, "N K 2"]:
+    """Predicted keypoints in the order of the people and of a skeleton's keypoints; NaN where missing."""
     positions = np.full((len(person_ids), len(skeleton.keypoints), 2), np.nan)
     targets = [index for index, name in enumerate(skeleton.keypoints) if name in predictions.skeleton.keypoints]
     sources = [predictions.skeleton.keypoints.index(skeleton.keypoints[index]) for index in targets]
@@ -148,7 +150,7 @@ def _in_order(predictions: PersonKeypoints, skeleton: Skeleton, person_ids: list
 
 
 class _ResultRow(BaseModel):
-    """A row of a COCO results list with the person that it belongs to."""
+    """A row of a COCO results list, with the person it belongs to."""
 
     image_id: int
     keypoints: list[FiniteFloat]

@@ -18,8 +18,8 @@ _NUM_HEADLINE_STATS = 4
 _KINDS = [kind.name.lower() for kind in ERRORS]
 _ALL = "all keypoints"
 _KINDS_EXPLAINED = (
-    "Jitter: near the right place, but not on it. Inversion: at the place of the other side. Swap: at somebody else's"
-    " keypoint. Miss: anywhere else. Order: a worse prediction has the higher score. Background: predictions of nobody."
+    "Jitter: close to the label, but not on it. Inversion: on the opposite side's keypoint. Swap: on another person's"
+    " keypoint. Miss: elsewhere. Order: a worse prediction has the higher score. Background: false positives."
     " Missed: people without a prediction."
 )
 
@@ -30,7 +30,7 @@ def write_page(path: Path, report: Report, worst: Path) -> None:
     Args:
         path: of the page.
         report: what it shows.
-        worst: image of the worst people; if there is none, the page says so.
+        worst: image of the worst people; if it is missing, the page says so.
     """
     now = datetime.now(timezone.utc)
     page = Page(
@@ -40,7 +40,7 @@ def write_page(path: Path, report: Report, worst: Path) -> None:
         tiles=_headline(report),
         sections=[
             Section("Numbers", [_tabulate(report.stats)]),
-            *([] if report.analysis is None else _explain(report.analysis)),
+            *([] if report.analysis is None else _analysis_sections(report.analysis)),
             Section("The worst people", _show_worst(worst)),
             Section("Protocol", [_tabulate_protocol(report)]),
         ],
@@ -53,7 +53,7 @@ def _headline(report: Report) -> list[Tile]:
     if report.analysis is not None:
         missed = f"{report.analysis.missed:,} without a prediction"
         tiles.append(Tile("people", f"{report.analysis.people:,}", missed))
-        tiles.append(Tile("predictions of nobody", f"{report.analysis.background:,}"))
+        tiles.append(Tile("false positives", f"{report.analysis.background:,}"))
     return tiles
 
 
@@ -61,12 +61,12 @@ def _tabulate(stats: Mapping[str, float]) -> Table:
     return Table(list(stats), [[f"{value:.3f}" for value in stats.values()]])
 
 
-def _explain(analysis: Analysis) -> list[Section]:
+def _analysis_sections(analysis: Analysis) -> list[Section]:
     errors = Figures([_draw_errors(analysis), _draw_gains(analysis.gains)])
     scores = [] if analysis.calibration is None else [_draw_calibration(analysis.calibration)]
     return [
-        Section("What goes wrong", [Note(_KINDS_EXPLAINED), errors]),
-        Section("For whom, and at which scores", [Figures([*_draw_groups(analysis.groups), *scores])]),
+        Section("Errors", [Note(_KINDS_EXPLAINED), errors]),
+        Section("Groups and calibration", [Figures([*_draw_groups(analysis.groups), *scores])]),
         Section("Keypoints", [Details("Counts of all outcomes", _tabulate_keypoints(analysis))]),
     ]
 
@@ -87,12 +87,12 @@ def _draw_errors(analysis: Analysis) -> Figure:
 
 def _draw_gains(gains: Mapping[str, float]) -> Figure:
     bars = [Bar(kind, [gain], f"{gain:+.3f}") for kind, gain in gains.items()]
-    title = "AP gained if it were gone"
+    title = "AP gained without it"
     return Figure(title, "each alone", draw_bars(title, bars))
 
 
 def _draw_groups(groups: Sequence[GroupPrecision]) -> list[Figure]:
-    """A figure per quality; all have the same scale."""
+    """A figure per criterion, all on one scale."""
     figures = []
     for quality in dict.fromkeys(row.quality for row in groups):
         bars = [Bar(row.name, [row.AP], f"{row.AP:.3f} ({row.people:,})") for row in groups if row.quality == quality]
@@ -109,13 +109,16 @@ def _draw_calibration(calibration: Calibration) -> Figure:
         f"scores {index / NUM_BINS:.1f} to {(index + 1) / NUM_BINS:.1f}: {count:,} keypoints"
         for index, count in enumerate(counts)
     ]
-    title = "Share of keypoints that are right, by score"
+    title = "Share of correct keypoints, by score"
     chart = Chart(
         title=title,
         x=[*middles, 1.0],
         x_label="score",
         point_names=[*names, ""],
-        series=[Series("right (similarity from 0.5 on)", [*shares, None]), Series("as promised", [*middles, 1.0])],
+        series=[
+            Series("correct (similarity 0.5 or higher)", [*shares, None]),
+            Series("perfectly calibrated", [*middles, 1.0]),
+        ],
         limits=(0.0, 1.0),
     )
     remark = f"expected error {calibration.expected_error:.3f}"
@@ -137,7 +140,7 @@ def _sum_counts(analysis: Analysis) -> dict[str, int]:
 def _show_worst(path: Path) -> list[Block]:
     if not path.is_file():
         return [Note("Not drawn: give --images, the folder of the images.")]
-    note = Note("Of those without a prediction, the right half shows predictions of nobody in the image.")
+    note = Note("For people without a prediction, the right half shows the false positives in the image.")
     return [note, Jpeg("the worst people, ground truth beside prediction", path.read_bytes())]
 
 

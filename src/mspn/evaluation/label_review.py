@@ -26,9 +26,9 @@ _LIMBS = (
     ("right_hip", "right_ankle"),
 )
 _HALVES = {"shoulder": ("shoulder", "elbow", "wrist"), "hip": ("hip", "knee", "ankle")}
-"""Of the body, by the part whose sides tell which way it faces. The face is not changed."""
+"""Halves of the body, by the keypoints that show which way the half faces. Keypoints of the face are not changed."""
 _MIN_UPRIGHT_COSINE = 0.5
-"""Of the torso's angle, 60 degrees: in people upside down, networks often confuse left and right."""
+"""Of the torso's angle, 60 degrees: networks often confuse left and right of people upside down."""
 _MAX_SIMILARITY_OF_SIDES = 0.3
 """Above it, left and right are too close together to be judged."""
 _MAX_SIMILARITY_WRONG, _MIN_SIMILARITY_RIGHT, _MIN_SIMILARITY_SWAPPED = 0.3, 0.5, 0.6
@@ -47,7 +47,7 @@ as predicted. Without this rule, half of the disagreements are the network's mis
 
 @dataclass(frozen=True, eq=False)
 class _Comparison:
-    """Labels of N people, and the network's keypoints where they are labeled."""
+    """Labels of N people, and the predictions of the labeled keypoints."""
 
     labeled: LabelTable
     predicted: LabelTable
@@ -58,7 +58,7 @@ class _Comparison:
         return self.labeled.labels.skeleton
 
     def similarity(self, points: Float[np.ndarray, "N K 2"]) -> Float[np.ndarray, "N K"]:
-        """Of the labels with these points; NaN where either is not there."""
+        """Similarity of the labels with these points; NaN where either is missing."""
         areas = np.array([area_of(person) for person in self.labeled.labels.people])
         areas = np.where(areas > 0, areas, np.nan)[:, None]
         distances = np.linalg.norm(self.labeled.points - points, axis=-1)
@@ -87,17 +87,17 @@ def find_suspect_labels(
         return {}
     poses = convert_keypoints(np.array([predictions[person.id] for person in people]), skeleton, labels.skeleton)
     corrections: dict[int, Correction] = {}
-    for find in (_find_reversed, _find_swapped, _find_misplaced):
-        suspects = find(_compare(replace(labels, people=people), poses))
-        people = [correct_person(person, suspects.get(person.id, _NOTHING), labels.skeleton) for person in people]
-        corrections |= {number: _join(corrections.get(number), further) for number, further in suspects.items()}
+    for find_suspects in (_find_reversed, _find_swapped, _find_misplaced):
+        suspects = find_suspects(_compare(replace(labels, people=people), poses))
+        people = [correct_person(person, suspects.get(person.id, _NO_CORRECTION), labels.skeleton) for person in people]
+        corrections |= {number: _merge(corrections.get(number), further) for number, further in suspects.items()}
     return dict(sorted(corrections.items()))
 
 
-_NOTHING = Correction()
+_NO_CORRECTION = Correction()
 
 
-def _join(earlier: Correction | None, further: Correction) -> Correction:
+def _merge(earlier: Correction | None, further: Correction) -> Correction:
     if earlier is None:
         return further
     return Correction(
@@ -116,7 +116,7 @@ def _compare(labels: LabeledSet, poses: Float[np.ndarray, "N K 3"]) -> _Comparis
 
 
 def _find_reversed(comparison: _Comparison) -> dict[int, Correction]:
-    """Arms and legs labeled in reverse: each end is where the network sees the other end."""
+    """Arms and legs labeled in reverse: the network predicts each end where the other is labeled."""
     names = comparison.skeleton.keypoints
     suspects: dict[int, Correction] = {}
     for ends in _LIMBS:
@@ -136,12 +136,12 @@ def _find_reversed(comparison: _Comparison) -> dict[int, Correction]:
                 f" {after[index]:.2f} at least swapped, score {score[index]:.2f}",
             )
             number = comparison.labeled.labels.people[index].id
-            suspects[number] = _join(suspects.get(number), further)
+            suspects[number] = _merge(suspects.get(number), further)
     return suspects
 
 
 def _find_swapped(comparison: _Comparison) -> dict[int, Correction]:
-    """Upright people whose shoulders, hips or both face the other way than the network sees them."""
+    """Upright people whose shoulders, hips or both are labeled as facing the opposite way to the prediction."""
     labeled, predicted, order = comparison.labeled, comparison.predicted, comparison.skeleton.mirror_order
     is_clear = measure_uprightness(labeled) > _MIN_UPRIGHT_COSINE
     is_swapped = np.zeros(predicted.is_labeled.shape, bool)
@@ -155,7 +155,7 @@ def _find_swapped(comparison: _Comparison) -> dict[int, Correction]:
     before, after = _mean(before_each, is_apart & is_swapped), _mean(after_each, is_apart & is_swapped)
     score = _mean(comparison.scores, is_apart & is_swapped)
     unswapped_disagree = _mean(before_each, is_apart & ~is_swapped) < _MIN_SIMILARITY_RIGHT
-    is_suspects = (
+    is_suspect = (
         is_clear
         & (before < _MAX_SIMILARITY_WRONG)
         & (after > _MIN_SIMILARITY_SWAPPED)
@@ -168,12 +168,12 @@ def _find_swapped(comparison: _Comparison) -> dict[int, Correction]:
             reason=f"left and right: similarity {before[index]:.2f} as labeled, {after[index]:.2f} swapped,"
             f" score {score[index]:.2f}",
         )
-        for index in np.flatnonzero(is_suspects).tolist()
+        for index in np.flatnonzero(is_suspect).tolist()
     }
 
 
 def _find_misplaced(comparison: _Comparison) -> dict[int, Correction]:
-    """Keypoints far from where the network sees them with a high score, at the end of a limb that is too long."""
+    """Keypoints far from a prediction with a high score, at the end of a limb that is too long."""
     labeled, predicted = comparison.labeled, comparison.predicted
     ratios = _longest_at(comparison.skeleton, measure_lengths(labeled))
     is_misplaced = (

@@ -13,9 +13,9 @@ from mspn.structures.skeleton import Skeleton
 
 UNMATCHED = -1
 MIN_SIMILARITY = 0.1
-"""Of a match. Low, so that a bad pose is told from a missing one (Ronchi & Perona 2017)."""
+"""OKS of a match. Low, so that people with inaccurate predictions do not count as missed (Ronchi & Perona 2017)."""
 _MAX_PREDICTIONS_PER_IMAGE = 20
-"""COCO's rule for keypoints."""
+"""COCO evaluates at most these for keypoints."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,7 +25,7 @@ class Matching:
     keypoints_image: Float[np.ndarray, "R K 3"]
     """The predictions: x, y and score."""
     image_ids: Int[np.ndarray, " R"]
-    """The image of each."""
+    """Image id of each prediction."""
     person_of: Int[np.ndarray, " R"]
     """Index of the person, or UNMATCHED."""
     similarity: Float[np.ndarray, " R"]
@@ -34,7 +34,7 @@ class Matching:
     """Unmatched and counted as false positive: among the image's twenty best predictions, and neither on a crowd nor on
     a person without labels."""
     is_counted: Bool[np.ndarray, " N"]
-    """People who count: with a labeled keypoint, and no crowd."""
+    """People who are evaluated: with a labeled keypoint, and no crowd."""
 
     @property
     def prediction_of(self) -> Int[np.ndarray, " N"]:
@@ -46,7 +46,7 @@ class Matching:
 
     @property
     def is_missed(self) -> Bool[np.ndarray, " N"]:
-        """People who count and have no prediction."""
+        """People who are evaluated and have no prediction."""
         is_missed: Bool[np.ndarray, " N"] = self.is_counted & (self.prediction_of == UNMATCHED)
         return is_missed
 
@@ -54,8 +54,8 @@ class Matching:
 def match_people(ground_truth: CocoPeople, results: Sequence[dict[str, Any]], skeleton: Skeleton) -> Matching:
     """Match each prediction, best score first, with the most similar unmatched person of its image.
 
-    COCO's rules, at a similarity of 0.1: people who count come before those who do not, and a crowd may match any
-    number of predictions.
+    COCO's rules, at a similarity of 0.1: people who are evaluated come before those who are not, and a crowd may match
+    any number of predictions.
 
     Args:
         ground_truth: every person has an area.
@@ -126,7 +126,7 @@ def _group(keys: Sequence[int]) -> dict[int, Int[np.ndarray, " M"]]:
 
 
 def _best_column(values: Float[np.ndarray, " P"], counted: Bool[np.ndarray, " P"]) -> int | None:
-    """The most similar person who counts, else the most similar one; None where all are below MIN_SIMILARITY."""
+    """The most similar person who is evaluated, else the most similar one; None if all are below MIN_SIMILARITY."""
     for group in (counted, ~counted):
         reached = np.where(group & (values >= MIN_SIMILARITY), values, -1.0)
         if reached.size and reached.max() > 0:

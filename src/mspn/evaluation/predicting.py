@@ -35,9 +35,9 @@ class Predictions:
     rows: list[dict[str, Any]]
     """COCO results, by image and falling score."""
     boxes: dict[int, list[Detection]]
-    """The boxes of people by image id."""
+    """The boxes that poses were estimated in, by image id."""
     failed: int
-    """Images and boxes that could not be used; each was logged."""
+    """Images and boxes that could not be used; each is logged."""
 
     @property
     def num_boxes(self) -> int:
@@ -179,7 +179,7 @@ class PersonKeypoints:
     keypoints_image: dict[int, Float[np.ndarray, "K 2"]]
     """By the person's id; people without a prediction are left out."""
     failed: int = 0
-    """Images and boxes that could not be used; each was logged."""
+    """Images and boxes that could not be used; each is logged."""
 
 
 def predict_labeled(

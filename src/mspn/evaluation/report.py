@@ -37,7 +37,7 @@ class EvaluationProtocol(Settings):
     split: str | None = None
     """COCO's split, where the images are its images."""
     boxes: str
-    """"ground truth", or the file that they came from."""
+    """"ground truth", or the file of detected boxes."""
     boxes_sha256: str | None = None
     """None for labeled boxes, and where a results file of another system was scored."""
     box_selection: BoxSelection | None = None
@@ -79,7 +79,7 @@ class MemberReport(Settings):
 
 
 class Report(Settings):
-    """An evaluation's outcome."""
+    """Result of an evaluation."""
 
     model: str
     """Several networks are joined by " + "."""
@@ -94,12 +94,12 @@ class Report(Settings):
     boxes_average_precision: float | None = None
     """Of the detected boxes, against the labeled boxes of people."""
     reasons: tuple[str, ...] = ()
-    """What may be wrong where AP is near 0, or -1."""
+    """Possible causes if AP is near 0 or -1."""
     protocol: EvaluationProtocol
     gmacs: float | None = None
     """Multiply-adds of the networks for one crop, in billions; a flip doubles them. None for a results file."""
     results_sha256: str | None = None
-    """Of the results.json beside the report, from which the numbers can be computed again."""
+    """Of the results.json beside the report, from which the numbers can be recomputed."""
     analysis: Analysis | None = None
     """Kinds of error, groups of people, calibration."""
     versions: dict[str, str] = Field({}, validate_default=True)
@@ -133,10 +133,10 @@ def write_report(path: Path, report: Report) -> None:
 def read_report(path: Path) -> Report:
     """Read a report and check that it was not changed.
 
-    The seal is a digest without a secret: it reveals edits by hand, but anybody can compute it again.
+    The seal is a digest without a secret: it reveals edits by hand, but is easily recomputed.
 
     Raises:
-        ReportError: if there is none, or it was changed.
+        ReportError: if it is missing, or was changed.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))

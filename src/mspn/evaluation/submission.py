@@ -27,7 +27,7 @@ from mspn.structures.skeletons import COCO_17
 _NAME = re.compile(r"person_keypoints_(val2017|test-dev2017|test-challenge2017)_[A-Za-z0-9.+-]+_results\.zip")
 _PERSON = 1
 _COORDINATE_DIGITS = 1
-"""COCO asks for tenths of a pixel."""
+"""COCO recommends rounding to tenths of a pixel."""
 _SCORE_DIGITS = 5
 
 
@@ -36,7 +36,7 @@ class _ImageFile(BaseModel):
 
 
 def read_unlabeled(path: Path, skeleton: Skeleton) -> CocoPeople:
-    """Read the images of a COCO file, and nobody in them: test splits come without annotations.
+    """Read the images of a COCO file, without people: test splits have no annotations.
 
     Raises:
         AnnotationError: if the file names no images.
@@ -46,12 +46,12 @@ def read_unlabeled(path: Path, skeleton: Skeleton) -> CocoPeople:
     except ValidationError as error:
         raise AnnotationError(f"{path}: {first_problem(error, 'the file')}; it must name COCO images") from error
     num_keypoints = len(skeleton.keypoints)
-    nobody = np.zeros((0, num_keypoints, 3))
-    return CocoPeople(file.images, _PERSON, [], nobody, named=np.ones(num_keypoints, bool))
+    no_keypoints = np.zeros((0, num_keypoints, 3))
+    return CocoPeople(file.images, _PERSON, [], no_keypoints, named=np.ones(num_keypoints, bool))
 
 
 class SubmittedPose(BaseModel):
-    """A row as the server wants it: these four keys and no other."""
+    """A row in the server's format: these four keys and no other."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -75,11 +75,11 @@ def submit_people(
 
     Args:
         estimator: network and test settings.
-        image_info: COCO file that names the images; annotations in it are not looked at.
+        image_info: COCO file that names the images; its annotations are ignored.
         images: folder of the images.
         boxes: detected boxes.
-        submission: the zip; it names the split, and images of another one are warned of.
-        processes: who shares the images; the first one writes.
+        submission: path of the zip, whose name gives the split; images of another split cause a warning.
+        processes: processes that share the images; the first one writes the zip.
         report: as in `predict_people`.
 
     Raises:
@@ -89,23 +89,23 @@ def submit_people(
     check_submission_name(submission)
     if estimator.recipe.keypoint_table != COCO_17:
         raise InvalidValueError(
-            f"COCO's server takes the keypoints of {COCO_17.name}, and this network finds those of"
+            f"COCO's server takes the keypoints of {COCO_17.name}, but this network predicts those of"
             f" {estimator.recipe.skeleton}"
         )
-    nobody = read_unlabeled(image_info, estimator.recipe.keypoint_table)
+    unlabeled = read_unlabeled(image_info, estimator.recipe.keypoint_table)
     if processes.is_first:
-        confirm_split(submission, [image.id for image in nobody.images])
-    predictions = predict_people(estimator, nobody, images, boxes, report, processes)
+        confirm_split(submission, [image.id for image in unlabeled.images])
+    predictions = predict_people(estimator, unlabeled, images, boxes, report, processes)
     if processes.is_first:
         write_submission(submission, predictions.rows)
     return predictions
 
 
 def check_submission_name(path: Path) -> None:
-    """Refuse a name that the server does not take.
+    """Check that the server accepts a file name.
 
     Raises:
-        ValueError: saying how it must be.
+        ValueError: if it does not; the message gives the form.
     """
     if not _NAME.fullmatch(path.name):
         raise InvalidValueError(
@@ -118,8 +118,8 @@ def check_submission_name(path: Path) -> None:
 def write_submission(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write COCO results as a zip with one JSON file of the same name, and no folder, in it.
 
-    Coordinates are rounded to tenths of a pixel. Everybody is written: that 20 people of an image count is the
-    evaluation's rule, not the file's.
+    Coordinates are rounded to tenths of a pixel. All people are written; the evaluation's limit of 20 per image is not
+    applied here.
 
     Raises:
         ValueError: as `check_submission_name`, or naming the first row that the server would not take.
@@ -150,10 +150,10 @@ class Split:
 
     name: str
     num_images: int
-    claims: tuple[str, ...]
-    """Parts of file names that mean this split."""
-    some_ids: frozenset[int] = frozenset()
-    """A sample of its images' numbers, which no other split has."""
+    name_parts: tuple[str, ...]
+    """A file whose name contains one of these claims to be of this split."""
+    sample_ids: frozenset[int] = frozenset()
+    """Ids of some of its images, which no other split has."""
 
 
 SPLITS = (
@@ -173,32 +173,34 @@ SPLITS = (
     Split("test-dev2017", 20_288, ("test-dev",)),
     Split("test2017", 40_670, ("test2017", "test-challenge")),
 )
-"""The paper's trainval-minus-minival is train2017, its minival is val2017. A name is the first one's that it fits."""
+"""The paper's trainval-minus-minival is train2017, its minival val2017. The first split whose parts fit a name wins."""
 
 
 def claimed_split(file_name: str) -> Split | None:
-    """The split that a file's name speaks of."""
-    return next((split for split in SPLITS if any(claim in file_name.lower() for claim in split.claims)), None)
+    """The split that a file's name claims; None if it claims none."""
+    return next((split for split in SPLITS if any(part in file_name.lower() for part in split.name_parts)), None)
 
 
 def confirm_split(path: Path, image_ids: Collection[int]) -> str | None:
-    """The name of the split that the images are, by their number and numbers; None, and a warning, for a false claim.
+    """Name of the split that the images are, checked by their count and ids; None if they are of none.
+
+    Images that are not those of the claimed split cause a warning.
 
     Args:
-        path: of the file that names the images; its name may claim a split, and so does their number.
+        path: of the file that lists the images; its name may claim a split, else their count does.
         image_ids: of the images.
     """
     ids = set(image_ids)
     claimed = claimed_split(path.name) or next((split for split in SPLITS if split.num_images == len(ids)), None)
     if claimed is None:
         return None
-    strangers = [split for split in SPLITS if split is not claimed and split.some_ids & ids]
+    other_splits = [split for split in SPLITS if split is not claimed and split.sample_ids & ids]
     if len(ids) != claimed.num_images:
         problem = f"it has {len(ids)} images, not {claimed.num_images}"
-    elif strangers:
-        problem = f"image {min(strangers[0].some_ids & ids)} in it belongs to {strangers[0].name}"
-    elif not claimed.some_ids <= ids:
-        problem = f"image {min(claimed.some_ids - ids)} is missing"
+    elif other_splits:
+        problem = f"image {min(other_splits[0].sample_ids & ids)} in it belongs to {other_splits[0].name}"
+    elif not claimed.sample_ids <= ids:
+        problem = f"image {min(claimed.sample_ids - ids)} is missing"
     else:
         return claimed.name
     logger.warning("%s: not the images of COCO's %s (%s)", path, claimed.name, problem)

@@ -78,9 +78,9 @@ def test_the_page_shows_everything_and_loads_nothing(ground_truth: CocoPeople, t
 
     page = (tmp_path / "report.html").read_text()
     for text in (
-        "What goes wrong",
+        "Errors",
         "AP by size",
-        "Share of keypoints that are right",
+        "Share of correct keypoints",
         "left_shoulder",
         "version.torch",
     ):
@@ -99,4 +99,4 @@ def test_the_page_says_what_is_missing(tmp_path: Path):
 
     page = (tmp_path / "report.html").read_text()
     assert "Not drawn: give --images" in page
-    assert "What goes wrong" not in page
+    assert "Errors" not in page

@@ -92,7 +92,7 @@ def test_coordinates_from_0_to_1_are_named(ground_truth: CocoPeople):
 def test_exchanged_axes_are_named(ground_truth: CocoPeople):
     reason = _explain(ground_truth, _moved(_perfect(ground_truth), lambda points: points[:, ::-1]))
 
-    assert "the results give (y, x) in place of (x, y): the other way round, AP rises from 0.000 to 1.000" in reason
+    assert "the results give (y, x) in place of (x, y): with the two exchanged, AP rises from 0.000 to 1.000" in reason
 
 
 def test_image_ids_that_are_off_by_one_are_named(ground_truth: CocoPeople):
@@ -113,7 +113,7 @@ def test_results_of_images_that_show_nobody_are_named(ground_truth: CocoPeople):
         ground_truth, annotations=ground_truth.annotations[:10], keypoints_image=ground_truth.keypoints_image[:10]
     )
 
-    assert "no result is of one of the 5 images that show somebody; do the image ids match?" in _explain(
+    assert "no result is of any of the 5 images with labeled people; do the image ids match?" in _explain(
         ground_truth, rows
     )
 
@@ -123,7 +123,7 @@ def test_results_of_few_images_are_named(ground_truth: CocoPeople):
 
     reasons = explain_low_ap(ground_truth, rows, COCO_17, average_precision(ground_truth, rows, COCO_17))
 
-    assert reasons[0] == "there are results of 1 of the 6 images that show somebody"
+    assert reasons[0] == "there are results of 1 of the 6 images with labeled people"
 
 
 def test_images_with_results_are_looked_at_though_the_first_have_none(
@@ -186,7 +186,7 @@ def test_detected_boxes_of_other_places_or_images_are_named(ground_truth: CocoPe
     elsewhere = _boxes(ground_truth, lambda box: box._replace(left=box.left + 500))
 
     assert "the detected boxes overlap the labeled ones by 0.00 only" in _explain(ground_truth, rows, elsewhere)
-    assert "none of the detected boxes is in an image that shows somebody" in _explain(ground_truth, rows, {99: []})
+    assert "none of the detected boxes is in an image with labeled people" in _explain(ground_truth, rows, {99: []})
 
 
 def test_labels_with_nobody_to_find_are_named(ground_truth: CocoPeople):
@@ -196,7 +196,7 @@ def test_labels_with_nobody_to_find_are_named(ground_truth: CocoPeople):
     unlabeled = _relabeled(unlabeled, lambda row: {"num_keypoints": 0})
 
     assert average_precision(unlabeled, rows, COCO_17)["AP"] == -1
-    assert "nobody to find: of 12 people 4 are crowds and 8 have no labeled keypoint" in _explain(unlabeled, rows)
+    assert "no people to match: of 12 people 4 are crowds and 8 have no labeled keypoint" in _explain(unlabeled, rows)
 
 
 def test_people_whom_num_keypoints_hides_are_named(ground_truth: CocoPeople):
@@ -207,14 +207,14 @@ def test_people_whom_num_keypoints_hides_are_named(ground_truth: CocoPeople):
 
 
 def test_no_results_are_named(ground_truth: CocoPeople):
-    assert _explain(ground_truth, []) == "there is not one result"
+    assert _explain(ground_truth, []) == "there are no results"
 
 
 def test_equal_scores_are_named(ground_truth: CocoPeople):
     wrong = _moved(_perfect(ground_truth) * 9, lambda points: points + 500)
     rows = [row | {"score": 1.0} for row in [*wrong, *_perfect(ground_truth)[:1]]]
 
-    assert "all results have the score 1, so nothing tells the right ones" in _explain(ground_truth, rows)
+    assert "all results have the score 1, so they cannot be ranked" in _explain(ground_truth, rows)
 
 
 def test_reversed_scores_are_named(ground_truth: CocoPeople):

@@ -1,4 +1,4 @@
-"""Where a network goes wrong: kinds of error, gains if they were mended, groups of people, the worst poses."""
+"""Error analysis: kinds of keypoint error, the AP gained by correcting each, groups of people, calibration."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -15,24 +15,24 @@ from mspn.structures.skeleton import Skeleton
 
 
 class Analysis(Settings):
-    """What a report keeps of it."""
+    """The analysis as it stands in a report."""
 
     people: int
-    """To be found: labeled, and no crowd."""
+    """Evaluated people: labeled, and no crowd."""
     missed: int
     """Of these, people without a prediction."""
     background: int
-    """Predictions of nobody."""
+    """False positives: predictions that match no person."""
     keypoints: dict[str, dict[str, int]]
     """By name, how many of the labeled keypoints of predicted people are good, jitter, inversion, swap and miss."""
     gains: dict[str, float]
-    """AP gained if a kind of error were gone, see `estimate_gains`."""
+    """AP gained by correcting one kind of error, see `estimate_gains`."""
     groups: tuple[GroupPrecision, ...]
     calibration: Calibration | None
 
 
 class Diagnosed(NamedTuple):
-    """An analysis, and who is whose prediction."""
+    """An analysis, with the matching and the outcomes it was computed from."""
 
     analysis: Analysis
     matching: Matching
@@ -40,10 +40,10 @@ class Diagnosed(NamedTuple):
 
 
 def analyze(ground_truth: CocoPeople, results: Sequence[dict[str, Any]], skeleton: Skeleton) -> Diagnosed:
-    """Find and count errors, and score again without each kind; takes ten to fifteen times as long as scoring.
+    """Find and count errors, and score again without each kind; this takes ten to fifteen times as long as scoring.
 
     Args:
-        ground_truth: everyone has an area.
+        ground_truth: every person has an area.
         results: COCO results list of images of the ground truth.
         skeleton: of both.
     """

@@ -24,10 +24,10 @@ def estimate_gains(
     """AP gained by correcting one kind of error at a time.
 
     Returns:
-        By kind: "jitter", "inversion", "swap" and "miss" (those keypoints moved to their labels), "order" (each
+        By kind: "jitter", "inversion", "swap" and "miss" (keypoints moved to their labels), "order" (each
         prediction scored by its similarity, so that the better one comes first), "background" (without predictions that
-        match nobody) and "missed" (without people who match no prediction; 0 if nobody matches). Gains do not add up.
-        Without background, AP may even fall a little, where a person's match is worse than a prediction left over.
+        match no person) and "missed" (without people who match no prediction; 0 without a match). Gains do not add up.
+        That of "background" may be slightly negative, if a person's match is worse than an unmatched prediction.
     """
 
     def score(people: CocoPeople, rows: Rows) -> float:

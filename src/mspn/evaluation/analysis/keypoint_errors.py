@@ -20,10 +20,10 @@ MIN_SIMILARITY_NEAR = 0.5
 
 
 class Outcome(IntEnum):
-    """Of a predicted keypoint that is labeled; similarities are those of this keypoint alone."""
+    """Of a predicted keypoint, by the keypoint's own similarity."""
 
     UNLABELED = -1
-    """Nothing to compare with."""
+    """The keypoint is not labeled."""
     GOOD = 0
     """Similarity from 0.85 on."""
     JITTER = 1
@@ -31,7 +31,7 @@ class Outcome(IntEnum):
     INVERSION = 2
     """Not near it, but near the same person's keypoint of the other side."""
     SWAP = 3
-    """Not near it, but near another person's keypoint of this name, or of the other side's."""
+    """Not near it, but near another person's keypoint of the same name or of the other side."""
     MISS = 4
     """Near none of them."""
 
@@ -111,7 +111,7 @@ def calibrate(matching: Matching, outcomes: Int[np.ndarray, "R K"]) -> Calibrati
     """Compare scores of the labeled keypoints of matched predictions with the share of them that is correct.
 
     Returns:
-        None where there are none, or where a score is not from 0 to 1: some systems write visibilities.
+        None if there are none, or if a score is outside 0 to 1: some systems write visibilities instead.
     """
     judged = outcomes != Outcome.UNLABELED
     scores = matching.keypoints_image[..., 2][judged]

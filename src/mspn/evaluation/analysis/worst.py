@@ -35,7 +35,7 @@ def draw_worst(
 ) -> UInt8[np.ndarray, "H W 3"] | None:
     """Draw the counted people in order of rising similarity, those without a prediction first.
 
-    People in images that cannot be read are left out; None if nobody is left.
+    People in images that cannot be read are left out; None if none are left.
     """
     matching = diagnosed.matching
     file_names = {image.id: image.file_name for image in ground_truth.images}
@@ -97,7 +97,7 @@ def _pose_in_crop(keypoints_image: Float[np.ndarray, "K 3"], frame: CropFrame, s
 def _describe(diagnosed: Diagnosed, person: int, annotation_id: int, name: str) -> Sequence[str]:
     prediction = diagnosed.matching.prediction_of[person]
     if prediction == UNMATCHED:
-        return f"#{annotation_id}  missed (right: predictions of nobody)", name
+        return f"#{annotation_id}  missed (right: false positives)", name
     counts = [(kind.name.lower(), int((diagnosed.outcomes[prediction] == kind).sum())) for kind in ERRORS]
     errors = ", ".join(f"{count} {kind}" for kind, count in counts if count)
     return f"#{annotation_id}  {diagnosed.matching.similarity[prediction]:.3f}  {errors}", name

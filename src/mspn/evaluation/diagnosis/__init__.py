@@ -10,8 +10,8 @@ from mspn.evaluation.diagnosis.subset import (
     DiagnosisSubset,
     describe_order,
     extent,
-    findable,
     likely_orders,
+    people_to_match,
     reorder,
     take_subset,
 )
@@ -20,7 +20,7 @@ from mspn.structures.boxes import Detection, iou, to_xyxy
 from mspn.structures.skeleton import Skeleton
 
 MAX_AP = 0.05
-"""From here on, AP is not diagnosed."""
+"""A higher AP is not diagnosed."""
 _USUAL_AREA_SHARE = 0.53
 """Typical area of a person's outline over that of the box, in COCO."""
 
@@ -34,18 +34,18 @@ def explain_low_ap(
     stats: Mapping[str, float],
     boxes: Mapping[int, Sequence[Detection]] | None = None,
 ) -> list[str]:
-    """Lines that say what may be wrong where AP is below 0.05 or -1, and by how much a correction raises it.
+    """Possible causes of an AP below 0.05 or of -1, one a line, with the AP that a correction gives.
 
     Args:
         ground_truth: the labeled people.
         rows: COCO results that were scored.
         skeleton: of both.
         stats: the ten numbers.
-        boxes: detected boxes by image id, if the poses were predicted in such.
+        boxes: detected boxes by image id, if the poses were predicted in them.
     """
     if stats["AP"] >= MAX_AP:
         return []
-    conclusive = _nobody_to_find(ground_truth) or _nothing_to_score(ground_truth, rows)
+    conclusive = _check_people(ground_truth) or _check_results(ground_truth, rows)
     if conclusive:
         return conclusive
     subset = take_subset(ground_truth, rows, skeleton)
@@ -57,13 +57,13 @@ def explain_low_ap(
     return reasons or [_no_cause_found(subset)]
 
 
-def _nobody_to_find(ground_truth: CocoPeople) -> list[str]:
-    people = findable(ground_truth)
+def _check_people(ground_truth: CocoPeople) -> list[str]:
+    people = people_to_match(ground_truth)
     total = len(ground_truth.annotations)
     if not people:
         crowds = sum(bool(person.iscrowd) for person in ground_truth.annotations)
         return [
-            f"the labels have nobody to find: of {total} people {crowds} are crowds and {total - crowds} have no"
+            f"the labels have no people to match: of {total} people {crowds} are crowds and {total - crowds} have no"
             " labeled keypoint (visibility 1 or 2)"
         ]
     if all(person.num_keypoints == 0 for person, _ in people):
@@ -71,15 +71,15 @@ def _nobody_to_find(ground_truth: CocoPeople) -> list[str]:
     return []
 
 
-def _nothing_to_score(ground_truth: CocoPeople, rows: Rows) -> list[str]:
+def _check_results(ground_truth: CocoPeople, rows: Rows) -> list[str]:
     if not rows:
-        return ["there is not one result"]
+        return ["there are no results"]
     categories = {row["category_id"] for row in rows}
     if ground_truth.category_id not in categories:
         return [f"no result has the labels' category_id {ground_truth.category_id}; they have {sorted(categories)}"]
-    shown = {person.image_id for person, _ in findable(ground_truth)}
-    if not shown & {row["image_id"] for row in rows}:
-        return [f"no result is of one of the {len(shown)} images that show somebody; do the image ids match?"]
+    image_ids = {person.image_id for person, _ in people_to_match(ground_truth)}
+    if not image_ids & {row["image_id"] for row in rows}:
+        return [f"no result is of any of the {len(image_ids)} images with labeled people; do the image ids match?"]
     return []
 
 
@@ -91,10 +91,10 @@ def _wrong_categories(ground_truth: CocoPeople, rows: Rows) -> list[str]:
 
 
 def _missing_images(ground_truth: CocoPeople, rows: Rows) -> list[str]:
-    shown = {person.image_id for person, _ in findable(ground_truth)}
-    covered = shown & {row["image_id"] for row in rows}
-    if 2 * len(covered) < len(shown):
-        return [f"there are results of {len(covered)} of the {len(shown)} images that show somebody"]
+    image_ids = {person.image_id for person, _ in people_to_match(ground_truth)}
+    covered = image_ids & {row["image_id"] for row in rows}
+    if 2 * len(covered) < len(image_ids):
+        return [f"there are results of {len(covered)} of the {len(image_ids)} images with labeled people"]
     return []
 
 
@@ -146,7 +146,7 @@ def _detected_boxes(subset: DiagnosisSubset, boxes: Mapping[int, Sequence[Detect
             nearest.append(candidates[fits.argmax()])
             labeled.append(ground_truth[0])
     if not nearest:
-        return ["none of the detected boxes is in an image that shows somebody; do names or ids match?"]
+        return ["none of the detected boxes is in an image with labeled people; do names or ids match?"]
     as_sizes, as_corners = _median_overlaps(np.array(nearest), np.array(labeled))
     if as_corners > as_sizes + 0.1:
         return [
@@ -166,7 +166,7 @@ def _order(subset: DiagnosisSubset) -> list[str]:
 
 def _axes(subset: DiagnosisSubset) -> list[str]:
     swapped = _with_points(subset.rows, lambda points: points[:, ::-1])
-    return _if_it_raises_ap(subset, "the results give (y, x) in place of (x, y): the other way round", rows=swapped)
+    return _if_it_raises_ap(subset, "the results give (y, x) in place of (x, y): with the two exchanged", rows=swapped)
 
 
 def _scale(subset: DiagnosisSubset) -> list[str]:
@@ -201,7 +201,7 @@ def _scale(subset: DiagnosisSubset) -> list[str]:
 def _scores(subset: DiagnosisSubset) -> list[str]:
     scores = {row["score"] for row in subset.rows}
     if len(scores) == 1 and sum(map(len, subset.rows_by_image().values())) > len(subset.people):
-        return [f"all results have the score {scores.pop():g}, so nothing tells the right ones from the others"]
+        return [f"all results have the score {scores.pop():g}, so they cannot be ranked"]
     reversed_rows = [row | {"score": -row["score"]} for row in subset.rows]
     return _if_it_raises_ap(subset, "the results' scores are reversed: with the lowest first", rows=reversed_rows)
 
@@ -218,7 +218,7 @@ _CHECKS: tuple[Callable[[DiagnosisSubset], list[str]], ...] = (
 
 
 def _no_cause_found(subset: DiagnosisSubset) -> str:
-    """The line for when no known cause explains it."""
+    """The line if no check finds a cause."""
     share = len(subset.pairs()) / len(subset.people)
     return f"no usual cause found: {share:.0%} of the labeled people have a result in the same region;" + (
         " is the network trained?" if share > 0.5 else " are the image ids those of the same images?"
@@ -247,7 +247,7 @@ def _points(row: Mapping[str, Any]) -> np.ndarray:
 
 
 def _with_points(rows: Rows, change: Callable[[np.ndarray], np.ndarray]) -> list[dict[str, Any]]:
-    """The rows with other coordinates, and without boxes, which would not fit them."""
+    """The rows with changed coordinates, and without boxes, which would no longer fit."""
     return [
         {name: value for name, value in row.items() if name != "bbox"}
         | {"keypoints": np.column_stack([change(_points(row)), row["keypoints"][2::3]]).ravel().tolist()}

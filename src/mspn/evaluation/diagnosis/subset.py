@@ -15,16 +15,16 @@ from mspn.structures.skeleton import Skeleton
 
 _MAX_IMAGES = 100
 _MIN_LABELED_KEYPOINTS = 6
-"""Of a person, to find their result by the box around the keypoints."""
+"""Of a person, for pairing with a result by the box around the keypoints."""
 _MIN_IOU = 0.3
-"""Of a person's keypoints and their result."""
+"""Between the boxes around a person's keypoints and around the result's."""
 
 BoxesXyxy = Float[np.ndarray, "*n 4"]
 """Left, top, right, bottom in image pixels."""
 
 
 class Pair(NamedTuple):
-    """A labeled person and the result that covers the same region, whatever the order of its keypoints."""
+    """A labeled person and the result of the same region, in any order of keypoints."""
 
     labeled: Float[np.ndarray, "K 3"]
     predicted: Float[np.ndarray, "K 2"]
@@ -32,7 +32,7 @@ class Pair(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class DiagnosisSubset:
-    """Images that have both people to find and results."""
+    """Images that have both people to match and results."""
 
     ground_truth: CocoPeople
     rows: Sequence[dict[str, Any]]
@@ -41,8 +41,8 @@ class DiagnosisSubset:
 
     @property
     def people(self) -> list[tuple[CocoAnnotation, Float[np.ndarray, "K 3"]]]:
-        """The people to find."""
-        return findable(self.ground_truth)
+        """The people to match, with their keypoints."""
+        return people_to_match(self.ground_truth)
 
     @cached_property
     def average_precision(self) -> float:
@@ -50,7 +50,7 @@ class DiagnosisSubset:
         return self.score(self.rows, self.ground_truth)
 
     def score(self, rows: Sequence[dict[str, Any]], ground_truth: CocoPeople) -> float:
-        """AP on these images with other results or another ground truth."""
+        """AP on these images with changed results or a changed ground truth."""
         known = {image.id for image in ground_truth.images}
         return average_precision(ground_truth, [row for row in rows if row["image_id"] in known], self.skeleton)["AP"]
 
@@ -63,7 +63,7 @@ class DiagnosisSubset:
         return by_image
 
     def pairs(self) -> list[Pair]:
-        """Each person with enough labels and a result that covers them."""
+        """Each person with enough labels, paired with the result that overlaps them most."""
         predicted = {
             image_id: np.array([row["keypoints"] for row in rows]).reshape(len(rows), -1, 3)[..., :2]
             for image_id, rows in self.rows_by_image().items()
@@ -82,23 +82,23 @@ class DiagnosisSubset:
 
 
 def take_subset(ground_truth: CocoPeople, rows: Sequence[dict[str, Any]], skeleton: Skeleton) -> DiagnosisSubset:
-    """The first 100 images that show somebody to find and have results."""
-    shown = {person.image_id for person, _ in findable(ground_truth)} & {row["image_id"] for row in rows}
-    images = [image for image in ground_truth.images if image.id in shown][:_MAX_IMAGES]
+    """The first 100 images that have both people to match and results."""
+    usable = {person.image_id for person, _ in people_to_match(ground_truth)} & {row["image_id"] for row in rows}
+    images = [image for image in ground_truth.images if image.id in usable][:_MAX_IMAGES]
     chosen = {image.id for image in images}
     indices = [index for index, person in enumerate(ground_truth.annotations) if person.image_id in chosen]
-    part = replace(
+    subset = replace(
         ground_truth,
         images=images,
         annotations=[ground_truth.annotations[index] for index in indices],
         keypoints_image=ground_truth.keypoints_image[indices],
     )
     near = {image_id + shift for image_id in chosen for shift in (-1, 0, 1)}
-    return DiagnosisSubset(part, [row for row in rows if row["image_id"] in near], skeleton)
+    return DiagnosisSubset(subset, [row for row in rows if row["image_id"] in near], skeleton)
 
 
-def findable(ground_truth: CocoPeople) -> list[tuple[CocoAnnotation, Float[np.ndarray, "K 3"]]]:
-    """Everyone who is no crowd and has a labeled keypoint."""
+def people_to_match(ground_truth: CocoPeople) -> list[tuple[CocoAnnotation, Float[np.ndarray, "K 3"]]]:
+    """People who are no crowd and have a labeled keypoint."""
     return [
         (person, keypoints)
         for person, keypoints in zip(ground_truth.annotations, ground_truth.keypoints_image, strict=True)
@@ -139,7 +139,7 @@ def reorder(rows: Sequence[dict[str, Any]], order: Sequence[int]) -> list[dict[s
 
 
 def describe_order(skeleton: Skeleton, order: Sequence[int]) -> str:
-    """What is wrong with results that this order corrects."""
+    """The mistake in results that this order corrects."""
     if list(order) == skeleton.mirror_order:
         return "left and right are swapped in the results: with the sides exchanged"
     moved = [
@@ -163,9 +163,9 @@ def _nearest_order(pairs: Sequence[Pair]) -> list[int]:
     order = [-1] * num_keypoints
     typical = np.full((num_keypoints, num_keypoints), np.inf)
     for keypoint in range(num_keypoints):
-        seen = labeled[:, keypoint, 2] > 0
-        if seen.any():
-            typical[:, keypoint] = np.median(distances[seen, :, keypoint], axis=0)
+        is_labeled = labeled[:, keypoint, 2] > 0
+        if is_labeled.any():
+            typical[:, keypoint] = np.median(distances[is_labeled, :, keypoint], axis=0)
     free = set(range(num_keypoints))
     for flat in np.argsort(typical, axis=None, kind="stable").tolist():
         index, keypoint = divmod(flat, num_keypoints)

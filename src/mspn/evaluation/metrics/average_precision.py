@@ -30,14 +30,14 @@ class CocoResult(BaseModel):
     """K times x, y in image pixels, and a score that is not used."""
     score: FiniteFloat
     bbox: tuple[FiniteFloat, FiniteFloat, FiniteFloat, FiniteFloat] | None = None
-    """Where there is one, COCO's evaluation takes its area for the person's, else that around the keypoints."""
+    """COCO's evaluation takes its area as the person's; without it, that of the box around the keypoints."""
 
 
 def read_ground_truth(annotations: Path, skeleton: Skeleton) -> CocoPeople:
     """Read the labeled people that results are scored against.
 
     Raises:
-        AnnotationError: if the file is no COCO keypoint file, or somebody in it has no area.
+        AnnotationError: if the file is no COCO keypoint file, or a person in it has no area.
     """
     if annotations.exists() and annotations.suffix.lower() not in FORMATS["coco"].suffixes:
         raise AnnotationError(
@@ -65,10 +65,10 @@ def average_precision(
         engine: backend; both give the same numbers.
 
     Returns:
-        The ten numbers by name, 0 to 1; -1 where the ground truth has no person who counts.
+        The ten numbers by name, 0 to 1; -1 if the ground truth has no person to evaluate.
 
     Raises:
-        AnnotationError: if a result is of an image that the ground truth does not have.
+        AnnotationError: if a result is of an image that is not in the ground truth.
         EngineError: as `compute_stats`.
     """
     _check_known_images(ground_truth, results)
@@ -79,11 +79,11 @@ def average_precision(
 def box_average_precision(
     ground_truth: CocoPeople, detections: Mapping[int, Sequence[Detection]], engine: CocoBackend = "pycocotools"
 ) -> dict[str, float]:
-    """COCO's average precision of boxes of people, over overlaps from 0.50 to 0.95 (AP) and at two of them.
+    """COCO's average precision of boxes of people, over IoUs from 0.50 to 0.95 (AP), and at 0.50 and 0.75.
 
     Args:
         ground_truth: the labeled people; crowds and people without keypoints are people here.
-        detections: by image id; the 100 best of each image count, those with a score that is not finite do not.
+        detections: by image id; the 100 best of each image count. Those whose score is not finite are left out.
         engine: as in `average_precision`.
     """
     rows = [
@@ -132,7 +132,7 @@ def _check_known_images(ground_truth: CocoPeople, results: Sequence[Mapping[str,
 def _dataset(ground_truth: CocoPeople) -> dict[str, Any]:
     """The content of a COCO annotation file: keypoints in the skeleton's order, annotation ids counted from 1.
 
-    The file's own ids are not used: COCOeval takes id 0 for no match, and loses people whose ids are equal.
+    The file's own ids are not used: COCOeval takes id 0 for no match, and drops people whose ids are equal.
     """
     is_complete = bool(ground_truth.named.all())
     labeled = (ground_truth.keypoints_image[..., 2] > 0).sum(1).tolist()

@@ -83,31 +83,31 @@ def _by_hotcoco(dataset: Mapping[str, Any], results: Rows, iou_type: IouType, si
 
 
 def _summarize(
-    files: Any,
-    evaluation: Any,
+    coco: Any,
+    coco_eval: Any,
     dataset: Mapping[str, Any],
     results: list[dict[str, Any]],
     iou_type: IouType,
     sigmas: Sequence[float],
 ) -> list[float]:
-    """The summary by a backend's classes COCO and COCOeval, which have the same interface in both."""
+    """The summary by a backend's classes COCO and COCOeval, whose interface both backends share."""
     with contextlib.redirect_stdout(io.StringIO()):
-        ground_truth = files()
+        ground_truth = coco()
         ground_truth.dataset = dict(dataset)
         ground_truth.createIndex()
         if results:
             detections = ground_truth.loadRes(results)
-        else:  # which loadRes does not take
-            detections = files()
+        else:  # loadRes does not take an empty list
+            detections = coco()
             detections.dataset = {**dataset, "annotations": []}
             detections.createIndex()
-        run = evaluation(ground_truth, detections, iou_type)
+        evaluation = coco_eval(ground_truth, detections, iou_type)
         if iou_type == "keypoints":
-            run.params.kpt_oks_sigmas = np.array(sigmas)
-        run.evaluate()
-        run.accumulate()
-        run.summarize()
-    return [float(value) for value in run.stats]
+            evaluation.params.kpt_oks_sigmas = np.array(sigmas)
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+    return [float(value) for value in evaluation.stats]
 
 
 def _small_case() -> tuple[dict[str, Any], list[dict[str, Any]], list[dict[str, Any]], list[float]]:

@@ -1,4 +1,4 @@
-"""Percentage of correct keypoints (PCK, PCKh), and the lengths that it is relative to."""
+"""Percentage of correct keypoints (PCK, PCKh), and its reference lengths."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ ReferenceLength = Literal["head", "torso", "box"]
 """head: 0.6 times the diagonal of the head box; torso: left shoulder to right hip; box: the box's longer side."""
 
 UNDEFINED_SHARE = -1.0
-"""Of keypoints that nobody has labeled, as in COCO's ten numbers."""
+"""Share of keypoints that are not labeled in any person, as in COCO's ten numbers."""
 
 _STEPS_PER_LENGTH = 100
 """Thresholds of the area under the curve, per reference length."""
@@ -29,7 +29,7 @@ _PAIRS = {
 
 @dataclass(frozen=True)
 class PckDefinition:
-    """When a keypoint counts as correct, and the columns of the table."""
+    """Thresholds below which a keypoint is correct, and the columns of the table."""
 
     name: str
     reference: ReferenceLength
@@ -46,7 +46,7 @@ PCKH = PckDefinition("PCKh", "head", 0.5, 0.1, head=("head_top",), not_in_mean=(
 PCK_TORSO = PckDefinition("PCK", "torso", 0.2, 0.1, head=("head_top", "neck"))
 """LSP's, of Sapp and Taskar (2013) and of the tools of LSP's benchmark."""
 PCK_BOX = PckDefinition("PCK", "box", 0.2, 0.1, head=("head_top", "neck"))
-"""Yang and Ramanan's (2013), for sets without a torso; theirs is the box around the labeled keypoints."""
+"""Yang and Ramanan's (2013), for sets without a torso; they take the box around the labeled keypoints."""
 
 
 @dataclass(frozen=True)
@@ -80,8 +80,8 @@ def compute_pck(
     An error equal to the threshold is correct. The area under the curve is that of the share of all keypoints
     over thresholds from 0 on, by the trapezoidal rule, divided by the last threshold.
 
-    Source: HRNet's and the released code's evaluation of MPII; the tools of LSP's benchmark. What they print for 0.1 on
-    MPII is at 0.11, see docs/evaluation.md.
+    Source: HRNet's and the released code's evaluation of MPII; the tools of LSP's benchmark. The value that they print
+    for 0.1 on MPII is that at 0.11, see docs/evaluation.md.
     """
     relative = np.where(labeled, errors_px / lengths_px[:, None], np.inf)
     in_mean = np.array([name not in definition.not_in_mean for name in skeleton.keypoints])
@@ -117,7 +117,7 @@ def _share(num_correct: int, count: int) -> float:
 
 
 def _average(names: tuple[str, ...], by_keypoint: Mapping[str, float]) -> float:
-    """Each keypoint weighs the same, however often it is labeled, as in HRNet's table."""
+    """Mean over keypoints, not weighted by how often each is labeled, as in HRNet's table."""
     shares = [by_keypoint[name] for name in names if by_keypoint[name] != UNDEFINED_SHARE]
     return sum(shares) / len(shares) if shares else UNDEFINED_SHARE
 
@@ -138,7 +138,7 @@ _HEAD_FACTOR = 0.6
 def reference_lengths(
     people: Sequence[LabeledPerson], skeleton: Skeleton, reference: ReferenceLength
 ) -> Float[np.ndarray, " N"]:
-    """Reference length of each person in pixels; 0 where the labels lack what it is measured by.
+    """Reference length of each person in pixels; 0 where the labels lack the keypoints or box for it.
 
     Raises:
         AnnotationError: if the reference is the head and a person has no head box.
@@ -159,7 +159,7 @@ def _head_sizes(people: Sequence[LabeledPerson]) -> Float[np.ndarray, " N"]:
     without = [person.id for person in people if HEAD_BOX not in person.extra]
     if without:
         raise AnnotationError(
-            f"{len(without)} of {len(people)} people have no head box, which PCKh measures by (first: person"
+            f"{len(without)} of {len(people)} people have no head box, which PCKh needs (first: person"
             f" {without[0]}); HRNet's JSON has none: give --head-boxes gt_valid.mat (HRNet's) or MPII's own .mat"
         )
     corners = np.array([person.extra[HEAD_BOX] for person in people], np.float64).reshape(-1, 2, 2)
