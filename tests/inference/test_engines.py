@@ -1,16 +1,22 @@
 import importlib.util
+import inspect
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from importlib.machinery import ModuleSpec
 
 import pytest
 import torch
 
+from mspn.cli.predict import predict_command
 from mspn.config.recipes import RECIPES
 from mspn.inference.engines import Engine, EngineChoice, choose_engine
 from mspn.inference.quantization import calibrate_activations
-from mspn.inference.runner import Runner
+from mspn.inference.runner import Runner, load_runner
 from mspn.models import build_network
 from mspn.models.base import PoseNetwork
+from mspn.predict.estimator import PoseEstimator
+from mspn.predict.top_down import TopDownConfig
 from tests.config.recipes.test_every_recipe import small
 
 CPU = torch.device("cpu")
@@ -27,16 +33,21 @@ def _network() -> PoseNetwork:
 
 
 @pytest.mark.usefixtures("everything_installed")
-def test_openvino_is_the_fastest_for_bfloat16_and_torch_the_reference_for_float32():
-    assert choose_engine("auto", "bfloat16", CPU) == EngineChoice("openvino", "bfloat16")
+def test_the_default_engine_is_torch_whatever_is_installed():
+    assert choose_engine("auto", "bfloat16", CPU) == EngineChoice("torch", "bfloat16")
     assert choose_engine("auto", "float32", CPU) == EngineChoice("torch", "float32")
     assert choose_engine("auto", "bfloat16", torch.device("cuda")) == EngineChoice("torch", "bfloat16")
 
 
-def test_torch_computes_where_nothing_else_is_installed(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("mspn.inference.engines.find_spec", lambda _name: None)
+def test_everything_that_chooses_an_engine_has_the_same_default():
+    defaults = {
+        inspect.signature(load_runner).parameters["engine"].default,
+        inspect.signature(PoseEstimator).parameters["engine"].default,
+        TopDownConfig().engine,
+        inspect.signature(predict_command).parameters["engine"].default.value,
+    }
 
-    assert choose_engine("auto", "bfloat16", CPU) == EngineChoice("torch", "bfloat16")
+    assert defaults == {"auto"}
 
 
 def test_onnxruntime_computes_in_float32():
@@ -46,7 +57,7 @@ def test_onnxruntime_computes_in_float32():
 
 
 @pytest.mark.usefixtures("everything_installed")
-def test_openvino_is_the_fastest_for_int8():
+def test_the_default_for_int8_is_openvino():
     assert choose_engine("auto", "int8", CPU) == EngineChoice("openvino", "int8")
     assert choose_engine("onnxruntime", "int8", CPU) == EngineChoice("onnxruntime", "int8")
 
@@ -121,6 +132,52 @@ def test_other_engines_take_the_networks_own_size_only(engine: Engine):
 
     with pytest.raises(ValueError, match=r"crops are 64x64 pixels, but this network is for 64x32; only .* torch"):
         Runner(_network(), CPU, "float32", engine)(torch.zeros(1, 64, 64, 3, dtype=torch.uint8))
+
+
+@pytest.mark.parametrize("engine", ["torch", "onnxruntime", "openvino"])
+def test_threads_get_their_own_answers(engine: Engine):
+    _skip_without(engine)
+    runner = Runner(_network(), CPU, "float32", engine)
+    generator = torch.Generator().manual_seed(9)
+    batches = torch.randint(0, 256, (4, 8, 64, 32, 3), dtype=torch.uint8, generator=generator)
+    expected = [runner(batch) for batch in batches]
+    begin = threading.Barrier(len(batches))
+
+    def answer(index: int) -> list[torch.Tensor]:
+        begin.wait()
+        return [runner(batches[index]) for _ in range(20)]
+
+    with ThreadPoolExecutor(len(batches)) as pool:
+        answers = list(pool.map(answer, range(len(batches))))
+
+    for maps, of_thread in zip(expected, answers, strict=True):
+        assert all(torch.equal(maps, answered) for answered in of_thread)
+
+
+@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
+def test_an_engine_with_threads_is_refused_in_a_forked_process(engine: Engine, monkeypatch: pytest.MonkeyPatch):
+    _skip_without(engine)
+    runner = Runner(_network(), CPU, "float32", engine)
+    monkeypatch.setattr("os.getpid", lambda: 0)
+
+    with pytest.raises(ValueError, match=f"engine {engine} was made before this process was forked.*'spawn'"):
+        runner(torch.zeros(1, 64, 32, 3, dtype=torch.uint8))
+
+
+def test_a_network_in_training_mode_stays_as_it_is_and_answers_as_in_eval_mode():
+    network = _network()
+    crops = torch.randint(0, 256, (3, 64, 32, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(7))
+    expected = Runner(network, CPU, "float32", "torch")(crops)
+    network.train()
+    next(iter(network.children())).eval()
+    modes = [module.training for module in network.modules()]
+    state = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+
+    answered = Runner(network, CPU, "float32", "torch")(crops)
+
+    torch.testing.assert_close(answered, expected)
+    assert [module.training for module in network.modules()] == modes
+    assert all(torch.equal(tensor, state[name]) for name, tensor in network.state_dict().items())
 
 
 def test_many_crops_are_answered_as_one_at_a_time():

@@ -54,8 +54,8 @@ PrecisionOption = Annotated[
 EngineOption = Annotated[
     EngineName,
     typer.Option(
-        help="auto: openvino for bfloat16 on a CPU, from a thousand images on where it is installed; else torch. For"
-        " int8 openvino, else onnxruntime."
+        help="auto: torch, and for int8 openvino where it is installed, else onnxruntime. openvino is the fastest on"
+        " CPUs, and starts some seconds later."
     ),
 ]
 FlipOption = Annotated[

@@ -29,7 +29,6 @@ from mspn.detectors.base import Detector
 from mspn.detectors.precomputed import BoxesFile, BoxesFolder
 from mspn.errors import InvalidValueError
 from mspn.inference.devices import choose_device, keep_freed_memory
-from mspn.inference.engines import Engine
 from mspn.interrupts import StopRequest, stop_requests
 from mspn.io.files import prepare_folder, remove_leftovers
 from mspn.io.limits import InputLimits
@@ -43,9 +42,6 @@ from mspn.sources import count_images, name_source, open_source
 from mspn.sources.resolve import Source, find_sources
 from mspn.structures.image import Image, SourceFailure
 from mspn.visualize.themes import THEMES, find_theme
-
-_MIN_IMAGES_FOR_SLOW_START = 1000
-"""From this number on, an engine that starts seconds later but runs a sixth faster pays off."""
 
 
 def predict_command(
@@ -108,7 +104,7 @@ def predict_command(
             person_detector,
             device=device,
             precision=precision.value,
-            engine=_choose_engine(engine, precision, total),
+            engine=engine.value,
             batch_size=batch,
             threshold=threshold,
             flip=flip,
@@ -155,13 +151,6 @@ def predict_command(
         raise typer.Exit(KILLED + stop.signal_number)
     if tally.num_with_problems:
         raise typer.Exit(SOME_FAILED)
-
-
-def _choose_engine(engine: EngineName, precision: PrecisionName, total: int | None) -> Engine:
-    """The engine asked for; "auto" becomes torch, which starts at once, where images are few."""
-    is_short = total is not None and total < _MIN_IMAGES_FOR_SLOW_START
-    is_auto = engine is EngineName.AUTO and precision is not PrecisionName.INT8  # torch has no int8
-    return "torch" if is_auto and is_short else engine.value
 
 
 def _read(

@@ -1,12 +1,14 @@
 """The detector of the package, by a network of `mspn.models.person_detector`."""
 
+import os
+
 import numpy as np
 import torch
 from jaxtyping import Float
 
 from mspn.detectors.letterbox import fit_longer_side
 from mspn.detectors.selection import MIN_SCORE, select_detections
-from mspn.inference.devices import Precision, choose_precision
+from mspn.inference.devices import Precision, check_process, choose_precision
 from mspn.inference.fold import prepare
 from mspn.models.base import normalize
 from mspn.models.person_detector import PersonDetector
@@ -25,17 +27,20 @@ class EmbeddedPersonDetector:
         """Prepare a network for inference.
 
         Args:
-            network: in eval mode; not modified.
+            network: in any mode; not modified.
             device: to compute on.
             precision: what to compute with.
         """
         self._device = device
+        self._process = os.getpid()
         self._dtype: torch.dtype = getattr(torch, choose_precision(precision, device))
         self._longer_side = network.config.longer_side
         self._network = prepare(network, device, self._dtype)
 
     def detect(self, image: Image) -> list[Detection]:
         """People with a score of at least `MIN_SCORE`, best first, boxes clipped to the image."""
+        if self._device.type != "cpu":
+            check_process(self._process, f"a detector on {self._device}")
         letterbox = fit_longer_side(image.size, self._longer_side)
         scores, boxes_xyxy_input = self._infer(letterbox.draw(image.pixels))
         boxes_xyxy_image = letterbox.to_image(boxes_xyxy_input)

@@ -1,4 +1,4 @@
-"""What networks run on: devices, number formats, the C library's allocator."""
+"""What networks run on: devices, number formats, processes, the C library's allocator."""
 
 import ctypes
 import os
@@ -47,6 +47,29 @@ def choose_precision(name: Precision, device: torch.device) -> Precision:
     if device.type == "cuda":
         return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
     return "bfloat16" if _cpu_computes_bfloat16() else "float32"
+
+
+def check_process(made_in: int, what: str) -> None:
+    """Refuse to run, in a forked process, what has threads or a GPU of the process that it was made in.
+
+    Args:
+        made_in: number of that process.
+        what: to name in the message.
+
+    Raises:
+        ValueError: in any other process, where it would wait for ever.
+    """
+    if os.getpid() != made_in:
+        raise InvalidValueError(
+            f"{what} was made before this process was forked, and does not run here; make it in this process, or start"
+            " processes with multiprocessing.get_context('spawn')"
+        )
+
+
+# Threads of OpenMP do not survive a fork: a child waits for ever for those that its parent had started. That torch
+# computes with one thread there, as in the workers of its own DataLoader, keeps it from asking for them.
+if hasattr(os, "register_at_fork"):  # not on Windows, which does not fork
+    os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
 
 
 def _cpu_computes_bfloat16() -> bool:

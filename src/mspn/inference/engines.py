@@ -29,9 +29,10 @@ class EngineChoice(NamedTuple):
 
 
 def choose_engine(engine: Engine, precision: Precision, device: torch.device) -> EngineChoice:
-    """Decide what is left open: the fastest that is installed.
+    """Decide what is left open.
 
-    That is OpenVINO on a CPU, in bfloat16 and int8; float32 is for those who want torch's numbers, and they get them.
+    The engine is torch, which every installation has and which starts at once, whatever is installed besides: an extra
+    that computes faster is asked for by its name. Only int8, which torch has not, takes what there is.
 
     Raises:
         ValueError: for an unknown one, or a combination that there is not.
@@ -51,10 +52,7 @@ def choose_engine(engine: Engine, precision: Precision, device: torch.device) ->
     precision = choose_precision(precision, device)
     if precision == "int8":
         return EngineChoice(_choose_integers(engine, device), precision)
-    if engine == "auto":
-        is_fastest = device.type == "cpu" and precision == "bfloat16" and find_spec("openvino") and find_spec("onnx")
-        engine = "openvino" if is_fastest else "torch"
-    return EngineChoice(engine, precision)
+    return EngineChoice("torch" if engine == "auto" else engine, precision)
 
 
 def _choose_integers(engine: Engine, device: torch.device) -> Engine:
@@ -68,11 +66,11 @@ def _choose_integers(engine: Engine, device: torch.device) -> Engine:
 def start_engine(
     choice: EngineChoice, model: PoseNetwork, device: torch.device, ranges: CalibrationRanges
 ) -> HeatmapFunction:
-    """Prepare a network in eval mode for inference; the network is not modified.
+    """Prepare a network for inference.
 
     Args:
         choice: what computes.
-        model: the network.
+        model: the network, in any mode; not modified.
         device: to compute on.
         ranges: for int8, see `quantize`.
 

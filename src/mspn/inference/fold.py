@@ -12,16 +12,15 @@ from mspn.models.base import Network, PoseNetwork, place
 
 
 def fold_norms(network: Network, unused: Iterable[nn.Module] = ()) -> Network:
-    """A copy of a network in eval mode, in which every convolution does its batch norm's work too.
+    """A copy of a network for inference, in which every convolution does its batch norm's work too.
 
     That holds of children named `conv` and `norm`, as in `ConvNorm`. Answers differ by rounding only.
 
     Args:
-        network: stays as it is.
+        network: in any mode; not modified.
         unused: modules of it that are not copied, since nobody will ask for what they compute.
     """
-    assert not network.training
-    folded = copy.deepcopy(network, {id(module): nn.Identity() for module in unused})
+    folded = copy.deepcopy(network, {id(module): nn.Identity() for module in unused}).eval()
     for module in folded.modules():
         conv, norm = (getattr(module, name, None) for name in ("conv", "norm"))
         if isinstance(conv, nn.Conv2d | nn.ConvTranspose2d) and isinstance(norm, nn.BatchNorm2d):
@@ -40,7 +39,7 @@ def prepare(
     """A copy that computes the same in fewer steps: norms folded, all in one number format, convolutions packed.
 
     Args:
-        network: in eval mode; it stays as it is.
+        network: in any mode; not modified.
         device: to compute on.
         dtype: of what the copy takes, computes with and gives.
         unused: modules of it that are left out.
@@ -51,10 +50,16 @@ def prepare(
 
 @torch.inference_mode()
 def find_unused(network: PoseNetwork) -> frozenset[nn.Module]:
-    """Modules that the last heat maps do not need, such as heads of coarser levels and of earlier stages."""
-    idle = {module for module in network.modules() if list(module.parameters(recurse=False))}
-    hooks = [module.register_forward_pre_hook(lambda module, _inputs: idle.discard(module)) for module in idle]
-    network.final_heatmaps(torch.zeros(1, 3, _SMALL_CROP, _SMALL_CROP, device=next(network.parameters()).device))
-    for hook in hooks:
-        hook.remove()
-    return frozenset(idle)
+    """Modules that the last heat maps do not need, such as heads of coarser levels and of earlier stages.
+
+    Args:
+        network: in any mode; not modified. A twin without memory runs in its place, since others may be using it.
+    """
+    tensors = [*network.parameters(), *network.buffers()]
+    twin = copy.deepcopy(network, {id(tensor): torch.empty_like(tensor, device="meta") for tensor in tensors}).eval()
+    originals = dict(zip(twin.modules(), network.modules(), strict=True))
+    idle = {module for module in twin.modules() if list(module.parameters(recurse=False))}
+    for module in list(idle):
+        module.register_forward_pre_hook(lambda module, _inputs: idle.discard(module))
+    twin.final_heatmaps(torch.zeros(1, 3, _SMALL_CROP, _SMALL_CROP, device="meta"))
+    return frozenset(originals[module] for module in idle)

@@ -32,7 +32,7 @@ def export_onnx(network: PoseNetwork) -> bytes:
     """An ONNX file in float32, norms folded: uint8 `crops` (B, H, W, 3) of the network's size to its last `heatmaps`.
 
     Args:
-        network: in eval mode, on the CPU; it stays as it is.
+        network: in any mode, on the CPU; not modified.
 
     Raises:
         ValueError: if onnx is not installed.

@@ -46,7 +46,7 @@ def calibrate_activations(network: PoseNetwork, crops: UInt8[Tensor, "N H W 3"])
     """Let a network answer, and note how far what flows between its layers goes.
 
     Args:
-        network: in eval mode, on the CPU; it stays as it is.
+        network: in any mode, on the CPU; not modified.
         crops: of people like those that it will see; a hundred or two.
 
     Raises:

@@ -1,5 +1,6 @@
 """The fast path from crops to the last heat maps."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ from torch import Tensor
 
 from mspn.checkpoints.hub import build_model, load_named
 from mspn.errors import InvalidValueError
-from mspn.inference.devices import Precision, choose_device
+from mspn.inference.devices import Precision, check_process, choose_device
 from mspn.inference.engines import Engine, choose_engine, start_engine
 from mspn.inference.quantization import CalibrationRanges
 from mspn.models.base import PoseNetwork
@@ -32,7 +33,7 @@ class Runner:
         """Prepare a network for inference.
 
         Args:
-            model: set to eval mode; its weights are not modified.
+            model: in any mode; not modified.
             device: to compute on.
             precision: see `load_runner`.
             engine: see `load_runner`.
@@ -43,15 +44,19 @@ class Runner:
         """
         self.device = device
         self.engine, self.precision = choice = choose_engine(engine, precision, device)
-        self._predict_heatmaps = start_engine(choice, model.eval(), device, ranges or {})
+        self._process = os.getpid()
+        self._predict_heatmaps = start_engine(choice, model, device, ranges or {})
 
     def __call__(self, crops: UInt8[Tensor, "B H W 3"] | UInt8[np.ndarray, "B H W 3"]) -> Float[Tensor, "B K h w"]:
         """Heat maps of the last stage's finest level, peak 1, on the runner's device.
 
         Raises:
             ValueError: if the crops are not uint8 (B, H, W, 3) with multiples of 32 for H and W; engines other than
-                torch take crops of the network's own size only.
+                torch take crops of the network's own size only; or if this process was forked from the one that made
+                the runner, unless that runs torch on the CPU.
         """
+        if self.device.type != "cpu":
+            check_process(self._process, f"a network on {self.device}")
         crops = torch.as_tensor(crops)
         if crops.ndim != 4 or crops.shape[-1] != 3 or crops.dtype != torch.uint8:
             raise InvalidValueError(f"crops must be uint8 (B, H, W, 3), not {crops.dtype} {tuple(crops.shape)}")
@@ -78,8 +83,8 @@ def load_runner(
 
     Args:
         model: name or weights file.
-        engine: what computes: torch, onnxruntime or openvino, of which the last two are extras. "auto" takes openvino
-            for bfloat16 and int8 on a CPU where it is installed, else torch.
+        engine: what computes: torch, onnxruntime or openvino, of which the last two are extras. "auto" takes torch,
+            and for int8, which torch has not, openvino where it is installed, else onnxruntime.
         precision: "auto" takes bfloat16 where the processor computes with it, else float32. int8 takes weights that
             `mspn models quantize` wrote.
         threads: CPU threads of the whole process; None leaves torch's choice.

@@ -45,7 +45,7 @@ class PoseEstimator:
         *,
         device: str = "auto",
         precision: Precision = "auto",
-        engine: Engine = "torch",
+        engine: Engine = "auto",
         batch_size: int = 32,
         threshold: float = 0.3,
         flip: bool | None = None,
@@ -60,7 +60,7 @@ class PoseEstimator:
                 embedded detector, "none" takes the full image for one person.
             device: auto, cpu, cuda, cuda:1, ...
             precision: auto, float32, bfloat16 or int8, see `load_runner`.
-            engine: torch, or auto, onnxruntime or openvino, which start slower and may run faster, see `load_runner`.
+            engine: auto, torch, onnxruntime or openvino; the last two start slower and may run faster, see `load_runner`.
             batch_size: people that the network sees at once.
             threshold: detections with a lower score are dropped.
             flip: average with the mirrored crop; None: as `test` says.

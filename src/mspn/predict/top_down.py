@@ -47,7 +47,7 @@ class TopDownConfig(Settings):
     """Average with the mirrored crop; null: as `test` says."""
     device: str = "auto"
     precision: Precision = "auto"
-    engine: Engine = "torch"
+    engine: Engine = "auto"
     """What computes the heat maps, see `load_runner`."""
     batch_size: int = Field(32, ge=1)
     """People that a network sees at once."""

@@ -1,6 +1,7 @@
 """Networks in ONNX files, run by onnxruntime (the extra `onnx`)."""
 
 import logging
+import os
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from jaxtyping import Float
 
 from mspn.detectors.onnx.layout import Outputs
 from mspn.errors import DetectorError
+from mspn.inference.devices import check_process
 from mspn.io.extras import import_extra
 from mspn.structures.boxes import Size
 
@@ -39,6 +41,7 @@ class OnnxNetwork:
         """
         self.path = path
         self._session = _open_session(path, device)
+        self._process = os.getpid()
         inputs = {value.name: value for value in self._session.get_inputs()}
         self._target = inputs.pop(_TARGET_SIZE, None)
         if len(inputs) != 1 or not all(
@@ -57,7 +60,9 @@ class OnnxNetwork:
 
         Raises:
             DetectorError: if onnxruntime fails.
+            ValueError: if this process was forked from the one that opened the file.
         """
+        check_process(self._process, f"detector {self.path}")
         feed = {self._image.name: pixels.astype(_TYPES[self._image.type])}
         if self._target is not None:
             feed[_TARGET_SIZE] = np.array([[self.size.width, self.size.height]], np.int64)
