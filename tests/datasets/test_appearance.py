@@ -3,7 +3,7 @@ import pytest
 from pydantic import ValidationError
 
 from mspn.config.augmentation import RELEASED_AUGMENTATION, STRONG_AUGMENTATION, AugmentationConfig
-from mspn.datasets.augmentation import change_appearance, change_colors, compress, hide_rectangle
+from mspn.datasets.augmentation import change_appearance, change_colors, compress_jpeg, occlude_rectangle
 
 
 def rng(seed: int = 0) -> np.random.Generator:
@@ -58,7 +58,7 @@ def test_colors_change_by_the_share_at_most():
 def test_a_rectangle_hides_its_share_of_the_crop(share: float):
     crop = np.zeros((100, 80, 3), np.uint8)
 
-    hidden = [(hide_rectangle(crop, share, rng(seed)) != 0).any(-1) for seed in range(50)]
+    hidden = [(occlude_rectangle(crop, share, rng(seed)) != 0).any(-1) for seed in range(50)]
 
     # Sides are whole pixels, and one that would be longer than the crop is cut.
     assert max(one.mean() for one in hidden) <= share * 1.1 + 1e-3
@@ -71,9 +71,9 @@ def test_compression_loses_more_at_a_lower_quality_and_keeps_the_channels_apart(
     red[..., 0] = 200
     noise = rng(1).integers(0, 256, (64, 64, 3)).astype(np.uint8)
 
-    errors = [np.abs(compress(noise, quality).astype(int) - noise).mean() for quality in (90, 10)]
+    errors = [np.abs(compress_jpeg(noise, quality).astype(int) - noise).mean() for quality in (90, 10)]
 
-    assert np.abs(compress(red, 90).astype(int) - red).max() <= 4
+    assert np.abs(compress_jpeg(red, 90).astype(int) - red).max() <= 4
     assert errors[0] < errors[1]
 
 

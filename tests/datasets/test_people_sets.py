@@ -105,7 +105,7 @@ def test_a_file_in_which_nobody_is_labeled_is_refused(tmp_path: Path):
     path = write_annotations(tmp_path / "people.json", [person(1, 7, {})], IMAGES)
 
     with pytest.raises(
-        AnnotationError, match=r"people\.json has nobody with a box and a labeled keypoint \(visibility 1 or 2\)"
+        AnnotationError, match=r"people\.json has no person with a box and a labeled keypoint \(visibility 1 or 2\)"
     ):
         read(path)
 
@@ -219,7 +219,7 @@ def test_whoever_has_no_box_gets_the_one_around_the_keypoints():
 
 
 def test_labels_of_nobody_are_refused():
-    with pytest.raises(AnnotationError, match=r"a\.json has nobody with a box and a labeled keypoint"):
+    with pytest.raises(AnnotationError, match=r"a\.json has no person with a box and a labeled keypoint"):
         select_people(LabeledSet(COCO_17, [], []), Path(), COCO_17, "a.json")
 
 

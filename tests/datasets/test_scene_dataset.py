@@ -99,7 +99,7 @@ def test_a_mosaic_shows_four_images_that_meet(scenes: Scenes):
         assert sample.pixels[int(top + bottom) // 2, int(left + right) // 2].tolist() == list(RED)
 
 
-def test_people_who_are_mostly_cut_off_or_tiny_are_doubtful(scenes: Scenes):
+def test_people_who_are_mostly_cut_off_or_tiny_are_ignored(scenes: Scenes):
     # Twice the scene's size: of a person 100 pixels high, at most 64 are in sight.
     enlarged = changed(PLAIN, scale=(2.0, 2.0), min_visible=0.9)
     tiny = changed(PLAIN, scale=(0.1, 0.1))
@@ -142,7 +142,7 @@ def test_an_image_that_cannot_be_read_leaves_gray_and_is_told(tmp_path: Path):
     assert not sample.labels.kinds.any()
 
 
-def test_people_come_before_doubtful_boxes_where_not_all_fit(tmp_path: Path):
+def test_people_come_before_ignored_boxes_where_not_all_fit(tmp_path: Path):
     write_image(tmp_path / "a.png", 128, 128, [0, 0, 128, 128])
     boxes = np.tile(np.array([[10, 10, 60, 110]], np.float32), (MAX_BOXES + 20, 1))
     kinds = np.array([IGNORE] * (MAX_BOXES + 10) + [PERSON] * 10)

@@ -69,7 +69,7 @@ def test_exact_labels_are_people_and_proposals_add_to_them(
 def test_a_likely_proposal_takes_the_place_of_a_rough_label(tmp_path: Path):
     write_set(tmp_path / "set", [LABELED, [60, 10, 20, 40]], [[12, 10, 18, 40, 0.8], [60, 10, 20, 40, 0.3]])
 
-    # The second label and its doubtful proposal both stay doubtful.
+    # The second label and its unlikely proposal are both ignored.
     assert read(tmp_path / "set", "ignore") == [
         ([60, 10, 80, 50], IGNORE),
         ([12, 10, 30, 50], PERSON),

@@ -9,7 +9,7 @@ from mspn.structures.boxes import Box, Size
 from mspn.structures.crop import CropFrame, fitted_width
 from mspn.structures.skeleton import Skeleton
 
-_MIN_FOR_A_BOX = 3
+_MIN_BOX_KEYPOINTS = 3
 
 
 def augment_frame(
@@ -20,22 +20,22 @@ def augment_frame(
     skeleton: Skeleton,
     rng: np.random.Generator,
 ) -> CropFrame:
-    """Draw the frame to cut a person out with.
+    """Draw a random frame for a person's crop.
 
     Args:
         box: the person's, in image pixels.
-        keypoints_image: (x, y, visibility); decide which half body can be shown.
+        keypoints_image: (x, y, visibility); they determine the half bodies.
         size: of the crop.
         config: ranges and probabilities.
         skeleton: of the keypoints.
-        rng: the only source of chance; the same state gives the same frame.
+        rng: the only source of randomness; the same state gives the same frame.
 
     Source: the released code's order: padding, half body, scale, rotation, mirror; the shift is MMPose's.
     """
-    half = half_body_box(keypoints_image, config, skeleton, rng)
-    if half is not None:
-        box = half
-    base = config.half_body_padding if half is not None else config.base_padding
+    half_body = half_body_box(keypoints_image, config, skeleton, rng)
+    if half_body is not None:
+        box = half_body
+    base = config.half_body_padding if half_body is not None else config.base_padding
     width_factor, height_factor = 1 + np.array(config.random_padding) * rng.random(2)
     width, height = box.width * base * width_factor, box.height * base * height_factor
     scale = _draw_between(*config.scale, config, rng)
@@ -70,10 +70,10 @@ def half_body_box(
     skeleton: Skeleton,
     rng: np.random.Generator,
 ) -> Box | None:
-    """Box of the upper or the lower body's labeled keypoints, or None where the whole body stays.
+    """Box of the upper or the lower body's labeled keypoints, or None to keep the whole body.
 
-    A coin prefers a half; the other one serves where the preferred one has too few keypoints. The box has the extent
-    of the keypoints, around its own middle or their mean.
+    One half is preferred at random; if it has too few keypoints, the other is taken. The box has the extent of the
+    keypoints, centered on its middle or on their mean.
     """
     labeled = keypoints_image[:, 2] > 0
     is_drawn = rng.random() < config.half_body_probability
@@ -86,7 +86,7 @@ def half_body_box(
         chosen = upper
     else:
         chosen = lower
-    if len(chosen) < _MIN_FOR_A_BOX:
+    if len(chosen) < _MIN_BOX_KEYPOINTS:
         return None
     (left, top), (right, bottom) = chosen.min(0).tolist(), chosen.max(0).tolist()
     if right <= left or bottom <= top:
@@ -99,8 +99,8 @@ def half_body_box(
 
 
 def _is_upper(name: str, config: AugmentationConfig, skeleton: Skeleton) -> bool:
-    is_moved = config.half_body_hips == "lower" and name.endswith("hip")
-    return name in skeleton.upper and not is_moved
+    counts_as_lower = config.half_body_hips == "lower" and name.endswith("hip")
+    return name in skeleton.upper and not counts_as_lower
 
 
 _LUMA = np.array([0.299, 0.587, 0.114])
@@ -109,25 +109,25 @@ Pixels = UInt8[np.ndarray, "H W 3"]
 
 
 def change_appearance(crop: Pixels, config: AugmentationConfig, rng: np.random.Generator) -> Pixels:
-    """Change colors, blur, hide a part, and compress, each as the settings ask; RGB in, RGB out, another array.
+    """Occlude, blur, change colors and compress, each with its configured probability; RGB in, RGB out, not in place.
 
-    Nothing is drawn for what the settings leave out. In the order in which a camera would: something stands before the
-    person, the lens blurs, the sensor colors, the file compresses.
+    The order is that of a camera: something occludes the person, the lens blurs, the sensor changes colors, the file is
+    compressed.
     """
     if rng.random() < config.occlusion_probability:
-        crop = hide_rectangle(crop, rng.uniform(*config.occlusion), rng)
+        crop = occlude_rectangle(crop, rng.uniform(*config.occlusion), rng)
     if rng.random() < config.blur_probability:
         crop = cv2.GaussianBlur(crop, (0, 0), rng.uniform(*config.blur))
     if config.max_color or config.gray_probability:
         crop = change_colors(crop, config.max_color, config.gray_probability, rng)
     if rng.random() < config.jpeg_probability:
-        crop = compress(crop, int(rng.integers(config.jpeg_quality[0], config.jpeg_quality[1] + 1)))
+        crop = compress_jpeg(crop, int(rng.integers(config.jpeg_quality[0], config.jpeg_quality[1] + 1)))
     return crop
 
 
-def change_colors(pixels: Pixels, most: float, gray_probability: float, rng: np.random.Generator) -> Pixels:
-    """Change brightness, contrast and saturation by up to a share each, now and then to gray."""
-    brightness, contrast, saturation = rng.uniform(-most, most, 3)
+def change_colors(pixels: Pixels, max_change: float, gray_probability: float, rng: np.random.Generator) -> Pixels:
+    """Change brightness, contrast and saturation, each by up to `max_change` (a share); to gray with a probability."""
+    brightness, contrast, saturation = rng.uniform(-max_change, max_change, 3)
     if rng.random() < gray_probability:
         saturation = -1.0
     # One linear map does all three: v -> contrast * (gray + saturation * (v - gray) - 128) + 128 + brightness.
@@ -136,20 +136,20 @@ def change_colors(pixels: Pixels, most: float, gray_probability: float, rng: np.
     return cv2.transform(pixels, np.column_stack([mix, np.full(3, offset)]))
 
 
-def hide_rectangle(pixels: Pixels, share: float, rng: np.random.Generator) -> Pixels:
-    """Paint a rectangle of one color over that share of the area, anywhere inside."""
+def occlude_rectangle(pixels: Pixels, share: float, rng: np.random.Generator) -> Pixels:
+    """Fill a random rectangle that covers this share of the area with one color."""
     height, width = pixels.shape[:2]
     aspect = np.exp(rng.uniform(np.log(0.5), np.log(2)))
-    hidden_height = min(height, round(np.sqrt(share * height * width * aspect)))
-    hidden_width = min(width, round(np.sqrt(share * height * width / aspect)))
-    top, left = rng.integers(height - hidden_height + 1), rng.integers(width - hidden_width + 1)
-    hidden = pixels.copy()
-    hidden[top : top + hidden_height, left : left + hidden_width] = rng.integers(256, size=3)
-    return hidden
+    patch_height = min(height, round(np.sqrt(share * height * width * aspect)))
+    patch_width = min(width, round(np.sqrt(share * height * width / aspect)))
+    top, left = rng.integers(height - patch_height + 1), rng.integers(width - patch_width + 1)
+    occluded = pixels.copy()
+    occluded[top : top + patch_height, left : left + patch_width] = rng.integers(256, size=3)
+    return occluded
 
 
-def compress(pixels: Pixels, quality: int) -> Pixels:
-    """What a JPEG of that quality, 1 to 100, keeps."""
+def compress_jpeg(pixels: Pixels, quality: int) -> Pixels:
+    """Encode as JPEG of this quality, 1 to 100, and decode again."""
     flags = [cv2.IMWRITE_JPEG_QUALITY, quality]
     _, encoded = cv2.imencode(".jpg", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), flags)
     decoded = cv2.imdecode(encoded, cv2.IMREAD_COLOR)

@@ -19,10 +19,10 @@ from mspn.structures.crop import CropFrame, cut_crop, transform_points
 
 
 def read_crops(path: Path, frames: Sequence[CropFrame]) -> list[UInt8[np.ndarray, "h w 3"]]:
-    """Cut regions out of an image file, decoded with no more pixels than each crop shows.
+    """Crop regions of an image file, decoded at a reduced resolution where the crop allows it.
 
-    A crop is never enlarged from a reduced image, and shows less aliasing than one of the whole image. It is the
-    same whatever other crops are cut with it; where the same reduction serves several, the file is decoded once.
+    A crop is never enlarged from a reduced image, and has less aliasing than one of the full image. It does not depend
+    on the other frames; those with the same reduction share one decoding.
 
     Raises:
         ImageError: as `read_image`.
@@ -45,24 +45,24 @@ class CropDataset(Dataset[Sample]):
         self.people = people
         self.recipe = recipe
 
-    def __getitem__(self, draw: SampleRequest) -> Sample:
-        return self.__getitems__([draw])[0]
+    def __getitem__(self, request: SampleRequest) -> Sample:
+        return self.__getitems__([request])[0]
 
-    def __getitems__(self, draws: Sequence[SampleRequest]) -> list[Sample]:
-        """The samples of a batch; torch asks for them together. The people of an image share its decoding."""
-        # A draw's frame comes before its pixels: it is the same, whichever changes of them are asked for.
-        chances = [np.random.default_rng((self.recipe.train.seed, draw.position)) for draw in draws]
-        frames = [self._draw_frame(draw.sample_index, rng) for draw, rng in zip(draws, chances, strict=True)]
+    def __getitems__(self, requests: Sequence[SampleRequest]) -> list[Sample]:
+        """The samples of a batch; torch calls this for the whole batch. The people of an image share its decoding."""
+        # The frame is drawn before the appearance, so that settings of the appearance do not change it.
+        rngs = [np.random.default_rng((self.recipe.train.seed, request.position)) for request in requests]
+        frames = [self._draw_frame(request.sample_index, rng) for request, rng in zip(requests, rngs, strict=True)]
         by_image: dict[int, list[int]] = {}
-        for number, draw in enumerate(draws):
-            by_image.setdefault(int(self.people.image_index[draw.sample_index]), []).append(number)
+        for number, request in enumerate(requests):
+            by_image.setdefault(int(self.people.image_index[request.sample_index]), []).append(number)
         samples: dict[int, Sample] = {}
         for image, numbers in by_image.items():
             crops = self._cut(image, [frames[number] for number in numbers])
             for number, crop in zip(numbers, crops, strict=True):
-                changed = None if crop is None else change_appearance(crop, self.recipe.augmentation, chances[number])
-                samples[number] = self._make_sample(draws[number].sample_index, frames[number], changed)
-        return [samples[number] for number in range(len(draws))]
+                changed = None if crop is None else change_appearance(crop, self.recipe.augmentation, rngs[number])
+                samples[number] = self._make_sample(requests[number].sample_index, frames[number], changed)
+        return [samples[number] for number in range(len(requests))]
 
     def _draw_frame(self, person: int, rng: np.random.Generator) -> CropFrame:
         recipe, people = self.recipe, self.people
@@ -99,7 +99,7 @@ def read_training_sets(recipe: Recipe) -> list[People]:
     """Read all sets of a recipe.
 
     Raises:
-        AnnotationError: for a file that is missing or of no use.
+        AnnotationError: for a file that is missing or unusable.
         FileNotFoundError: for a missing folder of images.
     """
     root = Path(recipe.data.root)

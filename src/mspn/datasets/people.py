@@ -25,11 +25,11 @@ from mspn.structures.skeletons import FACE
 
 
 class SharedArrays:
-    """A dataclass whose arrays all processes share.
+    """A dataclass whose arrays are shared between processes, not copied.
 
-    A forked process writes a reference count into every Python object that it looks at, and so ends up with a copy
-    of a list; an array is one object. A process that is started afresh (spawn, forkserver) gets what is pickled:
-    torch moves tensors to shared memory for that, once, where NumPy's arrays would be copied for each process.
+    A forked process writes a reference count into every Python object it reads, which copies the pages of a list; an
+    array is one object. Spawned processes get pickled data: torch puts tensors into shared memory once, while NumPy
+    arrays would be copied for each process.
     """
 
     @cached_property
@@ -47,16 +47,16 @@ def _assemble(kind: type[SharedArrays], parts: Sequence[Any]) -> SharedArrays:
 
 @dataclass(frozen=True, eq=False)
 class ImagePaths(SharedArrays):
-    """Paths of P images in one array; see `SharedArrays` for why this is no list."""
+    """Paths of P images in one array; see `SharedArrays` for the reason."""
 
     encoded: UInt8[np.ndarray, " bytes"]
     """All paths one after another, as the file system writes them."""
     ends: Int[np.ndarray, " P"]
-    """Where each path ends in `encoded`."""
+    """End of each path in `encoded`."""
 
     @classmethod
     def of(cls, paths: Iterable[Path]) -> "ImagePaths":
-        """Flatten a list of paths."""
+        """Encode paths into one array."""
         encoded = [os.fsencode(path) for path in paths]
         ends = np.cumsum([len(path) for path in encoded], dtype=np.int64)
         return cls(np.frombuffer(bytearray(b"".join(encoded)), np.uint8), ends)
@@ -78,7 +78,7 @@ class People(SharedArrays):
 
     images: ImagePaths
     image_index: Int[np.ndarray, " N"]
-    """Which image shows the person."""
+    """Index of each person's image."""
     image_ids: Int[np.ndarray, " N"]
     annotation_ids: Int[np.ndarray, " N"]
     boxes: Float[np.ndarray, "N 4"]
@@ -86,13 +86,13 @@ class People(SharedArrays):
     keypoints_image: Float[np.ndarray, "N K 3"]
     """(x, y) in image pixels, and visibility: 0 unlabeled, 1 occluded, 2 visible."""
     counted: Bool[np.ndarray, "N K"]
-    """False where the data set says nothing about a keypoint."""
+    """False where the data set does not tell whether a keypoint is visible; such keypoints take part in no loss."""
 
     def __len__(self) -> int:
         return len(self.boxes)
 
     def take(self, chosen: Int[np.ndarray, " M"] | Bool[np.ndarray, " N"]) -> "People":
-        """Only the people at these positions."""
+        """Only the people at these indices, or where True."""
         return replace(
             self,
             image_index=self.image_index[chosen],
@@ -105,7 +105,7 @@ class People(SharedArrays):
 
 
 def merge(sets: Sequence[People]) -> People:
-    """Several sets one after another."""
+    """Concatenate several sets."""
     offsets = np.cumsum([0] + [len(people.images) for people in sets[:-1]])
     return People(
         images=ImagePaths.of(image for people in sets for image in people.images),
@@ -122,7 +122,7 @@ logger = logging.getLogger(__name__)
 
 
 def read_people_set(config: PeopleSetConfig, root: Path, skeleton: Skeleton) -> People:
-    """Read one set of a recipe, corrected, its proposed faces merged in.
+    """Read one set of a recipe, with its corrections and proposed faces applied.
 
     Raises:
         AnnotationError: as `read_labels`, `read_corrections`, `correct_labels` and `select_people`, if a file of faces
@@ -131,11 +131,11 @@ def read_people_set(config: PeopleSetConfig, root: Path, skeleton: Skeleton) -> 
     path = root / config.annotations
     if not path.exists():
         raise AnnotationError(f"no labels at {path}; set data.train or data.root")
-    own = skeleton if config.skeleton is None else named_skeleton(config.skeleton, root)
-    labels = read_labels(path, config.format, own)
+    set_skeleton = skeleton if config.skeleton is None else named_skeleton(config.skeleton, root)
+    labels = read_labels(path, config.format, set_skeleton)
     if config.corrections is not None:
-        file = root / config.corrections
-        labels = correct_labels(labels, read_corrections(file, path), file)
+        corrections = root / config.corrections
+        labels = correct_labels(labels, read_corrections(corrections, path), corrections)
     labels = rename_keypoints(labels, config.keypoint_names, skeleton)
     people = select_people(labels, root / config.images, skeleton, str(path))
     for name in (*config.never_labeled, *(FACE if config.faces else ())):
@@ -149,43 +149,45 @@ def read_people_set(config: PeopleSetConfig, root: Path, skeleton: Skeleton) -> 
 
 
 def rename_keypoints(labels: LabeledSet, names: Mapping[str, str], target: Skeleton) -> LabeledSet:
-    """The labels with keypoints called as the target calls them.
+    """Rename keypoints to the target's names.
 
     Raises:
-        AnnotationError: for a name that the labels or the target do not have, or that two keypoints would share.
+        AnnotationError: for a name that the labels or the target do not have, or that two keypoints would then share.
     """
-    own = labels.skeleton.keypoints
+    keypoints = labels.skeleton.keypoints
     for old, new in names.items():
-        if old not in own:
-            raise AnnotationError(f"keypoint_names: the set has no keypoint {old!r}; it has {', '.join(own)}")
+        if old not in keypoints:
+            raise AnnotationError(f"keypoint_names: the set has no keypoint {old!r}; it has {', '.join(keypoints)}")
         if new not in target.keypoints:
             raise AnnotationError(
                 f"keypoint_names: {target.name} has no keypoint {new!r}; it has {', '.join(target.keypoints)}"
             )
-    renamed = [names.get(name, name) for name in own]
-    twice = next((name for name in renamed if renamed.count(name) > 1), None)
-    if twice is not None:
-        raise AnnotationError(f"keypoint_names: two keypoints of the set would be {twice!r}; rename the other one too")
+    renamed = [names.get(name, name) for name in keypoints]
+    duplicate = next((name for name in renamed if renamed.count(name) > 1), None)
+    if duplicate is not None:
+        raise AnnotationError(
+            f"keypoint_names: two keypoints of the set would be {duplicate!r}; rename the other one too"
+        )
     return replace(labels, skeleton=Skeleton(name=labels.skeleton.name, keypoints=tuple(renamed)))
 
 
 def select_people(labels: LabeledSet, images: Path, skeleton: Skeleton, source: str) -> People:
-    """Everyone who has at least one labeled keypoint and is no crowd (the released code's rule).
+    """People with at least one labeled keypoint who are no crowd (the released code's rule).
 
-    Keypoints that the labels do not have are not counted. Who has no box gets the one around the keypoints.
+    Keypoints that the labels lack are not counted. A missing box is replaced by the one around the keypoints.
 
     Args:
         labels: of any skeleton; keypoints are matched by name.
         images: folder of the images.
-        skeleton: of the people that come out.
-        source: what errors call the labels.
+        skeleton: of the result.
+        source: name of the labels in messages.
 
     Raises:
-        AnnotationError: as `check_label_table`, or if nobody has a usable box and a labeled keypoint.
+        AnnotationError: as `check_label_table`, or if no person has a usable box and a labeled keypoint.
     """
-    nobody = f"{source} has nobody with a box and a labeled keypoint (visibility 1 or 2)"
+    no_people = f"{source} has no person with a box and a labeled keypoint (visibility 1 or 2)"
     if not labels.people:
-        raise AnnotationError(nobody)
+        raise AnnotationError(no_people)
     check_keypoint_names(source, labels.skeleton.keypoints, skeleton)
     entries = sorted(labels.images, key=lambda image: image.id)
     position = {image.id: index for index, image in enumerate(entries)}
@@ -207,19 +209,19 @@ def select_people(labels: LabeledSet, images: Path, skeleton: Skeleton, source: 
         logger.warning("%s: %d people left out, their boxes are empty or not finite", source, (~has_box).sum())
     chosen = is_person & has_box & (people.keypoints_image[:, :, 2] > 0).any(1)
     if not chosen.any():
-        raise AnnotationError(nobody)
+        raise AnnotationError(no_people)
     return people.take(chosen)
 
 
-def _add_faces(people: People, path: Path, lowest_score: float, skeleton: Skeleton) -> None:
-    """Take proposed face keypoints, [x, y, score] by annotation id, as visible ones where the score is high enough."""
+def _add_faces(people: People, path: Path, min_score: float, skeleton: Skeleton) -> None:
+    """Add proposed face keypoints, [x, y, score] by annotation id, as visible ones if their score is high enough."""
     faces = read_json(path)
     if not isinstance(faces, dict) or any(np.shape(rows) != (len(FACE), 3) for rows in faces.values()):
         raise AnnotationError(f"{path} must hold {len(FACE)} rows of [x, y, score] for each annotation id")
     columns = [skeleton.keypoints.index(name) for name in FACE]
-    nothing = [[0.0, 0.0, 0.0]] * len(FACE)
-    proposed = np.array([faces.get(str(number), nothing) for number in people.annotation_ids], np.float32)
-    trusted = proposed[..., 2] >= lowest_score
+    no_face = [[0.0, 0.0, 0.0]] * len(FACE)
+    proposed = np.array([faces.get(str(number), no_face) for number in people.annotation_ids], np.float32)
+    is_likely = proposed[..., 2] >= min_score
     visible = np.concatenate([proposed[..., :2], np.full_like(proposed[..., :1], 2)], axis=-1)
-    people.keypoints_image[:, columns] = np.where(trusted[..., None], visible, 0)
-    people.counted[:, columns] = trusted
+    people.keypoints_image[:, columns] = np.where(is_likely[..., None], visible, 0)
+    people.counted[:, columns] = is_likely

@@ -1,4 +1,4 @@
-"""Which people each training batch shows."""
+"""Batch sampler for training: which samples each batch has, from a seed."""
 
 from collections.abc import Iterator, Sequence
 
@@ -12,10 +12,10 @@ from mspn.errors import InvalidValueError
 
 
 class SeededBatches(Sampler[list[SampleRequest]]):
-    """Endless batches; each epoch draws everyone once (or as often as their set's weight says) in a new order.
+    """Endless batches; each epoch draws every person once, or as often as the set's weight says, in a new order.
 
-    The same seed gives the same batches, whatever the number of workers and wherever training resumes. Several
-    processes share each batch; all of them together see the people whom one process alone would see.
+    The same seed gives the same batches, for any number of workers and wherever training resumes. Several processes
+    share each batch, and together draw the same people as a single process.
     """
 
     def __init__(
@@ -30,18 +30,18 @@ class SeededBatches(Sampler[list[SampleRequest]]):
         parts: int = 1,
         image_index: Int[np.ndarray, " N"] | None = None,
     ) -> None:
-        """Prepare to draw.
+        """Check that batches can be shared evenly.
 
         Args:
-            set_sizes: people of each set.
+            set_sizes: number of people in each set.
             weights: how often each set's people are drawn per epoch.
-            batch_size: people a batch, over all processes.
+            batch_size: people per batch, over all processes.
             seed: of the order.
-            start: batches to skip: the iteration at which training resumes.
-            processes: who shares each batch.
-            parts: how many small batches this process's share comes in.
-            image_index: which image shows each person, to draw the people of an image one after another; None
-                draws everyone on their own.
+            start: number of batches to skip, which is the number of iterations already done.
+            processes: processes that share each batch.
+            parts: number of small batches into which this process's share is split.
+            image_index: index of each person's image, to draw the people of an image one after another; None draws
+                each person independently.
 
         Raises:
             ValueError: if a batch cannot be split evenly.
@@ -59,8 +59,8 @@ class SeededBatches(Sampler[list[SampleRequest]]):
         self.processes = processes
         self.parts = parts
         self.image_index = image_index
-        drawn = sum(_draws(size, weight) for size, weight in zip(set_sizes, weights, strict=True))
-        self.batches_per_epoch = max(1, drawn // batch_size)
+        num_drawn = sum(_num_draws(size, weight) for size, weight in zip(set_sizes, weights, strict=True))
+        self.batches_per_epoch = max(1, num_drawn // batch_size)
 
     def __iter__(self) -> Iterator[list[SampleRequest]]:
         iteration = self.start
@@ -70,32 +70,33 @@ class SeededBatches(Sampler[list[SampleRequest]]):
             for index in range(batch, self.batches_per_epoch):
                 people = order[index * self.batch_size : (index + 1) * self.batch_size]
                 first = iteration * self.batch_size
-                draws = [SampleRequest(first + offset, int(person)) for offset, person in enumerate(people)]
-                yield from self._own_parts(draws)
+                requests = [SampleRequest(first + offset, int(person)) for offset, person in enumerate(people)]
+                yield from self._split(requests)
                 iteration += 1
 
-    def _own_parts(self, draws: list[SampleRequest]) -> Iterator[list[SampleRequest]]:
+    def _split(self, requests: list[SampleRequest]) -> Iterator[list[SampleRequest]]:
+        """This process's share of a batch, in parts."""
         size = self.batch_size // (self.processes.count * self.parts)
         first = self.processes.rank * self.parts
         for part in range(first, first + self.parts):
-            yield draws[part * size : (part + 1) * size]
+            yield requests[part * size : (part + 1) * size]
 
     def _epoch_order(self, epoch: int) -> Int[np.ndarray, " draws"]:
         rng = np.random.default_rng((self.seed, epoch, len(self.set_sizes)))
         drawn = []
         first = 0
         for size, weight in zip(self.set_sizes, self.weights, strict=True):
-            everyone = np.arange(first, first + size)
-            rest = _draws(size, weight) - int(weight) * size
-            drawn += [everyone] * int(weight) + [rng.permutation(everyone)[:rest]]
+            people = np.arange(first, first + size)
+            remainder = _num_draws(size, weight) - int(weight) * size
+            drawn += [people] * int(weight) + [rng.permutation(people)[:remainder]]
             first += size
         order = rng.permutation(np.resize(np.concatenate(drawn), max(self.batch_size, sum(map(len, drawn)))))
         if self.image_index is None:
             return order
-        turns = rng.permutation(self.image_index.max() + 1)
-        return order[np.argsort(turns[self.image_index[order]], kind="stable")]
+        image_order = rng.permutation(self.image_index.max() + 1)
+        return order[np.argsort(image_order[self.image_index[order]], kind="stable")]
 
 
-def _draws(size: int, weight: float) -> int:
-    """How many people of a set are drawn per epoch."""
+def _num_draws(size: int, weight: float) -> int:
+    """Number of people of a set drawn per epoch."""
     return max(1, round(weight * size))

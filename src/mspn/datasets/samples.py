@@ -1,4 +1,4 @@
-"""What training batches consist of: pixels, and labels of people or scenes."""
+"""Training samples and batches: pixels, and labels of people or scenes."""
 
 from typing import NamedTuple
 
@@ -7,14 +7,14 @@ from torch import Tensor
 
 
 class KeypointLabels(NamedTuple):
-    """What is known about a batch of people."""
+    """Labels of a batch of people."""
 
     keypoints_crop: Float[Tensor, "B K 2"]
     """(x, y) in crop pixels."""
     visibility: Int[Tensor, "B K"]
     """0 unlabeled or outside the crop, 1 occluded, 2 visible."""
     counted: Bool[Tensor, "B K"]
-    """False where the data set says nothing about this keypoint; it takes part in no loss."""
+    """False where the data set does not tell whether the keypoint is visible; it takes part in no loss."""
 
 
 PERSON, IGNORE, PADDING = 1, 2, 0
@@ -30,7 +30,7 @@ class SceneLabels(NamedTuple):
 
 
 class SampleRequest(NamedTuple):
-    """One entry of a training batch: which sample, and the global position that seeds its augmentation."""
+    """One entry of a training batch: a sample, and the position that seeds its augmentation."""
 
     position: int
     """Number of samples requested before it, over all epochs; seeds the augmentation."""
@@ -47,4 +47,4 @@ class Sample(NamedTuple):
     sample_index: Int[Tensor, " *B"]
     """Index of the person among all sets."""
     is_readable: Bool[Tensor, " *B"]
-    """False where the image could not be read: the crop is black, and no keypoint counts."""
+    """False where the image could not be read: the crop is black, and no keypoint is counted."""

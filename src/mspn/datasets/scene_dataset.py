@@ -1,4 +1,4 @@
-"""Scenes that a person detector is trained on: one image or four, people pasted over them."""
+"""Training scenes for person detectors: one image or a mosaic of four, with people pasted over them."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -19,11 +19,11 @@ from mspn.io.image_headers import read_size
 from mspn.io.images import allowed_reduction, read_reduced_image
 
 _GRAY = 114
-"""Where no image is; the value that letterboxing fills in."""
-_MAX_ENLARGED = 1.5
-"""Of people who are pasted: more would show nothing but blur."""
-_COVERED = 0.6
-"""Somebody of whose box a pasted person covers more is neither person nor background."""
+"""Color of the background, as in letterboxing."""
+_MAX_ENLARGEMENT = 1.5
+"""Of pasted people; more would only add blur."""
+_MAX_COVERED_SHARE = 0.6
+"""Boxes of which a pasted person covers more become IGNORE."""
 
 
 class SceneSample(NamedTuple):
@@ -33,13 +33,13 @@ class SceneSample(NamedTuple):
     """RGB."""
     labels: SceneLabels
     sample_index: Int[Tensor, " *B"]
-    """Position among all of the image that the scene is about."""
+    """Index of the scene's first image among all sets."""
     is_readable: Bool[Tensor, " *B"]
-    """False where an image could not be read; there is gray in its place."""
+    """False where an image could not be read; its place is gray."""
 
 
 class _Layer(NamedTuple):
-    """An image as it stands in the scene, or a person cut out of one."""
+    """An image placed in the scene, or a person cut out of one."""
 
     pixels: UInt8[np.ndarray, "h w 3"]
     left: int
@@ -50,24 +50,24 @@ class _Layer(NamedTuple):
 
 
 class SceneDataset(Dataset[SceneSample]):
-    """Scenes around every image, indexed by `SampleRequest` (whose person is an image here)."""
+    """Scenes around every image, indexed by `SampleRequest`, whose sample is an image here."""
 
     def __init__(self, scenes: Scenes, config: SceneConfig, seed: int) -> None:
         self.scenes = scenes
         self.config = config
         self.seed = seed
 
-    def __getitem__(self, draw: SampleRequest) -> SceneSample:
-        rng = np.random.default_rng((self.seed, draw.position))
+    def __getitem__(self, request: SampleRequest) -> SceneSample:
+        rng = np.random.default_rng((self.seed, request.position))
         scene = _Canvas(self.config.side)
         if rng.random() < self.config.mosaic_probability:
-            others = rng.integers(len(self.scenes), size=3)
-            layers = self._mosaic([draw.sample_index, *others.tolist()], rng)
+            further_images = rng.integers(len(self.scenes), size=3)
+            layers = self._place_mosaic([request.sample_index, *further_images.tolist()], rng)
         else:
-            layers = [self._alone(draw.sample_index, rng)]
+            layers = [self._place_single(request.sample_index, rng)]
         readable = [layer for layer in layers if layer is not None]
         for layer in readable:
-            scene.lay(layer)
+            scene.paste(layer)
         if readable and rng.random() < self.config.paste_probability:
             self._paste_people(scene, readable, rng)
         pixels = change_colors(scene.pixels, self.config.max_brightness, self.config.gray_probability, rng)
@@ -75,12 +75,12 @@ class SceneDataset(Dataset[SceneSample]):
         return SceneSample(
             torch.from_numpy(pixels),
             SceneLabels(torch.from_numpy(boxes), torch.from_numpy(kinds)),
-            torch.tensor(draw.sample_index),
+            torch.tensor(request.sample_index),
             torch.tensor(len(readable) == len(layers)),
         )
 
-    def _alone(self, image: int, rng: np.random.Generator) -> _Layer | None:
-        """An image anywhere: all of it in sight where it is smaller than the scene, else the scene full of it."""
+    def _place_single(self, image: int, rng: np.random.Generator) -> _Layer | None:
+        """Place an image at random: entirely inside the scene if it is smaller, else covering the scene."""
         side = self.config.side
         layer = self._read(image, side * rng.uniform(*self.config.scale), rng)
         if layer is None:
@@ -89,22 +89,22 @@ class SceneDataset(Dataset[SceneSample]):
         left, top = (round(rng.uniform(min(0, side - length), max(0, side - length))) for length in (width, height))
         return _moved(layer, left, top)
 
-    def _mosaic(self, images: Sequence[int], rng: np.random.Generator) -> list[_Layer | None]:
-        """Four images that meet at a point near the middle, each cut off at the lines through it."""
+    def _place_mosaic(self, images: Sequence[int], rng: np.random.Generator) -> list[_Layer | None]:
+        """Place four images around a point near the middle, each cropped to its quadrant."""
         side = self.config.side
         middle_x, middle_y = (round(side * rng.uniform(0.3, 0.7)) for _ in range(2))
         layers: list[_Layer | None] = []
-        for place, image in enumerate(images):
+        for quadrant, image in enumerate(images):
             layer = self._read(image, side * rng.uniform(*self.config.mosaic_scale), rng)
             if layer is not None:
                 height, width = layer.pixels.shape[:2]
-                is_left, is_upper = place % 2 == 0, place < 2
+                is_left, is_upper = quadrant % 2 == 0, quadrant < 2
                 left, top = middle_x - width if is_left else middle_x, middle_y - height if is_upper else middle_y
-                quarter = (
+                region = (
                     *(0 if is_left else middle_x, 0 if is_upper else middle_y),
                     *(middle_x if is_left else side, middle_y if is_upper else side),
                 )
-                layer = _cut_off(_moved(layer, left, top), quarter)
+                layer = _crop_layer(_moved(layer, left, top), region)
             layers.append(layer)
         return layers
 
@@ -128,7 +128,7 @@ class SceneDataset(Dataset[SceneSample]):
         return _Layer(pixels, 0, 0, boxes, kinds)
 
     def _paste_people(self, scene: "_Canvas", layers: Sequence[_Layer], rng: np.random.Generator) -> None:
-        """Cut people out of the scene's images and lay them anywhere, within soft ellipses."""
+        """Cut people out of the scene's images and paste them at random, masked by soft ellipses."""
         people = [(layer, box) for layer in layers for box in layer.boxes[layer.kinds == PERSON]]
         if not people:
             return
@@ -139,7 +139,7 @@ class SceneDataset(Dataset[SceneSample]):
             cut = layer.pixels[top:bottom, left:right]
             if min(cut.shape[:2]) < 2 * self.config.min_person_side:
                 continue
-            factor = min(_MAX_ENLARGED, self.config.side * rng.uniform(*self.config.paste_height) / cut.shape[0])
+            factor = min(_MAX_ENLARGEMENT, self.config.side * rng.uniform(*self.config.paste_height) / cut.shape[0])
             height, width = (max(1, round(length * factor)) for length in cut.shape[:2])
             if width > self.config.side:
                 continue
@@ -147,12 +147,12 @@ class SceneDataset(Dataset[SceneSample]):
             if rng.random() < self.config.mirror_probability:
                 cut = cut[:, ::-1]
             x, y = rng.integers(self.config.side - width + 1), rng.integers(self.config.side - height + 1)
-            own = np.array([[x, y, x + width, y + height]], np.float64)
-            scene.lay(_Layer(np.ascontiguousarray(cut), int(x), int(y), own, np.array([PERSON])), is_soft=True)
+            pasted_box = np.array([[x, y, x + width, y + height]], np.float64)
+            scene.paste(_Layer(np.ascontiguousarray(cut), int(x), int(y), pasted_box, np.array([PERSON])), is_soft=True)
 
 
 class _Canvas:
-    """Pixels of a scene and who stands in it."""
+    """Pixels of a scene and its boxes."""
 
     def __init__(self, side: int) -> None:
         self.pixels = np.full((side, side, 3), _GRAY, np.uint8)
@@ -160,8 +160,8 @@ class _Canvas:
         self._kinds = np.zeros(0, np.int64)
         self._areas = np.zeros(0)
 
-    def lay(self, layer: _Layer, *, is_soft: bool = False) -> None:
-        """Put a layer over what is there; a soft one fades out towards its edges."""
+    def paste(self, layer: _Layer, *, is_soft: bool = False) -> None:
+        """Paste a layer over the scene; a soft one fades out towards its edges."""
         side = len(self.pixels)
         height, width = layer.pixels.shape[:2]
         left, top, right, bottom = (
@@ -170,35 +170,35 @@ class _Canvas:
         )
         if right <= left or bottom <= top:
             return
-        own = layer.pixels[top - layer.top : bottom - layer.top, left - layer.left : right - layer.left]
+        above = layer.pixels[top - layer.top : bottom - layer.top, left - layer.left : right - layer.left]
         below = self.pixels[top:bottom, left:right]
         if is_soft:
-            opacity = _soft_ellipse(*own.shape[:2])[..., None]
-            own = np.rint(own * opacity + below * (1 - opacity)).astype(np.uint8)
-            self._kinds = np.where(self._covered_by(layer.boxes[0]) > _COVERED, IGNORE, self._kinds)
-        self.pixels[top:bottom, left:right] = own
+            opacity = _soft_ellipse(*above.shape[:2])[..., None]
+            above = np.rint(above * opacity + below * (1 - opacity)).astype(np.uint8)
+            self._kinds = np.where(self._covered_by(layer.boxes[0]) > _MAX_COVERED_SHARE, IGNORE, self._kinds)
+        self.pixels[top:bottom, left:right] = above
         clipped = np.clip(layer.boxes, (left, top, left, top), (right, bottom, right, bottom))
         self._boxes = np.concatenate([self._boxes, clipped])
         self._kinds = np.concatenate([self._kinds, layer.kinds])
         self._areas = np.concatenate([self._areas, _areas(layer.boxes)])
 
     def labels(self, config: SceneConfig) -> tuple[Float[np.ndarray, "M 4"], Int[np.ndarray, " M"]]:
-        """Boxes and kinds, filled up with PADDING to the number that every scene has."""
+        """Boxes and kinds, padded to MAX_BOXES rows with PADDING."""
         share = _areas(self._boxes) / np.maximum(self._areas, 1e-6)
         is_small = self._boxes[:, 3] - self._boxes[:, 1] < config.min_person_side
         kinds = np.where(is_small | (share < config.min_visible), IGNORE, self._kinds)
-        in_sight = share > 0
-        # People first, so that they are what remains where there are more than fit.
-        order = np.argsort(kinds[in_sight] != PERSON, kind="stable")[:MAX_BOXES]
+        is_visible = share > 0
+        # People first, so that they are kept if there are more boxes than rows.
+        order = np.argsort(kinds[is_visible] != PERSON, kind="stable")[:MAX_BOXES]
         boxes_out, kinds_out = np.zeros((MAX_BOXES, 4), np.float32), np.full(MAX_BOXES, PADDING)
-        boxes_out[: len(order)] = self._boxes[in_sight][order]
-        kinds_out[: len(order)] = kinds[in_sight][order]
+        boxes_out[: len(order)] = self._boxes[is_visible][order]
+        kinds_out[: len(order)] = kinds[is_visible][order]
         return boxes_out, kinds_out
 
     def _covered_by(self, box: Float[np.ndarray, " 4"]) -> Float[np.ndarray, " n"]:
-        """Share of each box so far that another one covers."""
-        common = np.minimum(self._boxes[:, 2:], box[2:]) - np.maximum(self._boxes[:, :2], box[:2])
-        shares: np.ndarray = np.maximum(common, 0).prod(-1) / np.maximum(_areas(self._boxes), 1e-6)
+        """Share of each box of the scene that another box covers."""
+        sides = np.minimum(self._boxes[:, 2:], box[2:]) - np.maximum(self._boxes[:, :2], box[:2])
+        shares: np.ndarray = np.maximum(sides, 0).prod(-1) / np.maximum(_areas(self._boxes), 1e-6)
         return shares
 
 
@@ -215,8 +215,8 @@ def _moved(layer: _Layer, left: int, top: int) -> _Layer:
     return layer._replace(left=left, top=top, boxes=layer.boxes + np.array([left, top, left, top]))
 
 
-def _cut_off(layer: _Layer, region: tuple[int, int, int, int]) -> _Layer:
-    """Only what lies in a region (left, top, right, bottom) of the scene; boxes keep their whole extent."""
+def _crop_layer(layer: _Layer, region: tuple[int, int, int, int]) -> _Layer:
+    """Crop a layer to a region (left, top, right, bottom) of the scene; boxes keep their full extent."""
     left, top = max(region[0], layer.left), max(region[1], layer.top)
     pixels = layer.pixels[top - layer.top : region[3] - layer.top, left - layer.left : region[2] - layer.left]
     return layer._replace(pixels=pixels, left=left, top=top)

@@ -16,10 +16,10 @@ from mspn.labels.label_set import LabeledPerson
 from mspn.labels.reading import read_json
 from mspn.structures.boxes import iou, to_xyxy
 
-_SAME = 0.5
-"""A proposal that overlaps a labeled box as much is of the same person."""
-_PERHAPS_SAME = 0.3
-"""A proposal that overlaps one as much may be of the same person, or of another one beside."""
+_MIN_IOU_SAME = 0.5
+"""From this IoU on, a proposal is of the same person as a labeled box."""
+_MIN_IOU_UNCLEAR = 0.3
+"""From this IoU on, a proposal may be of the same person, or of another one beside."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +28,7 @@ class Scenes(SharedArrays):
 
     images: ImagePaths
     first_box: Int[np.ndarray, " P+1"]
-    """Where each image's boxes begin; the last number is N."""
+    """Index of each image's first box; the last number is N."""
     boxes: Float[np.ndarray, "N 4"]
     """Left, top, right, bottom in image pixels."""
     kinds: Int[np.ndarray, " N"]
@@ -39,19 +39,19 @@ class Scenes(SharedArrays):
 
     def boxes_of(self, image: int) -> tuple[Float[np.ndarray, "n 4"], Int[np.ndarray, " n"]]:
         """Boxes and kinds of an image."""
-        own = slice(self.first_box[image], self.first_box[image + 1])
-        return self.boxes[own], self.kinds[own]
+        rows = slice(self.first_box[image], self.first_box[image + 1])
+        return self.boxes[rows], self.kinds[rows]
 
 
 def read_scenes(config: SceneSetConfig, data: SceneDataConfig) -> Scenes:
     """Read a set.
 
-    A labeled box is a person, or doubtful, as the settings say. A proposal that is of the same person as a labeled
-    box adds nothing to an exact one and takes the place of a doubtful one; one that overlaps a labeled box less is
-    doubtful; any other is a person if its score is high enough, else doubtful.
+    A labeled box is a person or ignored, as configured; crowds are always ignored. A proposal of the same person as a
+    labeled person is dropped; one that overlaps a labeled person less is ignored. Any other is a person if its score is
+    high enough, and then replaces an ignored box of the same person; else it is ignored.
 
     Raises:
-        AnnotationError: for a file that is missing or of no use.
+        AnnotationError: for a file that is missing or unusable.
     """
     root = Path(data.root)
     labels = read_labels(root / config.annotations)
@@ -59,11 +59,11 @@ def read_scenes(config: SceneSetConfig, data: SceneDataConfig) -> Scenes:
     people: dict[int, list[LabeledPerson]] = {image.id: [] for image in labels.images}
     for person in labels.people:
         people[person.image_id].append(person)
-    found = [
-        _reconcile(people[image.id], proposals.get(image.file_name, []), config, data.min_person_score)
+    by_image = [
+        _merge_proposals(people[image.id], proposals.get(image.file_name, []), config, data.min_person_score)
         for image in labels.images
     ]
-    boxes, kinds = zip(*found, strict=True)
+    boxes, kinds = zip(*by_image, strict=True)
     return Scenes(
         images=ImagePaths.of(root / config.images / image.file_name for image in labels.images),
         first_box=np.cumsum([0, *map(len, boxes)]),
@@ -73,7 +73,7 @@ def read_scenes(config: SceneSetConfig, data: SceneDataConfig) -> Scenes:
 
 
 def merge_scenes(sets: Sequence[Scenes]) -> Scenes:
-    """Several sets one after another."""
+    """Concatenate several sets."""
     offsets = np.cumsum([0] + [len(scenes.boxes) for scenes in sets])
     starts = [scenes.first_box[:-1] + offset for scenes, offset in zip(sets, offsets[:-1], strict=True)]
     return Scenes(
@@ -84,23 +84,23 @@ def merge_scenes(sets: Sequence[Scenes]) -> Scenes:
     )
 
 
-def _reconcile(
+def _merge_proposals(
     people: Sequence[LabeledPerson],
     proposals: Sequence[Sequence[float]],
     config: SceneSetConfig,
     min_person_score: float,
 ) -> tuple[Float[np.ndarray, "n 4"], Int[np.ndarray, " n"]]:
-    """Boxes and kinds of an image."""
+    """Boxes and kinds of an image, see `read_scenes`."""
     with_box = [person for person in people if person.box is not None]
     labeled = to_xyxy([person.box for person in with_box if person.box is not None])
     is_exact = np.array([config.labeled == "people" and not person.is_crowd for person in with_box], bool)
     proposed = to_xyxy([row[:4] for row in proposals])
     is_likely = np.array([row[4] >= min_person_score for row in proposals], bool)
-    shared = iou(proposed[:, None], labeled)
-    repeats_exact = (shared[:, is_exact] >= _SAME).any(1)
-    is_beside_exact = (shared[:, is_exact] >= _PERHAPS_SAME).any(1)
+    ious = iou(proposed[:, None], labeled)
+    repeats_exact = (ious[:, is_exact] >= _MIN_IOU_SAME).any(1)
+    is_beside_exact = (ious[:, is_exact] >= _MIN_IOU_UNCLEAR).any(1)
     is_person = is_likely & ~is_beside_exact
-    is_replaced = ~is_exact & (shared[is_person] >= _SAME).any(0)
+    is_replaced = ~is_exact & (ious[is_person] >= _MIN_IOU_SAME).any(0)
     boxes = np.concatenate([labeled[~is_replaced], proposed[~repeats_exact]])
     is_certain = np.concatenate([is_exact[~is_replaced], is_person[~repeats_exact]])
     return boxes, np.where(is_certain, PERSON, IGNORE)

@@ -11,15 +11,15 @@ import torch
 
 
 def prepare_worker(_worker: int) -> None:
-    """Make a loader's worker process a good companion of the main process.
+    """Set up a worker process of a data loader: one thread, no signals, and an end with the main process.
 
-    It has one thread: workers that share cores with the network must not start thread pools of their own. Ctrl-C and
-    schedulers signal whole groups of processes, or every process of a job (Slurm, systemd): the main one decides what
-    it means, workers are none of its group and ignore it. When the main process ends or is killed, the worker ends too.
+    Thread pools in workers would compete with the network for cores. Ctrl-C and schedulers (Slurm, systemd) signal
+    whole process groups or all processes of a job; only the main process reacts, so workers leave its group and ignore
+    signals. If the main process ends or is killed, the worker exits.
     """
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
-    # What a forked worker inherited lives as long as it does, and collecting garbage would copy it all.
+    # Inherited objects live as long as the worker, and garbage collection would copy their memory pages.
     gc.freeze()
     if hasattr(os, "setpgid"):
         os.setpgid(0, 0)
@@ -32,5 +32,5 @@ def _end_with_main_process() -> None:
     main = multiprocessing.parent_process()
     assert main is not None
     main.join()
-    # A plain exit would wait for somebody to take what is in the queue.
+    # A normal exit would block until the queue is read.
     os._exit(1)
