@@ -23,7 +23,7 @@ def test_maps_keep_their_values_on_their_own_cells():
     resampled = resample(maps, _grid(32, 100.0), _grid(32, 100.0))
 
     torch.testing.assert_close(resampled.heatmaps, maps)
-    torch.testing.assert_close(resampled.cover, torch.ones(1, 1, 8, 8))
+    torch.testing.assert_close(resampled.coverage, torch.ones(1, 1, 8, 8))
 
 
 def test_a_cell_twice_as_large_lies_between_two_small_ones():
@@ -44,7 +44,7 @@ def test_cells_outside_the_source_are_not_covered():
     # Half as wide a region, 8 cells on 8: only the target's middle four see anything, each two cells of the source.
     resampled = resample(_ramp(8), _grid(32, 50.0), _grid(32, 100.0))
 
-    torch.testing.assert_close(resampled.cover[0, 0, 4], torch.tensor([0.0, 0, 1, 1, 1, 1, 0, 0]))
+    torch.testing.assert_close(resampled.coverage[0, 0, 4], torch.tensor([0.0, 0, 1, 1, 1, 1, 0, 0]))
     torch.testing.assert_close(resampled.heatmaps[0, 0, 4], torch.tensor([0.0, 0, 0.5, 2.5, 4.5, 6.5, 0, 0]))
 
 

@@ -1,4 +1,4 @@
-"""From heat maps to keypoints (paper Sec. 4.2)."""
+"""Decoding of heat maps to keypoints (paper Sec. 4.2)."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -14,11 +14,11 @@ from mspn.config.protocol import ProtocolConfig
 from mspn.heatmaps.targets import gaussian_kernel_1d
 
 _QUARTER = 0.25
-_SAME_CELL = 1e-3
+_MIN_DISTANCE = 1e-3
 _PEOPLE_IN_CACHE = 4
-_MIN_LOGGED = 1e-10
+_MIN_LOG_ARGUMENT = 1e-10
 _CORNER = -0.5
-"""Of a cell, from its center."""
+"""Offset of a cell's corner from its center."""
 
 
 class Decoded(NamedTuple):
@@ -32,28 +32,28 @@ class Decoded(NamedTuple):
 
 def average_mirrored(
     heatmaps: Float[Tensor, "B K H W"],
-    of_mirrored_crops: Float[Tensor, "B K H W"],
+    mirrored_heatmaps: Float[Tensor, "B K H W"],
     mirror_order: Sequence[int],
     *,
     shift: int = 0,
 ) -> Float[Tensor, "B K H W"]:
-    """Average with the maps of the mirrored crops, turned back and left and right swapped.
+    """Average with the maps of the mirrored crops, flipped back and with left and right swapped.
 
-    Mirroring a crop maps its cells exactly onto each other, so no shift is needed, unless the network was trained on
-    keypoints rounded to the nearest cell: then the maps that are turned back belong `shift` = 1 cell to the right.
+    Mirroring maps cells exactly onto cells, so no shift is needed, unless the network was trained on keypoints rounded
+    to the nearest cell: then the flipped maps belong `shift` = 1 cell to the right.
     """
     order = torch.tensor(mirror_order, device=heatmaps.device)
     averaged = torch.empty_like(heatmaps)
-    for people in _few_at_a_time(heatmaps):
-        turned = of_mirrored_crops[people].flip(-1).index_select(1, order)
+    for people in _cache_sized_slices(heatmaps):
+        flipped = mirrored_heatmaps[people].flip(-1).index_select(1, order)
         if shift:
-            turned = torch.cat([turned[..., :shift], turned[..., :-shift]], dim=-1)
-        torch.add(heatmaps[people], turned, out=averaged[people]).div_(2)
+            flipped = torch.cat([flipped[..., :shift], flipped[..., :-shift]], dim=-1)
+        torch.add(heatmaps[people], flipped, out=averaged[people]).div_(2)
     return averaged
 
 
 def decode(heatmaps: Float[Tensor, "B K H W"], config: ProtocolConfig) -> Decoded:
-    """Find each map's keypoint, finer than a cell; the work is done on the CPU.
+    """Find each map's keypoint with sub-cell precision, on the CPU.
 
     Args:
         heatmaps: peak 1, already averaged with the mirrored ones.
@@ -81,31 +81,33 @@ def gaussian_filter(heatmaps: Float[Tensor, "B K H W"], kernel_size: int) -> Flo
     profile = np.array([*half[:0:-1], *half])
     profile /= profile.sum()
     height, width = heatmaps.shape[-2:]
-    reach = kernel_size // 2
-    # All maps as one tall image, with as many rows of zeros after each as the filter reaches: one call, at a tenth of
-    # the time that torch takes. In float64, rounded at the end: neighbors of a symmetric peak stay exactly equal, and
-    # the tie between them goes to the first in raster order, as in the released code.
-    image = functional.pad(heatmaps, (0, 0, 0, reach)).reshape(-1, width).numpy()
+    radius = kernel_size // 2
+    # All maps as one tall image, with as many rows of zeros after each as the filter's radius: one call, in a tenth of
+    # the time of torch. In float64, rounded at the end: neighbors of a symmetric peak stay exactly equal, and the tie
+    # goes to the first in raster order, as in the released code.
+    image = functional.pad(heatmaps, (0, 0, 0, radius)).reshape(-1, width).numpy()
     filtered = cv2.sepFilter2D(image, cv2.CV_64F, profile, profile, borderType=cv2.BORDER_CONSTANT)
-    return torch.from_numpy(filtered).reshape(*heatmaps.shape[:-2], height + reach, width)[..., :height, :].float()
+    return torch.from_numpy(filtered).reshape(*heatmaps.shape[:-2], height + radius, width)[..., :height, :].float()
 
 
 def _decode_released(heatmaps: Tensor, blur_kernel: int) -> Decoded:
-    """A quarter cell from the filtered map's highest cell toward the second highest, wherever that is."""
+    """A quarter cell from the filtered map's highest cell toward the second highest, which need not be a neighbor."""
     width = heatmaps.shape[-1]
-    pairs = [_two_highest(gaussian_filter(heatmaps[people], blur_kernel)) for people in _few_at_a_time(heatmaps)]
-    highest, second = torch.cat(pairs, dim=1)
+    highest_pairs = [
+        _two_highest(gaussian_filter(heatmaps[people], blur_kernel)) for people in _cache_sized_slices(heatmaps)
+    ]
+    highest, second = torch.cat(highest_pairs, dim=1)
     cells = _cell_coordinates(highest, width)
     toward = _cell_coordinates(second, width) - cells
     distance = toward.norm(dim=-1, keepdim=True)
-    points = cells + torch.where(distance > _SAME_CELL, _QUARTER * toward / distance.clamp(min=_SAME_CELL), 0.0)
+    points = cells + torch.where(distance > _MIN_DISTANCE, _QUARTER * toward / distance.clamp(min=_MIN_DISTANCE), 0.0)
     return Decoded(points, heatmaps.flatten(2).gather(2, highest.unsqueeze(-1)).squeeze(-1))
 
 
 def _decode_along_axes(heatmaps: Tensor, filtered: Tensor, *, inner_cell_at: float) -> Decoded:
     """A quarter cell along each axis toward the higher neighbor; outer cells stay at their corner, as in MMPose.
 
-    Inner cells lie at their center (0) or at their corner, where a network has learned keypoints rounded to cells.
+    Inner cells lie at their center (0), or at their corner for networks trained on keypoints rounded to cells.
     """
     height, width = heatmaps.shape[-2:]
     flat = filtered.flatten(2)
@@ -126,7 +128,7 @@ def _decode_distribution(heatmaps: Tensor, filtered: Tensor, highest: Tensor) ->
     """From the highest cell, given by index, to the top of the parabola that fits the filtered map's logarithm there.
 
     The logarithm of a Gaussian is a parabola, whose top a Newton step finds exactly. As in the authors' code,
-    differences reach two cells far, and the outer two rows and columns of cells stay as they are. Unlike there, so do
+    differences span two cells, and the outer two rows and columns of cells get no offset. Unlike there, neither do
     cells where the logarithm has no maximum, and no step is longer than a cell along each axis.
     """
     height, width = heatmaps.shape[-2:]
@@ -136,15 +138,17 @@ def _decode_distribution(heatmaps: Tensor, filtered: Tensor, highest: Tensor) ->
 
     def log(dx: int, dy: int) -> Tensor:
         index = (y + dy).clamp(0, height - 1) * width + (x + dx).clamp(0, width - 1)
-        return flat.gather(2, index.unsqueeze(-1)).squeeze(-1).double().clamp(min=_MIN_LOGGED).log()
+        return flat.gather(2, index.unsqueeze(-1)).squeeze(-1).double().clamp(min=_MIN_LOG_ARGUMENT).log()
 
     slope_x, slope_y = (log(1, 0) - log(-1, 0)) / 2, (log(0, 1) - log(0, -1)) / 2
-    bend_xx = (log(2, 0) - 2 * log(0, 0) + log(-2, 0)) / 4
-    bend_yy = (log(0, 2) - 2 * log(0, 0) + log(0, -2)) / 4
-    bend_xy = (log(1, 1) - log(-1, 1) - log(1, -1) + log(-1, -1)) / 4
-    determinant = bend_xx * bend_yy - bend_xy**2
-    has_top = inside & (bend_xx < 0) & (determinant > 0)
-    step = torch.stack([bend_xy * slope_y - bend_yy * slope_x, bend_xy * slope_x - bend_xx * slope_y], dim=-1)
+    curvature_xx = (log(2, 0) - 2 * log(0, 0) + log(-2, 0)) / 4
+    curvature_yy = (log(0, 2) - 2 * log(0, 0) + log(0, -2)) / 4
+    curvature_xy = (log(1, 1) - log(-1, 1) - log(1, -1) + log(-1, -1)) / 4
+    determinant = curvature_xx * curvature_yy - curvature_xy**2
+    has_top = inside & (curvature_xx < 0) & (determinant > 0)
+    step = torch.stack(
+        [curvature_xy * slope_y - curvature_yy * slope_x, curvature_xy * slope_x - curvature_xx * slope_y], dim=-1
+    )
     step = step / torch.where(has_top, determinant, 1.0).unsqueeze(-1)
     offset = torch.where(has_top.unsqueeze(-1), step.clamp(-1, 1), 0.0).float()
     return Decoded(_cell_coordinates(highest, width) + offset, heatmaps.flatten(2).amax(-1))
@@ -157,15 +161,15 @@ def _two_highest(filtered: Float[Tensor, "B K H W"]) -> Int[Tensor, "2 B K"]:
     return torch.stack([highest, _first_maximum(flat.scatter(2, highest.unsqueeze(-1), 0.0))])
 
 
-def _few_at_a_time(heatmaps: Tensor) -> list[slice]:
-    """Slices of a batch: on a CPU, memory for the maps of many people at once costs more time than the sums."""
+def _cache_sized_slices(heatmaps: Tensor) -> list[slice]:
+    """Slices of a batch whose maps fit the cache of a CPU; on other devices, the whole batch."""
     people = _PEOPLE_IN_CACHE if heatmaps.device.type == "cpu" else len(heatmaps)
     return [slice(start, start + people) for start in range(0, len(heatmaps), people)]
 
 
 def _first_maximum(flat: Float[Tensor, "B K N"]) -> Int[Tensor, "B K"]:
     """Index of the maximum, the first in raster order where several are equal."""
-    # NumPy's, because torch's takes ten times as long.
+    # NumPy's argmax, since torch's takes ten times as long.
     return torch.from_numpy(flat.numpy().argmax(-1))
 
 

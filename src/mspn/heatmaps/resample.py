@@ -1,4 +1,4 @@
-"""Heat maps of one frame on the cells of another."""
+"""Resampling of heat maps from the cells of one crop frame to those of another."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -13,12 +13,12 @@ from mspn.structures.crop import HEATMAP_STRIDE, CropFrame
 
 
 class Grid(NamedTuple):
-    """Where the cells of people's heat maps lie in the image."""
+    """Positions of heat-map cells in the image."""
 
     frames: Sequence[CropFrame]
-    """Of one size, upright; a person each."""
+    """One per person; all upright and of one size."""
     cell_at: float
-    """Crop pixels from a cell's corner to the point it stands for: 2, its center, or 0."""
+    """Crop pixels from a cell's corner to the point it represents: 2, its center, or 0."""
 
     @property
     def size(self) -> Size:
@@ -31,18 +31,18 @@ class Resampled(NamedTuple):
     """Heat maps on other cells."""
 
     heatmaps: Float[Tensor, "B K H W"]
-    """Weighted with the cover: 0 where the source has no cells."""
-    cover: Float[Tensor, "B 1 H W"]
-    """How much of each new cell's neighborhood the source has, 0 to 1."""
+    """Multiplied by the coverage: 0 where the source has no cells."""
+    coverage: Float[Tensor, "B 1 H W"]
+    """Share of each target cell's bilinear weights that fall on source cells, 0 to 1."""
 
 
 def resample(heatmaps: Float[Tensor, "B K h w"], source: Grid, target: Grid) -> Resampled:
-    """Read heat maps, bilinearly, at the image points where the target's cells lie.
+    """Interpolate heat maps bilinearly at the image points of the target's cells.
 
     Args:
         heatmaps: of the source's frames.
-        source: where the maps' cells lie.
-        target: where the new cells lie; each frame has the center of its source frame.
+        source: grid of the maps.
+        target: grid of the result; each frame has the center of its source frame.
     """
     matrices = torch.tensor(
         [_target_to_source(source, target, *frames) for frames in zip(source.frames, target.frames, strict=True)],
@@ -50,8 +50,8 @@ def resample(heatmaps: Float[Tensor, "B K h w"], source: Grid, target: Grid) -> 
     )
     points = functional.affine_grid(matrices, [len(heatmaps), 1, *target.size], align_corners=False)
     ones = heatmaps.new_ones(len(heatmaps), 1, *source.size)
-    read = functional.grid_sample(torch.cat([heatmaps, ones], dim=1), points, align_corners=False)
-    return Resampled(read[:, :-1], read[:, -1:])
+    sampled = functional.grid_sample(torch.cat([heatmaps, ones], dim=1), points, align_corners=False)
+    return Resampled(sampled[:, :-1], sampled[:, -1:])
 
 
 def _target_to_source(
@@ -60,7 +60,7 @@ def _target_to_source(
     """Affine matrix between crop coordinates that run from -1 to 1 along each side.
 
     Torch puts cell i of w at (2i + 1) / w - 1, which is crop pixel 4i + 2, and the frames' common center is 0. Cells
-    that stand for another point of theirs are moved by the difference before and after.
+    that represent another point than their center are shifted by the difference on both sides.
     """
     assert source_frame.center_image == target_frame.center_image
     matrix = []
@@ -71,14 +71,14 @@ def _target_to_source(
         ]
     ):
         ratio = extent_target / extent_source
-        move_target = _from_center(target) * 2 / cells_target
-        move_source = _from_center(source) * 2 / cells_source
-        row = [0.0, 0.0, ratio * move_target - move_source]
+        shift_target = _from_center(target) * 2 / cells_target
+        shift_source = _from_center(source) * 2 / cells_source
+        row = [0.0, 0.0, ratio * shift_target - shift_source]
         row[axis] = ratio
         matrix.append(row)
     return matrix
 
 
 def _from_center(grid: Grid) -> float:
-    """Cells from a cell's center to the point it stands for."""
+    """Offset, in cells, from a cell's center to the point it represents."""
     return grid.cell_at / HEATMAP_STRIDE - 0.5

@@ -8,7 +8,7 @@ from mspn.errors import InvalidValueError
 from mspn.structures.boxes import Size
 
 # 1-D profiles from the center outwards, before scaling to peak 1. Source: OpenCV's fixed Gaussian kernels for
-# "sigma 0", which the released code asks for; wider kernels follow its formula for sigma.
+# "sigma 0", which the released code uses; wider kernels follow its formula for sigma.
 _FIXED_PROFILES = {
     3: (2, 1),
     5: (6, 4, 1),
@@ -18,7 +18,7 @@ _FIXED_PROFILES = {
 
 
 def gaussian_kernel_1d(kernel_size: int) -> Float[Tensor, " radius"]:
-    """Heights of a bump of that width at 0, 1, 2, ... cells from its center, 1 at the center.
+    """One side of a Gaussian of this width: values at 0, 1, 2, ... cells from its center, 1 at the center.
 
     Raises:
         ValueError: if kernel_size is even or below 3.
@@ -41,13 +41,13 @@ def draw_targets(
     size: Size,
     kernel_size: int,
 ) -> Float[Tensor, "B K H W"]:
-    """Draw one Gaussian bump per labeled keypoint, on its heat-map cell.
+    """Draw one Gaussian per labeled keypoint, on its heat-map cell.
 
     Args:
         keypoints_heatmap: (x, y) in heat-map coordinates, see `mspn.structures.crop`; the nearest cell gets the peak.
         labeled: where False, the map stays all zero.
         size: of the maps to draw.
-        kernel_size: odd width of the bump, in cells; larger at coarser levels.
+        kernel_size: odd width of the Gaussian, in cells; larger at coarser levels.
 
     Returns:
         Maps from 0 to 1, with 1 in the keypoint's cell, on the keypoints' device.
@@ -56,12 +56,12 @@ def draw_targets(
         ValueError: if kernel_size is even or below 3.
 
     Source: paper Sec. 3.3. The released code scales to 255; we scale to 1. Near the border it
-    mirrors the kernel, which moves the peak; we cut it off.
+    mirrors the kernel, which moves the peak; we clip it.
     """
     device = keypoints_heatmap.device
     profile = gaussian_kernel_1d(kernel_size).to(device)
-    heights = torch.cat([profile, profile.new_zeros(1)])  # beyond the bump: 0
-    # Files may hold no number at all for a keypoint that nobody labeled.
+    heights = torch.cat([profile, profile.new_zeros(1)])  # beyond the kernel: 0
+    # The coordinates of an unlabeled keypoint may be NaN.
     cells = torch.floor(torch.where(labeled.unsqueeze(-1), keypoints_heatmap, 0.0) + 0.5)
     columns = _gaussian_1d(cells[..., 0], size.width, heights)
     rows = _gaussian_1d(cells[..., 1], size.height, heights) * labeled.unsqueeze(-1)
