@@ -1,4 +1,4 @@
-"""Where the time goes from an image file to keypoints in a file."""
+"""Time of each step from an image file to keypoints in a file."""
 
 import time
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from mspn.structures.image import Image
 
 @dataclass(frozen=True)
 class EndToEndTiming:
-    """Seconds that the steps took for all images, one after another."""
+    """Seconds per step, over all images one after another."""
 
     model: str
     engine: str
@@ -29,7 +29,7 @@ class EndToEndTiming:
 
     @property
     def network_share(self) -> float:
-        """Of the time, what the two networks have."""
+        """Share of the time spent in detector and pose network."""
         return (self.seconds["detect"] + self.seconds["network"]) / sum(self.seconds.values())
 
 
@@ -38,46 +38,46 @@ def measure_end_to_end(name: str, estimator: PoseEstimator, paths: Sequence[Path
 
     Args:
         name: of the network.
-        estimator: that finds people and their poses.
+        estimator: detects people and estimates their poses.
         paths: of images.
-        threads: of torch, for the record.
+        threads: number of torch's threads, for the record.
 
     Raises:
         ImageError: for an image that cannot be read.
     """
-    _follow(estimator, paths[:1])  # what is only done once does not count
-    seconds, people = _follow(estimator, paths)
+    _time_steps(estimator, paths[:1])  # warm-up: one-time costs are not measured
+    seconds, people = _time_steps(estimator, paths)
     return EndToEndTiming(name, estimator.engine, estimator.precision, threads, len(paths), people, seconds)
 
 
-def _follow(estimator: PoseEstimator, paths: Sequence[Path]) -> tuple[dict[str, float], int]:
+def _time_steps(estimator: PoseEstimator, paths: Sequence[Path]) -> tuple[dict[str, float], int]:
     seconds = dict.fromkeys(("decode", "detect", "cut", "network", "read off", "write"), 0.0)
     last = time.perf_counter()
 
-    def note(step: str) -> None:
+    def record(step: str) -> None:
         nonlocal last
-        now = time.perf_counter()
-        seconds[step] += now - last
-        last = now
+        end = time.perf_counter()
+        seconds[step] += end - last
+        last = end
 
     people = 0
     with TemporaryDirectory() as folder:
         with closing(JsonWriter(Path(folder))) as writer:
             for path in paths:
                 image = Image(str(path), read_image(path))
-                note("decode")
-                found = estimator.top_down.detect(image)
-                note("detect")
-                person_crops = [estimator.top_down.crop(image, detection) for detection in found]
-                note("cut")
+                record("decode")
+                detections = estimator.top_down.detect(image)
+                record("detect")
+                person_crops = [estimator.top_down.crop(image, detection) for detection in detections]
+                record("cut")
                 poses = []
                 if person_crops:
                     heatmaps = estimator.top_down.predict_heatmaps(person_crops)
-                    note("network")
+                    record("network")
                     poses = estimator.top_down.select(estimator.top_down.decode(person_crops, heatmaps))
-                    note("read off")
+                    record("read off")
                 writer.write(ImageResult(image.source, image, poses, []))
-                note("write")
+                record("write")
                 people += len(poses)
-        note("write")
+        record("write")
     return seconds, people

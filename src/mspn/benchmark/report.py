@@ -35,7 +35,7 @@ class Bar(NamedTuple):
     value: float
     """At least 0."""
     text: str
-    """Written behind the bar."""
+    """Label to the right of the bar."""
     color: str = RATE_COLOR
 
 
@@ -80,7 +80,7 @@ def write_report(report: BenchReport, folder: Path) -> list[Path]:
     """Write `bench.json`, and `bench.png` if matplotlib is installed; the files that were written.
 
     Raises:
-        OSError: if there is no room for them.
+        OSError: if they cannot be written.
     """
     written = [folder / JSON_FILE]
     write_text(written[0], json.dumps(asdict(report), indent=2) + "\n")
@@ -125,7 +125,7 @@ def draw_bar_chart(title: str, groups: Sequence[Group]) -> Any:
 
 
 def group_rates(report: BenchReport) -> list[Group]:
-    """Crops a second of each way to run a network, above those of its convolutions alone, for each batch."""
+    """For each network and batch size: crops per second of each engine, then of the convolutions alone."""
     groups = []
     for case in dict.fromkeys(_case(rate) for rate in report.rates):
         model, batch, threads = case
@@ -143,5 +143,5 @@ def group_rates(report: BenchReport) -> list[Group]:
     return groups
 
 
-def _case(measured: UpperBound | Rate) -> tuple[str, int, int]:
-    return measured.model, measured.batch, measured.threads
+def _case(measurement: UpperBound | Rate) -> tuple[str, int, int]:
+    return measurement.model, measurement.batch, measurement.threads

@@ -22,7 +22,7 @@ from mspn.models.mspn import UpUnit
 
 
 def clock_for(threads: int) -> Callable[[], float]:
-    """The processor's time for one thread, which other programs disturb little; for several, the clock on the wall."""
+    """CPU time for one thread, which other programs affect little; wall-clock time for several."""
     return time.process_time if threads == 1 else time.perf_counter
 
 
@@ -38,14 +38,14 @@ class Setup(NamedTuple):
 
     model: str
     engine: str
-    """Of the engines, or "reference"."""
+    """An engine's name, or "reference"."""
     precision: str
     threads: int
 
 
 @dataclass(frozen=True)
 class Rate:
-    """What one way to run a network does."""
+    """Measured speed of a setup at one batch size."""
 
     model: str
     engine: str
@@ -53,16 +53,16 @@ class Rate:
     threads: int
     batch: int
     crops_per_second: float
-    """The median of the rounds, by `clock_for`."""
+    """Median over the rounds, by `clock_for`."""
     error: float
-    """Relative to the root mean square of what the reference answers."""
+    """Root mean square difference from the reference's heat maps, relative to their root mean square."""
     start_seconds: float
-    """Preparing the network and the first inference."""
+    """To prepare the network and run the first inference."""
     memory_mib: float | None
-    """That this took, where the system tells; memory that was free before is not counted. None for int8."""
+    """Growth of resident memory during the start; None where the system hides it, and for int8."""
 
 
-class _Ready(NamedTuple):
+class _StartedEngine(NamedTuple):
     predict_heatmaps: HeatmapFunction
     start_seconds: float
     memory_mib: float | None
@@ -71,52 +71,56 @@ class _Ready(NamedTuple):
 def measure_rates(
     networks: dict[str, PoseNetwork], setups: Sequence[Setup], batches: Sequence[int], rounds: int
 ) -> list[Rate]:
-    """Time all ways to run some networks on the CPU, alternating.
+    """Time all setups on the CPU, taking turns in every round.
 
     Args:
         networks: in eval mode, by name.
-        setups: ways to run them.
-        batches: crops at once.
-        rounds: how often each is timed.
+        setups: engines, precisions and threads to run them with.
+        batches: numbers of crops per call.
+        rounds: number of timed runs of each.
     """
-    ready = {setup: _start(networks[setup.model], setup) for setup in setups}
+    engines = {setup: _start_setup(networks[setup.model], setup) for setup in setups}
     rates = []
     for batch in batches:
         crops = {name: _draw_crops(network, batch) for name, network in networks.items()}
         expected = {name: ReferencePath(network)(crops[name]) for name, network in networks.items()}
         errors = {}
-        for setup, one in ready.items():
+        for setup, engine in engines.items():
             torch.set_num_threads(setup.threads)
-            wrong = one.predict_heatmaps(crops[setup.model]) - expected[setup.model]
-            errors[setup] = (wrong.norm() / expected[setup.model].norm()).item()
-        taken: dict[Setup, list[float]] = {setup: [] for setup in setups}
+            difference = engine.predict_heatmaps(crops[setup.model]) - expected[setup.model]
+            errors[setup] = (difference.norm() / expected[setup.model].norm()).item()
+        durations: dict[Setup, list[float]] = {setup: [] for setup in setups}
         for _ in range(rounds):
-            for setup, one in ready.items():
+            for setup, engine in engines.items():
                 torch.set_num_threads(setup.threads)
-                now = clock_for(setup.threads)
-                began = now()
-                one.predict_heatmaps(crops[setup.model])
-                taken[setup].append(now() - began)
-        for setup, one in ready.items():
-            rate = batch / statistics.median(taken[setup])
-            rates.append(Rate(*setup, batch, rate, errors[setup], one.start_seconds, one.memory_mib))
+                clock = clock_for(setup.threads)
+                start = clock()
+                engine.predict_heatmaps(crops[setup.model])
+                durations[setup].append(clock() - start)
+        for setup, engine in engines.items():
+            rate = batch / statistics.median(durations[setup])
+            rates.append(Rate(*setup, batch, rate, errors[setup], engine.start_seconds, engine.memory_mib))
     return rates
 
 
-def _start(network: PoseNetwork, setup: Setup) -> _Ready:
+def _start_setup(network: PoseNetwork, setup: Setup) -> _StartedEngine:
     torch.set_num_threads(setup.threads)
-    # On such noise as it is timed with: how fast it is does not depend on the ranges.
+    # Calibrated on noise like that of the timings: the speed does not depend on the ranges.
     ranges = calibrate_activations(network, _draw_crops(network, 1)) if setup.precision == "int8" else None
-    # Measuring them leaves memory behind, which starting uses then.
-    before = None if ranges else _resident_mib()
-    began = time.perf_counter()
+    # Calibration leaves free memory in the process, which the start then reuses, so its growth says nothing.
+    memory_before = None if ranges else _resident_mib()
+    start = time.perf_counter()
     if setup.engine == REFERENCE:
         predict_heatmaps: HeatmapFunction = ReferencePath(network)
     else:
         predict_heatmaps = Runner(network, _CPU, setup.precision, setup.engine, ranges)  # type: ignore[arg-type]  # checked there
     predict_heatmaps(_draw_crops(network, 1))
-    seconds, after = time.perf_counter() - began, _resident_mib()
-    return _Ready(predict_heatmaps, seconds, None if before is None or after is None else after - before)
+    seconds, memory_after = time.perf_counter() - start, _resident_mib()
+    return _StartedEngine(
+        predict_heatmaps,
+        seconds,
+        None if memory_before is None or memory_after is None else memory_after - memory_before,
+    )
 
 
 def _draw_crops(network: PoseNetwork, batch: int) -> torch.Tensor:
@@ -125,7 +129,7 @@ def _draw_crops(network: PoseNetwork, batch: int) -> torch.Tensor:
 
 
 def _resident_mib() -> float | None:
-    """Memory of this process, on Linux."""
+    """Resident memory of this process; None on systems other than Linux."""
     return int(_STATM.read_text().split()[1]) * _PAGE_BYTES / _MIB if _STATM.exists() else None
 
 

@@ -1,4 +1,4 @@
-"""How fast this processor could be: a large matrix product, and a network's convolutions one by one."""
+"""Upper bounds of the speed on this processor: a large matrix product, and a network's convolutions alone."""
 
 import copy
 from collections import Counter
@@ -21,8 +21,8 @@ _SIDE = 2048
 _REPEATS = 5
 
 
-class _Step(NamedTuple):
-    """A convolution and the size of its input; equal ones are measured once."""
+class _ConvCase(NamedTuple):
+    """A convolution and the shape of its input; equal cases are timed once."""
 
     description: str
     channels: int
@@ -32,14 +32,14 @@ class _Step(NamedTuple):
 
 @dataclass(frozen=True)
 class UpperBound:
-    """What a network cannot exceed on this machine, in a precision."""
+    """Speeds that a network cannot exceed on this machine in one precision."""
 
     model: str
     precision: str
     batch: int
     threads: int
     gmacs: float
-    """Billions of multiply-adds of a crop, as they run."""
+    """Billions of multiply-adds executed per crop."""
     matrix_gmacs_per_second: float
     """Of a large matrix product."""
     matrix_crops_per_second: float
@@ -58,30 +58,30 @@ def measure_upper_bound(
         name: of the network.
         model: in eval mode.
         precision: float32 or bfloat16.
-        batch: crops at once.
-        threads: of torch.
+        batch: crops per call.
+        threads: number of torch's threads.
         matrix_gmacs_per_second: from `measure_matrix_product`.
     """
     torch.set_num_threads(threads)
     dtype: torch.dtype = getattr(torch, precision)
-    convs: dict[_Step, nn.Module] = {}
-    counts: Counter[_Step] = Counter()
+    convs: dict[_ConvCase, nn.Module] = {}
+    counts: Counter[_ConvCase] = Counter()
     macs = 0
 
-    def note(conv: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
+    def count_conv(conv: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
         nonlocal macs
-        step = _Step(repr(conv), *inputs[0].shape[1:])
-        convs[step] = conv
-        counts[step] += 1
+        case = _ConvCase(repr(conv), *inputs[0].shape[1:])
+        convs[case] = conv
+        counts[case] += 1
         macs += conv_multiply_adds(conv, inputs[0], output)
 
     layers = [module for module in model.modules() if isinstance(module, nn.Conv2d | nn.ConvTranspose2d)]
-    hooks = [layer.register_forward_hook(note) for layer in layers]
+    hooks = [layer.register_forward_hook(count_conv) for layer in layers]
     model.final_heatmaps(torch.zeros(1, 3, *model.config.input_size))
     for hook in hooks:
         hook.remove()
-    now = clock_for(threads)
-    seconds = sum(count * _time_convolution(convs[step], step, batch, dtype, now) for step, count in counts.items())
+    clock = clock_for(threads)
+    seconds = sum(count * _time_convolution(convs[case], case, batch, dtype, clock) for case, count in counts.items())
     gmacs = macs / 1e9
     by_matrix = matrix_gmacs_per_second / gmacs
     return UpperBound(name, precision, batch, threads, gmacs, matrix_gmacs_per_second, by_matrix, batch / seconds)
@@ -89,26 +89,26 @@ def measure_upper_bound(
 
 @torch.inference_mode()
 def measure_matrix_product(precision: str, threads: int) -> float:
-    """Billions of multiply-adds a second of a matrix product whose operands fill the cache."""
+    """Billions of multiply-adds per second of a product of two 2048 x 2048 matrices."""
     torch.set_num_threads(threads)
     dtype: torch.dtype = getattr(torch, precision)
-    one, other = torch.randn(2, _SIDE, _SIDE).to(dtype)
-    return _SIDE**3 / 1e9 / _fastest(lambda: one @ other, clock_for(threads))
+    left, right = torch.randn(2, _SIDE, _SIDE).to(dtype)
+    return _SIDE**3 / 1e9 / _fastest(lambda: left @ right, clock_for(threads))
 
 
-def _time_convolution(conv: nn.Module, step: _Step, batch: int, dtype: torch.dtype, now: Clock) -> float:
-    crops = torch.randn(batch, *step[1:]).to(dtype, memory_format=torch.channels_last)
-    # Networks are measured as they are trained, so the copy has no bias; with one it takes as long.
-    layer = place(copy.deepcopy(conv).to(dtype), _CPU)
-    ready = OneDnnConv(layer) if isinstance(layer, nn.Conv2d) and can_prepack(_CPU, dtype) else layer
-    return _fastest(lambda: ready(crops), now)
+def _time_convolution(conv: nn.Module, case: _ConvCase, batch: int, dtype: torch.dtype, clock: Clock) -> float:
+    crops = torch.randn(batch, *case[1:]).to(dtype, memory_format=torch.channels_last)
+    # The convolutions have no bias, since norms are not folded here; with a bias they take as long.
+    placed = place(copy.deepcopy(conv).to(dtype), _CPU)
+    layer = OneDnnConv(placed) if isinstance(placed, nn.Conv2d) and can_prepack(_CPU, dtype) else placed
+    return _fastest(lambda: layer(crops), clock)
 
 
-def _fastest(run: Callable[[], Any], now: Clock) -> float:
+def _fastest(run: Callable[[], Any], clock: Clock) -> float:
     run()
-    taken = []
+    durations = []
     for _ in range(_REPEATS):
-        began = now()
+        start = clock()
         run()
-        taken.append(now() - began)
-    return min(taken)
+        durations.append(clock() - start)
+    return min(durations)
