@@ -13,7 +13,7 @@ _TOP, _BOTTOM = 10, 210
 _MAX_LINEAR_STEPS = 5
 _MAX_LOG_TICKS = 8
 _MAX_MARKS = 40
-"""Of a line with more points, only the last one is marked."""
+"""If a line has more points, only the last one is marked."""
 
 
 class Series(NamedTuple):
@@ -21,7 +21,7 @@ class Series(NamedTuple):
 
     name: str
     values: Sequence[float | None]
-    """One per x; None where there is no value."""
+    """One per x; None if missing."""
 
 
 class Chart(NamedTuple):

@@ -16,7 +16,7 @@ _MAX_OPACITY = 255
 
 
 class Overlay:
-    """A part of an image, drawn on by itself.
+    """A transparent layer over a part of an image.
 
     Later strokes replace earlier ones, opacity included; only `blend_into` blends with the image.
     Points are (x, y) in pixels of the image.

@@ -1,4 +1,4 @@
-"""Drawing poses and labels: limbs in a theme's colors, poses outline_opacity by score."""
+"""Drawing poses and labels: limbs in a theme's colors, fainter for lower scores."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,9 +22,9 @@ _SCORE_RANGE, _OPACITY_RANGE = (0.1, 0.6), (0.15, 1.0)
 """Opacity rises linearly over these scores; keypoints with lower scores are not drawn."""
 _OCCLUDED_OPACITY = 0.45
 _PERSON_TO_LINE = 100
-"""Size of a person over the thickness of their limbs."""
+"""Ratio of a person's size to the thickness of the limbs."""
 _POSE_TO_PERSON = 1.3
-"""Largest size of a person over that of the pose, since the box may be the full image."""
+"""Maximum ratio of a person's size to the pose's, since the box may be the full image."""
 _OUTLINE_TO_LINE, _MIN_OUTLINE_PX = 0.25, 0.3
 _FACE_TO_BODY = 0.6
 """Scale of joints and limbs of the face, which lie close together."""
@@ -71,7 +71,7 @@ def draw_poses(
     *,
     with_boxes: bool = False,
 ) -> UInt8[np.ndarray, "H W 3"]:
-    """Draw skeletons on a copy of an RGB image: the lower a score, the fainter; the best person on top.
+    """Draw skeletons on a copy of an RGB image: fainter for lower scores, with the best person on top.
 
     >>> import mspn
     >>> image = np.zeros((64, 48, 3), np.uint8)

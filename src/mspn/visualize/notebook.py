@@ -22,7 +22,7 @@ class DrawnImage:
     """RGB."""
 
     def _repr_jpeg_(self) -> bytes:
-        """What Jupyter asks for."""
+        """The image as JPEG, which Jupyter displays."""
         return encode_jpeg(self.pixels)
 
 

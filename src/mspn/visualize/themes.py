@@ -1,4 +1,4 @@
-"""Themes: which colors skeletons are drawn in."""
+"""Themes: the colors of drawn skeletons."""
 
 import colorsys
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ _LIGHTNESS = 0.6
 
 
 class Theme(Settings):
-    """How skeletons look."""
+    """Appearance of drawn skeletons."""
 
     colored_by: Literal["side", "limb", "person"]
     colors: tuple[Color, ...] = ()
@@ -29,7 +29,7 @@ class Theme(Settings):
     outline_opacity: float = Field(0.5, ge=0, le=1)
     """Of the dark line around limbs and joints, which sets them off from the image."""
     brightness: float = Field(1.0, gt=0, le=1)
-    """What the image's own colors are multiplied with."""
+    """Factor on the image's own colors."""
 
 
 DEFAULT_THEME = Theme(colored_by="side", colors=((255, 120, 40), (40, 170, 255), (120, 230, 80)))
@@ -54,7 +54,7 @@ def find_theme(name: str) -> Theme:
     """The theme of that name.
 
     Raises:
-        ValueError: naming the themes there are.
+        ValueError: if there is none; the message lists the themes.
     """
     if name not in THEMES:
         raise InvalidValueError(f"no theme {name!r}; there are {', '.join(THEMES)}")
@@ -66,7 +66,7 @@ def side_colors(skeleton: Skeleton, colors: Sequence[Color] = DEFAULT_THEME.colo
 
     Args:
         skeleton: says which keypoints are pairs.
-        colors: of the person's left, of the right, and of what lies between.
+        colors: of the person's left, right and middle.
     """
     lefts, rights = zip(*skeleton.mirrored_pairs, strict=True) if skeleton.mirrored_pairs else ((), ())
     left, right, middle = colors
