@@ -1,4 +1,8 @@
+import asyncio
+import pickle
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -6,11 +10,14 @@ import pytest
 import torch
 
 from mspn import PoseEstimator
+from mspn.checkpoints.hub import load_named
 from mspn.config.protocol import FAITHFUL_TEST
 from mspn.datasets.people import select_people
-from mspn.errors import DetectorError
+from mspn.errors import DetectorError, MspnError
+from mspn.inference.engines import Engine
 from mspn.io.images import read_image
 from mspn.labels.formats.coco import read_coco
+from mspn.predict.estimator import Model
 from mspn.structures.boxes import Box, Detection
 from mspn.structures.image import Image
 from mspn.structures.skeletons import COCO_17
@@ -66,15 +73,158 @@ class _Doubled(_TrueBoxes):
         return [Detection(one.box, score) for one in found for score in (0.5, 0.9)]
 
 
-def test_a_person_found_twice_is_two_poses_unless_the_test_settings_say_otherwise():
+def _scores(estimator: PoseEstimator, detector: _Doubled) -> list[float]:
+    (streamed,) = estimator.stream(detector.image)
+    found = sorted(pose.box_score for pose in estimator(detector.image))
+    assert sorted(pose.box_score for pose in streamed.poses) == found
+    return found
+
+
+def test_a_person_found_twice_is_one_pose():
     detector = _Doubled()
-    once = FAITHFUL_TEST.model_copy(update={"suppression_oks": 0.9})
 
-    every = PoseEstimator(overfitted()[1], detector, precision="float32")(detector.image)
-    chosen = PoseEstimator(overfitted()[1], detector, precision="float32", test=once)(detector.image)
+    assert _scores(PoseEstimator(overfitted()[1], detector), detector) == [0.9, 0.9]
 
-    assert sorted(pose.box_score for pose in every) == [0.5, 0.5, 0.9, 0.9]
-    assert [pose.box_score for pose in chosen] == [0.9, 0.9]
+
+def test_a_person_found_twice_is_two_poses_where_nothing_is_suppressed():
+    detector, weights = _Doubled(), overfitted()[1]
+    # Nothing is more similar than 1, and the protocol's own threshold comes first.
+    lenient = FAITHFUL_TEST.model_copy(update={"suppression_oks": 1.0})
+    strict = FAITHFUL_TEST.model_copy(update={"suppression_oks": 0.9})
+
+    assert _scores(PoseEstimator(weights, detector, suppression_oks=None), detector) == [0.5, 0.5, 0.9, 0.9]
+    assert _scores(PoseEstimator(weights, detector, test=lenient), detector) == [0.5, 0.5, 0.9, 0.9]
+    assert _scores(PoseEstimator(weights, detector, test=strict, suppression_oks=None), detector) == [0.9, 0.9]
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        *(("threshold", value) for value in (2, -1, float("nan"))),
+        *(("suppression_oks", value) for value in (0, 1.5, float("nan"))),
+        ("batch_size", 0),
+    ],
+)
+def test_numbers_out_of_range_are_refused_by_name(setting: str, value: float):
+    with pytest.raises(MspnError, match=f"{setting}: "):
+        PoseEstimator("mspn-tiny", "none", **{setting: value})  # type: ignore[arg-type]
+
+
+def test_given_boxes_take_the_place_of_the_detector():
+    boxes = [(20, 10, 40, 80), Box(60, 0, 50, 100), Detection(Box(5, 5, 30, 60), 0.1)]
+    estimator = PoseEstimator("mspn-tiny", "none", precision="float32", suppression_oks=None)
+    image = np.random.default_rng(0).integers(0, 256, (120, 160, 3), np.uint8)
+
+    poses = estimator(image, boxes)
+
+    assert {pose.box: pose.box_score for pose in poses} == {
+        Box(20, 10, 40, 80): 1.0,
+        Box(60, 0, 50, 100): 1.0,
+        Box(5, 5, 30, 60): 0.1,
+    }
+    assert {pose.box for pose in estimator(image, np.array([[20, 10, 40, 80]]))} == {Box(20, 10, 40, 80)}
+    assert estimator(image, []) == []
+    with pytest.raises(MspnError, match=r"a box is four numbers, .* not \(1, 2, 3\)"):
+        estimator(image, [(1, 2, 3)])
+    with pytest.raises(MspnError, match=r"a box is four numbers, .* not 20"):
+        estimator(image, (20, 10, 40, 80))  # type: ignore[arg-type]
+    with pytest.raises(MspnError, match="lies outside the image of 160x120 pixels"):
+        estimator(image, [(200, 10, 40, 80)])
+
+
+def test_images_of_a_list_have_the_poses_that_each_has_alone():
+    estimator = PoseEstimator("mspn-tiny", "none", precision="float32")
+    images = [np.random.default_rng(seed).integers(0, 256, (64 + seed, 48, 3), np.uint8) for seed in range(3)]
+    boxes = [[(0, 0, 20, 40), (20, 0, 28, 64)], None, []]
+
+    results = estimator(images, boxes=boxes)
+
+    assert [len(poses) for poses in results] == [2, 1, 0]
+    for poses, image, own in zip(results, images, boxes, strict=True):
+        for pose, alone in zip(poses, estimator(image, own), strict=True):
+            assert pose.box == alone.box
+            np.testing.assert_allclose(pose.keypoints_image, alone.keypoints_image, atol=1e-3)
+    assert [len(poses) for poses in estimator(tuple(images))] == [1, 1, 1]
+    assert estimator([]) == []
+    with pytest.raises(MspnError, match="boxes for 1 images, but there are 3; give a list for each"):
+        estimator(images, boxes=[[]])
+
+
+@pytest.mark.parametrize(
+    ("source", "kind"),
+    [
+        *(("walk.mp4", "a video"), (".", "a folder"), ("*.jpg", "a pattern"), ("0", "the number of a camera")),
+        *(("https://example.com/a.jpg", "an address"), ("-", "a list on standard input")),
+    ],
+)
+def test_what_may_hold_several_images_says_what_takes_it(
+    source: str, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    Path("walk.mp4").touch()
+    estimator = PoseEstimator("mspn-tiny", "none")
+
+    with pytest.raises(MspnError) as caught:
+        estimator(source)
+
+    takes = f"PoseEstimator().stream({source!r}) takes it"
+    assert str(caught.value) == f"{source} is {kind}, and one image is wanted here; {takes}"
+
+
+@pytest.mark.parametrize("image", ["", [""]])
+def test_an_empty_name_is_refused(image: Any):
+    with pytest.raises(MspnError, match="the path of the image is empty"):
+        PoseEstimator("mspn-tiny", "none")(image)
+
+
+class _Left:
+    """A detector that can be pickled."""
+
+    def detect(self, _image: Image) -> list[Detection]:
+        return [Detection(Box(0, 0, 20, 40), 0.5)]
+
+
+@pytest.mark.parametrize("model", ["mspn-tiny", load_named("mspn-tiny")])
+def test_a_pickled_estimator_has_the_same_settings(model: Model):
+    image = np.random.default_rng(0).integers(0, 256, (64, 48, 3), np.uint8)
+    flipless = FAITHFUL_TEST.model_copy(update={"flip": False})
+    estimator = PoseEstimator(model, _Left(), precision="float32", test=flipless, threshold=0.4, batch_size=3)
+
+    other = pickle.loads(pickle.dumps(estimator))
+
+    assert (other.precision, other.test) == ("float32", flipless)
+    assert (other.top_down.threshold, other.top_down.batch_size) == (0.4, 3)
+    for pose, same in zip(estimator(image), other(image), strict=True):
+        np.testing.assert_array_equal(pose.keypoints_image, same.keypoints_image)
+        assert pose.box == same.box == Box(0, 0, 20, 40)
+
+
+@pytest.mark.parametrize("engine", ["torch", "openvino", "onnxruntime"])
+def test_estimators_in_threads_and_tasks_and_streams_give_what_one_after_the_other_gives(engine: Engine):
+    for library in ("onnx", engine):
+        pytest.importorskip(library)
+    estimators = [PoseEstimator("mspn-tiny", "none", precision="float32", engine=engine) for _ in range(2)]
+    images = [np.random.default_rng(seed).integers(0, 256, (64, 48, 3), np.uint8) for seed in range(4)]
+    expected = [estimators[0](image)[0].keypoints_image for image in images]
+    work = [(estimator, image) for estimator in estimators for image in images] * 3
+
+    def keypoints(job: tuple[PoseEstimator, np.ndarray]) -> np.ndarray:
+        return job[0](job[1])[0].keypoints_image
+
+    def streamed(estimator: PoseEstimator) -> list[np.ndarray]:
+        # Another batch of the same images may differ by rounding: one person a batch, as above.
+        return [result.poses[0].keypoints_image for image in images for result in estimator.stream(image)]
+
+    async def tasks() -> list[np.ndarray]:
+        return await asyncio.gather(*(asyncio.to_thread(keypoints, job) for job in work))
+
+    with ThreadPoolExecutor(4) as pool:
+        threads = list(pool.map(keypoints, work))
+        streams = list(pool.map(streamed, estimators * 2))
+
+    np.testing.assert_array_equal(threads, expected * 6)
+    np.testing.assert_array_equal(asyncio.run(tasks()), expected * 6)
+    np.testing.assert_array_equal(streams, [expected] * 4)
 
 
 def test_boxes_under_the_threshold_are_left_out():

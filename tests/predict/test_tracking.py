@@ -51,6 +51,29 @@ def test_people_are_followed_from_image_to_image_with_the_score_of_their_box():
     assert third.box == pytest.approx(Box(30, 5, 40, 90))
 
 
+def test_people_are_known_by_boxes_that_are_nearly_equal():
+    people = BoxPropagator()
+    other = Box(7, 5, 40, 90)
+
+    people.reset([_pose(BOX), _pose(other, right=2)])
+    # As a resumed run reads them from single-precision numbers of a file.
+    rounded = [Box(7.0000005, 5, 40, 90), Box(5.0000003, 5, 40, 90)]
+    people.update([_pose(rounded[0], right=2 + 20), _pose(rounded[1], right=10)])
+
+    first, second = people.detections(Size(200, 200))
+    assert (first.box, second.box) == (Box(15, 5, 40, 90), Box(27, 5, 40, 90))
+
+
+def test_two_people_in_equal_boxes_stay_two():
+    people = BoxPropagator()
+
+    people.reset([_pose(BOX), _pose(BOX)])
+    people.update([_pose(BOX, right=10), _pose(BOX, right=10)])
+
+    first, second = people.detections(Size(200, 200))
+    assert first.box == second.box == Box(15, 5, 40, 90)
+
+
 def test_who_leaves_the_image_or_has_no_pose_is_followed_no_longer():
     people = BoxPropagator()
     other = Box(100, 5, 40, 90)

@@ -33,7 +33,7 @@ class ProtocolConfig(Settings):
     0.2 (MMPose); or the box's score alone."""
     suppression_oks: float | None = Field(None, gt=0, le=1)
     """Of two poses in an image that are more similar than this (OKS), the one ranked lower is left out; null: none is.
-    Where others suppress, 0.9 is usual."""
+    Where others suppress, 0.9 is usual. Predictions have a default of their own, `TopDownConfig.suppression_oks`."""
 
     @field_validator("blur_kernel")
     @classmethod

@@ -1,8 +1,10 @@
 """Poses of the people in images and videos: the class that users start with."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from pathlib import Path
+from typing import Any, TypeVar, overload
 
+import numpy as np
 from pydantic import ValidationError
 
 from mspn.checkpoints.format import Checkpoint
@@ -14,18 +16,22 @@ from mspn.detectors.simple import check_detector
 from mspn.errors import InvalidValueError
 from mspn.inference.devices import Precision
 from mspn.inference.engines import Engine
-from mspn.io.images import read_image
 from mspn.predict.pipeline import ImageResult, predict_images
-from mspn.predict.top_down import TopDown, TopDownConfig
-from mspn.sources import open_sources
-from mspn.sources.in_memory import InMemoryImage, read_in_memory
+from mspn.predict.top_down import PersonCrop, TopDown, TopDownConfig
+from mspn.sources import open_sources, read_single_image
+from mspn.sources.in_memory import InMemoryImage
 from mspn.sources.resolve import Source
-from mspn.structures.image import Image
+from mspn.structures.boxes import Box, Detection
 from mspn.structures.pose import Pose
 from mspn.structures.settings import first_problem
 
 Model = str | Path | Checkpoint
 """Name, weights file, or a loaded checkpoint."""
+SingleImage = InMemoryImage | str | Path
+"""An image in memory, or the path of an image file."""
+AnyImage = TypeVar("AnyImage", bound=SingleImage)
+GivenBox = Detection | Box | Sequence[float] | np.ndarray
+"""A person's box in image pixels, (left, top, width, height); without a score it counts as certain."""
 
 
 class PoseEstimator:
@@ -36,6 +42,9 @@ class PoseEstimator:
     >>> for pose in estimator(np.zeros((64, 48, 3), np.uint8)):
     ...     print(pose.skeleton.name, len(pose.keypoints))
     coco-17 17
+
+    Threads may share one. Pickling keeps its settings, from which it is made anew, for example in a spawned process. A
+    forked process runs torch with one thread, and needs an estimator of its own for other engines and GPUs.
     """
 
     def __init__(
@@ -50,6 +59,7 @@ class PoseEstimator:
         threshold: float = 0.3,
         flip: bool | None = None,
         test: ProtocolConfig | None = None,
+        suppression_oks: float | None = 0.7,
         ensemble_weights: Sequence[float] | None = None,
     ) -> None:
         """Load a model, or several whose heat maps are averaged; the first of them says how maps become poses.
@@ -60,20 +70,35 @@ class PoseEstimator:
                 embedded detector, "none" takes the full image for one person.
             device: auto, cpu, cuda, cuda:1, ...
             precision: auto, float32, bfloat16 or int8, see `load_runner`.
-            engine: auto, torch, onnxruntime or openvino; the last two start slower and may run faster, see `load_runner`.
+            engine: auto, torch, onnxruntime or openvino; the last two start slower and may run faster: `load_runner`.
             batch_size: people that the network sees at once.
-            threshold: detections with a lower score are dropped.
+            threshold: detections with a lower score are dropped; 0 to 1.
             flip: average with the mirrored crop; None: as `test` says.
             test: padding, flip, filter and decoder; None: those stored with the weights.
+            suppression_oks: of two poses in an image that are more similar than this (OKS), the one ranked lower is
+                left out, since the detector has found that person twice; None: only as `test` says, whose own
+                `suppression_oks` comes first.
             ensemble_weights: weight of each of several models; None: equal.
 
         Raises:
             WeightsError: if there are no such weights.
             DetectorError: if there is no such detector.
-            ValueError: for an unknown device, precision or engine, an empty batch, or models that cannot be averaged.
+            ValueError: for an unknown device, precision or engine, a number out of its range, or models that cannot be
+                averaged.
         """
-        if batch_size < 1:
-            raise InvalidValueError(f"batch_size must be at least 1, not {batch_size}")
+        self._settings: dict[str, Any] = {
+            "model": model,
+            "detector": detector,
+            "device": device,
+            "precision": precision,
+            "engine": engine,
+            "batch_size": batch_size,
+            "threshold": threshold,
+            "flip": flip,
+            "test": test,
+            "suppression_oks": suppression_oks,
+            "ensemble_weights": ensemble_weights,
+        }
         models = [model] if isinstance(model, str | Path | Checkpoint) else list(model)
         is_named = isinstance(detector, str | Path)
         try:
@@ -88,6 +113,7 @@ class PoseEstimator:
                 engine=engine,
                 batch_size=batch_size,
                 threshold=threshold,
+                suppression_oks=suppression_oks,
             )
         except ValidationError as error:
             raise InvalidValueError(first_problem(error)) from error
@@ -117,25 +143,57 @@ class PoseEstimator:
         """What computes the networks: torch, onnxruntime or openvino."""
         return self.top_down.ensemble.leader.runner.engine
 
-    def __call__(self, image: InMemoryImage | str | Path) -> list[Pose]:
-        """Poses of all people in an image, best first.
+    def __getstate__(self) -> dict[str, Any]:
+        return self._settings
+
+    def __setstate__(self, settings: dict[str, Any]) -> None:
+        self.__init__(**settings)  # type: ignore[misc]  # networks and their threads belong to one process
+
+    @overload
+    def __call__(self, image: SingleImage, boxes: Iterable[GivenBox] | None = None) -> list[Pose]: ...
+
+    @overload
+    def __call__(
+        self,
+        image: list[AnyImage] | tuple[AnyImage, ...],
+        boxes: Sequence[Iterable[GivenBox] | None] | None = None,
+    ) -> list[list[Pose]]: ...
+
+    def __call__(self, image: Any, boxes: Any = None) -> list[Pose] | list[list[Pose]]:
+        """Poses of all people in an image, best first; or those of each image of a list, whose people share batches.
 
         Args:
             image: the path of an image file; a uint8 array, RGB (H, W, 3) or gray (H, W) or (H, W, 1); a uint8
-                tensor of these shapes or (3, H, W), where channels last wins if both fit; or a Pillow image.
+                tensor of these shapes or (3, H, W), where channels last wins if both fit; or a Pillow image. Or a
+                list or tuple of these.
+            boxes: the people's boxes in image pixels, in place of the detector: each a `Detection`, whatever its
+                score, or (left, top, width, height). For a list of images, a list of such boxes for each image, None
+                where the detector is to find them.
 
         Raises:
             ImageError: if the file cannot be read.
-            SourceError: if an array, tensor or Pillow image has another type or shape, such as four channels.
+            SourceError: if an array, tensor or Pillow image has another type or shape, such as four channels; or for a
+                video, folder or anything else that `stream` takes.
             TypeError: for any other value.
-            ValueError: if the detector gives a box that cannot be cut out.
+            ValueError: if a box cannot be cut out, or boxes are not given for each image.
         """
-        if isinstance(image, str | Path):
-            loaded = Image(str(image), read_image(Path(image)))
-        else:
-            loaded = Image("", read_in_memory(image))
-        people = [self.top_down.crop(loaded, detection) for detection in self.top_down.detect(loaded)]
-        return self.top_down.select(self.top_down.estimate(people))
+        if not isinstance(image, list | tuple):
+            return self._predict([image], [boxes])[0]
+        if boxes is None:
+            boxes = [None] * len(image)
+        if len(boxes) != len(image):
+            raise InvalidValueError(f"boxes for {len(boxes)} images, but there are {len(image)}; give a list for each")
+        return self._predict(image, boxes)
+
+    def _predict(self, images: Sequence[SingleImage], boxes: Sequence[Iterable[GivenBox] | None]) -> list[list[Pose]]:
+        people = [self._crop_people(image, given) for image, given in zip(images, boxes, strict=True)]
+        poses = iter(self.top_down.estimate([person for of_image in people for person in of_image]))
+        return [self.top_down.select([next(poses) for _ in of_image]) for of_image in people]
+
+    def _crop_people(self, image: SingleImage, boxes: Iterable[GivenBox] | None) -> list[PersonCrop]:
+        loaded = read_single_image(image)
+        detections = self.top_down.detect(loaded) if boxes is None else [_as_detection(box) for box in boxes]
+        return [self.top_down.crop(loaded, detection) for detection in detections]
 
     def stream(
         self, source: Source | Sequence[Source], detect_every: int = 1, keep_pixels: bool = True
@@ -166,3 +224,15 @@ class PoseEstimator:
         """
         sources = source if isinstance(source, Sequence) and not isinstance(source, str) else [source]
         return predict_images(self.top_down, open_sources(sources), detect_every=detect_every, keep_pixels=keep_pixels)
+
+
+def _as_detection(box: GivenBox) -> Detection:
+    if isinstance(box, Detection):
+        return box
+    try:
+        left, top, width, height = map(float, box)
+    except (TypeError, ValueError) as error:
+        raise InvalidValueError(
+            f"a box is four numbers, (left, top, width, height) in pixels, or a Detection, not {repr(box)[:60]}"
+        ) from error
+    return Detection(Box(left, top, width, height), 1.0)

@@ -1,4 +1,4 @@
-"""From decoded keypoints to scored poses."""
+"""From decoded keypoints to scored poses, and which of them are kept."""
 
 from collections.abc import Sequence
 
@@ -9,6 +9,7 @@ from mspn.config.protocol import ProtocolConfig
 from mspn.heatmaps.decode import Decoded
 from mspn.structures.boxes import Detection
 from mspn.structures.crop import CropFrame, heatmap_to_crop
+from mspn.structures.oks import oks_nms
 from mspn.structures.pose import Pose
 from mspn.structures.skeleton import Skeleton
 
@@ -52,6 +53,17 @@ def make_poses(
             detections, keypoints_image, clipped, means, factors, strict=True
         )
     ]
+
+
+def select_poses(poses: Sequence[Pose], suppression_oks: float | None) -> list[Pose]:
+    """The poses of one image, best first.
+
+    Args:
+        poses: of all boxes.
+        suppression_oks: of two that are more similar than this, the one ranked lower is left out; None keeps all.
+    """
+    kept = poses if suppression_oks is None else oks_nms(poses, suppression_oks)
+    return sorted(kept, key=lambda pose: -pose.score)
 
 
 def _box_factors(scores: Float[np.ndarray, "B K"], test: ProtocolConfig) -> Float[np.ndarray, " B"]:

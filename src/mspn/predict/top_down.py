@@ -23,11 +23,10 @@ from mspn.heatmaps.resample import Grid, resample
 from mspn.inference.devices import Precision, choose_device
 from mspn.inference.engines import Engine
 from mspn.inference.runner import Runner
-from mspn.predict.scoring import make_poses
+from mspn.predict.scoring import make_poses, select_poses
 from mspn.structures.boxes import Box, Detection, check_box
 from mspn.structures.crop import HEATMAP_STRIDE, CropFrame, cut_crop, frame_from_box
 from mspn.structures.image import Image
-from mspn.structures.oks import oks_nms
 from mspn.structures.pose import Pose
 from mspn.structures.settings import Settings
 
@@ -51,8 +50,12 @@ class TopDownConfig(Settings):
     """What computes the heat maps, see `load_runner`."""
     batch_size: int = Field(32, ge=1)
     """People that a network sees at once."""
-    threshold: float = 0.3
+    threshold: float = Field(0.3, ge=0, le=1)
     """Lowest score of a detection."""
+    suppression_oks: float | None = Field(0.7, gt=0, le=1)
+    """Of two poses in an image that are more similar than this (OKS), the one ranked lower is left out, unless the
+    protocol has a threshold of its own; null: only where it has. A person whom the detector found twice is two nearly
+    equal poses, whose boxes NMS lets pass."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -193,6 +196,8 @@ class TopDown:
         self.detector = detector or make_detector(config.detector, device)
         self.batch_size = config.batch_size
         self.threshold = config.threshold
+        protocol = self.ensemble.leader.test.suppression_oks
+        self.suppression_oks = config.suppression_oks if protocol is None else protocol
 
     def detect(self, image: Image) -> list[Detection]:
         """The detector's boxes with at least the threshold's score (NaN is kept, to be refused by `crop`).
@@ -243,11 +248,8 @@ class TopDown:
         return poses
 
     def select(self, poses: Sequence[Pose]) -> list[Pose]:
-        """The poses of one image, best first, without duplicates where the protocol has OKS suppression."""
-        threshold = self.ensemble.leader.test.suppression_oks
-        if threshold is not None:
-            poses = oks_nms(poses, threshold)
-        return sorted(poses, key=lambda pose: -pose.score)
+        """The poses of one image, best first, without duplicates."""
+        return select_poses(poses, self.suppression_oks)
 
 
 def _frames_by_network(people: Sequence[PersonCrop]) -> list[tuple[CropFrame, ...]]:

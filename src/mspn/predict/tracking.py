@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from mspn.errors import MspnError
-from mspn.structures.boxes import Box, Detection, Size, check_box
+from mspn.structures.boxes import Box, Detection, Size, check_box, iou, to_xyxy
 from mspn.structures.pose import Pose
 
 _MIN_KEYPOINT_SCORE = 0.1
@@ -34,15 +34,26 @@ class BoxPropagator:
         return [detection for detection, _ in self._people if _is_inside(detection.box, size)]
 
     def update(self, poses: Sequence[Pose]) -> None:
-        """Move each box by the pose that was estimated in it; boxes without a pose are dropped."""
-        pose_of_box = {pose.box: pose for pose in poses}
+        """Move each box by the pose that was estimated in it; boxes without a pose are dropped.
+
+        A pose belongs to the box that overlaps its own most, and each box has one pose at most. Their numbers need not
+        be equal: those of a resumed run went through a file.
+        """
+        if not self._people or not poses:
+            self._people = []
+            return
+        boxes = to_xyxy([detection.box for detection, _ in self._people])
+        overlaps = iou(to_xyxy([pose.box for pose in poses])[:, None], boxes)
+        pose_of_person: dict[int, Pose] = {}
+        for index in np.argsort(-overlaps.max(1), kind="stable").tolist():
+            person = int(overlaps[index].argmax())
+            if overlaps[index, person] > 0:
+                pose_of_person[person] = poses[index]
+                overlaps[:, person] = 0
         self._people = [
-            (
-                Detection(propagate_box(detection.box, previous, pose_of_box[detection.box]), detection.score),
-                pose_of_box[detection.box],
-            )
-            for detection, previous in self._people
-            if detection.box in pose_of_box
+            (Detection(propagate_box(detection.box, previous, current), detection.score), current)
+            for person, (detection, previous) in enumerate(self._people)
+            if (current := pose_of_person.get(person)) is not None
         ]
 
 

@@ -8,7 +8,8 @@ from mspn.io.hosts import STREAM_SCHEMES, scheme_of, without_password
 from mspn.io.http import fetched
 from mspn.io.images import IMAGE_SUFFIXES, decode_image, read_image
 from mspn.io.limits import DEFAULTS, InputLimits
-from mspn.sources.in_memory import read_in_memory
+from mspn.sources.folders import exists_safely, is_pattern
+from mspn.sources.in_memory import InMemoryImage, read_in_memory
 from mspn.sources.live import watch_camera, watch_stream
 from mspn.sources.resolve import STANDARD_INPUT, Source, find_sources, is_camera
 from mspn.sources.video import HEAD_BYTES, VIDEO_SUFFIXES, count_frames, looks_like_video, read_video
@@ -40,6 +41,45 @@ def open_source(source: Source | SourceFailure, settings: InputLimits = DEFAULTS
         yield SourceFailure(
             name, f"{name or 'an image'} cannot be read ({error.strerror or error}); check it and its rights"
         )
+
+
+def read_single_image(image: InMemoryImage | str | Path) -> Image:
+    """The image of a file or in memory; what may hold several is refused.
+
+    Args:
+        image: the path of an image file, or what `read_in_memory` takes.
+
+    Raises:
+        ImageError: if the file cannot be read.
+        SourceError: for a video, folder, pattern, address, camera or an empty name, saying what takes it; or if an
+            image in memory has another type or shape.
+        TypeError: for any other value.
+    """
+    if not isinstance(image, str | Path):
+        return Image("", read_in_memory(image))
+    path = Path(image)
+    if image == "":
+        raise SourceError("the path of the image is empty; give that of an image file")
+    kind = _kind_of_several(image, path)
+    if kind:
+        name = without_password(str(image))
+        raise SourceError(f"{name} is {kind}, and one image is wanted here; PoseEstimator().stream({name!r}) takes it")
+    return Image(str(image), read_image(path))
+
+
+def _kind_of_several(source: str | Path, path: Path) -> str | None:
+    """What a source is that may hold several images, or none that is a file; None for a file, or nothing at all."""
+    if exists_safely(path.is_file):
+        return "a video" if _is_video(path) else None
+    if exists_safely(path.is_dir):
+        return "a folder"
+    kinds = {
+        "the number of a camera": is_camera(source),
+        "a list on standard input": source == STANDARD_INPUT,
+        "an address": isinstance(source, str) and scheme_of(source),
+        "a pattern": isinstance(source, str) and is_pattern(source),
+    }
+    return next((kind for kind, is_so in kinds.items() if is_so), None)
 
 
 def name_source(source: Source | SourceFailure) -> str:
