@@ -9,15 +9,15 @@ from mspn.training.metrics import read_metrics
 
 
 def main(run: Path, destination: Path) -> None:
-    """Draw loss and learning rate by epoch."""
-    lines = read_metrics(run)
-    epochs = [line.epoch for line in lines]
+    """Draw loss and learning rate by iteration."""
+    rows = read_metrics(run)
+    iterations = [row.iteration for row in rows]
     figure, axes = plt.subplots(figsize=(7, 3.5), layout="constrained")
-    axes.plot(epochs, [line.loss for line in lines], label="all stages and levels")
-    axes.plot(epochs, [line.losses[-1][0] for line in lines], label="last stage, finest level")
-    axes.set(xlabel="epoch", ylabel="loss (peak 255)", yscale="log")
+    axes.plot(iterations, [row.loss for row in rows], label="all stages and levels")
+    axes.plot(iterations, [row.losses[-1][0] for row in rows], label="last stage, finest level")
+    axes.set(xlabel="iteration", ylabel="loss (peak 255)", yscale="log")
     rates = axes.twinx()
-    rates.plot(epochs, [line.learning_rate for line in lines], color="gray", linestyle=":", label="learning rate")
+    rates.plot(iterations, [row.learning_rate for row in rows], color="gray", linestyle=":", label="learning rate")
     rates.set_ylabel("learning rate")
     figure.legend(loc="outside upper center", ncols=3)
     figure.savefig(destination, dpi=110)

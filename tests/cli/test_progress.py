@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from mspn.cli.progress import Tally, show_progress
+from mspn.cli.progress import Tally, show_count, show_progress
 from mspn.interrupts import stop_requests
 from mspn.predict.pipeline import ImageResult
 from mspn.structures.boxes import Box, Size
@@ -83,8 +83,21 @@ def test_a_terminal_shows_images_rates_and_that_ctrl_c_was_heard(monkeypatch: py
     assert "finishing; Ctrl-C again ends at once" in screen.getvalue()
 
 
-def test_where_nobody_looks_nothing_is_shown(capsys: pytest.CaptureFixture[str]):
-    with stop_requests() as stop, show_progress(None, stop) as advance:
-        advance(_image(0))
+def test_without_a_terminal_a_line_appears_every_ten_seconds(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    now = [0.0]
+    monkeypatch.setattr("mspn.cli.progress.time.monotonic", lambda: now[0])
 
-    assert capsys.readouterr() == ("", "")
+    with stop_requests() as stop, show_progress(40, stop) as advance, show_count() as count:
+        for now[0] in (4.0, 10.0, 15.0, 19.0):
+            advance(_image(0, people=3))
+        now[0] = 20.0
+        count(7, 9)
+        advance(_image(0, people=3))
+
+    assert capsys.readouterr().err.splitlines() == [
+        "predicting: 2 of 40 images, 0.2 images/s, 0.6 people/s, about 3 min left",  # 38 at 5 s each
+        "estimating: 7 of 9 images",
+        "predicting: 5 of 40 images, 0.2 images/s, 0.8 people/s, about 2 min left",  # 35 at 4 s each
+    ]

@@ -8,7 +8,9 @@ import pytest
 from rich.console import Console
 
 from mspn.cli import train as command
-from mspn.cli.train import describe
+from mspn.cli.train import _display, describe
+from mspn.config.recipes import find_recipe
+from mspn.distributed import ALONE
 from mspn.training.loop import train
 from mspn.training.progress import IterationReport
 from tests.cli.runner import error_line, run
@@ -39,7 +41,7 @@ def narrow(folder: Path) -> list[str]:
 def test_the_display_says_losses_by_stage_and_level_speed_and_waiting():
     assert describe(STATE).splitlines() == [
         "loss 18.0 = 10.0 2.5 | 4.0 1.5 (stages, fine to coarse)",
-        "62 samples/s, 12% waiting for data, rate 5.00e-04, 1024 MiB",
+        "61.6 samples/s, 12% waiting for data, rate 5.00e-04, 1024 MiB",
     ]
 
 
@@ -101,3 +103,23 @@ def test_on_a_terminal_a_bar_is_drawn_with_the_details_below(tmp_path: Path, mon
     assert "4/4" in screen.getvalue()
     assert "samples/s" in screen.getvalue()
     assert "(stages, fine to coarse)" in screen.getvalue()
+
+
+def test_without_a_terminal_a_line_appears_every_ten_seconds(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    now = [0.0]
+    monkeypatch.setattr("mspn.cli.progress.time.monotonic", lambda: now[0])
+    recipe = find_recipe("mspn-2")  # 96,000 iterations of 256 people
+
+    with _display(recipe, ALONE) as display:
+        for now[0] in (5.0, 10.0, 19.0):
+            display.report(STATE._replace(iteration=int(now[0])))
+        for now[0] in (20.0, 21.0):
+            display.report_validation(int(now[0]), 499)
+
+    # 95,990 iterations are left after the tenth, at 61.6 people a second.
+    assert capsys.readouterr().err.splitlines() == [
+        "iteration 10 of 96000: loss 18.00, 61.6 samples/s, 12% waiting for data, about 6649 min left",
+        "validating: 20 of 499 images",
+    ]

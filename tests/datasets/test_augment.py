@@ -155,10 +155,19 @@ def test_a_half_with_too_few_keypoints_gives_way_to_the_other(upper: int, lower:
 
 
 @pytest.mark.parametrize(
-    ("upper", "lower", "expected"), [(8, 0, {"whole"}), (9, 0, {"upper"}), (6, 3, {"upper", "lower"})]
+    ("upper", "lower", "expected"),
+    [(8, 0, {"whole"}), (9, 0, {"whole", "upper"}), (6, 3, {"whole", "upper", "lower"})],
 )
 def test_the_paper_halves_people_with_more_than_eight_keypoints(upper: int, lower: int, expected: set[str]):
     assert set(draw_halves(PAPER_AUGMENTATION, body(upper, lower), count=50)) == expected
+
+
+def test_the_papers_half_body_is_drawn_every_other_time():
+    halves = draw_halves(PAPER_AUGMENTATION, body(13, 4), count=4000)
+
+    # Four deviations of 4,000 coins are 0.03.
+    assert halves.count("whole") / 4000 == pytest.approx(0.5, abs=0.03)
+    assert halves.count("upper") / 4000 == pytest.approx(0.25, abs=0.03)
 
 
 def test_unlabeled_keypoints_do_not_widen_a_half():
@@ -193,8 +202,8 @@ def test_keypoints_on_one_line_make_no_half():
         (
             PAPER_AUGMENTATION,
             [
-                CropFrame((43.5, 114.5), 9.98967933286234, SIZE, -6.893534487621956, mirrored=True),
-                CropFrame((43.5, 114.5), 12.10753852225907, SIZE, 31.847381866128003, mirrored=False),
+                CropFrame((145.0, 110.0), 99.8967933286234, SIZE, -6.893534487621956, mirrored=True),
+                CropFrame((145.0, 110.0), 121.07538522259068, SIZE, 31.847381866128003, mirrored=False),
                 CropFrame((6.0, 12.0), 17.764315638527606, SIZE, -5.372828666861011, mirrored=True),
                 CropFrame((6.0, 12.0), 17.633281842515547, SIZE, 25.61899931646809, mirrored=True),
             ],

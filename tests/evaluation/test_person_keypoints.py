@@ -1,4 +1,5 @@
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from mspn.evaluation.predicting import predict_labeled
 from mspn.labels.formats.coco import read_coco
 from mspn.labels.formats.mpii import read_mpii
 from mspn.labels.label_set import LabeledImage, LabeledSet
+from mspn.predict.top_down import PersonCrop
+from mspn.structures.pose import Pose
 from mspn.structures.skeletons import COCO_17, LSP_14, MPII_16
 from tests.apart import ProcessApart
 from tests.labels.formats.mpii_files import joints, write_json
@@ -151,15 +154,32 @@ def test_a_folder_without_the_images_is_refused(tmp_path: Path):
         predict_labeled(estimator, labels, tmp_path / "elsewhere")
 
 
-def test_processes_share_the_images():
+def test_processes_share_whole_batches():
     folder, weights = overfitted()
     labels = read_coco(folder / "annotations.json")
-    estimator = PoseEstimator(weights, "none", precision="float32", batch_size=2)
+    estimator = PoseEstimator(weights, "none", precision="float32", batch_size=3)
 
     parts = [
         predict_labeled(estimator, labels, folder / "images", processes=ProcessApart(rank, 2))[0].keypoints_image
         for rank in range(2)
     ]
 
-    # Of four images of two people, each takes every second one.
-    assert [sorted(part) for part in parts] == [[1, 2, 5, 6], [3, 4, 7, 8]]
+    # Eight people are batches of 3, 3 and 2; the second image has people in the first two.
+    assert [sorted(part) for part in parts] == [[1, 2, 3], [4, 5, 6, 7, 8]]
+
+
+def test_batches_are_full_across_images(monkeypatch: pytest.MonkeyPatch):
+    folder, weights = overfitted()
+    labels = read_coco(folder / "annotations.json")
+    estimator = PoseEstimator(weights, "none", precision="float32", batch_size=3)
+    sizes: list[int] = []
+    estimate = estimator.top_down.estimate
+
+    def count(people: Sequence[PersonCrop]) -> list[Pose]:
+        sizes.append(len(people))
+        return estimate(people)
+
+    monkeypatch.setattr(estimator.top_down, "estimate", count)
+    predict_labeled(estimator, labels, folder / "images")
+
+    assert sizes == [3, 3, 2]

@@ -155,7 +155,7 @@ def test_a_run_without_validation_says_so(tmp_path: Path):
 def test_a_run_that_has_only_begun_says_what_is_missing(tmp_path: Path):
     text = _Page(write_report(_write_run(tmp_path))).text
 
-    assert "No epoch is done yet" in text
+    assert "There are no metrics yet" in text
     assert "There is no crops.jpg" in text
     assert text.count("the folder has no environment.json") == 2
 

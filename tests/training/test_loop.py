@@ -16,6 +16,7 @@ from mspn.distributed import Processes
 from mspn.errors import TrainingDivergedError, WeightsError
 from mspn.training.checkpoint import find_checkpoints
 from mspn.training.loop import train
+from mspn.training.metrics import read_metrics
 from mspn.training.progress import IterationReport
 from mspn.training.train_step import TrainStep
 from tests.drawn_people import write_drawn_set
@@ -81,6 +82,24 @@ def test_metrics_have_a_line_per_epoch_and_none_twice_after_a_resume(tmp_path: P
     assert lines[-1]["learning_rate"] == 0
     assert lines[0]["samples_per_second"] > 0
     assert 0 <= lines[0]["waiting_share"] <= 1
+
+
+def test_metrics_of_a_resumed_run_average_the_iterations_before_the_resume_too(tmp_path: Path):
+    write_drawn_set(tmp_path, num_images=2)
+    # Two people, two a batch, drawn ten times: ten iterations an epoch; rows every three and at its end.
+    settings = [*_FASTER, "train.checkpoint_every=2", "train.metrics_every=3"]
+    recipe = override(tiny_recipe(tmp_path, iterations=10), settings)
+    ten_times = recipe.data.train[0].model_copy(update={"weight": 10.0})
+    recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"train": (ten_times,)})})
+
+    train(recipe, tmp_path / "whole", resume=False)
+    with pytest.raises(KeyboardInterrupt):
+        train(recipe, tmp_path / "broken", resume=False, report=_interrupt_at(5))
+    train(recipe, tmp_path / "broken", resume=True)
+
+    whole, broken = (read_metrics(tmp_path / run) for run in ("whole", "broken"))
+    assert [(row.epoch, row.iteration) for row in whole] == [(1, 3), (1, 6), (1, 9), (1, 10)]
+    assert [(row.iteration, row.losses) for row in broken] == [(row.iteration, row.losses) for row in whole]
 
 
 def test_weights_say_which_sessions_made_them(tmp_path: Path):
@@ -257,5 +276,5 @@ def test_training_goes_on_without_a_report_that_cannot_be_written(tmp_path: Path
     weights = train(recipe, tmp_path / "run", resume=False, report=damage)
 
     assert weights.is_file()
-    assert "no report: " in caplog.text
+    assert "no report.html: " in caplog.text
     assert "environment.json is damaged" in caplog.text

@@ -1,14 +1,16 @@
+import json
 import time
 from pathlib import Path
 
 import pytest
 import torch
 
-from mspn.training.metrics import EpochMetrics, Meter, MetricsLog, peak_memory_mib, read_metrics
+from mspn.errors import InvalidValueError
+from mspn.training.metrics import Meter, MetricsLog, TrainingMetrics, peak_memory_mib, read_metrics
 
 
-def epoch(number: int, validation: dict[str, float] | None = None) -> EpochMetrics:
-    return EpochMetrics(
+def epoch(number: int, validation: dict[str, float] | None = None) -> TrainingMetrics:
+    return TrainingMetrics(
         epoch=number,
         iteration=100 * number,
         loss=10.0,
@@ -69,6 +71,49 @@ def test_a_line_that_a_crash_cut_short_does_not_count(tmp_path: Path):
     MetricsLog(tmp_path, iteration=200)
 
     assert read_metrics(tmp_path) == [epoch(1)]
+
+
+@pytest.mark.parametrize(
+    ("damage", "problem"),
+    [
+        (b"\xff", "Invalid JSON"),
+        (b"[1, 2]", "Field required"),
+        (b'{"epoch": 2}', "iteration: Field required"),
+        (json.dumps(epoch(2)._replace(losses=[[1.0]])._asdict()).encode(), "losses of other stages than the first"),
+        (json.dumps(epoch(2)._replace(seconds=1e999)._asdict()).encode(), "seconds: Input should be a finite number"),
+    ],
+)
+def test_a_damaged_line_is_named(damage: bytes, problem: str, tmp_path: Path):
+    MetricsLog(tmp_path, iteration=0).append(epoch(1))
+    with (tmp_path / "metrics.jsonl").open("ab") as file:
+        file.write(damage + b"\n")
+
+    with pytest.raises(InvalidValueError, match=rf"metrics\.jsonl:2 .*{problem}"):
+        read_metrics(tmp_path)
+
+
+def test_a_restored_meter_goes_on_where_it_was(monkeypatch: pytest.MonkeyPatch):
+    now = [0.0]
+    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
+    meter = Meter(batch_size=16)
+    now[0] = 3.0
+    meter.data_arrived()
+    now[0] = 4.0
+    meter.step_done(torch.tensor([[1.0, 2.0]]))
+    state = meter.state()
+
+    now[0] = 1000.0
+    resumed = Meter(batch_size=16)
+    resumed.restore(state)
+    now[0] = 1002.0
+    resumed.data_arrived()
+    now[0] = 1004.0
+    resumed.step_done(torch.tensor([[3.0, 4.0]]))
+
+    # Two steps in 4 s before and 4 s after; waited 3 s before and 2 s after.
+    assert resumed.losses == [[2.0, 3.0]]
+    assert resumed.samples_per_second == 2 * 16 / 8
+    assert resumed.waiting_share == 5 / 8
 
 
 def test_a_meter_averages_losses_and_measures_speed_and_waiting(monkeypatch: pytest.MonkeyPatch):

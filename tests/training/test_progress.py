@@ -15,11 +15,11 @@ CONFIG = TrainConfig(iterations=100, batch_size=10)
 
 def test_every_iteration_is_reported_with_its_own_losses():
     reports: list[IterationReport] = []
-    narrator = TrainingLogger(CONFIG, CPU, [], reports.append)
+    training_logger = TrainingLogger(CONFIG, CPU, [], reports.append)
 
     for iteration, loss in enumerate((1.0, 3.0), start=1):
-        narrator.data_arrived()
-        narrator.step_done(iteration, torch.tensor([[loss, 2.0]]), 1e-3)
+        training_logger.data_arrived()
+        training_logger.step_done(iteration, torch.tensor([[loss, 2.0]]), 1e-3)
 
     assert [report.iteration for report in reports] == [1, 2]
     assert [report.losses for report in reports] == [[[1.0, 2.0]], [[3.0, 2.0]]]
@@ -28,35 +28,31 @@ def test_every_iteration_is_reported_with_its_own_losses():
     assert reports[1].average_precision is None
 
 
-def test_an_epoch_is_told_kept_and_over(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+def test_a_row_has_the_means_since_the_row_before(tmp_path: Path, caplog: pytest.LogCaptureFixture):
     reports: list[IterationReport] = []
-    narrator = TrainingLogger(CONFIG, CPU, [MetricsLog(tmp_path, 0)], reports.append)
+    training_logger = TrainingLogger(CONFIG, CPU, [MetricsLog(tmp_path, 0)], reports.append)
 
     with caplog.at_level(logging.INFO):
-        narrator.step_done(1, torch.tensor([[1.0]]), 1e-3)
-        narrator.step_done(2, torch.tensor([[3.0]]), 1e-3)
-        line = narrator.epoch_done(1, 2, 1e-3, seconds=5.0)
-        narrator.write(line._replace(validation={"AP": 0.5}))
-        narrator.step_done(3, torch.tensor([[7.0]]), 1e-3)
-        narrator.write(narrator.epoch_done(2, 3, 1e-3, seconds=6.0))
+        training_logger.step_done(1, torch.tensor([[1.0]]), 1e-3)
+        training_logger.step_done(2, torch.tensor([[3.0]]), 1e-3)
+        row = training_logger.row(1, 2, 1e-3, seconds=5.0)
+        training_logger.write(row._replace(validation={"AP": 0.5}))
+        training_logger.step_done(3, torch.tensor([[7.0]]), 1e-3)
+        training_logger.write(training_logger.row(2, 3, 1e-3, seconds=6.0))
 
-    assert [(line.epoch, line.loss, line.seconds) for line in read_metrics(tmp_path)] == [(1, 2.0, 5.0), (2, 7.0, 6.0)]
-    assert "epoch 1: loss 2.0, " in caplog.text
-    assert "epoch 1: AP 0.500 on the validation set" in caplog.text
+    assert [(row.epoch, row.loss, row.seconds) for row in read_metrics(tmp_path)] == [(1, 2.0, 5.0), (2, 7.0, 6.0)]
+    assert caplog.messages == ["iteration 2: AP 0.500 on the validation set"]
     assert reports[-1].average_precision == 0.5
 
 
-def test_a_long_epoch_is_told_of_once_a_minute(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture):
+def test_reported_speed_is_of_the_last_ten_seconds(monkeypatch: pytest.MonkeyPatch):
     now = [0.0]
     monkeypatch.setattr(time, "perf_counter", lambda: now[0])
-    narrator = TrainingLogger(CONFIG, CPU, [], lambda report: None)
+    reports: list[IterationReport] = []
+    training_logger = TrainingLogger(CONFIG, CPU, [], reports.append)
 
-    with caplog.at_level(logging.INFO):
-        for iteration in range(1, 6):
-            now[0] = 25.0 * iteration  # ten people in 25 seconds
-            narrator.step_done(iteration, torch.tensor([[1.0]]), 1e-3)
+    for iteration, seconds in enumerate((4.0, 12.0, 13.0), start=1):  # ten people a batch
+        now[0] = seconds
+        training_logger.step_done(iteration, torch.tensor([[1.0]]), 1e-3)
 
-    # At 75 s the first time; 97 iterations are left then, at 0.4 people a second.
-    assert [record.getMessage() for record in caplog.records] == [
-        "iteration 3: loss 1.0, 0 samples/s, 0 % waiting for data, about 40 min left"
-    ]
+    assert [report.samples_per_second for report in reports] == [10 / 4, 20 / 12, 10 / 1]

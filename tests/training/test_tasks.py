@@ -6,15 +6,18 @@ import torch
 from safetensors.torch import load_file
 
 from mspn.checkpoints.format import load_checkpoint, load_detector
+from mspn.config.model import ModelConfig
 from mspn.config.overrides import override
 from mspn.config.recipe import DetectorRecipe
 from mspn.detectors.embedded import EmbeddedPersonDetector
 from mspn.errors import TrainingStoppedError, WeightsError
 from mspn.evaluation.metrics.detection import count_detections, detect_people
 from mspn.labels.formats.coco import read_coco_people
+from mspn.models import build_network
 from mspn.structures.skeletons import COCO_17
 from mspn.training.loop import train
 from mspn.training.progress import IterationReport
+from mspn.training.train_step import _freeze
 from tests.trained_detector import overfitted_detector, tiny_detector_recipe
 
 
@@ -84,8 +87,21 @@ def test_frozen_parts_keep_what_they_start_from(tmp_path: Path):
             assert not torch.equal(tensor, later[name]), name
 
 
+def test_a_part_is_a_whole_name(tmp_path: Path):
+    config = ModelConfig(num_stages=11, backbone="resnet18", stem_channels=2, up_channels=2)
+    network = build_network(config)
+
+    _freeze(network, ("stages.1", "stem.conv.conv.weight"))
+
+    frozen = {name.split(".conv")[0] for name, tensor in network.named_parameters() if not tensor.requires_grad}
+    assert {name.partition(".down")[0].partition(".up")[0].partition(".heads")[0] for name in frozen} == {
+        "stages.1",
+        "stem",
+    }
+
+
 def test_a_part_that_is_not_there_cannot_be_frozen(tmp_path: Path):
     recipe = override(tiny_detector_recipe(tmp_path / "set", iterations=2), ['train.frozen_parts=["neck"]'])
 
-    with pytest.raises(ValueError, match="nothing in the network begins with 'neck'"):
+    with pytest.raises(ValueError, match="the network has no part 'neck'"):
         train(recipe, tmp_path / "run", resume=False)

@@ -5,13 +5,13 @@ import cv2
 import numpy as np
 import pytest
 
-from mspn.training.metrics import EpochMetrics, TensorBoardLog
+from mspn.training.metrics import TensorBoardLog, TrainingMetrics
 
 event_accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
 
 
-def _line(epoch: int, **changes: object) -> EpochMetrics:
-    line = EpochMetrics(
+def _line(epoch: int, **changes: object) -> TrainingMetrics:
+    line = TrainingMetrics(
         epoch=epoch,
         iteration=100 * epoch,
         loss=64.0,

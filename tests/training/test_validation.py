@@ -111,7 +111,7 @@ def test_training_measures_every_few_epochs_and_at_the_end_and_keeps_the_best(
     # Four people, two a batch, once an epoch: two iterations each.
     recipe = small_and_fast(tiny_recipe(tmp_path, iterations=10), ["data.train.0.weight=1", "train.validate_every=2"])
     found = iter([0.25, 0.75, 0.5])
-    monkeypatch.setattr(Validation, "measure", lambda self, network: {"AP": next(found)})
+    monkeypatch.setattr(Validation, "measure", lambda self, network, report: {"AP": next(found)})
 
     weights = train(validated_on(recipe, DRAWN), tmp_path / "run", resume=False)
 
@@ -131,7 +131,7 @@ def test_training_measures_every_few_epochs_and_at_the_end_and_keeps_the_best(
 def test_a_run_whose_people_are_never_found_keeps_its_best_weights_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     write_drawn_set(tmp_path, num_images=2)
     recipe = small_and_fast(tiny_recipe(tmp_path, iterations=2))
-    monkeypatch.setattr(Validation, "measure", lambda self, network: {"AP": 0.0})
+    monkeypatch.setattr(Validation, "measure", lambda self, network, report: {"AP": 0.0})
 
     train(validated_on(recipe, DRAWN), tmp_path / "run", resume=False)
 

@@ -45,6 +45,7 @@ from mspn.evaluation.report import REPORT_FILE, Report, write_report
 from mspn.inference.devices import keep_freed_memory
 from mspn.io.files import prepare_folder
 from mspn.predict.estimator import PoseEstimator
+from mspn.reporting.html import optional_output
 
 
 class MetricName(str, Enum):
@@ -147,7 +148,8 @@ def evaluate_command(
             return
         if out is not None:
             write_report(out / REPORT_FILE, report)
-            write_page(out / PAGE_FILE, report, out / WORST_FILE)
+            with optional_output(PAGE_FILE):
+                write_page(out / PAGE_FILE, report, out / WORST_FILE)
     _show(report)
     if out is not None:
         typer.echo(f"report: {out / REPORT_FILE}, {out / PAGE_FILE}")
@@ -176,7 +178,6 @@ def make_estimator(
         "none",
         device=device,
         precision=precision.value,
-        engine="auto" if precision is PrecisionName.INT8 else "torch",
         batch_size=batch_size,
         flip=flip,
         ensemble_weights=weights,

@@ -1,4 +1,4 @@
-"""Progress bars of commands, and the summary of `mspn predict`."""
+"""Progress of commands, as a bar on a terminal and as lines elsewhere, and the summary of `mspn predict`."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -18,14 +18,29 @@ from mspn.interrupts import StopRequest
 from mspn.predict.pipeline import ImageResult
 
 _MAX_ROWS = 20
+_SECONDS_BETWEEN_LINES = 10.0
+
+
+class ProgressLines:
+    """Lines on standard error, ten seconds apart at least, where no terminal shows a bar."""
+
+    def __init__(self) -> None:
+        self._last = time.monotonic()
+
+    def print(self, line: Callable[[], str]) -> None:
+        """Print the line if it is time for one."""
+        now = time.monotonic()
+        if now - self._last >= _SECONDS_BETWEEN_LINES:
+            self._last = now
+            typer.echo(line(), err=True)
 
 
 @contextmanager
 def show_progress(total: int | None, stop: StopRequest) -> Iterator[Callable[[ImageResult], None]]:
-    """A bar with images and people per second and the time left, advanced by each result; none without a terminal."""
+    """Show images and people per second and the time left; called with each result."""
     console = Console(stderr=True)
     if not console.is_terminal:
-        yield lambda _result: None
+        yield _result_lines(total)
         return
     columns = (
         _Activity(stop),
@@ -43,13 +58,45 @@ def show_progress(total: int | None, stop: StopRequest) -> Iterator[Callable[[Im
         yield advance
 
 
+def _result_lines(total: int | None) -> Callable[[ImageResult], None]:
+    lines = ProgressLines()
+    start = time.monotonic()
+    num_images = num_people = 0
+
+    def advance(result: ImageResult) -> None:
+        nonlocal num_images, num_people
+        num_images += 1
+        num_people += len(result.poses)
+        lines.print(lambda: f"predicting: {_rates(num_images, num_people, time.monotonic() - start, total)}")
+
+    return advance
+
+
+def _rates(num_images: int, num_people: int, seconds: float, total: int | None) -> str:
+    count = f"{num_images} images" if total is None else f"{num_images} of {total} images"
+    speed = num_images / seconds
+    left = "" if total is None else f", about {time_left((total - num_images) / speed)} left"
+    return f"{count}, {speed:.1f} images/s, {num_people / seconds:.1f} people/s{left}"
+
+
+def time_left(seconds: float) -> str:
+    """Seconds up to two minutes, then minutes."""
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
+
+
 @contextmanager
 def show_count(processes: Processes = ALONE) -> Iterator[Callable[[int, int], None]]:
-    """A bar that is set to how many images are done, and of how many; none without a terminal."""
+    """Show how many images are done, and of how many, in the first process; called with both."""
     console = Console(stderr=True)
-    with Progress(console=console, disable=not (console.is_terminal and processes.is_first)) as bar:
-        task = bar.add_task("estimating", total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+    if not processes.is_first:
+        yield lambda _done, _total: None
+    elif not console.is_terminal:
+        lines = ProgressLines()
+        yield lambda done, total: lines.print(lambda: f"estimating: {done} of {total} images")
+    else:
+        with Progress(console=console) as bar:
+            task = bar.add_task("estimating", total=None)
+            yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 class _Activity(ProgressColumn):

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import typer
 from rich.console import Console, Group
@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.text import Text
 
 from mspn.cli.errors import KILLED, fail, one_line_errors
+from mspn.cli.progress import ProgressLines, time_left
 from mspn.config.overrides import override
 from mspn.config.recipe import AnyRecipe
 from mspn.config.recipes import find_any_recipe
@@ -24,7 +25,7 @@ from mspn.io.files import prepare_folder
 from mspn.training.checkpoint import RECIPE_FILE, load_recipe
 from mspn.training.html_report import write_report
 from mspn.training.loop import train
-from mspn.training.progress import IterationReport, ReportIteration
+from mspn.training.progress import IterationReport, ReportIteration, ReportValidation
 
 
 def train_command(
@@ -45,10 +46,10 @@ def train_command(
             logging.getLogger("mspn").setLevel(logging.WARNING)
         resumes = resume or is_restart()
         resolved = _resolve(recipe, out, resumes, settings or [])
-        with _new_folders_removed_on_failure(out), _display(resolved, processes) as report:
+        with _new_folders_removed_on_failure(out), _display(resolved, processes) as display:
             prepare_folder(out)
             try:
-                weights = train(resolved, out, resume=resumes, processes=processes, report=report)
+                weights = train(resolved, out, resume=resumes, processes=processes, **display._asdict())
             except TrainingStoppedError as stopped:
                 _print_how_to_resume(stopped, recipe, out, processes)
                 raise typer.Exit(KILLED + stopped.signal_number) from None
@@ -89,12 +90,26 @@ def _print_how_to_resume(stopped: TrainingStoppedError, recipe: str, out: Path, 
         )
 
 
+class _Display(NamedTuple):
+    """Shows the progress of training."""
+
+    report: ReportIteration
+    report_validation: ReportValidation
+
+
 @contextmanager
-def _display(recipe: AnyRecipe, processes: Processes) -> Iterator[ReportIteration]:
-    """A progress bar with losses and speed below it, on a terminal of the first process; else nothing."""
+def _display(recipe: AnyRecipe, processes: Processes) -> Iterator[_Display]:
+    """On a terminal of the first process a bar with losses and speed below it, without a terminal lines."""
     console = Console(stderr=True)
-    if not (console.is_terminal and processes.is_first):
-        yield lambda _report: None
+    if not processes.is_first:
+        yield _Display(lambda _report: None, lambda _done, _total: None)
+        return
+    if not console.is_terminal:
+        lines = ProgressLines()
+        yield _Display(
+            lambda report: lines.print(lambda: _line(report, recipe)),
+            lambda done, total: lines.print(lambda: _validating(done, total)),
+        )
         return
     bar = Progress(
         TextColumn("training"),
@@ -107,13 +122,29 @@ def _display(recipe: AnyRecipe, processes: Processes) -> Iterator[ReportIteratio
     )
     task = bar.add_task("training", total=recipe.train.iterations)
     details = Text()
+
+    def show(report: IterationReport) -> None:
+        bar.update(task, completed=report.iteration)
+        details.plain = describe(report)
+
+    def show_validation(done: int, total: int) -> None:
+        details.plain = _validating(done, total)
+
     with Live(Group(bar, details), console=console, refresh_per_second=4), _logs_above():
+        yield _Display(show, show_validation)
 
-        def report(state: IterationReport) -> None:
-            bar.update(task, completed=state.iteration)
-            details.plain = describe(state)
 
-        yield report
+def _line(report: IterationReport, recipe: AnyRecipe) -> str:
+    iterations, batch_size = recipe.train.iterations, recipe.train.batch_size
+    left = (iterations - report.iteration) * batch_size / report.samples_per_second
+    return (
+        f"iteration {report.iteration} of {iterations}: loss {sum(map(sum, report.losses)):.2f},"
+        f" {_speed(report)}, about {time_left(left)} left"
+    )
+
+
+def _validating(done: int, total: int) -> str:
+    return f"validating: {done} of {total} images"
 
 
 @contextmanager
@@ -129,15 +160,18 @@ def _logs_above() -> Iterator[None]:
                 handler.setStream(stream)
 
 
-def describe(state: IterationReport) -> str:
+def describe(report: IterationReport) -> str:
     """Two lines about an iteration: losses by stage and level; speed, waiting, learning rate, memory, AP."""
-    stages = " | ".join(" ".join(f"{loss:.1f}" for loss in levels) for levels in state.losses)
-    measured = f", AP {state.average_precision:.3f}" if state.average_precision is not None else ""
+    stages = " | ".join(" ".join(f"{loss:.1f}" for loss in levels) for levels in report.losses)
+    precision = f", AP {report.average_precision:.3f}" if report.average_precision is not None else ""
     return (
-        f"loss {sum(map(sum, state.losses)):.1f} = {stages} (stages, fine to coarse)\n"
-        f"{state.samples_per_second:.0f} samples/s, {state.waiting_share:.0%} waiting for data,"
-        f" rate {state.learning_rate:.2e}, {state.memory_mib:.0f} MiB{measured}"
+        f"loss {sum(map(sum, report.losses)):.1f} = {stages} (stages, fine to coarse)\n"
+        f"{_speed(report)}, rate {report.learning_rate:.2e}, {report.memory_mib:.0f} MiB{precision}"
     )
+
+
+def _speed(report: IterationReport) -> str:
+    return f"{report.samples_per_second:.1f} samples/s, {report.waiting_share:.0%} waiting for data"
 
 
 def report_command(run: Annotated[Path, typer.Argument(help="Run folder: the --out of `mspn train`.")]) -> None:

@@ -33,7 +33,7 @@ class ProtocolConfig(Settings):
     0.2 (MMPose); or the box's score alone."""
     suppression_oks: float | None = Field(None, gt=0, le=1)
     """Of two poses in an image that are more similar than this (OKS), the one ranked lower is left out; null: none is.
-    Where others suppress, 0.9 is usual. Predictions have a default of their own, `TopDownConfig.suppression_oks`."""
+    Where others suppress, 0.9 is usual. Predictions have a default of their own, `PREDICTION_SUPPRESSION_OKS`."""
 
     @field_validator("blur_kernel")
     @classmethod
@@ -42,6 +42,9 @@ class ProtocolConfig(Settings):
             raise ValueError(f"blur_kernel must be odd, not {width}")
         return width
 
+
+PREDICTION_SUPPRESSION_OKS = 0.7
+"""Takes the place of `suppression_oks` in predictions, where a person found twice is a mistake that people see."""
 
 FAITHFUL_TEST = ProtocolConfig()
 MMPOSE_TEST = ProtocolConfig(padding=(1.25, 1.25), decoder="mmpose")

@@ -44,6 +44,8 @@ class TrainConfig(Settings):
     threads: int | None = Field(None, ge=1)
     """CPU threads of a process; null: torch decides."""
     seed: int = Field(0, ge=0)
+    metrics_every: int = Field(50, ge=1)
+    """Iterations between rows of the metrics; there is one at the end of each epoch, too."""
     checkpoint_every: int = Field(2400, ge=1)
     """Iterations between checkpoints."""
     keep_checkpoints: int = Field(2, ge=1)
@@ -57,8 +59,8 @@ class TrainConfig(Settings):
     further stages begin as its last one), or a file of an ImageNet network (a ResNet in torchvision's layout, an
     EfficientNet-Lite in that of efficientnet-lite-pytorch); null: random weights."""
     frozen_parts: tuple[str, ...] = ()
-    """Parts of the network that keep what they start from, by the beginning of their tensors' names, for example
-    ["stem"]: less to compute, and nothing is forgotten where there is little data."""
+    """Parts of the network that keep what they start from, by module names such as ["stem", "stages.1"]: less to
+    compute, and nothing is forgotten where there is little data."""
     initial_scope: Literal["all-stages", "first-stage", "stem"] = "all-stages"
     """What an ImageNet network fills. all-stages: the stem and every stage's down-sampling layers (MMPose);
     first-stage: the stem and the first stage's; stem: the stem alone (a ResNet's first convolution and norm, all that

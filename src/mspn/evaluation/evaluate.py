@@ -24,7 +24,15 @@ from mspn.evaluation.metrics.average_precision import (
 )
 from mspn.evaluation.metrics.coco_backends import CocoBackend, check_engine
 from mspn.evaluation.predicting import PersonKeypoints, predict_labeled, predict_people
-from mspn.evaluation.report import RESULTS_FILE, EvaluationProtocol, Report, describe_ensemble, write_results
+from mspn.evaluation.report import (
+    REPORT_FILE,
+    RESULTS_FILE,
+    EvaluationProtocol,
+    Report,
+    describe_ensemble,
+    write_report,
+    write_results,
+)
 from mspn.evaluation.submission import confirm_split
 from mspn.io.files import sha256_of
 from mspn.io.images import write_jpeg
@@ -34,6 +42,7 @@ from mspn.labels.formats.mpii import with_head_boxes
 from mspn.labels.label_set import LabeledSet
 from mspn.models.cost import count_cost
 from mspn.predict.estimator import PoseEstimator
+from mspn.reporting.html import optional_output
 from mspn.structures.skeleton import Skeleton
 from mspn.structures.skeletons import COCO_17
 
@@ -259,7 +268,9 @@ def explain(
     images: Path | None,
     out: Path,
 ) -> Report:
-    """Analyze results that are in the report's folder already, and draw the worst people into it as worst.jpg.
+    """Write report.json, analyze the results, and draw the worst people as worst.jpg.
+
+    What cannot be analyzed or drawn is logged; the report is written all the same.
 
     Args:
         report: of these results.
@@ -267,15 +278,19 @@ def explain(
         results: COCO results list.
         skeleton: of both.
         images: folder of the images; without it no people are drawn.
-        out: the report's folder.
+        out: the report's folder; it holds the results already.
 
     Returns:
         The report with its analysis, and a digest of results.json.
     """
-    diagnosed = analyze(ground_truth, results, skeleton)
-    sheet = None if images is None else draw_worst(ground_truth, diagnosed, images, skeleton)
-    if sheet is None:
-        (out / WORST_FILE).unlink(missing_ok=True)  # of an earlier evaluation
-    else:
-        write_jpeg(out / WORST_FILE, sheet)
-    return report.model_copy(update={"analysis": diagnosed.analysis, "results_sha256": sha256_of(out / RESULTS_FILE)})
+    report = report.model_copy(update={"results_sha256": sha256_of(out / RESULTS_FILE)})
+    write_report(out / REPORT_FILE, report)
+    (out / WORST_FILE).unlink(missing_ok=True)  # of an earlier evaluation
+    with optional_output("analysis"):
+        diagnosed = analyze(ground_truth, results, skeleton)
+        report = report.model_copy(update={"analysis": diagnosed.analysis})
+        with optional_output(WORST_FILE):
+            sheet = None if images is None else draw_worst(ground_truth, diagnosed, images, skeleton)
+            if sheet is not None:
+                write_jpeg(out / WORST_FILE, sheet)
+    return report

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,6 +19,7 @@ from mspn.labels.label_set import LabeledPerson, LabeledSet, box_around
 from mspn.outputs.coco import coco_result
 from mspn.predict.estimator import PoseEstimator
 from mspn.predict.pipeline import predict_images
+from mspn.predict.scoring import select_poses
 from mspn.sources import open_source
 from mspn.structures.boxes import Box, Detection
 from mspn.structures.pose import Pose
@@ -111,49 +113,51 @@ def _predict_boxes(
     """
     if not folder.is_dir():
         raise MissingFileError(f"no folder of images at {folder}; --images must name it")
-    share = processes.share(_group_images(file_names, detections, estimator.top_down.batch_size))
-    total = sum(len(group) for group in share)
-    rows: list[_Row] = []
-    done = failed = usable = 0
-    for group in share:
-        ids = {str(folder / file_names[image_id]): image_id for image_id in group}
-        results = predict_images(
-            estimator.top_down,
-            chain.from_iterable(open_source(Path(path)) for path in ids),
-            detect=lambda image, ids=ids: detections[ids[image.source]],  # type: ignore[misc]
-            keep_pixels=False,
-        )
-        for result in results:
-            for problem in result.problems:
-                logger.warning("skipped: %s", problem)
-            failed += len(result.problems)
-            usable += bool(result.poses)
-            rows += to_rows(ids[result.source], result.poses)
-            done += 1
-            report(done, total)
-    rows = processes.gather(rows)
-    failed, usable = (sum(processes.gather([count])) for count in (failed, usable))
-    if not usable:
+    share = _share_boxes(file_names, detections, estimator.top_down.batch_size, processes)
+    ids = {str(folder / file_names[image_id]): image_id for image_id in share}
+    results = predict_images(
+        estimator.top_down,
+        chain.from_iterable(open_source(Path(path)) for path in ids),
+        detect=lambda image: share[ids[image.source]],
+        select=list,  # later, since another process may have people of the same image
+        keep_pixels=False,
+    )
+    parts: list[tuple[int, list[Pose], list[str]]] = []
+    for result in results:
+        for problem in result.problems:
+            logger.warning("skipped: %s", problem)
+        parts.append((ids[result.source], result.poses, result.problems))
+        report(len(parts), len(share))
+    poses: dict[int, list[Pose]] = {}
+    problems: dict[int, list[str]] = {}
+    for image_id, part, part_problems in processes.gather(parts):
+        poses.setdefault(image_id, []).extend(part)
+        # Of an image that cannot be read, each process that has people of it says the same.
+        is_repeated = not part and problems.get(image_id) == part_problems
+        problems.setdefault(image_id, []).extend([] if is_repeated else part_problems)
+    if not any(poses.values()):
         raise AnnotationError(f"not one of {len(file_names)} images in {folder} could be used; is it the right folder?")
-    return rows, failed
+    # By the protocol alone: unlike a prediction, the paper's AP leaves out nobody.
+    select = partial(select_poses, suppression_oks=estimator.test.suppression_oks)
+    rows = [row for image_id, found in poses.items() for row in to_rows(image_id, select(found))]
+    return rows, sum(map(len, problems.values()))
 
 
-def _group_images(
-    image_ids: Iterable[int], detections: Mapping[int, Sequence[Detection]], batch_size: int
-) -> list[list[int]]:
-    """The images in order, in groups of at least as many people as fit a batch.
+def _share_boxes(
+    image_ids: Iterable[int], detections: Mapping[int, Sequence[Detection]], batch_size: int, processes: Processes
+) -> dict[int, list[Detection]]:
+    """This process's boxes by image id: whole batches of all boxes in order.
 
-    Processes share whole groups, so that batches hold the same people for any number of processes.
+    So batches hold the same people for any number of processes, and only the very last one is not full. An image whose
+    people are in batches of two processes is read by both.
     """
-    groups: list[list[int]] = []
-    people = batch_size
-    for image_id in image_ids:
-        if people >= batch_size:
-            groups.append([])
-            people = 0
-        groups[-1].append(image_id)
-        people += len(detections[image_id])
-    return groups
+    boxes = [(image_id, detection) for image_id in image_ids for detection in detections[image_id]]
+    num_batches = -(-len(boxes) // batch_size)
+    first, end = (num_batches * rank // processes.count * batch_size for rank in (processes.rank, processes.rank + 1))
+    share: dict[int, list[Detection]] = {}
+    for image_id, detection in boxes[first:end]:
+        share.setdefault(image_id, []).append(detection)
+    return share
 
 
 def _labeled_boxes(ground_truth: CocoPeople) -> dict[int, list[Detection]]:

@@ -97,6 +97,7 @@ def predict_images(
     top_down: TopDown,
     images: Iterable[Image | SourceFailure],
     detect: Callable[[Image], list[Detection]] | None = None,
+    select: Callable[[Sequence[Pose]], list[Pose]] | None = None,
     *,
     detect_every: int = 1,
     lookup: Callable[[Image], list[Pose] | None] | None = None,
@@ -113,6 +114,7 @@ def predict_images(
         top_down: the steps.
         images: read in the first thread.
         detect: gives the detections of an image; None: the detector of `top_down`.
+        select: gives an image's result from the poses of its detections; None: `top_down.select`.
         detect_every: run the detector on every Nth frame of a video; propagate boxes in between.
         lookup: gives an image's poses if they are known already, else None.
         keep_pixels: False makes the images of the results black, and frees pixels as soon as people are cut out.
@@ -123,7 +125,7 @@ def predict_images(
     """
     if detect_every < 1:
         raise InvalidValueError(f"detect_every must be 1 or more, not {detect_every}")
-    work = _Work(top_down, detect or top_down.detect, detect_every, lookup, keep_pixels)
+    work = _Work(top_down, detect or top_down.detect, select or top_down.select, detect_every, lookup, keep_pixels)
     return _run_stages(work, images, is_over)
 
 
@@ -133,6 +135,7 @@ class _Work:
 
     top_down: TopDown
     detect: Callable[[Image], list[Detection]]
+    select: Callable[[Sequence[Pose]], list[Pose]]
     detect_every: int
     lookup: Callable[[Image], list[Pose] | None] | None
     keep_pixels: bool
@@ -199,7 +202,7 @@ class _Work:
 
     def _finish(self, images: Iterable[PendingImage], propagator: BoxPropagator) -> Iterator[ImageResult]:
         for pending in images:
-            poses = pending.poses if pending.is_cached else self.top_down.select(pending.poses)
+            poses = pending.poses if pending.is_cached else self.select(pending.poses)
             if pending.is_propagated:
                 propagator.update(poses)
             else:

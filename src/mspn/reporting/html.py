@@ -4,7 +4,9 @@ A page is described by the classes here and rendered by `template.html.j2`, whic
 """
 
 import base64
-from collections.abc import Iterable, Sequence
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -12,7 +14,23 @@ from typing import ClassVar, TypeAlias
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
+from mspn.errors import MspnError
+
 _TEMPLATE = "template.html.j2"
+
+logger = logging.getLogger(__name__)
+
+
+@contextmanager
+def optional_output(name: str) -> Iterator[None]:
+    """Log what stops a page, sheet or analysis from being written: the results beside it are worth more."""
+    try:
+        yield
+    except (MspnError, OSError) as error:
+        logger.warning("no %s: %s", name, error)
+    except Exception as error:  # a bug here must not cost the work of hours
+        logger.warning("no %s: %s: %s", name, type(error).__name__, error)
+        logger.debug("traceback", exc_info=True)
 
 
 @dataclass(frozen=True)

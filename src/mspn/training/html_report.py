@@ -17,7 +17,7 @@ from mspn.reporting.html import Block, Details, Figure, Figures, Jpeg, Note, Pag
 from mspn.structures.settings import flatten
 from mspn.training.checkpoint import RECIPE_FILE, load_recipe
 from mspn.training.environment import changed_files, read_sessions
-from mspn.training.metrics import EpochMetrics, read_metrics
+from mspn.training.metrics import TrainingMetrics, read_metrics
 from mspn.training.sample_sheets import SHEET_FILE
 
 REPORT_FILE = "report.html"
@@ -37,16 +37,16 @@ def write_report(run: Path) -> Path:
     if not (run / RECIPE_FILE).is_file():
         raise InvalidValueError(f"{run} is no run folder (it has no {RECIPE_FILE}); give the --out of `mspn train`")
     recipe = load_recipe(run)
-    lines = read_metrics(run)
+    rows = read_metrics(run)
     sessions = read_sessions(run)
     now = datetime.now(timezone.utc)
     page = Page(
         title=f"{recipe.name}: training",
         heading=recipe.name,
         note=f"{recipe.model.summary}; written {now:%Y-%m-%d %H:%M} UTC",
-        tiles=_headline(recipe, lines),
+        tiles=_headline(recipe, rows),
         sections=[
-            Section("Curves", [_draw_curves(lines)]),
+            Section("Curves", [_draw_curves(rows)]),
             Section("Training crops", _show_crops(run / SHEET_FILE)),
             Section("Data", [_tabulate_data(sessions)]),
             Section("Recipe", _tabulate_settings(recipe)),
@@ -58,61 +58,61 @@ def write_report(run: Path) -> Path:
     return path
 
 
-def _headline(recipe: AnyRecipe, lines: Sequence[EpochMetrics]) -> list[Tile]:
+def _headline(recipe: AnyRecipe, rows: Sequence[TrainingMetrics]) -> list[Tile]:
     planned = f"of {recipe.train.iterations:,}"
-    if not lines:
+    if not rows:
         return [Tile("iterations", "0", planned)]
-    last = lines[-1]
+    last = rows[-1]
     hours, minutes = divmod(round(last.seconds / 60), 60)
-    validated = [(line.validation["AP"], line.iteration) for line in lines if line.validation is not None]
+    validated = [(row.validation["AP"], row.iteration) for row in rows if row.validation is not None]
     precision, iteration = max(validated, key=itemgetter(0), default=(None, None))  # the first of equals
     best = ("-", "not validated") if precision is None else (f"{precision:.3f}", f"at iteration {iteration:,}")
     return [
         Tile("iterations", f"{last.iteration:,}", planned),
         Tile("best AP", *best),
-        Tile("loss", format_number(last.loss), f"in epoch {last.epoch:,}"),
-        Tile("samples per second", format_number(last.samples_per_second), f"in epoch {last.epoch:,}"),
+        Tile("loss", format_number(last.loss), f"up to iteration {last.iteration:,}"),
+        Tile("samples per second", format_number(last.samples_per_second), f"up to iteration {last.iteration:,}"),
         Tile("time", f"{hours} h {minutes} min", "over all sessions"),
     ]
 
 
-def _draw_curves(lines: Sequence[EpochMetrics]) -> Block:
-    if not lines:
-        return Note("No epoch is done yet, so there are no curves.")
+def _draw_curves(rows: Sequence[TrainingMetrics]) -> Block:
+    if not rows:
+        return Note("There are no metrics yet, so there are no curves.")
     validated = [
-        Series(name, [None if line.validation is None else line.validation.get(name) for line in lines])
+        Series(name, [None if row.validation is None else row.validation.get(name) for row in rows])
         for name in _VALIDATED
     ]
     figures = [
-        _draw_figure("Loss", lines, [Series("loss", [line.loss for line in lines])], scale="log"),
-        *_draw_stages(lines),
+        _draw_figure("Loss", rows, [Series("loss", [row.loss for row in rows])], scale="log"),
+        *_draw_stages(rows),
     ]
     if any(value is not None for curve in validated for value in curve.values):
-        figures.append(_draw_figure("Average precision", lines, validated))
+        figures.append(_draw_figure("Average precision", rows, validated))
     for title, values, limits in (
-        ("Learning rate", [line.learning_rate for line in lines], None),
-        ("Samples per second", [line.samples_per_second for line in lines], None),
-        ("Waiting for data, % of the time", [100 * line.waiting_share for line in lines], (0.0, 100.0)),
-        ("Peak memory, MiB", [line.memory_mib for line in lines], None),
+        ("Learning rate", [row.learning_rate for row in rows], None),
+        ("Samples per second", [row.samples_per_second for row in rows], None),
+        ("Waiting for data, % of the time", [100 * row.waiting_share for row in rows], (0.0, 100.0)),
+        ("Peak memory, MiB", [row.memory_mib for row in rows], None),
     ):
-        figures.append(_draw_figure(title, lines, [Series(title, values)], limits=limits))
+        figures.append(_draw_figure(title, rows, [Series(title, values)], limits=limits))
     return Figures(figures)
 
 
-def _draw_stages(lines: Sequence[EpochMetrics]) -> list[Figure]:
+def _draw_stages(rows: Sequence[TrainingMetrics]) -> list[Figure]:
     """A chart per stage with a line per level; all share an axis, so that they compare."""
-    parts = [loss for line in lines for levels in line.losses for loss in levels if 0 < loss < math.inf]
+    parts = [loss for row in rows for levels in row.losses for loss in levels if 0 < loss < math.inf]
     if not parts:
         return []
     figures = []
-    for stage in range(len(lines[-1].losses)):
-        by_level = zip(*(line.losses[stage] for line in lines), strict=True)
+    for stage in range(len(rows[-1].losses)):
+        by_level = zip(*(row.losses[stage] for row in rows), strict=True)
         # A stage may have fewer levels than others, whose losses then stay 0.
         levels = [list(losses) for losses in by_level if any(losses)]
         series = [Series(_level_name(index, len(levels)), losses) for index, losses in enumerate(levels)]
         if series:
             title = f"Loss of stage {stage + 1}, weighted"
-            figures.append(_draw_figure(title, lines, series, scale="log", limits=(min(parts), max(parts))))
+            figures.append(_draw_figure(title, rows, series, scale="log", limits=(min(parts), max(parts))))
     return figures
 
 
@@ -124,7 +124,7 @@ def _level_name(index: int, num_levels: int) -> str:
 
 def _draw_figure(
     title: str,
-    lines: Sequence[EpochMetrics],
+    rows: Sequence[TrainingMetrics],
     series: Sequence[Series],
     *,
     scale: Literal["linear", "log"] = "linear",
@@ -132,9 +132,9 @@ def _draw_figure(
 ) -> Figure:
     chart = Chart(
         title=title,
-        x=[line.iteration for line in lines],
+        x=[row.iteration for row in rows],
         x_label="iteration",
-        point_names=[f"epoch {line.epoch}, iteration {line.iteration:,}" for line in lines],
+        point_names=[f"epoch {row.epoch}, iteration {row.iteration:,}" for row in rows],
         series=series,
         scale=scale,
         limits=limits,

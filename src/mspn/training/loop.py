@@ -25,6 +25,7 @@ from mspn.inference.devices import choose_device
 from mspn.interrupts import StopRequest, stop_requests
 from mspn.io.files import remove_leftovers
 from mspn.models import AnyNetwork
+from mspn.reporting.html import optional_output
 from mspn.training.checkpoint import (
     BEST_FILE,
     CHECKPOINT_FOLDER,
@@ -38,9 +39,9 @@ from mspn.training.checkpoint import (
     save_recipe,
 )
 from mspn.training.environment import describe_environment
-from mspn.training.html_report import write_report
+from mspn.training.html_report import REPORT_FILE, write_report
 from mspn.training.metrics import MetricsLog, TensorBoardLog
-from mspn.training.progress import EpochLog, ReportIteration, TrainingLogger, UnreadableImageGuard
+from mspn.training.progress import MetricsSink, ReportIteration, ReportValidation, TrainingLogger, UnreadableImageGuard
 from mspn.training.sample_sheets import SHEET_CROPS
 from mspn.training.task import Batch
 from mspn.training.tasks import read_task
@@ -56,15 +57,17 @@ def train(
     resume: bool,
     processes: Processes = ALONE,
     report: ReportIteration = lambda _report: None,
+    report_validation: ReportValidation = lambda _done, _total: None,
 ) -> Path:
     """Train a network and keep everything in the run folder.
 
     Args:
         recipe: what to train, on what, how.
         run: folder for the recipe, checkpoints, metrics and weights.
-        resume: go on from the folder's last checkpoint, if it has one.
-        processes: who shares the work; each of them calls this function, and the first one writes the files.
-        report: told of every iteration in the first process, for progress displays.
+        resume: continue from the folder's last checkpoint, if it has one.
+        processes: processes that share the work; each of them calls this function, and the first one writes the files.
+        report: called after every iteration in the first process, for progress displays.
+        report_validation: called in the first process with how many validation images are done, and of how many.
 
     Returns:
         Path of the weights file.
@@ -96,7 +99,7 @@ def train(
     with stop_requests() as stop:
         session = _Session(recipe, run, processes, is_new=not has_checkpoint)
         try:
-            session.run_iterations(stop, report)
+            session.run_iterations(stop, report, report_validation)
         except (RuntimeError, ConnectionError, EOFError) as error:
             # torch has no error of its own for this, and raises what it has wherever the process happens to be.
             if isinstance(error, RuntimeError) and "DataLoader worker" not in str(error):
@@ -109,7 +112,7 @@ def train(
 
 
 class _Session:
-    """A run from where it stands until it ends or is stopped."""
+    """One call of `train`: from the first iteration, or the last checkpoint, until the end or a stop."""
 
     def __init__(self, recipe: AnyRecipe, run: Path, processes: Processes, *, is_new: bool) -> None:
         self._recipe = recipe
@@ -119,8 +122,10 @@ class _Session:
         self._task = read_task(recipe, self._device, processes)
         network = self._start_network(is_new=is_new)
         self._train_step = TrainStep(network, self._task.compute_losses, recipe.train, self._device, processes)
+        self._meter_state: Mapping[str, Any] | None = None
         self._progress = Progress() if is_new else self._go_back()
         self._saved = self._progress.iteration
+        self._logger: TrainingLogger
         self._sessions: tuple[TrainingSession, ...] = ()
         if processes.is_first:
             for folder in (run, run / CHECKPOINT_FOLDER):
@@ -154,16 +159,17 @@ class _Session:
 
     def _restore(self, state: Mapping[str, Any]) -> None:
         self._train_step.restore(state)
+        self._meter_state = state["metrics"]
         if self._processes.rank < len(state["random"]):
             restore_random_state(state["random"][self._processes.rank], self._device)
 
-    def run_iterations(self, stop: StopRequest, report: ReportIteration) -> None:
-        """Train until the last iteration, or until someone asks to stop."""
+    def run_iterations(self, stop: StopRequest, report: ReportIteration, report_validation: ReportValidation) -> None:
+        """Train until the last iteration, or until a stop is requested."""
         config = self._recipe.train
         data = self._task.data
         batches = SeededBatches(
             data.set_sizes,
-            [one.weight for one in self._recipe.data.train],
+            [set_config.weight for set_config in self._recipe.data.train],
             config.batch_size,
             config.seed,
             self._progress.iteration,
@@ -171,14 +177,16 @@ class _Session:
             parts=config.accumulate,
             image_index=data.grouping,
         )
-        narrator = TrainingLogger(config, self._device, self._open_logs(batches), report)
+        self._logger = TrainingLogger(config, self._device, self._open_logs(batches), report)
+        if self._meter_state is not None:
+            self._logger.restore(self._meter_state)
         images = UnreadableImageGuard(data.images)
         began = time.monotonic() - self._progress.seconds
         for iteration, parts in self._numbered(self._loader(batches)):
-            narrator.data_arrived()
+            self._logger.data_arrived()
             images.report_unreadable(self._unreadable(parts))
             rate = learning_rate(iteration, config)
-            narrator.step_done(iteration, self._step(parts, rate, iteration), rate)
+            self._logger.step_done(iteration, self._step(parts, rate, iteration), rate)
             self._progress = self._progress._replace(iteration=iteration, seconds=time.monotonic() - began)
 
             is_last = iteration == config.iterations
@@ -187,9 +195,9 @@ class _Session:
             validates = self._task.validation.is_possible and (
                 is_last or (epoch_ends and epoch % config.validate_every == 0)
             )
-            if epoch_ends or is_last:
-                line = narrator.epoch_done(epoch + (into_epoch > 0), iteration, rate, self._progress.seconds)
-                narrator.write(line._replace(validation=self._validate() if validates else None))
+            if epoch_ends or is_last or iteration % config.metrics_every == 0:
+                row = self._logger.row(epoch + (into_epoch > 0), iteration, rate, self._progress.seconds)
+                self._logger.write(row._replace(validation=self._validate(report_validation) if validates else None))
             is_stopped = self._processes.highest(stop.signal_number)
             if is_last or is_stopped or validates or iteration % config.checkpoint_every == 0:
                 self._save()
@@ -222,8 +230,8 @@ class _Session:
             pin_memory=self._device.type == "cuda",
         )
 
-    def _open_logs(self, batches: SeededBatches) -> list[EpochLog]:
-        """Describe this session in the run folder, and open what keeps lines of epochs; in the first process alone."""
+    def _open_logs(self, batches: SeededBatches) -> list[MetricsSink]:
+        """Describe this session in the run folder, and open the files of metrics; in the first process alone."""
         if not self._processes.is_first:
             return []
         done = self._progress.iteration
@@ -233,7 +241,7 @@ class _Session:
         if not done:
             draws = list(islice(chain.from_iterable(batches), SHEET_CROPS))
             self._task.write_sheet(self._run, draws)
-        logs: list[EpochLog] = [MetricsLog(self._run, done)]
+        logs: list[MetricsSink] = [MetricsLog(self._run, done)]
         if self._recipe.train.tensorboard:
             logs.append(TensorBoardLog(self._run, done))
         return logs
@@ -250,8 +258,8 @@ class _Session:
             " lower train.learning_rate, then start again with --resume"
         )
 
-    def _validate(self) -> dict[str, float]:
-        measured = self._task.validation.measure(self._train_step.weights)
+    def _validate(self, report: ReportValidation) -> dict[str, float]:
+        measured = self._task.validation.measure(self._train_step.weights, report)
         if measured["AP"] > self._progress.best:
             self._progress = self._progress._replace(best=measured["AP"])
             self._save_weights(BEST_FILE)
@@ -263,23 +271,21 @@ class _Session:
         self._save_weights(WEIGHTS_FILE)
         if self._processes.is_first:
             with self._kept_on_failure():
-                state = {**self._train_step.state(), "random": random_states}
+                state = {**self._train_step.state(), "random": random_states, "metrics": self._logger.state()}
                 save_checkpoint(self._run, state, self._progress, self._recipe.train.keep_checkpoints)
             self._report()
         self._saved = self._progress.iteration
 
     def _report(self) -> None:
-        """Write the run's page; training goes on without it."""
-        try:
+        """Write the run's page; training continues where that fails."""
+        with optional_output(REPORT_FILE):
             write_report(self._run)
-        except (OSError, ValueError) as error:
-            logger.warning("no report: %s", error)
 
     def _save_weights(self, name: str) -> None:
         if self._processes.is_first:
             with self._kept_on_failure():
-                header = self._task.header().model_copy(update={"sessions": self._sessions})
-                save_weights(self._run / name, self._train_step.weights, header)
+                metadata = self._task.metadata().model_copy(update={"sessions": self._sessions})
+                save_weights(self._run / name, self._train_step.weights, metadata)
 
     @contextmanager
     def _kept_on_failure(self) -> Iterator[None]:

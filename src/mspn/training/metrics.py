@@ -1,26 +1,33 @@
-"""A run's metrics: epochs in CSV and JSON lines, and TensorBoard."""
+"""A run's metrics, in CSV, JSON lines and TensorBoard."""
 
 import csv
 import json
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
+from pydantic import FiniteFloat, TypeAdapter, ValidationError
 from torch import Tensor
 
 from mspn.errors import InvalidValueError
 from mspn.io.files import replacing
 from mspn.io.images import read_image
+from mspn.structures.settings import first_problem
 from mspn.training.sample_sheets import SHEET_FILE
 
+_JSONL = "metrics.jsonl"
 
-class EpochMetrics(NamedTuple):
-    """What an epoch was like."""
+
+class TrainingMetrics(NamedTuple):
+    """A row of the metrics: means over the iterations since the row before."""
 
     epoch: int
+    """In which the iterations lie, from 1 on."""
     iteration: int
+    """The last one."""
     loss: float
     losses: list[list[float]]
     """Its parts by stage and level, fine to coarse, weighted."""
@@ -31,60 +38,82 @@ class EpochMetrics(NamedTuple):
     """Share of the time spent waiting for data, 0 to 1."""
     memory_mib: float
     """Most memory that the first process has held so far: of its GPU, else of the machine."""
-    seconds: float
+    seconds: FiniteFloat
     """Since training began, over all sessions."""
     validation: dict[str, float] | None = None
-    """COCO's numbers on the validation set, where they were measured after this epoch."""
+    """COCO's numbers on the validation set, where they were measured after this iteration."""
+
+
+_ROW = TypeAdapter(TrainingMetrics)
 
 
 class MetricsLog:
     """`metrics.csv` and `metrics.jsonl` of a run folder."""
 
     def __init__(self, run: Path, iteration: int) -> None:
-        """Open the log; lines of iterations after `iteration` are dropped, since training redoes those."""
+        """Open the log; rows of iterations after `iteration` are dropped, since training redoes those.
+
+        Raises:
+            ValueError: if the rows that are there are damaged.
+        """
         self._csv = run / "metrics.csv"
-        self._jsonl = run / "metrics.jsonl"
-        kept = [line for line in read_metrics(run) if line.iteration <= iteration] if iteration else []
+        self._jsonl = run / _JSONL
+        kept = [row for row in read_metrics(run) if row.iteration <= iteration] if iteration else []
         with replacing(self._csv) as csv_path, replacing(self._jsonl) as jsonl_path:
             csv_path.touch()
             jsonl_path.touch()
-            for line in kept:
-                _append(csv_path, jsonl_path, line)
+            for row in kept:
+                _append(csv_path, jsonl_path, row)
 
-    def append(self, line: EpochMetrics) -> None:
-        _append(self._csv, self._jsonl, line)
+    def append(self, row: TrainingMetrics) -> None:
+        _append(self._csv, self._jsonl, row)
 
 
-def _append(csv_path: Path, jsonl_path: Path, line: EpochMetrics) -> None:
-    row = _csv_row(line)
+def _append(csv_path: Path, jsonl_path: Path, row: TrainingMetrics) -> None:
+    cells = _csv_row(row)
     with csv_path.open("a", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([row.keys()] * (file.tell() == 0) + [row.values()])
+        csv.writer(file).writerows([cells.keys()] * (file.tell() == 0) + [cells.values()])
     with jsonl_path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(line._asdict()) + "\n")
+        file.write(json.dumps(row._asdict()) + "\n")
 
 
-def _csv_row(line: EpochMetrics) -> dict[str, Any]:
-    row = line._asdict()
-    losses, validation = row.pop("losses"), row.pop("validation")
+def _csv_row(metrics: TrainingMetrics) -> dict[str, Any]:
+    cells = metrics._asdict()
+    losses, validation = cells.pop("losses"), cells.pop("validation")
     for stage, levels in enumerate(losses, start=1):
-        row |= {f"loss_stage{stage}_level{level}": loss for level, loss in enumerate(levels, start=1)}
-    return row | {"validation_ap": "" if validation is None else validation["AP"]}
+        cells |= {f"loss_stage{stage}_level{level}": loss for level, loss in enumerate(levels, start=1)}
+    return cells | {"validation_ap": "" if validation is None else validation["AP"]}
 
 
-def read_metrics(run: Path) -> list[EpochMetrics]:
-    """The lines of a run folder's metrics.jsonl; none where there is no such file.
+def read_metrics(run: Path) -> list[TrainingMetrics]:
+    """The rows of a run folder's metrics.jsonl; none where there is no such file.
 
-    What a crash cut short in the middle of a line does not count.
+    What a crash cut short in the middle of a row does not count.
+
+    Raises:
+        ValueError: if a whole row is damaged.
     """
-    path = run / "metrics.jsonl"
+    path = run / _JSONL
     if not path.is_file():
         return []
-    whole_lines = path.read_text(encoding="utf-8").split("\n")[:-1]
-    return [EpochMetrics(**json.loads(line)) for line in whole_lines]
+    rows = []
+    for number, line in enumerate(path.read_bytes().split(b"\n")[:-1], start=1):
+        try:
+            rows.append(_ROW.validate_json(line))
+        except ValidationError as error:
+            raise InvalidValueError(
+                f"{path}:{number} is damaged ({first_problem(error, 'the row')}); delete the line"
+            ) from error
+        if list(map(len, rows[-1].losses)) != list(map(len, rows[0].losses)):
+            raise InvalidValueError(f"{path}:{number} has losses of other stages than the first line; delete the line")
+    return rows
 
 
 class Meter:
-    """Averages since it was last reset; its clock is the finest, since Windows' others tick 64 times a second."""
+    """Means over the iterations since it was last reset.
+
+    Its clock is the finest one, since the others of Windows tick 64 times a second.
+    """
 
     def __init__(self, batch_size: int) -> None:
         self._batch_size = batch_size
@@ -105,6 +134,20 @@ class Meter:
         self._steps += 1
         self._ended_last_step = time.perf_counter()
 
+    def state(self) -> dict[str, Any]:
+        """What `restore` continues from, for a checkpoint."""
+        seconds = time.perf_counter() - self._began
+        return {"losses": self._losses, "steps": self._steps, "waited": self._waited, "seconds": seconds}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        self._losses, self._steps, self._waited = state["losses"], state["steps"], state["waited"]
+        self._ended_last_step = time.perf_counter()
+        self._began = self._ended_last_step - state["seconds"]
+
+    @property
+    def seconds(self) -> float:
+        return time.perf_counter() - self._began
+
     @property
     def losses(self) -> list[list[float]]:
         """Mean by stage and level."""
@@ -118,11 +161,11 @@ class Meter:
 
     @property
     def samples_per_second(self) -> float:
-        return self._steps * self._batch_size / (time.perf_counter() - self._began)
+        return self._steps * self._batch_size / self.seconds
 
     @property
     def waiting_share(self) -> float:
-        return self._waited / (time.perf_counter() - self._began)
+        return self._waited / self.seconds
 
 
 def peak_memory_mib(device: torch.device) -> float:
@@ -144,7 +187,7 @@ _FOLDER = "tensorboard"
 
 
 class TensorBoardLog:
-    """The folder `tensorboard` of a run folder, with the lines of the metrics as curves over iterations."""
+    """The folder `tensorboard` of a run folder, with the rows of the metrics as curves over iterations."""
 
     def __init__(self, run: Path, iteration: int) -> None:
         """Open the log; curves after `iteration` are dropped, since training redoes those.
@@ -158,21 +201,21 @@ class TensorBoardLog:
         if iteration == 0 and (run / SHEET_FILE).is_file():
             self._writer.add_image("crops", read_image(run / SHEET_FILE), 1, dataformats="HWC")
 
-    def append(self, line: EpochMetrics) -> None:
+    def append(self, row: TrainingMetrics) -> None:
         values = {
-            "loss/total": line.loss,
-            "learning_rate": line.learning_rate,
-            "speed/samples_per_second": line.samples_per_second,
-            "speed/waiting_share": line.waiting_share,
-            "memory_mib": line.memory_mib,
+            "loss/total": row.loss,
+            "learning_rate": row.learning_rate,
+            "speed/samples_per_second": row.samples_per_second,
+            "speed/waiting_share": row.waiting_share,
+            "memory_mib": row.memory_mib,
         }
-        for stage, levels in enumerate(line.losses, start=1):
+        for stage, levels in enumerate(row.losses, start=1):
             for level, loss in enumerate(levels, start=1):
                 values[f"loss_stage_{stage}/level_{level}"] = loss
-        for name, value in (line.validation or {}).items():
+        for name, value in (row.validation or {}).items():
             values[f"validation/{name}"] = value
         for name, value in values.items():
-            self._writer.add_scalar(name, value, line.iteration)
+            self._writer.add_scalar(name, value, row.iteration)
         self._writer.flush()
 
     def close(self) -> None:

@@ -1,9 +1,8 @@
-"""Reports training progress to the display, the log and metrics files; stops on too many unreadable images."""
+"""Reports training progress to callers and to files of metrics; stops on too many unreadable images."""
 
 import logging
-import time
-from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -11,13 +10,13 @@ from torch import Tensor
 from mspn.config.train import TrainConfig
 from mspn.datasets.people import ImagePaths
 from mspn.errors import ImageError
-from mspn.training.metrics import EpochMetrics, Meter, peak_memory_mib
+from mspn.training.metrics import Meter, TrainingMetrics, peak_memory_mib
 
-_SECONDS_BETWEEN_LINES = 60.0
+_RECENT_SECONDS = 10.0
 
 
 class IterationReport(NamedTuple):
-    """What a progress display may show after an iteration; speeds and shares are of the last minute at most."""
+    """What a progress display may show after an iteration; speeds and shares are of the last ten seconds."""
 
     iteration: int
     losses: list[list[float]]
@@ -31,86 +30,81 @@ class IterationReport(NamedTuple):
 
 
 ReportIteration = Callable[[IterationReport], None]
+ReportValidation = Callable[[int, int], None]
+"""Called with how many images are done, and of how many."""
 
 
-class EpochLog(Protocol):
-    """Keeps lines of epochs."""
+class MetricsSink(Protocol):
+    """Keeps rows of metrics."""
 
-    def append(self, line: EpochMetrics) -> None: ...
+    def append(self, row: TrainingMetrics) -> None: ...
 
 
 class TrainingLogger:
-    """Measures the iterations that the loop tells it of, and passes on what people and files should know."""
+    """Measures the iterations, reports each, and writes rows of metrics."""
 
     def __init__(
-        self, config: TrainConfig, device: torch.device, logs: Sequence[EpochLog], report: ReportIteration
+        self, config: TrainConfig, device: torch.device, sinks: Sequence[MetricsSink], report: ReportIteration
     ) -> None:
-        """Begin to measure; lines of epochs go to the logs."""
-        self._config = config
+        """Start the clocks."""
         self._device = device
-        self._logs = logs
+        self._sinks = sinks
         self._report = report
-        self._epoch, self._recent = Meter(config.batch_size), Meter(config.batch_size)
-        self._told = time.perf_counter()
+        self._meter, self._recent = Meter(config.batch_size), Meter(config.batch_size)
         self._average_precision: float | None = None
 
+    def state(self) -> dict[str, Any]:
+        """What a resumed run needs for the row that is not written yet."""
+        return self._meter.state()
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        self._meter.restore(state)
+
     def data_arrived(self) -> None:
-        self._epoch.data_arrived()
+        self._meter.data_arrived()
         self._recent.data_arrived()
 
     def step_done(self, iteration: int, losses: Tensor, rate: float) -> None:
         """Count an iteration; losses by stage and level."""
-        self._epoch.step_done(losses)
+        self._meter.step_done(losses)
         self._recent.step_done(losses)
-        recent = self._recent
         self._report(
             IterationReport(
                 iteration=iteration,
                 losses=losses.tolist(),
                 learning_rate=rate,
-                samples_per_second=recent.samples_per_second,
-                waiting_share=recent.waiting_share,
+                samples_per_second=self._recent.samples_per_second,
+                waiting_share=self._recent.waiting_share,
                 memory_mib=peak_memory_mib(self._device),
                 average_precision=self._average_precision,
             )
         )
-        if time.perf_counter() - self._told > _SECONDS_BETWEEN_LINES:
-            self._tell(f"iteration {iteration}", iteration, recent)
+        if self._recent.seconds > _RECENT_SECONDS:
+            self._recent.reset()
 
-    def epoch_done(self, epoch: int, iteration: int, rate: float, seconds: float) -> EpochMetrics:
-        """The epoch's line, not written yet."""
-        self._tell(f"epoch {epoch}", iteration, self._epoch)
-        return EpochMetrics(
+    def row(self, epoch: int, iteration: int, rate: float, seconds: float) -> TrainingMetrics:
+        """The metrics since the last row that was written."""
+        return TrainingMetrics(
             epoch=epoch,
             iteration=iteration,
-            loss=self._epoch.loss,
-            losses=self._epoch.losses,
+            loss=self._meter.loss,
+            losses=self._meter.losses,
             learning_rate=rate,
-            samples_per_second=self._epoch.samples_per_second,
-            waiting_share=self._epoch.waiting_share,
+            samples_per_second=self._meter.samples_per_second,
+            waiting_share=self._meter.waiting_share,
             memory_mib=peak_memory_mib(self._device),
             seconds=seconds,
         )
 
-    def write(self, line: EpochMetrics) -> None:
-        """Keep an epoch's line, and begin to measure the next epoch."""
-        if line.validation is not None:
-            self._average_precision = line.validation["AP"]
-            logger.info("epoch %d: AP %.3f on the validation set", line.epoch, self._average_precision)
-        for log in self._logs:
-            log.append(line)
-        self._epoch.reset()
+    def write(self, row: TrainingMetrics) -> None:
+        """Write a row, and measure anew from here on."""
+        if row.validation is not None:
+            self._average_precision = row.validation["AP"]
+            logger.info("iteration %d: AP %.3f on the validation set", row.iteration, self._average_precision)
+        for sink in self._sinks:
+            sink.append(row)
+        self._meter.reset()
         self._recent.reset()
-
-    def _tell(self, when: str, iteration: int, meter: Meter) -> None:
-        left = (self._config.iterations - iteration) * self._config.batch_size / meter.samples_per_second
-        logger.info(
-            "%s: loss %.1f, %.0f samples/s, %.0f %% waiting for data, about %.0f min left",
-            *(when, meter.loss, meter.samples_per_second, 100 * meter.waiting_share, left / 60),
-        )
-        self._told = time.perf_counter()
-        if meter is self._recent:
-            meter.reset()
 
 
 logger = logging.getLogger(__name__)

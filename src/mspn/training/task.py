@@ -1,7 +1,7 @@
-"""What training needs to know of a task: its data, its loss, its measure. Everything else is the same for all."""
+"""The parts of training that differ between tasks: data, loss, validation."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -18,7 +18,7 @@ from mspn.models import AnyNetwork
 
 
 class Batch(Protocol):
-    """What the network sees and should find."""
+    """Inputs of the network with their labels."""
 
     @property
     def pixels(self) -> UInt8[Tensor, "B H W 3"]:
@@ -61,8 +61,13 @@ class Measure(Protocol):
         """False where there is no set."""
         ...
 
-    def measure(self, network: Any) -> dict[str, float]:
-        """COCO's numbers, AP among them, of a network, which stays as it is; the processes share the images."""
+    def measure(self, network: Any, report: Callable[[int, int], None]) -> dict[str, float]:
+        """COCO's numbers of a network, AP among them; the processes share the images.
+
+        Args:
+            network: stays as it is.
+            report: called with how many images are done, and of how many, in this process.
+        """
         ...
 
 
@@ -70,14 +75,14 @@ class TrainingData(NamedTuple):
     """All sets of a recipe, one after another."""
 
     set_sizes: Sequence[int]
-    """What there is to draw in each set: people, or images."""
+    """Samples of each set: people, or images."""
     samples: Dataset[Any]
     """Indexed by `SampleRequest`."""
     images: ImagePaths
     image_index: Int[np.ndarray, " N"]
-    """Which image each of them is in."""
+    """Index of each sample's image."""
     grouping: Int[np.ndarray, " N"] | None = None
-    """What is drawn one after another, those with the same number; None draws each on their own."""
+    """Samples with the same number are drawn one after another; None draws each on its own."""
 
 
 class Task(ABC):
@@ -95,7 +100,7 @@ class Task(ABC):
         """Losses of the network's outputs for a batch."""
 
     @abstractmethod
-    def header(self) -> AnyMetadata:
+    def metadata(self) -> AnyMetadata:
         """Of the run's weights files."""
 
     @abstractmethod

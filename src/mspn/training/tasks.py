@@ -42,7 +42,7 @@ class PoseTask(Task):
         people = merge(self._sets)
         self._samples = CropDataset(people, recipe)
         self.data = TrainingData(
-            [len(one) for one in self._sets],
+            [len(people_set) for people_set in self._sets],
             self._samples,
             people.images,
             people.image_index,
@@ -56,8 +56,10 @@ class PoseTask(Task):
     def compute_losses(self, outputs: Any, labels: KeypointLabels) -> StageLosses:
         return compute_losses(outputs, labels, self._recipe.supervision)
 
-    def header(self) -> CheckpointMetadata:
-        return CheckpointMetadata(recipe=self._recipe, data=tuple(one.annotations for one in self._recipe.data.train))
+    def metadata(self) -> CheckpointMetadata:
+        return CheckpointMetadata(
+            recipe=self._recipe, data=tuple(set_config.annotations for set_config in self._recipe.data.train)
+        )
 
     def fingerprints(self) -> tuple[SetFingerprint, ...]:
         root = Path(self._recipe.data.root)
@@ -84,7 +86,9 @@ class DetectorTask(Task):
         self._sets: list[Scenes] = [read_scenes(config, recipe.data) for config in recipe.data.train]
         scenes = merge_scenes(self._sets)
         self._samples = SceneDataset(scenes, recipe.scene, recipe.train.seed)
-        self.data = TrainingData([len(one) for one in self._sets], self._samples, scenes.images, np.arange(len(scenes)))
+        self.data = TrainingData(
+            [len(scene_set) for scene_set in self._sets], self._samples, scenes.images, np.arange(len(scenes))
+        )
         self.validation = DetectorValidation(recipe, device, processes)
 
     def build_network(self) -> PersonDetector:
@@ -93,8 +97,10 @@ class DetectorTask(Task):
     def compute_losses(self, outputs: Candidates, labels: SceneLabels) -> DetectionLosses:
         return detection_losses(outputs, labels)
 
-    def header(self) -> DetectorMetadata:
-        return DetectorMetadata(recipe=self._recipe, data=tuple(one.annotations for one in self._recipe.data.train))
+    def metadata(self) -> DetectorMetadata:
+        return DetectorMetadata(
+            recipe=self._recipe, data=tuple(set_config.annotations for set_config in self._recipe.data.train)
+        )
 
     def fingerprints(self) -> tuple[SetFingerprint, ...]:
         root = Path(self._recipe.data.root)

@@ -167,9 +167,9 @@ class TrainStep:
 
 def _freeze(network: nn.Module, parts: tuple[str, ...]) -> None:
     for part in parts:
-        frozen = [tensor for name, tensor in network.named_parameters() if name.startswith(part)]
+        frozen = [tensor for name, tensor in network.named_parameters() if f"{name}.".startswith(f"{part}.")]
         if not frozen:
-            raise InvalidValueError(f"train.frozen_parts: nothing in the network begins with {part!r}")
+            raise InvalidValueError(f"train.frozen_parts: the network has no part {part!r}")
         for tensor in frozen:
             tensor.requires_grad_(False)
 

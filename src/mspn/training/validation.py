@@ -2,7 +2,7 @@
 
 import copy
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -24,7 +24,7 @@ from mspn.structures.skeletons import COCO_17
 logger = logging.getLogger(__name__)
 
 
-def are_there(needed: Sequence[Path], processes: Processes) -> bool:
+def exist(needed: Sequence[Path], processes: Processes) -> bool:
     """Whether the files of a validation set exist; if not, the first process warns."""
     missing = next((path for path in needed if not path.exists()), None)
     if missing is not None and processes.is_first:
@@ -52,23 +52,25 @@ class Validation:
         self._recipe = recipe
         self._device = device
         self._processes = processes
-        self._truth = None
+        self._ground_truth: CocoPeople | None = None
         config = recipe.data.validation
         if config is None:
             return
         root = Path(recipe.data.root)
         self._images = root / config.images
-        if are_there([root / config.annotations, self._images], processes):
-            self._truth = read_ground_truth(root / config.annotations, recipe.keypoint_table)
+        if exist([root / config.annotations, self._images], processes):
+            self._ground_truth = read_ground_truth(root / config.annotations, recipe.keypoint_table)
 
     @property
     def is_possible(self) -> bool:
         """False where there is no set."""
-        return self._truth is not None
+        return self._ground_truth is not None
 
-    def measure(self, network: PoseNetwork) -> dict[str, float]:
+    def measure(
+        self, network: PoseNetwork, report: Callable[[int, int], None] = lambda _done, _total: None
+    ) -> dict[str, float]:
         """COCO's ten numbers of a network, which stays as it is; the processes share the images."""
-        assert self._truth is not None
+        assert self._ground_truth is not None
         network = copy_of_first(network, self._processes)
         precision: Precision = "bfloat16" if self._recipe.train.precision == "bfloat16" else "float32"
         estimator = PoseEstimator(
@@ -77,8 +79,8 @@ class Validation:
             device=str(self._device),
             precision=precision,
         )
-        predictions = predict_people(estimator, self._truth, self._images, None, processes=self._processes)
-        return average_precision(self._truth, predictions.rows, self._recipe.keypoint_table)
+        predictions = predict_people(estimator, self._ground_truth, self._images, None, report, self._processes)
+        return average_precision(self._ground_truth, predictions.rows, self._recipe.keypoint_table)
 
 
 class DetectorValidation:
@@ -92,24 +94,26 @@ class DetectorValidation:
         """
         self._device = device
         self._processes = processes
-        self._truth: CocoPeople | None = None
+        self._ground_truth: CocoPeople | None = None
         config = recipe.data.validation
         if config is None:
             return
         root = Path(recipe.data.root)
         self._images = root / config.images
-        if are_there([root / config.annotations, self._images], processes):
-            self._truth = read_ground_truth(root / config.annotations, COCO_17)
+        if exist([root / config.annotations, self._images], processes):
+            self._ground_truth = read_ground_truth(root / config.annotations, COCO_17)
 
     @property
     def is_possible(self) -> bool:
         """False where there is no set."""
-        return self._truth is not None
+        return self._ground_truth is not None
 
-    def measure(self, network: PersonDetector) -> dict[str, float]:
+    def measure(
+        self, network: PersonDetector, report: Callable[[int, int], None] = lambda _done, _total: None
+    ) -> dict[str, float]:
         """COCO's numbers for boxes of a network, which stays as it is; the processes share the images."""
-        assert self._truth is not None
+        assert self._ground_truth is not None
         network = copy_of_first(network, self._processes)
-        finder = EmbeddedPersonDetector(network.eval(), self._device, "float32")
-        found = detect_people(finder, self._truth, self._images, self._processes)
-        return box_average_precision(self._truth, found)
+        detector = EmbeddedPersonDetector(network.eval(), self._device, "float32")
+        detections = detect_people(detector, self._ground_truth, self._images, report, self._processes)
+        return box_average_precision(self._ground_truth, detections)

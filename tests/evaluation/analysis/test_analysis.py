@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -8,7 +9,14 @@ import pytest
 from mspn.evaluation.evaluate import WORST_FILE, explain
 from mspn.evaluation.html_report import write_page
 from mspn.evaluation.metrics.average_precision import average_precision
-from mspn.evaluation.report import RESULTS_FILE, EvaluationProtocol, Report, write_results
+from mspn.evaluation.report import (
+    REPORT_FILE,
+    RESULTS_FILE,
+    EvaluationProtocol,
+    Report,
+    read_report,
+    write_results,
+)
 from mspn.io.files import sha256_of
 from mspn.labels.formats.coco import CocoPeople
 from mspn.structures.skeletons import COCO_17
@@ -58,6 +66,32 @@ def test_the_worst_people_come_first(ground_truth: CocoPeople, tmp_path: Path):
     assert sheet is not None
     grays = [int(sheet[68 + 200, 16 + 402 * tile + 60, 0]) for tile in range(3)]
     assert grays == pytest.approx([180, 120, 60], abs=3)
+
+
+def test_a_person_whose_box_is_empty_is_drawn_around_the_keypoints(ground_truth: CocoPeople, tmp_path: Path):
+    annotations = [row.model_copy(update={"bbox": (0.0, 0.0, 0.0, 0.0)}) for row in ground_truth.annotations]
+
+    report = _explain(replace(ground_truth, annotations=annotations), tmp_path, tmp_path)
+
+    assert report.analysis is not None
+    assert cv2.imread(str(tmp_path / WORST_FILE)).shape[1] == 16 + 3 * 402
+
+
+def test_what_cannot_be_drawn_costs_a_line_and_not_the_report(
+    ground_truth: CocoPeople, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    def fail(*arguments: object) -> None:
+        raise ZeroDivisionError("no width")
+
+    monkeypatch.setattr("mspn.evaluation.evaluate.draw_worst", fail)
+    report = _explain(ground_truth, tmp_path, tmp_path)
+    monkeypatch.setattr("mspn.evaluation.evaluate.analyze", fail)
+    without_analysis = _explain(ground_truth, tmp_path, tmp_path)
+
+    assert report.analysis is not None
+    assert without_analysis.analysis is None
+    assert read_report(tmp_path / REPORT_FILE).stats == report.stats
+    assert caplog.messages == ["no worst.jpg: ZeroDivisionError: no width", "no analysis: ZeroDivisionError: no width"]
 
 
 def test_images_that_cannot_be_read_are_left_out(ground_truth: CocoPeople, tmp_path: Path):

@@ -144,6 +144,15 @@ def test_another_category_id_is_named(ground_truth: CocoPeople):
     assert "10 of 12 results have another category_id than the labels' 1" in reasons
 
 
+def test_a_correction_that_leaves_ap_low_is_no_cause(ground_truth: CocoPeople):
+    # One of the twelve people is right but for swapped sides; the others are far off.
+    rows = reorder(_perfect(ground_truth), COCO_17.mirror_order)
+    rows = [*rows[:1], *_moved(rows[1:], lambda points: points + 500)]
+    reasons = explain_low_ap(ground_truth, rows, COCO_17, average_precision(ground_truth, rows, COCO_17))
+
+    assert not any("AP rises" in reason for reason in reasons)
+
+
 def test_absurd_areas_are_named(ground_truth: CocoPeople):
     rows = _moved(_perfect(ground_truth), lambda points: points + 0.5)
     ground_truth = _relabeled(ground_truth, lambda row: {"area": 0.001})

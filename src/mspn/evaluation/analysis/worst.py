@@ -12,6 +12,7 @@ from mspn.evaluation.analysis.keypoint_errors import ERRORS
 from mspn.evaluation.matching import UNMATCHED, Matching
 from mspn.io.images import read_image
 from mspn.labels.formats.coco import CocoPeople
+from mspn.labels.label_set import box_around
 from mspn.structures.boxes import Box, Size
 from mspn.structures.crop import CropFrame, cut_crop, frame_from_box, transform_points
 from mspn.structures.pose import Pose
@@ -24,6 +25,8 @@ _COLUMNS = 4
 _PANEL = Size(height=256, width=192)
 _PADDING = (1.35, 1.25)
 _THICKNESS = 2
+_POINT_SIDE = 32.0
+"""Image pixels around a person of whom one point is known."""
 _HEADINGS = (
     "Ground truth beside prediction, worst first (object keypoint similarity)",
     "left orange, right blue   ground truth: disc visible, ring occluded   prediction: fainter for a lower score",
@@ -47,9 +50,9 @@ def draw_worst(
             pixels = read_image(path)
         except (ImageError, OSError):
             continue
-        frame = frame_from_box(Box(*row.bbox), _PANEL, _PADDING)
-        crop = cut_crop(pixels, frame)
         labels = ground_truth.keypoints_image[person].copy()
+        frame = frame_from_box(_shown_box(Box(*row.bbox), labels), _PANEL, _PADDING)
+        crop = cut_crop(pixels, frame)
         labels[:, :2] = transform_points(labels[:, :2], frame.image_to_crop)
         shown = _choose_predictions(matching, person, row.image_id)
         panels = [
@@ -70,6 +73,14 @@ def _order_people(diagnosed: Diagnosed) -> Int[np.ndarray, " M"]:
     people = np.flatnonzero(matching.is_counted)
     order: Int[np.ndarray, " M"] = people[np.argsort(similarity[people], kind="stable")]
     return order
+
+
+def _shown_box(box: Box, labels: Float[np.ndarray, "K 3"]) -> Box:
+    """The labeled box; where that is empty, one around the labeled keypoints."""
+    if min(box.width, box.height) > 0:
+        return box
+    x, y = labels[labels[:, 2] > 0, :2].mean(0).tolist()
+    return box_around(labels) or Box(x - _POINT_SIDE / 2, y - _POINT_SIDE / 2, _POINT_SIDE, _POINT_SIDE)
 
 
 def _choose_predictions(matching: Matching, person: int, image_id: int) -> Int[np.ndarray, " S"]:

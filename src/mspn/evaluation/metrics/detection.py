@@ -1,7 +1,7 @@
 """Recall and precision of a person detector at one score threshold."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -41,16 +41,25 @@ class DetectionCounts(NamedTuple):
 
 
 def detect_people(
-    detector: Detector, ground_truth: CocoPeople, images: Path, processes: Processes = ALONE
+    detector: Detector,
+    ground_truth: CocoPeople,
+    images: Path,
+    report: Callable[[int, int], None] = lambda _done, _total: None,
+    processes: Processes = ALONE,
 ) -> dict[int, list[Detection]]:
-    """Detections in every image of a set by image id; an image that cannot be read is logged and left out."""
+    """Detections in every image of a set by image id; an image that cannot be read is logged and left out.
+
+    `report` is called with how many images are done, and of how many, in this process.
+    """
     rows: list[tuple[int, list[Detection]]] = []
-    for image in processes.share(ground_truth.images):
+    share = processes.share(ground_truth.images)
+    for done, image in enumerate(share, start=1):
         path = images / image.file_name
         try:
             rows.append((image.id, detector.detect(Image(str(path), read_image(path)))))
         except ImageError as error:
             logger.warning("skipped: %s", error)
+        report(done, len(share))
     return dict(processes.gather(rows))
 
 
