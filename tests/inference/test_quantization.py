@@ -62,7 +62,7 @@ def test_without_ranges_there_is_no_int8():
 
 
 def test_ranges_of_another_network_are_refused(network: PoseNetwork):
-    with pytest.raises(ValueError, match="knows other layers' values for int8 than this network has; measure them"):
+    with pytest.raises(ValueError, match="calibration ranges in the weights file are of another network; measure them"):
         quantize(export_onnx(network), {"elsewhere": (0.0, 1.0)})
 
 

@@ -30,12 +30,12 @@ def choose_device(name: str) -> torch.device:
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise InvalidValueError(f"device {name!r} is asked for, but torch finds none here; use --device cpu") from error
+        raise InvalidValueError(f"device {name!r} is not available to torch here; use --device cpu") from error
     return device
 
 
 def choose_precision(name: Precision, device: torch.device) -> Precision:
-    """What to compute with; "auto" takes bfloat16 where the processor computes with it.
+    """The precision to compute in; "auto" takes bfloat16 where the processor supports it.
 
     Raises:
         ValueError: for an unknown one.
@@ -50,14 +50,14 @@ def choose_precision(name: Precision, device: torch.device) -> Precision:
 
 
 def check_process(made_in: int, what: str) -> None:
-    """Refuse to run, in a forked process, what has threads or a GPU of the process that it was made in.
+    """Refuse to run, in a forked process, an object that uses threads or a GPU of its parent process.
 
     Args:
-        made_in: number of that process.
-        what: to name in the message.
+        made_in: id of the process that made the object.
+        what: name of the object in the message.
 
     Raises:
-        ValueError: in any other process, where it would wait for ever.
+        ValueError: in any other process, where the object would hang.
     """
     if os.getpid() != made_in:
         raise InvalidValueError(
@@ -66,20 +66,20 @@ def check_process(made_in: int, what: str) -> None:
         )
 
 
-# Threads of OpenMP do not survive a fork: a child waits for ever for those that its parent had started. That torch
-# computes with one thread there, as in the workers of its own DataLoader, keeps it from asking for them.
+# OpenMP's threads do not survive a fork: a child would wait forever for those of its parent. With one thread, as in
+# the workers of its own DataLoader, torch does not use them.
 if hasattr(os, "register_at_fork"):  # not on Windows, which does not fork
     os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
 
 
 def _cpu_computes_bfloat16() -> bool:
-    # torch has no public question for this; older and other builds lack the private ones.
-    questions = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
-    return any(getattr(torch.cpu, question, lambda: False)() for question in questions)
+    # torch has no public API for this; older and other builds lack the private functions.
+    checks = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
+    return any(getattr(torch.cpu, check, lambda: False)() for check in checks)
 
 
 def processor_name(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
-    """The processor's name from Linux's list, elsewhere what Python knows."""
+    """The processor's name, from /proc/cpuinfo on Linux, elsewhere from Python's platform module."""
     if cpuinfo.is_file():
         for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():
             name, _, value = line.partition(":")

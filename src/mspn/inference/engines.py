@@ -1,4 +1,4 @@
-"""What computes heat maps: torch, or the libraries of the extras `onnx` and `openvino`."""
+"""Inference engines: torch, or the libraries of the extras `onnx` and `openvino`."""
 
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -22,20 +22,20 @@ HeatmapFunction = Callable[[UInt8[Tensor, "B H W 3"]], Float[Tensor, "B K h w"]]
 
 
 class EngineChoice(NamedTuple):
-    """What computes, and with what; neither is "auto"."""
+    """An engine and a precision, neither of them "auto"."""
 
     engine: Engine
     precision: Precision
 
 
 def choose_engine(engine: Engine, precision: Precision, device: torch.device) -> EngineChoice:
-    """Decide what is left open.
+    """Resolve "auto" in engine and precision.
 
-    The engine is torch, which every installation has and which starts at once, whatever is installed besides: an extra
-    that computes faster is asked for by its name. Only int8, which torch has not, takes what there is.
+    The default engine is torch, which every installation has and which starts at once; faster extras are used only by
+    name. int8, which torch does not have, takes OpenVINO if it is installed, else onnxruntime.
 
     Raises:
-        ValueError: for an unknown one, or a combination that there is not.
+        ValueError: for an unknown engine or precision, or a combination that is not supported.
     """
     if engine not in get_args(Engine):
         raise InvalidValueError(f"no engine {engine!r}; there are {', '.join(get_args(Engine))}")
@@ -51,11 +51,11 @@ def choose_engine(engine: Engine, precision: Precision, device: torch.device) ->
         precision = "int8" if precision == "int8" else "float32"
     precision = choose_precision(precision, device)
     if precision == "int8":
-        return EngineChoice(_choose_integers(engine, device), precision)
+        return EngineChoice(_choose_int8_engine(engine, device), precision)
     return EngineChoice("torch" if engine == "auto" else engine, precision)
 
 
-def _choose_integers(engine: Engine, device: torch.device) -> Engine:
+def _choose_int8_engine(engine: Engine, device: torch.device) -> Engine:
     if engine == "torch" or device.type != "cpu":
         raise InvalidValueError("int8 is for engines openvino and onnxruntime on --device cpu; use these, or bfloat16")
     if engine == "auto":
@@ -69,7 +69,7 @@ def start_engine(
     """Prepare a network for inference.
 
     Args:
-        choice: what computes.
+        choice: engine and precision.
         model: the network, in any mode; not modified.
         device: to compute on.
         ranges: for int8, see `quantize`.

@@ -12,13 +12,13 @@ from mspn.models.base import Network, PoseNetwork, place
 
 
 def fold_norms(network: Network, unused: Iterable[nn.Module] = ()) -> Network:
-    """A copy of a network for inference, in which every convolution does its batch norm's work too.
+    """A copy of a network for inference, with batch norms folded into their convolutions.
 
-    That holds of children named `conv` and `norm`, as in `ConvNorm`. Answers differ by rounding only.
+    Pairs are children named `conv` and `norm`, as in `ConvNorm`. Outputs differ by rounding only.
 
     Args:
         network: in any mode; not modified.
-        unused: modules of it that are not copied, since nobody will ask for what they compute.
+        unused: modules to leave out of the copy, since their outputs are not needed.
     """
     folded = copy.deepcopy(network, {id(module): nn.Identity() for module in unused}).eval()
     for module in folded.modules():
@@ -41,8 +41,8 @@ def prepare(
     Args:
         network: in any mode; not modified.
         device: to compute on.
-        dtype: of what the copy takes, computes with and gives.
-        unused: modules of it that are left out.
+        dtype: of the copy's inputs, weights and outputs.
+        unused: modules to leave out of the copy.
     """
     folded = place(fold_norms(network, unused).to(dtype), device)
     return prepack_convs(folded) if can_prepack(device, dtype) else folded
@@ -53,13 +53,13 @@ def find_unused(network: PoseNetwork) -> frozenset[nn.Module]:
     """Modules that the last heat maps do not need, such as heads of coarser levels and of earlier stages.
 
     Args:
-        network: in any mode; not modified. A twin without memory runs in its place, since others may be using it.
+        network: in any mode; not modified. Other threads may be using it, so a copy on the meta device runs instead.
     """
     tensors = [*network.parameters(), *network.buffers()]
     twin = copy.deepcopy(network, {id(tensor): torch.empty_like(tensor, device="meta") for tensor in tensors}).eval()
     originals = dict(zip(twin.modules(), network.modules(), strict=True))
-    idle = {module for module in twin.modules() if list(module.parameters(recurse=False))}
-    for module in list(idle):
-        module.register_forward_pre_hook(lambda module, _inputs: idle.discard(module))
+    unused = {module for module in twin.modules() if list(module.parameters(recurse=False))}
+    for module in list(unused):
+        module.register_forward_pre_hook(lambda module, _inputs: unused.discard(module))
     twin.final_heatmaps(torch.zeros(1, 3, _SMALL_CROP, _SMALL_CROP, device="meta"))
-    return frozenset(originals[module] for module in idle)
+    return frozenset(originals[module] for module in unused)

@@ -1,7 +1,7 @@
-"""Convolutions for inference on CPUs: weights laid out once as oneDNN wants them, ReLU and addition done in passing.
+"""Convolutions for inference on CPUs: weights prepacked for oneDNN, ReLU and addition fused.
 
-torch packs weights anew at each call and runs over the result once more for each step that follows. The operators used
-here are those that its compiler ends up with; they need no compiler.
+torch packs weights again at each call and makes another pass over the result for ReLU and for addition. The operators
+used here are those that torch.compile generates; they need no compiler.
 """
 
 import platform
@@ -20,7 +20,7 @@ _ACTIVATIONS: dict[type, tuple[str, list[float]]] = {
 
 
 def can_prepack(device: torch.device, dtype: torch.dtype) -> bool:
-    """Whether torch has oneDNN here, its fused operators, and a processor for them."""
+    """Whether torch has oneDNN and its fused operators here, and the processor supports them."""
     operators = torch.ops.mkldnn
     return (
         device.type == "cpu"
@@ -34,7 +34,7 @@ def can_prepack(device: torch.device, dtype: torch.dtype) -> bool:
 class OneDnnConv(nn.Module):
     """A convolution on the CPU that may end in an activation; it cannot be trained.
 
-    Weights are packed for the size of what comes first. What comes later may have any size.
+    Weights are packed for the size of the first input; later inputs may have any size.
     """
 
     def __init__(self, conv: nn.Conv2d, activation: nn.Module | None = None) -> None:
@@ -51,21 +51,21 @@ class OneDnnConv(nn.Module):
         return convolved
 
     def add_and_relu(self, x: Tensor, other: Tensor) -> Tensor:
-        """ReLU of its output plus another tensor, which is overwritten with it."""
+        """ReLU of the output plus another tensor, which is overwritten with the result."""
         merged: Tensor = torch.ops.mkldnn._convolution_pointwise_.binary(
             other, x, self._packed_weight(x), self._bias, *self._geometry, "add", 1.0, "relu", [], ""
         )
         return merged
 
     def _packed_weight(self, x: Tensor) -> Tensor:
-        weight = self._weight  # once: another thread may be packing it, too
+        weight = self._weight  # read once: another thread may be packing it, too
         if not weight.is_mkldnn:
             weight = self._weight = torch.ops.mkldnn._reorder_convolution_weight(weight, *self._geometry, x.shape)
         return weight
 
 
 class OneDnnConvNorm(nn.Module):
-    """In place of a `ConvNorm` whose norm is folded."""
+    """Replaces a `ConvNorm` whose norm is folded."""
 
     def __init__(self, conv: OneDnnConv) -> None:
         super().__init__()

@@ -40,7 +40,7 @@ def export_onnx(network: PoseNetwork) -> bytes:
     folded = fold_norms(network, find_unused(network))
     crops = torch.zeros(_BATCH, *network.config.input_size, 3, dtype=torch.uint8)
     with TemporaryDirectory() as folder, warnings.catch_warnings():
-        # That sizes are fixed, which they shall be, and that there is a newer exporter: it takes thrice as long.
+        # Warnings that sizes are fixed, as intended, and of a newer exporter, which takes three times as long.
         warnings.simplefilter("ignore")
         path = Path(folder) / "network.onnx"
         try:

@@ -1,6 +1,6 @@
-"""Networks in 8-bit integers: what flows between layers is rounded to 256 steps from the least to the most it has been.
+"""Quantization of networks to int8: activations by calibrated ranges, weights per channel.
 
-Weights are rounded channel by channel, by onnxruntime's tools; those of the extra `onnx`.
+It uses onnxruntime's tools, of the extra `onnx`.
 """
 
 from collections.abc import Mapping
@@ -18,11 +18,11 @@ from mspn.io.extras import import_extra
 from mspn.models.base import PoseNetwork
 
 CalibrationRanges = Mapping[str, tuple[float, float]]
-"""Lowest and highest value of what flows between layers, by its name in the ONNX file."""
+"""Lowest and highest value of each activation, by its name in the ONNX file."""
 
 _BATCH = 8
-_ROUNDED = ["Conv", "ConvTranspose", "Add", "Relu", "Clip", "Resize", "MaxPool"]
-"""Steps that are computed in integers. All but the first two cost little, but must not hold up those."""
+_QUANTIZED_OPERATORS = ["Conv", "ConvTranspose", "Add", "Relu", "Clip", "Resize", "MaxPool"]
+"""Operators computed in int8. All but the first two cost little, but are included to avoid conversions between them."""
 
 
 class _Tools(NamedTuple):
@@ -32,7 +32,7 @@ class _Tools(NamedTuple):
 
 
 class _Batches:
-    """Crops as onnxruntime asks for them."""
+    """Crops in batches, with the interface of onnxruntime's CalibrationDataReader."""
 
     def __init__(self, crops: UInt8[Tensor, "N H W 3"]) -> None:
         self._parts = (crops[start : start + _BATCH] for start in range(0, len(crops), _BATCH))
@@ -43,11 +43,11 @@ class _Batches:
 
 
 def calibrate_activations(network: PoseNetwork, crops: UInt8[Tensor, "N H W 3"]) -> dict[str, tuple[float, float]]:
-    """Let a network answer, and note how far what flows between its layers goes.
+    """Measure the range of each activation over some crops.
 
     Args:
         network: in any mode, on the CPU; not modified.
-        crops: of people like those that it will see; a hundred or two.
+        crops: of typical people; a hundred or two.
 
     Raises:
         ValueError: if onnxruntime or onnx is not installed.
@@ -56,10 +56,13 @@ def calibrate_activations(network: PoseNetwork, crops: UInt8[Tensor, "N H W 3"])
     with TemporaryDirectory() as folder:
         path = Path(folder) / "network.onnx"
         path.write_bytes(export_onnx(network))
-        calibrator = tools.calibrate.create_calibrator(path, _ROUNDED, str(path.with_stem("watched")))
+        calibrator = tools.calibrate.create_calibrator(path, _QUANTIZED_OPERATORS, str(path.with_stem("watched")))
         calibrator.collect_data(_Batches(crops))
-        measured = calibrator.compute_data()
-    return {name: (np.asarray(one.lowest).item(), np.asarray(one.highest).item()) for name, one in measured.items()}
+        measured_ranges = calibrator.compute_data()
+    return {
+        name: (np.asarray(ends.lowest).item(), np.asarray(ends.highest).item())
+        for name, ends in measured_ranges.items()
+    }
 
 
 def quantize(exported: bytes, ranges: CalibrationRanges) -> bytes:
@@ -74,13 +77,13 @@ def quantize(exported: bytes, ranges: CalibrationRanges) -> bytes:
     """
     if not ranges:
         raise InvalidValueError(
-            "int8 needs to know how far values go; measure them on images with `mspn models quantize`"
+            "int8 needs calibrated ranges of activations; measure them on images with `mspn models quantize`"
         )
     tools = _load_tools()
     limits = {name: tuple(np.array(value, np.float32) for value in ends) for name, ends in ranges.items()}
     kinds = tools.quantization.QuantType
     model = tools.onnx.load_model_from_string(exported)
-    _give_own_tensors(model.graph)
+    _unshare_tensors(model.graph)
     quantizer = tools.quantization.QDQQuantizer(
         model,
         per_channel=True,
@@ -90,28 +93,28 @@ def quantize(exported: bytes, ranges: CalibrationRanges) -> bytes:
         tensors_range=tools.calibrate.TensorsData(tools.calibrate.CalibrationMethod.MinMax, limits),
         nodes_to_quantize=[],
         nodes_to_exclude=[],
-        op_types_to_quantize=_ROUNDED,
+        op_types_to_quantize=_QUANTIZED_OPERATORS,
         extra_options={"WeightSymmetric": True},
     )
     try:
         quantizer.quantize_model()
     except ValueError as error:
         raise InvalidValueError(
-            "the weights file knows other layers' values for int8 than this network has; measure them again with"
+            "the calibration ranges in the weights file are of another network; measure them again with"
             " `mspn models quantize`"
         ) from error
     quantized: bytes = quantizer.model.model.SerializeToString()
     return quantized
 
 
-def _give_own_tensors(graph: Any) -> None:
-    """Copy what steps share: torch writes equal tensors once, and the tools round only those of a single step."""
+def _unshare_tensors(graph: Any) -> None:
+    """Copy shared tensors: torch exports equal tensors once, and the tools quantize only those of a single node."""
     tensors = {tensor.name: tensor for tensor in graph.initializer}
     for node in list(graph.node):
         if node.op_type == "Identity" and node.input[0] in tensors:
-            own = graph.initializer.add()
-            own.CopyFrom(tensors[node.input[0]])
-            own.name = node.output[0]
+            copied = graph.initializer.add()
+            copied.CopyFrom(tensors[node.input[0]])
+            copied.name = node.output[0]
             graph.node.remove(node)
 
 

@@ -1,4 +1,4 @@
-"""The fast path from crops to the last heat maps."""
+"""The inference runner: the fast path from crops to the final heat maps."""
 
 import os
 from pathlib import Path
@@ -16,7 +16,7 @@ from mspn.inference.quantization import CalibrationRanges
 from mspn.models.base import PoseNetwork
 
 _CROPS_IN_CACHE = 8
-"""On a CPU, what is computed of more crops at once falls out of the cache; at 32, that costs a sixth of the speed."""
+"""Activations of more crops do not fit the cache of a CPU: with 32 crops at once, speed drops by a sixth."""
 
 
 class Runner:
@@ -40,7 +40,7 @@ class Runner:
             ranges: for int8, from `calibrate_activations`.
 
         Raises:
-            ValueError: for an engine or precision that is unknown or not installed, or not together.
+            ValueError: for an engine or precision that is unknown, not installed, or not supported together.
         """
         self.device = device
         self.engine, self.precision = choice = choose_engine(engine, precision, device)
@@ -62,9 +62,9 @@ class Runner:
             raise InvalidValueError(f"crops must be uint8 (B, H, W, 3), not {crops.dtype} {tuple(crops.shape)}")
         if not len(crops):  # fused operators take no empty batch
             return self(crops.new_zeros(1, *crops.shape[1:]))[:0]
-        at_once = max(_CROPS_IN_CACHE, torch.get_num_threads()) if self.device.type == "cpu" else len(crops)
+        chunk_size = max(_CROPS_IN_CACHE, torch.get_num_threads()) if self.device.type == "cpu" else len(crops)
         return torch.cat(
-            [self._predict_heatmaps(crops[start : start + at_once]) for start in range(0, len(crops), at_once)]
+            [self._predict_heatmaps(crops[start : start + chunk_size]) for start in range(0, len(crops), chunk_size)]
         )
 
 
@@ -75,7 +75,7 @@ def load_runner(
     threads: int | None = None,
     random_weights: bool = False,
 ) -> Runner:
-    """Load a network for speed; see `Runner`.
+    """Load a network for fast inference; see `Runner`.
 
     >>> runner = load_runner("mspn-tiny", "torch", "float32")
     >>> runner(np.zeros((2, 64, 64, 3), np.uint8)).shape
@@ -92,7 +92,7 @@ def load_runner(
 
     Raises:
         WeightsError: if there are no such weights.
-        ValueError: for an engine or precision that is unknown or not installed, or not together.
+        ValueError: for an engine or precision that is unknown, not installed, or not supported together.
     """
     if threads is not None:
         torch.set_num_threads(threads)
