@@ -38,7 +38,7 @@ def write_kites(folder: Path) -> None:
     for row in content["annotations"]:
         row["keypoints"] = np.reshape(row["keypoints"], (17, 3))[rows].ravel().tolist()
         row["num_keypoints"] = 4
-    content["categories"][0]["keypoints"] = list(OF_COCO)
+    content["categories"][0] |= {"name": "kite", "keypoints": list(OF_COCO)}
     path.write_text(json.dumps(content))
     (folder / "kite.yaml").write_text(KITE)
 
@@ -65,6 +65,9 @@ def test_a_skeleton_of_ones_own_is_trained_scored_and_drawn(tmp_path: Path):
     assert load_recipe(tmp_path / "run").keypoint_table.name == "kite"
     assert json.loads((tmp_path / "run" / RECIPE_FILE).read_text())["skeleton"]["limbs"][2] == ["west", "tail"]
     assert read_metadata(weights).recipe.keypoint_table.mirror_order == [0, 2, 1, 3]
+    # What the boxes hold comes from the labels, and goes into the weights and the results.
+    assert read_metadata(weights).recipe.keypoint_table.category == "kite"
+    assert pose.to_dict()["category"] == "kite"
     truth = json.loads(annotations.read_text())["annotations"][0]["keypoints"]
     assert list(pose.keypoints) == ["top", "west", "east", "tail"]
     np.testing.assert_allclose(pose.keypoints_image, np.reshape(truth, (4, 3))[:, :2], atol=8)

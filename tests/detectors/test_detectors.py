@@ -3,10 +3,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from mspn.checkpoints.format import DetectorMetadata, save_weights
 from mspn.checkpoints.hub.index import ASSETS
-from mspn.detectors import make_detector
+from mspn.detectors import detector_for, make_detector
 from mspn.detectors.embedded import EmbeddedPersonDetector
 from mspn.detectors.huggingface import TransformersDetector
 from mspn.detectors.onnx import OnnxDetector
@@ -14,12 +15,14 @@ from mspn.detectors.simple import FullImage
 from mspn.errors import DetectorError
 from mspn.models.person_detector import PersonDetector
 from mspn.structures.image import Image
+from mspn.structures.skeleton import unnamed_skeleton
 from tests.detectors.family_outputs import rtmdet_outputs, yolox_outputs
 from tests.detectors.onnx_files import write_answers
 from tests.detectors.own_detectors import LeftHalf
 from tests.detectors.tiny_yolos import write_yolos
 from tests.trained_detector import tiny_detector_recipe
 
+CPU = torch.device("cpu")
 _IMAGE = Image("a.jpg", np.zeros((64, 64, 3), np.uint8))
 
 
@@ -113,3 +116,20 @@ def test_a_detector_of_ones_own_training_is_named_by_its_file(tmp_path: Path):
         make_detector(str(tmp_path / "absent.safetensors"))
     with pytest.raises(DetectorError, match="is a pose network, not a person detector; give it to --model"):
         make_detector(str(ASSETS / "mspn-tiny.safetensors"))
+
+
+@pytest.mark.parametrize("category", ["person", "Human", "people "])
+def test_the_default_detector_is_for_people(category: str):
+    skeleton = unnamed_skeleton(3).model_copy(update={"category": category})
+
+    assert isinstance(detector_for("default", skeleton, CPU), EmbeddedPersonDetector)
+
+
+@pytest.mark.parametrize(("category", "named"), [("fish", "'fish'"), ("", "something that its weights do not name")])
+def test_a_network_of_something_else_asks_for_a_detector(category: str, named: str):
+    skeleton = unnamed_skeleton(3).model_copy(update={"category": category})
+
+    with pytest.raises(DetectorError, match=rf"boxes hold {named} \(skeleton unnamed-3\), and the default detector"):
+        detector_for("default", skeleton, CPU)
+    assert isinstance(detector_for("none", skeleton, CPU), FullImage)
+    assert isinstance(detector_for("person-detector", skeleton, CPU), EmbeddedPersonDetector)

@@ -42,7 +42,10 @@ ModelsOption = Annotated[
     typer.Option("--model", help="Name of a model, or a weights file. Given several times, heat maps are averaged."),
 ]
 WeightsOption = Annotated[
-    list[float] | None, typer.Option("--weight", help="How much a model counts: once for each --model, in their order.")
+    list[float] | None,
+    typer.Option(
+        "--weight", "--ensemble-weight", help="How much a model counts: once for each --model, in their order."
+    ),
 ]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")]
 PrecisionOption = Annotated[
@@ -62,7 +65,9 @@ FlipOption = Annotated[
     bool | None,
     typer.Option("--flip/--no-flip", help="Average with the mirrored crop, or do not; by default as the weights ask."),
 ]
-BatchOption = Annotated[int, typer.Option(min=1, help="People that the network sees at once.")]
+BatchOption = Annotated[
+    int, typer.Option("--batch", "--batch-size", min=1, help="People that the network sees at once.")
+]
 
 
 class BoxSelectionName(str, Enum):

@@ -19,16 +19,18 @@ from mspn.cli.options import (
     ModelsOption,
     PrecisionName,
     PrecisionOption,
+    ProtocolOption,
+    ProtocolSettingsOption,
     WeightsOption,
-    find_with_bar,
+    load_with_test_settings,
     refuse_unused,
 )
 from mspn.cli.progress import Tally, show_progress
-from mspn.detectors import make_detector
+from mspn.config.protocol import PREDICTION_SUPPRESSION_OKS
 from mspn.detectors.base import Detector
 from mspn.detectors.precomputed import BoxesFile, BoxesFolder
 from mspn.errors import InvalidValueError
-from mspn.inference.devices import choose_device, keep_freed_memory
+from mspn.inference.devices import keep_freed_memory
 from mspn.interrupts import StopRequest, stop_requests
 from mspn.io.files import prepare_folder, remove_leftovers
 from mspn.io.limits import InputLimits
@@ -80,6 +82,8 @@ def predict_command(
     engine: EngineOption = EngineName.AUTO,
     batch: BatchOption = 32,
     flip: FlipOption = None,
+    protocol: ProtocolOption = None,
+    settings: ProtocolSettingsOption = None,
     theme: Annotated[str, typer.Option(help=f"Colors of drawn images, of {', '.join(THEMES)}.")] = "sides",
 ) -> None:
     """Find the keypoints of the people in images and videos."""
@@ -92,22 +96,22 @@ def predict_command(
         drawn, videos = out / ImageWriter.FOLDER, out / VideoWriter.FOLDER
         draws = any(name in DRAWING_WRITERS for name in chosen)
         chosen_theme = find_theme(theme)
-        settings = InputLimits(allowed_networks=allowed, excluded_folders=(out, drawn, videos))
-        total = count_images(sources, settings)
+        limits = InputLimits(allowed_networks=allowed, excluded_folders=(out, drawn, videos))
+        total = count_images(sources, limits)
+        chosen_detector: Detector | str = detector
         if boxes:
             # Standard input can be read only once.
-            person_detector = _open_boxes(boxes, () if total is None else find_sources(sources, settings))
-        else:
-            person_detector = make_detector(detector, choose_device(device))
+            chosen_detector = _open_boxes(boxes, () if total is None else find_sources(sources, limits))
         estimator = PoseEstimator(
-            [find_with_bar(model) for model in models],
-            person_detector,
+            load_with_test_settings(models, protocol.value if protocol else None, settings or []),
+            chosen_detector,
             device=device,
             precision=precision.value,
             engine=engine.value,
             batch_size=batch,
             threshold=threshold,
             flip=flip,
+            suppression_oks=None if _changes_suppression(settings or []) else PREDICTION_SUPPRESSION_OKS,
             ensemble_weights=weights,
         )
         prepare_folder(out)
@@ -122,13 +126,14 @@ def predict_command(
             "threshold": threshold,
             "detect_every": detect_every,
             "precision": estimator.precision,
-            "flip": estimator.test.flip,
+            "test": [member.test.model_dump(mode="json") for member in estimator.top_down.ensemble.members],
+            "suppression_oks": estimator.top_down.suppression_oks,
         }
         journal = Journal(out, settings_of_run, estimator.recipe.keypoint_table, resume=resume)
         with journal, stop_requests(raise_on_second=True) as stop:
             if journal.num_done_before:
                 typer.echo(f"resuming: {journal.num_done_before} images are done", err=True)
-            images = _read(find_sources(sources, settings), settings, journal, drawn if draws else None)
+            images = _read(find_sources(sources, limits), limits, journal, drawn if draws else None)
             predicted = predict_images(
                 estimator.top_down,
                 images,
@@ -151,6 +156,11 @@ def predict_command(
         raise typer.Exit(KILLED + stop.signal_number)
     if tally.num_with_problems:
         raise typer.Exit(SOME_FAILED)
+
+
+def _changes_suppression(settings: Sequence[str]) -> bool:
+    """Whether a setting says who is a duplicate, be it nobody."""
+    return any(setting.partition("=")[0].strip() == "test.suppression_oks" for setting in settings)
 
 
 def _read(

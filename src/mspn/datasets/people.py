@@ -87,6 +87,8 @@ class People(SharedArrays):
     """(x, y) in image pixels, and visibility: 0 unlabeled, 1 occluded, 2 visible."""
     counted: Bool[np.ndarray, "N K"]
     """False where the data set does not tell whether a keypoint is visible; such keypoints take part in no loss."""
+    category: str = ""
+    """Category of the boxes, by its name in the labels; empty: unknown."""
 
     def __len__(self) -> int:
         return len(self.boxes)
@@ -115,6 +117,7 @@ def merge(sets: Sequence[People]) -> People:
         boxes=np.concatenate([people.boxes for people in sets]),
         keypoints_image=np.concatenate([people.keypoints_image for people in sets]),
         counted=np.concatenate([people.counted for people in sets]),
+        category=next((people.category for people in sets if people.category), ""),
     )
 
 
@@ -168,7 +171,10 @@ def rename_keypoints(labels: LabeledSet, names: Mapping[str, str], target: Skele
         raise AnnotationError(
             f"keypoint_names: two keypoints of the set would be {duplicate!r}; rename the other one too"
         )
-    return replace(labels, skeleton=Skeleton(name=labels.skeleton.name, keypoints=tuple(renamed)))
+    return replace(
+        labels,
+        skeleton=Skeleton(name=labels.skeleton.name, keypoints=tuple(renamed), category=labels.skeleton.category),
+    )
 
 
 def select_people(labels: LabeledSet, images: Path, skeleton: Skeleton, source: str) -> People:
@@ -202,6 +208,7 @@ def select_people(labels: LabeledSet, images: Path, skeleton: Skeleton, source: 
         boxes=np.array([row.box or box_around(row.keypoints_image) or (0, 0, 0, 0) for row in rows], np.float64),
         keypoints_image=convert_keypoints(keypoints, labels.skeleton, skeleton),
         counted=np.tile([name in labels.skeleton.keypoints for name in skeleton.keypoints], (len(rows), 1)),
+        category=labels.skeleton.category,
     )
     is_person = ~np.array([row.is_crowd for row in rows])
     has_box = np.isfinite(people.boxes).all(1) & (people.boxes[:, 2:] > 0).all(1)

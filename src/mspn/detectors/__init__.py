@@ -17,12 +17,13 @@ from mspn.detectors.onnx import FAMILIES, OnnxDetector, OnnxSettings
 from mspn.detectors.simple import FullImage, import_detector
 from mspn.errors import DetectorError, WeightsError
 from mspn.structures.settings import Settings, first_problem
+from mspn.structures.skeleton import Skeleton
 
 _Settings = TypeVar("_Settings", bound=Settings)
 
-EMBEDDED = "person-detector"
+DEFAULT, EMBEDDED = "default", "person-detector"
 BUILT_IN: Mapping[str, Callable[[torch.device], Detector]] = {
-    "default": lambda device: _load_embedded(EMBEDDED, device),
+    DEFAULT: lambda device: _load_embedded(EMBEDDED, device),
     EMBEDDED: lambda device: _load_embedded(EMBEDDED, device),
     "none": lambda _device: FullImage(),
 }
@@ -31,6 +32,22 @@ BUILT_IN: Mapping[str, Callable[[torch.device], Detector]] = {
 _TRANSFORMERS = "transformers"
 _SETTINGS = re.compile(r"(.*?)((?:,\w+=[^,]*)*)", re.DOTALL)
 _IMPORT_PATH = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+
+
+def detector_for(text: str, skeleton: Skeleton, device: torch.device) -> Detector:
+    """Make a detector for a network of this skeleton; as `make_detector`.
+
+    Raises:
+        DetectorError: also if the default is asked for, which finds people, and the skeleton is not theirs.
+    """
+    if text == DEFAULT and not skeleton.is_of_people:
+        category = repr(skeleton.category) if skeleton.category else "something that its weights do not name"
+        raise DetectorError(
+            f"the network's boxes hold {category} (skeleton {skeleton.name}), and the default detector finds people"
+            f" alone; name another with --detector (none for whole images), give --boxes, or name {EMBEDDED} if these"
+            " are people after all"
+        )
+    return make_detector(text, device)
 
 
 def make_detector(text: str, device: torch.device | None = None) -> Detector:

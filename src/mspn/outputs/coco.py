@@ -31,7 +31,8 @@ class CocoWriter:
         frame = result.image.frame if result.image else None
         frame_fields = {} if frame is None else {"frame": frame.index, "seconds": round_seconds(frame.seconds)}
         for pose in result.poses:
-            row = coco_result(pose, len(self._stems)) | {"file_name": path.name, **frame_fields}
+            category = {"category": pose.skeleton.category} if pose.skeleton.category else {}
+            row = coco_result(pose, len(self._stems)) | {"file_name": path.name} | category | frame_fields
             self._waiting.append(json.dumps(row) + "\n")
         self._stems.append(path.stem)
 

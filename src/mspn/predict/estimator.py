@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from mspn.checkpoints.format import Checkpoint
 from mspn.checkpoints.hub import load_named
-from mspn.config.protocol import ProtocolConfig
+from mspn.config.protocol import PREDICTION_SUPPRESSION_OKS, ProtocolConfig
 from mspn.config.recipe import Recipe
 from mspn.detectors.base import Detector
 from mspn.detectors.simple import check_detector
@@ -59,7 +59,7 @@ class PoseEstimator:
         threshold: float = 0.3,
         flip: bool | None = None,
         test: ProtocolConfig | None = None,
-        suppression_oks: float | None = 0.7,
+        suppression_oks: float | None = PREDICTION_SUPPRESSION_OKS,
         ensemble_weights: Sequence[float] | None = None,
     ) -> None:
         """Load a model, or several whose heat maps are averaged; the first of them says how maps become poses.
@@ -67,7 +67,7 @@ class PoseEstimator:
         Args:
             model: name, weights file, or a loaded checkpoint; or a list of them.
             detector: an object with a method `detect`, or a name or file, see `make_detector`: "default" is the
-                embedded detector, "none" takes the full image for one person.
+                embedded detector of people, "none" takes the full image for one person.
             device: auto, cpu, cuda, cuda:1, ...
             precision: auto, float32, bfloat16 or int8, see `load_runner`.
             engine: auto, torch, onnxruntime or openvino; the last two start slower and may run faster: `load_runner`.
@@ -82,7 +82,7 @@ class PoseEstimator:
 
         Raises:
             WeightsError: if there are no such weights.
-            DetectorError: if there is no such detector.
+            DetectorError: if there is no such detector, or the default one for a network of anything but people.
             ValueError: for an unknown device, precision or engine, a number out of its range, or models that cannot be
                 averaged.
         """

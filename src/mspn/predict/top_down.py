@@ -13,9 +13,9 @@ from torch import Tensor
 
 from mspn.checkpoints.format import Checkpoint
 from mspn.checkpoints.hub import load_named
-from mspn.config.protocol import ProtocolConfig
+from mspn.config.protocol import PREDICTION_SUPPRESSION_OKS, ProtocolConfig
 from mspn.config.recipe import Recipe
-from mspn.detectors import make_detector
+from mspn.detectors import detector_for
 from mspn.detectors.base import Detector
 from mspn.errors import InvalidValueError
 from mspn.heatmaps.decode import average_mirrored, decode
@@ -52,7 +52,7 @@ class TopDownConfig(Settings):
     """People that a network sees at once."""
     threshold: float = Field(0.3, ge=0, le=1)
     """Lowest score of a detection."""
-    suppression_oks: float | None = Field(0.7, gt=0, le=1)
+    suppression_oks: float | None = Field(PREDICTION_SUPPRESSION_OKS, gt=0, le=1)
     """Of two poses in an image that are more similar than this (OKS), the one ranked lower is left out, unless the
     protocol has a threshold of its own; null: only where it has. A person whom the detector found twice is two nearly
     equal poses, whose boxes NMS lets pass."""
@@ -178,7 +178,7 @@ class TopDown:
 
         Raises:
             WeightsError: if there are no such weights.
-            DetectorError: if there is no such detector.
+            DetectorError: if there is no such detector, or the default one for a network of anything but people.
             ValueError: for an unknown device, precision or engine, or models that cannot be averaged.
         """
         device = choose_device(config.device)
@@ -193,7 +193,8 @@ class TopDown:
             )
             members.append(Member(recipe, test, runner))
         self.ensemble = Ensemble(members, config.ensemble_weights)
-        self.detector = detector or make_detector(config.detector, device)
+        skeleton = self.ensemble.leader.recipe.keypoint_table
+        self.detector = detector or detector_for(config.detector, skeleton, device)
         self.batch_size = config.batch_size
         self.threshold = config.threshold
         protocol = self.ensemble.leader.test.suppression_oks

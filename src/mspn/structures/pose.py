@@ -67,7 +67,7 @@ class Pose:
         return np.array([*self.keypoints_image[index], self.keypoint_scores[index]])
 
     def to_dict(self) -> dict[str, Any]:
-        """The pose as `predictions.json` has it: box, box_score, score, and [x, y, score] by keypoint name.
+        """The pose as `predictions.json` has it: box, scores, category if it is known, [x, y, score] by keypoint name.
 
         Coordinates are rounded to a hundredth of a pixel, scores to four digits; all values are plain Python numbers.
         """
@@ -75,6 +75,7 @@ class Pose:
             "box": round_coordinates(*self.box),
             "box_score": round_score(self.box_score),
             "score": round_score(self.score),
+            **({"category": self.skeleton.category} if self.skeleton.category else {}),
             "keypoints": {
                 name: [*round_coordinates(x, y), round_score(score)] for name, (x, y, score) in self.keypoints.items()
             },

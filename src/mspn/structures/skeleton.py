@@ -12,6 +12,7 @@ from mspn.structures.settings import Settings
 DEFAULT_SIGMA = 0.079
 """Of a keypoint about which nothing is known: a COCO shoulder's."""
 _MAX_KEYPOINTS = 1000
+_PEOPLE = ("person", "people", "human", "pedestrian")
 
 
 class Skeleton(Settings):
@@ -31,6 +32,8 @@ class Skeleton(Settings):
     """Per-keypoint constants of the object keypoint similarity; none: the default for all."""
     upper: tuple[str, ...] = ()
     """Upper half for half-body augmentation; the other keypoints are the lower half."""
+    category: str = ""
+    """Whose skeleton it is, by the category's name in labels, such as person or fish; empty: unknown."""
 
     @field_validator("sigmas")
     @classmethod
@@ -51,6 +54,11 @@ class Skeleton(Settings):
         _check_unique(self.keypoints, "keypoints")
         _check_unique(in_pairs, "pairs")
         return self
+
+    @property
+    def is_of_people(self) -> bool:
+        """Whether its boxes are those that a person detector finds."""
+        return self.category.strip().lower() in _PEOPLE
 
     @property
     def mirrored_pairs(self) -> tuple[tuple[str, str], ...]:

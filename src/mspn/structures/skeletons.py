@@ -20,6 +20,7 @@ FACE = ("nose", "left_eye", "right_eye", "left_ear", "right_ear")
 
 COCO_17 = Skeleton(
     name="coco-17",
+    category="person",
     keypoints=(
         *FACE,
         *("left_shoulder", "right_shoulder", "left_elbow", "right_elbow", "left_wrist", "right_wrist"),
@@ -47,6 +48,7 @@ COCO_17 = Skeleton(
 
 LSP_14 = Skeleton(
     name="lsp-14",
+    category="person",
     keypoints=(
         *("right_ankle", "right_knee", "right_hip", "left_hip", "left_knee", "left_ankle"),
         *("right_wrist", "right_elbow", "right_shoulder", "left_shoulder", "left_elbow", "left_wrist"),
@@ -68,6 +70,7 @@ LSP_14 = Skeleton(
 
 MPII_16 = Skeleton(
     name="mpii-16",
+    category="person",
     keypoints=(
         *("right_ankle", "right_knee", "right_hip", "left_hip", "left_knee", "left_ankle"),
         *("pelvis", "thorax", "neck", "head_top"),
@@ -93,6 +96,7 @@ MPII_16 = Skeleton(
 
 CROWDPOSE_14 = Skeleton(
     name="crowdpose-14",
+    category="person",
     keypoints=(
         *("left_shoulder", "right_shoulder", "left_elbow", "right_elbow", "left_wrist", "right_wrist"),
         *("left_hip", "right_hip", "left_knee", "right_knee", "left_ankle", "right_ankle"),
@@ -106,6 +110,7 @@ CROWDPOSE_14 = Skeleton(
 
 AI_CHALLENGER_14 = Skeleton(
     name="ai-challenger-14",
+    category="person",
     keypoints=(
         *("right_shoulder", "right_elbow", "right_wrist", "left_shoulder", "left_elbow", "left_wrist"),
         *("right_hip", "right_knee", "right_ankle", "left_hip", "left_knee", "left_ankle"),

@@ -40,6 +40,7 @@ class PoseTask(Task):
         self._recipe = recipe
         self._sets = read_training_sets(recipe)
         people = merge(self._sets)
+        self._category = people.category
         self._samples = CropDataset(people, recipe)
         self.data = TrainingData(
             [len(people_set) for people_set in self._sets],
@@ -57,8 +58,12 @@ class PoseTask(Task):
         return compute_losses(outputs, labels, self._recipe.supervision)
 
     def metadata(self) -> CheckpointMetadata:
+        recipe, skeleton = self._recipe, self._recipe.keypoint_table
+        if self._category and not skeleton.category:
+            named = skeleton.model_copy(update={"category": self._category})
+            recipe = recipe.model_copy(update={"skeleton": named})
         return CheckpointMetadata(
-            recipe=self._recipe, data=tuple(set_config.annotations for set_config in self._recipe.data.train)
+            recipe=recipe, data=tuple(set_config.annotations for set_config in self._recipe.data.train)
         )
 
     def fingerprints(self) -> tuple[SetFingerprint, ...]:
