@@ -1,5 +1,10 @@
+import io
 import struct
+import sys
+import tracemalloc
 import zlib
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -7,7 +12,7 @@ import numpy as np
 import pytest
 
 from mspn.errors import ImageError
-from mspn.io.image_headers import read_size
+from mspn.io.image_headers import read_header, read_size
 from mspn.io.images import decode_image, read_image, read_reduced_image
 from mspn.structures.boxes import Size
 
@@ -47,10 +52,8 @@ def png_header(width: int, height: int, color_type: int = 2) -> bytes:
 
 
 def with_exif(jpeg: bytes, orientation: int, thumbnail: bytes = b"") -> bytes:
-    """A JPEG with an Exif segment put in: a TIFF header, and a directory of one entry, tag 0x0112, a short."""
-    entry = struct.pack("<HHIHH", 0x0112, 3, 1, orientation, 0)
-    tiff = b"II*\x00" + struct.pack("<I", 8) + struct.pack("<H", 1) + entry + struct.pack("<I", 0)
-    content = b"Exif\x00\x00" + tiff + thumbnail
+    """A JPEG with an Exif segment put in."""
+    content = b"Exif\x00\x00" + exif(orientation) + thumbnail
     return jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(content) + 2) + content + jpeg[2:]
 
 
@@ -181,28 +184,6 @@ def test_cmyk_is_converted(inks: tuple[int, int, int, int], color: tuple[int, in
     image = decode_image(cmyk_jpeg(inks), "cmyk")
 
     np.testing.assert_allclose(image, np.broadcast_to(color, (8, 8, 3)), atol=2)
-
-
-@pytest.mark.parametrize(
-    ("orientation", "upright"),
-    [
-        (1, "RG/BW"),  # as stored
-        (2, "GR/WB"),  # mirrored left to right
-        (3, "WB/GR"),  # turned by half
-        (4, "BW/RG"),  # mirrored top to bottom
-        (5, "RB/GW"),  # rows become columns
-        (6, "BR/WG"),  # turned a quarter clockwise
-        (7, "WG/BR"),  # rows become columns, from the far corner
-        (8, "GW/RB"),  # turned a quarter the other way
-    ],
-)
-def test_an_image_stands_upright_as_its_exif_orientation_says(orientation: int, upright: str):
-    jpeg = with_exif(encode(four_quarters(), ".jpg"), orientation)
-
-    image = decode_image(jpeg, "turned")
-
-    assert letters_of(image) == upright
-    assert image.shape == ((32, 64, 3) if orientation <= 4 else (64, 32, 3))
 
 
 def test_a_missing_image_is_refused(tmp_path: Path):
@@ -358,14 +339,6 @@ def test_the_size_is_read_from_the_header(suffix: str, tmp_path: Path):
     assert read_size(path) == Size(height=33, width=65)
 
 
-@pytest.mark.parametrize("orientation", range(1, 9))
-def test_the_size_is_that_of_the_upright_image(orientation: int, tmp_path: Path):
-    path = tmp_path / "a.jpg"
-    path.write_bytes(with_exif(encode(noise(32, 64), ".jpg"), orientation))
-
-    assert read_size(path) == read_image(path).shape[:2]
-
-
 @pytest.mark.parametrize("content", [b"", b"no image", b"\xff\xd8\xff\xe0\x00", b"\x89PNG\r\n\x1a\n"])
 def test_what_has_no_header_of_an_image_has_no_size(content: bytes, tmp_path: Path):
     (tmp_path / "a.jpg").write_bytes(content)
@@ -430,7 +403,7 @@ def test_other_formats_are_read_whole(suffix: str, tmp_path: Path):
     np.testing.assert_array_equal(image.pixels, read_image(path))
 
 
-@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("orientation", range(2, 9))
 def test_a_turned_jpeg_is_reduced_only_where_no_pixel_is_incomplete(orientation: int, tmp_path: Path):
     path = tmp_path / "turned.jpg"
     # 32 x 64 has complete pixels at any reduction, 30 x 64 at 1/2.
@@ -456,3 +429,204 @@ def test_reading_reduced_refuses_what_reading_refuses(tmp_path: Path):
     path.write_bytes(jpeg[: len(jpeg) // 2])
     with pytest.raises(ImageError, match="is cut short"):
         read_reduced_image(path, 8)
+
+
+def exif(orientation: int) -> bytes:
+    """A TIFF header, and a directory of one entry, tag 0x0112, a short."""
+    entry = struct.pack("<HHIHH", 0x0112, 3, 1, orientation, 0)
+    return b"II*\x00" + struct.pack("<I", 8) + struct.pack("<H", 1) + entry + struct.pack("<I", 0)
+
+
+def quarters_for_opencv(*, is_transparent: bool) -> np.ndarray:
+    """The four quarters as BGR, or as BGRA, opaque."""
+    bgr = four_quarters()[..., ::-1]
+    return np.dstack([bgr, np.full((32, 64), 255, np.uint8)]) if is_transparent else bgr
+
+
+def turned_png(orientation: int, *, is_transparent: bool = False, is_behind: bool = False) -> bytes:
+    encoded = cv2.imencode(".png", quarters_for_opencv(is_transparent=is_transparent))[1].tobytes()
+    place = encoded.index(b"IEND" if is_behind else b"IDAT") - 4
+    return encoded[:place] + png_chunk(b"eXIf", exif(orientation)) + encoded[place:]
+
+
+def turned_webp(orientation: int, *, is_transparent: bool = False) -> bytes:
+    """The simple file that OpenCV writes, within the extended one that has room for EXIF."""
+    image = quarters_for_opencv(is_transparent=is_transparent)
+    encoded = cv2.imencode(".webp", image, [cv2.IMWRITE_WEBP_QUALITY, 101])[1].tobytes()
+    sides = struct.pack("<I", 64 - 1)[:3] + struct.pack("<I", 32 - 1)[:3]
+    chunks = b"VP8X" + struct.pack("<II", 10, 0x18 if is_transparent else 0x08) + sides
+    chunks += encoded[encoded.index(b"VP8L") :]
+    chunks += b"EXIF" + struct.pack("<I", len(exif(orientation))) + exif(orientation)
+    return b"RIFF" + struct.pack("<I", len(chunks) + 4) + b"WEBP" + chunks
+
+
+def tiff(image: np.ndarray, order: str = "<", **more: tuple[int, int]) -> bytes:
+    """RGB or RGBA without compression: the directory, the depth of each channel, and the pixels in one strip.
+
+    Args:
+        image: uint8.
+        order: of bytes.
+        more: tags and their values, each a 32-bit number.
+    """
+    height, width, num_channels = image.shape
+    values = {256: width, 257: height, 259: 1, 262: 2, 277: num_channels, 278: height, 279: image.size, 284: 1}
+    values |= {338: 2} if num_channels == 4 else {}
+    values |= dict(more.values())
+    depths = 8 + 2 + 12 * (len(values) + 2) + 4
+    values |= {258: depths, 273: depths + 2 * num_channels}
+    counts = {258: (3, num_channels)}
+    entries = [struct.pack(order + "HHII", tag, *counts.get(tag, (4, 1)), values[tag]) for tag in sorted(values)]
+    head = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(order + "IH", 8, len(entries))
+    channels = struct.pack(order + f"{num_channels}H", *[8] * num_channels)
+    return head + b"".join(entries) + struct.pack(order + "I", 0) + channels + image.tobytes()
+
+
+def turned_tiff(orientation: int, *, is_transparent: bool = False, order: str = "<") -> bytes:
+    image = four_quarters()
+    if is_transparent:
+        image = np.dstack([image, np.full((32, 64), 255, np.uint8)])
+    # A 16-bit number stands in the first half of its place.
+    stored = struct.unpack(order + "I", struct.pack(order + "HH", orientation, 0))[0]
+    encoded = tiff(image, order, orientation=(274, stored))
+    as_long, as_short = (struct.pack(order + "HHI", 274, kind, 1) for kind in (4, 3))
+    return encoded.replace(as_long, as_short)
+
+
+TURNED: dict[str, Callable[[int], bytes]] = {
+    "jpeg": lambda orientation: with_exif(encode(four_quarters(), ".jpg"), orientation),
+    "png": turned_png,
+    "png with transparency": partial(turned_png, is_transparent=True),
+    "png, its exif behind the pixels": partial(turned_png, is_behind=True),
+    "webp": turned_webp,
+    "webp with transparency": partial(turned_webp, is_transparent=True),
+    "tiff": turned_tiff,
+    "tiff with transparency": partial(turned_tiff, is_transparent=True),
+    "tiff, big-endian": partial(turned_tiff, order=">"),
+}
+UPRIGHT = {1: "RG/BW", 2: "GR/WB", 3: "WB/GR", 4: "BW/RG", 5: "RB/GW", 6: "BR/WG", 7: "WG/BR", 8: "GW/RB"}
+
+
+@pytest.mark.parametrize("orientation", UPRIGHT)
+@pytest.mark.parametrize("kind", TURNED)
+def test_header_and_decoder_agree_on_the_orientation_of_every_format(kind: str, orientation: int, tmp_path: Path):
+    path = tmp_path / "turned"
+    path.write_bytes(TURNED[kind](orientation))
+
+    image = read_image(path)
+
+    assert letters_of(image) == UPRIGHT[orientation]
+    assert read_size(path) == image.shape[:2] == ((32, 64) if orientation <= 4 else (64, 32))
+
+
+@pytest.mark.parametrize(
+    ("turns", "axis", "orientation"),
+    [
+        (0, None, 1),
+        (1, None, 8),  # turned a quarter counterclockwise to stand upright
+        (2, None, 3),
+        (3, None, 6),
+        (0, 0, 4),  # top and bottom trade places
+        (0, 1, 2),  # left and right trade places
+        (1, 0, 5),
+        (3, 1, 5),
+    ],
+)
+@pytest.mark.parametrize("brand", [b"avif", b"heic"])
+def test_avif_and_heic_are_turned_as_their_boxes_say(brand: bytes, turns: int, axis: int | None, orientation: int):
+    boxes = b"\0\0\0\x14ftyp" + brand + b"\0\0\0\0mif1"
+    boxes += b"\0\0\0\x14ispe" + struct.pack(">III", 0, 64, 32) + b"\0\0\0\x09irot" + bytes([turns])
+    boxes += b"" if axis is None else b"\0\0\0\x09imir" + bytes([axis])
+
+    header = read_header(io.BytesIO(boxes))
+
+    assert header is not None
+    assert (header.format, header.size, header.orientation) == (brand.decode(), (32, 64), orientation)
+    assert header.upright_size == ((64, 32) if orientation >= 5 else (32, 64))
+
+
+def test_a_header_behind_more_than_a_megabyte_of_other_segments_is_found(tmp_path: Path):
+    jpeg = encode(noise(6, 10), ".jpg")
+    segment = b"\xff\xe2" + struct.pack(">H", 65533) + bytes(65531)
+    path = tmp_path / "phone.jpg"
+    path.write_bytes(jpeg[:2] + 20 * segment + jpeg[2:])
+
+    assert read_size(path) == read_image(path).shape[:2] == (6, 10)
+
+
+def test_a_bitmap_of_os2_is_read(tmp_path: Path):
+    # A header of 12 bytes: its own length, width, height, planes, bits a pixel. Rows from below, BGR, 4 x 3 = 12 bytes.
+    image = noise(2, 4)
+    rows = image[::-1, :, ::-1].tobytes()
+    header = struct.pack("<IHHHH", 12, 4, 2, 1, 24)
+    path = tmp_path / "a.bmp"
+    path.write_bytes(b"BM" + struct.pack("<IHHI", 26 + len(rows), 0, 0, 26) + header + rows)
+
+    assert read_size(path) == (2, 4)
+    np.testing.assert_array_equal(read_image(path), image)
+
+
+def test_a_transparent_image_takes_few_bytes_a_pixel():
+    encoded = cv2.imencode(".webp", np.zeros((1500, 2000, 4), np.uint8))[1].tobytes()
+    tracemalloc.start()
+
+    decode_image(encoded, "small")
+    _now, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    # Four bytes as decoded, three on white, and a strip in floats.
+    assert peak < 8 * 1500 * 2000
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tiff"])
+def test_images_that_take_more_memory_to_decode_may_have_fewer_pixels(suffix: str):
+    deep = cv2.imencode(suffix, np.zeros((8, 10, 4), np.uint16))[1].tobytes()
+
+    assert decode_image(deep, "fits", max_pixels=160).shape == (8, 10, 3)
+    with pytest.raises(ImageError, match="deep has 10x8 pixels, above the limit of 79;"):
+        decode_image(deep, "deep", max_pixels=159)
+
+
+def test_a_small_image_in_huge_tiles_is_refused():
+    encoded = tiff(noise(8, 8), width=(322, 2**14), height=(323, 2**14))
+
+    with pytest.raises(ImageError, match="has tiles of 268,435,456 pixels; store it without tiles, or as PNG"):
+        decode_image(encoded, "tiled")
+
+
+def test_twelve_bits_stored_as_sixteen_are_told_and_stretched(caplog: pytest.LogCaptureFixture):
+    # Of 4095: nothing, a third, all. The high bytes are 0, 5 and 15.
+    encoded = cv2.imencode(".png", np.array([[0, 1365, 4095]], np.uint16))[1].tobytes()
+
+    dark = decode_image(encoded, "scan.png")
+    told = caplog.messages
+    bright = decode_image(encoded, "scan.png", stretch=True)
+
+    assert dark[0, :, 0].tolist() == [0, 5, 15]
+    assert len(told) == len(caplog.messages) == 1
+    assert "scan.png is nearly black: of its 16 bits at most 12 are used; --stretch" in told[0]
+    assert bright[0, :, 0].tolist() == [0, 85, 255]
+
+
+def test_stretching_keeps_colors_transparency_and_8_bits():
+    # Blue, green, red, opacity; the largest of the colors is 4095.
+    deep = np.array([[[0, 1365, 4095, 65535], [4095, 4095, 0, 0]]], np.uint16)
+
+    stretched = decode_image(cv2.imencode(".png", deep)[1].tobytes(), "deep", stretch=True)
+
+    np.testing.assert_array_equal(stretched, [[[255, 85, 0], WHITE]])
+    np.testing.assert_array_equal(decode_image(encode(noise(3, 4), ".png"), "8 bits", stretch=True), noise(3, 4))
+
+
+def test_sixteen_bits_that_are_used_are_not_told(caplog: pytest.LogCaptureFixture):
+    # The high byte of 4096 is 16.
+    decode_image(cv2.imencode(".png", np.array([[0, 4096]], np.uint16))[1].tobytes(), "a.png")
+
+    assert caplog.messages == []
+
+
+def test_heic_is_refused_with_the_way_out(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    boxes = b"\0\0\0\x14ftypheic\0\0\0\0mif1" + b"\0\0\0\x14ispe" + struct.pack(">III", 0, 64, 32)
+
+    with pytest.raises(ImageError, match=r"IMG\.heic is HEIC, .*; pip install pillow-heif, or convert it to JPEG"):
+        decode_image(boxes, "IMG.heic")

@@ -1,126 +1,295 @@
-"""Size and orientation of an image, from the header of its file alone."""
+"""What the header of an image file says: format, size, orientation, number of frames; nothing is decoded."""
 
+import io
 import re
 import struct
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from mspn.errors import ImageError
 from mspn.structures.boxes import Size
 
-_MAX_HEADER_BYTES = 2**20
-_ORIENTATION = 274
-_PART_SIZE = re.compile(rb"ispe\0\0\0\0")
 TRANSPOSED_ORIENTATIONS = (5, 6, 7, 8)
 """EXIF orientations in which width and height trade places."""
+_ORIENTATION, _BITS_PER_SAMPLE, _SAMPLES_PER_PIXEL, _EXTRA_SAMPLES = 274, 258, 277, 338
+_WIDTH, _HEIGHT, _TILE_WIDTH, _TILE_HEIGHT, _KIND_OF_PAGE = 256, 257, 322, 323, 254
+"""Tags of TIFF."""
+_SHORT = 3
+_EXIF_PREFIX = b"Exif\0\0"
+_MAX_EXIF_BYTES = 2**20
+_MAX_PIECES = 2**16
+"""Segments, chunks or pages that are looked at; a file of more could keep us busy for hours."""
+_BOXES_BYTES = 2**20
+"""The start of an AVIF or HEIC file, in which the boxes that describe it stand."""
 
 
-def is_jpeg(encoded: bytes) -> bool:
-    return encoded.startswith(b"\xff\xd8")
+@dataclass(frozen=True)
+class ImageHeader:
+    """What is known of an image file before it is decoded."""
+
+    format: str
+    """jpeg, png, webp, bmp, tiff, gif, avif or heic."""
+    size: Size
+    """Of the image as it is stored, the largest part of it for AVIF and HEIC."""
+    orientation: int = 1
+    """How the image is stored, as EXIF counts: 1 (upright) to 8."""
+    num_frames: int = 1
+    """Pages of a TIFF, frames of an animation."""
+    may_be_transparent: bool = False
+    is_16_bit: bool = False
+    scan_start: int = 0
+    """Of a JPEG: where its compressed pixels start."""
+    orientation_position: int | None = None
+    """Of a TIFF: where its orientation stands, a 16-bit number."""
+    largest_block: int = 0
+    """Of a TIFF: pixels of a tile, which decoders keep whole in memory, however small the image."""
+
+    @property
+    def upright_size(self) -> Size:
+        height, width = self.size
+        return Size(width, height) if self.orientation in TRANSPOSED_ORIENTATIONS else self.size
 
 
-def declared_size(encoded: bytes) -> Size | None:
-    """Size that a PNG, WebP, BMP, TIFF, GIF or AVIF header declares; None for what is no such header."""
+def read_header(file: IO[bytes]) -> ImageHeader | None:
+    """The header of an image file that is open for reading; None for what is no such file, or damaged there."""
+    file.seek(0)
+    head = file.read(32)
+    read = next((read for sign, read in _FORMATS.items() if sign.match(head)), None)
     try:
-        if encoded.startswith(b"\x89PNG\r\n\x1a\n"):
-            width, height = struct.unpack(">II", encoded[16:24])
-        elif encoded[8:16] == b"WEBPVP8 ":
-            width, height = (value & 0x3FFF for value in struct.unpack("<HH", encoded[26:30]))
-        elif encoded[8:16] == b"WEBPVP8L":
-            (bits,) = struct.unpack("<I", encoded[21:25])
-            width, height = (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
-        elif encoded[8:16] == b"WEBPVP8X":
-            width = int.from_bytes(encoded[24:27], "little") + 1
-            height = int.from_bytes(encoded[27:30], "little") + 1
-        elif encoded.startswith(b"BM"):
-            width, height = struct.unpack("<ii", encoded[18:26])
-        elif encoded[:4] in (b"II*\0", b"MM\0*"):
-            width, height = _tiff_size(encoded)
-        elif encoded.startswith(b"GIF8"):
-            width, height = struct.unpack("<HH", encoded[6:10])
-        elif encoded[4:8] == b"ftyp":
-            width, height = _largest_part(encoded)
-        else:
-            return None
-    except struct.error:
+        header = read(file) if read else None
+    except (struct.error, OverflowError):
         return None
-    return Size(abs(height), abs(width)) if width and height else None
-
-
-def _largest_part(encoded: bytes) -> tuple[int, int]:
-    """Width and height of an AVIF or HEIC image, which says them of each of its parts; 0 where it says none."""
-    sizes = [struct.unpack_from(">II", encoded, match.end()) for match in _PART_SIZE.finditer(encoded)]
-    return max(sizes, key=lambda size: size[0] * size[1], default=(0, 0))
-
-
-def _tiff_size(encoded: bytes) -> tuple[int, int]:
-    """Width and height of the first directory of tags; 0 where they do not stand there."""
-    tags = _tiff_tags(encoded)
-    return tags.get(256, 0), tags.get(257, 0)
-
-
-def _tiff_tags(encoded: bytes) -> dict[int, int]:
-    """The first value of each tag of the first directory, those that are 16 or 32 bits wide."""
-    order = "<" if encoded.startswith(b"II") else ">"
-    (directory,) = struct.unpack_from(order + "I", encoded, 4)
-    (num_tags,) = struct.unpack_from(order + "H", encoded, directory)
-    tags = {}
-    for position in range(directory + 2, directory + 2 + 12 * num_tags, 12):
-        tag, kind = struct.unpack_from(order + "HH", encoded, position)
-        (tags[tag],) = struct.unpack_from(order + ("H" if kind == 3 else "I"), encoded, position + 8)
-    return tags
-
-
-def has_end_of_image(encoded: bytes, scan_start: int) -> bool:
-    # Searched from the scan on, since a thumbnail has an end marker of its own, and backwards, since it is the last.
-    return encoded.rfind(b"\xff\xd9", scan_start) != -1
-
-
-def jpeg_header(encoded: bytes) -> tuple[Size | None, int]:
-    """The declared size, and where the first scan (the compressed pixels) starts."""
-    size = None
-    position = 2
-    while position + 4 <= len(encoded) and encoded[position] == 0xFF:
-        marker = encoded[position + 1]
-        if marker == 0xFF:  # padding
-            position += 1
-            continue
-        (length,) = struct.unpack(">H", encoded[position + 2 : position + 4])
-        is_frame_header = 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)
-        if is_frame_header and position + 9 <= len(encoded):
-            size = Size(*struct.unpack(">HH", encoded[position + 5 : position + 9]))
-        position += 2 + length
-        if marker == 0xDA:
-            break
-    return size, position
+    return header if header and header.size.height and header.size.width else None
 
 
 def read_size(path: Path) -> Size:
     """Height and width of an image, upright as its EXIF orientation says, from its header alone.
 
     Raises:
-        ImageError: if there is no file, or it is no JPEG, PNG, WebP, BMP, TIFF, GIF or AVIF.
+        ImageError: if there is no file, or it is no JPEG, PNG, WebP, BMP, TIFF, GIF, AVIF or HEIC.
     """
     if not path.is_file():
         raise ImageError(f"no image at {path}; check the path")
     with path.open("rb") as file:
-        encoded = file.read(_MAX_HEADER_BYTES)
-    try:
-        size = jpeg_header(encoded)[0] if is_jpeg(encoded) else declared_size(encoded)
-    except struct.error:
-        size = None
-    if size is None:
+        header = read_header(file)
+    if header is None:
         raise ImageError(f"{path} has no header of an image that can be read; convert it to JPEG or PNG")
-    return Size(size.width, size.height) if exif_orientation(encoded) in TRANSPOSED_ORIENTATIONS else size
+    return header.upright_size
 
 
-def exif_orientation(encoded: bytes) -> int:
-    """How a JPEG is stored, 1 (upright) to 8; OpenCV turns other formats too rarely to matter.
+def is_jpeg(encoded: bytes | bytearray) -> bool:
+    return encoded.startswith(b"\xff\xd8")
 
-    Damaged EXIF is none: decoders see it so, too.
-    """
+
+def _unpack(layout: str, file: IO[bytes], position: int | None = None) -> tuple[int, ...]:
+    if position is not None:
+        file.seek(position)
+    return struct.unpack(layout, file.read(struct.calcsize(layout)))
+
+
+def _read_jpeg(file: IO[bytes]) -> ImageHeader | None:
+    size, orientation, position = Size(0, 0), 1, 2
+    for _ in range(_MAX_PIECES):
+        start, marker = _unpack("BB", file, position)
+        if start != 0xFF:
+            return None
+        if marker == 0xFF:  # padding
+            position += 1
+            continue
+        (length,) = _unpack(">H", file)
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            _precision, *sides = _unpack(">BHH", file)
+            size = Size(*sides)
+        elif marker == 0xE1 and orientation == 1:
+            segment = file.read(max(0, length - 2))
+            orientation = _exif_orientation(segment) if segment.startswith(_EXIF_PREFIX) else 1
+        position += 2 + length
+        if marker == 0xDA:
+            return ImageHeader("jpeg", size, orientation, scan_start=position)
+    return None
+
+
+def _read_png(file: IO[bytes]) -> ImageHeader:
+    width, height, depth, color_type = _unpack(">IIBB", file, 16)
+    num_frames, orientation, is_transparent = 1, 1, color_type in (4, 6)
+    for kind, start, length in _chunks(file, 8, is_png=True):
+        if kind == b"acTL" and length >= 8:
+            (num_frames,) = _unpack(">I", file, start)
+        elif kind == b"tRNS":
+            is_transparent = True
+        elif kind == b"eXIf":  # may stand behind the pixels
+            orientation = _exif_orientation(_read_at(file, start, length))
+    return ImageHeader("png", Size(height, width), orientation, max(1, num_frames), is_transparent, depth == 16)
+
+
+def _read_webp(file: IO[bytes]) -> ImageHeader | None:
+    (kind,) = struct.unpack("4s", _read_at(file, 12, 4))
+    if kind == b"VP8 ":
+        width, height = (value & 0x3FFF for value in _unpack("<HH", file, 26))
+        return ImageHeader("webp", Size(height, width))
+    if kind == b"VP8L":
+        (bits,) = _unpack("<I", file, 21)
+        size = Size((bits >> 14 & 0x3FFF) + 1, (bits & 0x3FFF) + 1)
+        return ImageHeader("webp", size, may_be_transparent=bool(bits >> 28 & 1))
+    if kind != b"VP8X":
+        return None
+    (flags,) = _unpack("B", file, 20)
+    width, height = (int.from_bytes(_read_at(file, start, 3), "little") + 1 for start in (24, 27))
+    orientation, num_frames = 1, 0
+    for kind, start, length in _chunks(file, 12, is_png=False):
+        num_frames += kind == b"ANMF"
+        if kind == b"EXIF":
+            orientation = _exif_orientation(_read_at(file, start, length))
+    return ImageHeader("webp", Size(height, width), orientation, max(1, num_frames), bool(flags & 0x10))
+
+
+def _read_bmp(file: IO[bytes]) -> ImageHeader:
+    (header_bytes,) = _unpack("<I", file, 14)
+    # The header of OS/2 has 16 bits for a side.
+    width, height, _planes, depth = _unpack("<HHHH" if header_bytes == 12 else "<iiHH", file)
+    return ImageHeader("bmp", Size(abs(height), abs(width)), may_be_transparent=depth == 32)
+
+
+def _read_gif(file: IO[bytes]) -> ImageHeader:
+    width, height = _unpack("<HH", file, 6)
+    return ImageHeader("gif", Size(height, width), may_be_transparent=True)
+
+
+@dataclass(frozen=True)
+class _Directory:
+    """A page of a TIFF, or the tags of EXIF."""
+
+    values: dict[int, int]
+    """The first value of each tag, those of 16 or 32 bits."""
+    positions: dict[int, int]
+    """Where these stand."""
+    next: int
+    """Position of the next one; 0 if there is none."""
+
+
+def _read_tiff(file: IO[bytes]) -> ImageHeader:
+    first, num_pages = None, 0
+    seen: set[int] = set()
+    order = _byte_order(file)
+    (position,) = _unpack(order + "I", file, 4)
+    while position and position not in seen and len(seen) < _MAX_PIECES:
+        seen.add(position)
+        try:
+            page = _read_directory(file, position, order)
+        except struct.error:
+            if first is None:
+                raise
+            break
+        first = first or page
+        num_pages += not page.values.get(_KIND_OF_PAGE, 0) & 0b101  # smaller versions and masks of a page are none
+        position = page.next
+    assert first is not None
+    values = first.values
+    return ImageHeader(
+        "tiff",
+        Size(values.get(_HEIGHT, 0), values.get(_WIDTH, 0)),
+        _valid(values.get(_ORIENTATION, 1)),
+        max(1, num_pages),
+        may_be_transparent=_EXTRA_SAMPLES in values or values.get(_SAMPLES_PER_PIXEL, 1) in (2, 4),
+        is_16_bit=values.get(_BITS_PER_SAMPLE, 1) == 16,
+        orientation_position=first.positions.get(_ORIENTATION),
+        largest_block=values.get(_TILE_WIDTH, 0) * values.get(_TILE_HEIGHT, 0),
+    )
+
+
+def _byte_order(file: IO[bytes]) -> str:
+    return "<" if _read_at(file, 0, 2) == b"II" else ">"
+
+
+def _read_directory(file: IO[bytes], position: int, order: str) -> _Directory:
+    (num_tags,) = _unpack(order + "H", file, position)
+    entries = file.read(12 * num_tags)
+    values, positions = {}, {}
+    following = file.read(4)
+    for start in range(0, 12 * num_tags, 12):
+        tag, kind, count = struct.unpack_from(order + "HHI", entries, start)
+        positions[tag] = position + 2 + start + 8
+        if kind == _SHORT and count > 2:  # these have no room in the directory
+            (positions[tag],) = struct.unpack_from(order + "I", entries, start + 8)
+            (values[tag],) = _unpack(order + "H", file, positions[tag])
+        else:
+            (values[tag],) = struct.unpack_from(order + ("H" if kind == _SHORT else "I"), entries, start + 8)
+    return _Directory(values, positions, struct.unpack(order + "I", following)[0] if len(following) == 4 else 0)
+
+
+def _exif_orientation(exif: bytes) -> int:
+    """1 (upright) where EXIF is damaged: decoders see none there, too."""
+    file = io.BytesIO(exif.removeprefix(_EXIF_PREFIX))
     try:
-        start = encoded.find(b"Exif\0\0", 0, jpeg_header(encoded)[1]) if is_jpeg(encoded) else -1
-        orientation = 1 if start < 0 else _tiff_tags(encoded[start + 6 :]).get(_ORIENTATION, 1)
+        order = _byte_order(file)
+        (position,) = _unpack(order + "I", file, 4)
+        return _valid(_read_directory(file, position, order).values.get(_ORIENTATION, 1))
     except struct.error:
         return 1
+
+
+def _valid(orientation: int) -> int:
     return orientation if 1 <= orientation <= 8 else 1
+
+
+_PART_SIZE = re.compile(rb"ispe\0\0\0\0(.{8})", re.DOTALL)
+_NUM_SAMPLES = re.compile(rb"stsz.{8}(.{4})", re.DOTALL)
+_ROTATION = re.compile(rb"\0\0\0\x09irot(.)", re.DOTALL)
+_MIRRORING = re.compile(rb"\0\0\0\x09imir(.)", re.DOTALL)
+_ORIENTATIONS = {None: (1, 8, 3, 6), 0: (4, 5, 2, 7), 1: (2, 7, 4, 5)}
+"""EXIF's numbers for a mirroring (none; top and bottom or left and right trade places) after 0 to 3 quarter turns
+counterclockwise."""
+
+
+def _read_avif(file: IO[bytes]) -> ImageHeader | None:
+    """AVIF or HEIC; turned by their own boxes, as the standard says, and not by their EXIF."""
+    boxes = _read_at(file, 0, _BOXES_BYTES)
+    (length,) = struct.unpack_from(">I", boxes)
+    brands = {boxes[start : start + 4] for start in range(8, min(length, 256), 4)}
+    if not brands & _AVIF_BRANDS and not brands & _HEIC_BRANDS:
+        return None
+    sizes = [Size(*reversed(struct.unpack(">II", match[1]))) for match in _PART_SIZE.finditer(boxes)]
+    turns, mirrored = _ROTATION.search(boxes), _MIRRORING.search(boxes)
+    axis = mirrored[1][0] & 1 if mirrored else None
+    num_frames = [int.from_bytes(match[1], "big") for match in _NUM_SAMPLES.finditer(boxes)]
+    return ImageHeader(
+        "avif" if brands & _AVIF_BRANDS else "heic",
+        max(sizes, key=lambda size: size.height * size.width, default=Size(0, 0)),
+        _ORIENTATIONS[axis][turns[1][0] & 3 if turns else 0],
+        max(num_frames, default=1) if boxes[8:12] == b"avis" else 1,
+        may_be_transparent=b":auxiliary:alpha" in boxes or b":auxid:1\0" in boxes,
+    )
+
+
+def _chunks(file: IO[bytes], position: int, *, is_png: bool) -> Iterator[tuple[bytes, int, int]]:
+    """Name, start and length of each chunk of a PNG (length first, a checksum behind) or a WebP (padded)."""
+    for _ in range(_MAX_PIECES):
+        file.seek(position)
+        head = file.read(8)
+        if len(head) < 8:
+            return
+        kind, length = (head[4:], head[:4]) if is_png else (head[:4], head[4:])
+        num_bytes = int.from_bytes(length, "big" if is_png else "little")
+        yield kind, position + 8, num_bytes
+        position += 8 + num_bytes + (4 if is_png else num_bytes % 2)
+
+
+def _read_at(file: IO[bytes], start: int, length: int) -> bytes:
+    file.seek(start)
+    return file.read(min(length, _MAX_EXIF_BYTES))
+
+
+_AVIF_BRANDS = {b"avif", b"avis"}
+_HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
+_FORMATS: dict[re.Pattern[bytes], Callable[[IO[bytes]], ImageHeader | None]] = {
+    re.compile(rb"\xff\xd8"): _read_jpeg,
+    re.compile(rb"\x89PNG\r\n\x1a\n"): _read_png,
+    re.compile(rb"RIFF.{4}WEBP", re.DOTALL): _read_webp,
+    re.compile(rb"BM"): _read_bmp,
+    re.compile(rb"II\*\0|MM\0\*"): _read_tiff,
+    re.compile(rb"GIF8"): _read_gif,
+    re.compile(rb".{4}ftyp", re.DOTALL): _read_avif,
+}
+"""How each format begins."""

@@ -1,5 +1,8 @@
 """Decode and encode images: whatever a file holds, RGB uint8 comes out."""
 
+import io
+import logging
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,14 +11,19 @@ import numpy as np
 from jaxtyping import UInt8, UInt16
 
 from mspn.errors import ImageError
+from mspn.io.extras import import_extra
 from mspn.io.files import explain_failures, replacing
-from mspn.io.image_headers import declared_size, has_end_of_image, is_jpeg, jpeg_header
-from mspn.structures.boxes import Size
+from mspn.io.image_headers import ImageHeader, is_jpeg, read_header
+from mspn.io.orientation import turn_by_exif
+
+logger = logging.getLogger(__name__)
 
 MAX_FILE_BYTES = 512 * 2**20
 MAX_PIXELS = 100_000_000
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
 """What a folder is searched for; a file that is named outright may have any suffix."""
+_END_OF_JPEG = b"\xff\xd9"
+_STRIP_PIXELS = 2**14
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,16 +37,21 @@ class ReducedImage:
     sides; where a side is no multiple of the reduction, its last pixel reaches beyond the image."""
 
 
-def read_image(path: Path, max_pixels: int = MAX_PIXELS) -> UInt8[np.ndarray, "H W 3"]:
+def read_image(path: Path, max_pixels: int = MAX_PIXELS, *, stretch: bool = False) -> UInt8[np.ndarray, "H W 3"]:
     """Read an image as RGB, upright as its EXIF orientation says.
 
-    Gray is repeated over the channels, 16-bit is scaled to 8-bit, CMYK is converted, transparency is laid on white
-    (the EXIF orientation of an image with transparency is not applied).
+    Gray is repeated over the channels, 16-bit is scaled to 8-bit, CMYK is converted, transparency is laid on white.
+    Of a file with several frames it is the first.
+
+    Args:
+        path: of the image.
+        max_pixels: of the image; formats that take more memory while they are decoded may have fewer.
+        stretch: whether the largest value of a 16-bit image becomes white, in place of the largest possible one.
 
     Raises:
         ImageError: if there is no file, it is no image, it is cut short, or it has more than max_pixels.
     """
-    return read_reduced_image(path, 1, max_pixels).pixels
+    return _decode_image(_read_bytes(path), str(path), 1, max_pixels, stretch).pixels
 
 
 def allowed_reduction(factor: float) -> int:
@@ -57,42 +70,53 @@ def read_reduced_image(path: Path, largest_reduction: float, max_pixels: int = M
     Raises:
         ImageError: as `read_image`.
     """
+    return _decode_image(_read_bytes(path), str(path), largest_reduction, max_pixels, False)
+
+
+def decode_image(
+    encoded: bytes, name: str, max_pixels: int = MAX_PIXELS, *, stretch: bool = False
+) -> UInt8[np.ndarray, "H W 3"]:
+    """Decode the bytes of a whole image file, see `read_image`; `name` is what errors call it."""
+    return _decode_image(encoded, name, 1, max_pixels, stretch).pixels
+
+
+def _read_bytes(path: Path) -> bytes:
     if not path.is_file():
         raise ImageError(f"no image at {path}; check the path")
     if path.stat().st_size > MAX_FILE_BYTES:
         raise ImageError(f"{path} is larger than {MAX_FILE_BYTES // 2**20} MiB; make it smaller first")
-    return _decode_image(path.read_bytes(), str(path), largest_reduction, max_pixels)
+    return path.read_bytes()
 
 
-def decode_image(encoded: bytes, name: str, max_pixels: int = MAX_PIXELS) -> UInt8[np.ndarray, "H W 3"]:
-    """Decode the bytes of a whole image file, see `read_image`; `name` is what errors call it."""
-    return _decode_image(encoded, name, 1, max_pixels).pixels
-
-
-def _decode_image(encoded: bytes, name: str, largest_reduction: float, max_pixels: int) -> ReducedImage:
+def _decode_image(
+    encoded: bytes | bytearray, name: str, largest_reduction: float, max_pixels: int, stretch: bool
+) -> ReducedImage:
     # Sizes are checked before decoding, since a few bytes can declare gigabytes of pixels; what declares none in a form
     # that is known is not decoded.
-    scan_start = 0
-    if is_jpeg(encoded):
-        size, scan_start = jpeg_header(encoded)
-    else:
-        size = declared_size(encoded)
-    if size is not None:
-        _check_size(size, name, max_pixels)
-    if is_jpeg(encoded) and not has_end_of_image(encoded, scan_start):
+    header = read_header(io.BytesIO(encoded))
+    if header is not None:
+        _check_size(header, name, max_pixels, stretch)
+    if is_jpeg(encoded) and _lacks_end(encoded, header):
         raise ImageError(f"{name} is cut short (a JPEG without its end); copy or download it again")
-    if size is None:
+    if header is None:
         raise _unreadable(name)
-    reduction = _jpeg_reduction(encoded[:scan_start], size, largest_reduction) if is_jpeg(encoded) else 1
-    pixels = _decode(encoded, _REDUCTION_FLAGS[reduction])
-    if pixels is None:
+    if header.format == "heic":
+        return ReducedImage(_decode_heic(encoded, name), 1)
+    reduction = _jpeg_reduction(header, largest_reduction) if header.format == "jpeg" else 1
+    needs_all = header.may_be_transparent or (stretch and header.is_16_bit)
+    if header.orientation_position is not None:
+        encoded = _without_orientation(encoded, header.orientation_position)
+    # Turned by us: OpenCV's versions turn one format, but not another.
+    flags = cv2.IMREAD_UNCHANGED if needs_all else _REDUCTION_FLAGS[reduction] | cv2.IMREAD_IGNORE_ORIENTATION
+    decoded = _decode(encoded, flags)
+    if decoded is None or decoded.dtype not in (np.uint8, np.uint16):
         raise _unreadable(name)
-    _check_size(Size(*pixels.shape[:2]), name, max_pixels)
-    if _may_be_transparent(encoded):
-        unchanged = _decode(encoded, cv2.IMREAD_UNCHANGED)
-        if unchanged is not None and unchanged.ndim == 3 and unchanged.shape[2] == 4:
-            return ReducedImage(lay_on_white(unchanged[..., [2, 1, 0, 3]]), reduction)
-    return ReducedImage(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), reduction)
+    if reduction == 1 and decoded.shape[:2] != header.size:
+        raise _unreadable(name)
+    pixels = _to_rgb(decoded, stretch)
+    if header.is_16_bit and not stretch:
+        warn_if_nearly_black(pixels, name)
+    return ReducedImage(turn_by_exif(pixels, header.orientation), reduction)
 
 
 _REDUCTION_FLAGS = {
@@ -103,48 +127,127 @@ _REDUCTION_FLAGS = {
 }
 
 
-def _jpeg_reduction(header: bytes, size: Size, largest: float) -> int:
+def _jpeg_reduction(header: ImageHeader, largest: float) -> int:
     """The largest reduction up to `largest` that leaves pixels where `ReducedImage` says."""
     # Turned upright, an image may have its last, incomplete pixels in front.
-    may_turn = b"Exif\0\0" in header
     for reduction in _REDUCTION_FLAGS:
-        is_exact = not may_turn or all(side % reduction == 0 for side in size)
+        is_exact = header.orientation == 1 or all(side % reduction == 0 for side in header.size)
         if reduction <= largest and is_exact:
             return reduction
     return 1
 
 
-def _decode(encoded: bytes, flags: int) -> np.ndarray | None:
-    if not encoded:
-        return None
+def _lacks_end(jpeg: bytes | bytearray, header: ImageHeader | None) -> bool:
+    if header is None:
+        return not jpeg.rstrip(b"\0").endswith(_END_OF_JPEG)
+    # Searched from the scan on, since a thumbnail has an end marker of its own, and backwards, since it is the last.
+    return jpeg.rfind(_END_OF_JPEG, header.scan_start) == -1
+
+
+def _without_orientation(tiff: bytes | bytearray, position: int) -> bytearray:
+    """The same file stored upright: decoders of TIFF turn images, whatever they are asked for."""
+    changed = bytearray(tiff)
+    changed[position : position + 2] = b"\1\0" if tiff.startswith(b"II") else b"\0\1"
+    return changed
+
+
+def _decode(encoded: bytes | bytearray, flags: int) -> np.ndarray | None:
     try:
         return cv2.imdecode(np.frombuffer(encoded, np.uint8), flags)
     except cv2.error:
         return None
 
 
+def _decode_heic(encoded: bytes | bytearray, name: str) -> UInt8[np.ndarray, "H W 3"]:
+    missing = ImageError(f"{name} is HEIC, as phones store photos; pip install pillow-heif, or convert it to JPEG")
+    library = import_extra("pillow_heif", missing)
+    try:
+        pixels: np.ndarray = np.asarray(library.read_heif(bytes(encoded)))  # upright
+    except (ValueError, RuntimeError, SyntaxError, EOFError, OSError) as error:
+        raise _unreadable(name) from error
+    return lay_on_white(pixels) if pixels.shape[-1] == 4 else pixels
+
+
 def _unreadable(name: str) -> ImageError:
     return ImageError(f"{name} is not an image that can be read, or it is damaged; convert it to JPEG or PNG")
 
 
-def _check_size(size: Size, name: str, max_pixels: int) -> None:
-    if size.height * size.width > max_pixels:
-        raise ImageError(
-            f"{name} has {size.width}x{size.height} pixels, above the limit of {max_pixels:,}; make it smaller first"
+def _check_size(header: ImageHeader, name: str, max_pixels: int, stretch: bool) -> None:
+    height, width = header.size
+    for limit in (max_pixels, max_pixels * _BYTES_PER_PIXEL // _decoder_bytes(header, stretch)):
+        if height * width > limit:
+            raise ImageError(f"{name} has {width}x{height} pixels, above the limit of {limit:,}; make it smaller first")
+    if header.largest_block > max_pixels // 4:
+        raise ImageError(f"{name} has tiles of {header.largest_block:,} pixels; store it without tiles, or as PNG")
+
+
+_BYTES_PER_PIXEL = 12
+"""What an image of the largest size may take while it is decoded, the file itself included."""
+
+
+def _decoder_bytes(header: ImageHeader, stretch: bool) -> int:
+    """Bytes of memory for a pixel, as measured; what takes no more than `_BYTES_PER_PIXEL` is not told apart."""
+    if header.format in ("avif", "heic"):
+        return 36 if header.may_be_transparent else 18
+    return 24 if header.is_16_bit and (header.may_be_transparent or stretch) else _BYTES_PER_PIXEL
+
+
+def _to_rgb(decoded: np.ndarray, stretch: bool) -> UInt8[np.ndarray, "H W 3"]:
+    """RGB of what OpenCV gives: gray, BGR or BGRA, of 8 or 16 bits."""
+    if decoded.ndim == 3 and decoded.shape[2] == 4:
+        bgr = lay_on_white(decoded, stretch=stretch)
+    else:
+        bgr = scale_to_8_bits(decoded, stretch=stretch)
+    if bgr.ndim == 2:
+        return cv2.cvtColor(bgr, cv2.COLOR_GRAY2RGB)
+    for rows in _strips(bgr):
+        bgr[rows] = bgr[rows, :, ::-1]
+    return bgr
+
+
+def lay_on_white(
+    image: UInt8[np.ndarray, "H W 4"] | UInt16[np.ndarray, "H W 4"], *, stretch: bool = False
+) -> UInt8[np.ndarray, "H W 3"]:
+    """Three channels of 8 bits of an image whose last of four is its opacity, on a white background."""
+    white = _white_of(image[..., :3], stretch)
+    on_white = np.empty((*image.shape[:2], 3), np.uint8)
+    for rows in _strips(image):
+        strip = image[rows].astype(np.float32)
+        opacity = strip[..., 3:] / np.iinfo(image.dtype).max
+        on_white[rows] = np.rint((strip[..., :3] / white * opacity + (1 - opacity)) * 255)
+    return on_white
+
+
+def scale_to_8_bits(image: np.ndarray, *, stretch: bool = False) -> UInt8[np.ndarray, "*shape"]:
+    """An image of 16 bits as one of 8; one of 8 as it is."""
+    if image.dtype == np.uint8:
+        return image
+    white = _white_of(image, stretch)
+    scaled = np.empty(image.shape, np.uint8)
+    for rows in _strips(image):
+        # Without stretching the high byte, as OpenCV scales.
+        scaled[rows] = np.rint(image[rows] * (255 / white)) if stretch else image[rows] >> 8
+    return scaled
+
+
+def _white_of(image: np.ndarray, stretch: bool) -> int:
+    return max(1, int(image.max())) if stretch and image.dtype == np.uint16 else int(np.iinfo(image.dtype).max)
+
+
+def _strips(image: np.ndarray) -> Iterator[slice]:
+    """Rows that are converted together: a copy of the whole image in floats would take gigabytes."""
+    num_rows = max(1, _STRIP_PIXELS // image.shape[1])
+    return (slice(start, start + num_rows) for start in range(0, image.shape[0], num_rows))
+
+
+def warn_if_nearly_black(pixels: UInt8[np.ndarray, "H W 3"], name: str) -> None:
+    """Tell of an image of 16 bits, scaled to 8, that holds values of 12 bits or fewer."""
+    if pixels.max() < 2 ** (12 - 8):
+        logger.warning(
+            "%s is nearly black: of its 16 bits at most 12 are used; --stretch (stretch=True) makes it as bright"
+            " as it can be",
+            name,
         )
-
-
-def lay_on_white(rgba: UInt8[np.ndarray, "H W 4"] | UInt16[np.ndarray, "H W 4"]) -> UInt8[np.ndarray, "H W 3"]:
-    """RGB of 8 bits of an image with transparency, on a white background."""
-    values = rgba.astype(np.float32) / np.iinfo(rgba.dtype).max
-    opacity = values[..., 3:]
-    rgb = values[..., :3] * opacity + (1 - opacity)
-    return np.rint(rgb * 255).astype(np.uint8)
-
-
-def _may_be_transparent(encoded: bytes) -> bool:
-    simple_lossy_webp = encoded[8:16] == b"WEBPVP8 "
-    return not is_jpeg(encoded) and not simple_lossy_webp
 
 
 _QUALITY = 90

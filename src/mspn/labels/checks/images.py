@@ -1,13 +1,14 @@
 """Rules about image files: whether they are there, whole, and as large as the labels say."""
 
 import hashlib
+import io
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from mspn.errors import ImageError
-from mspn.io.image_headers import TRANSPOSED_ORIENTATIONS, exif_orientation
+from mspn.io.image_headers import TRANSPOSED_ORIENTATIONS, read_header
 from mspn.io.images import read_image
 from mspn.labels.checks.findings import Finding
 from mspn.labels.label_set import LabeledImage
@@ -77,4 +78,6 @@ def _scan(image: LabeledImage, folder: Path) -> ImageFile:
         encoded = path.read_bytes()
     except (ImageError, OSError) as error:
         return ImageFile(image, problem=Finding("unreadable_image", str(error), image.file_name, image.id))
-    return ImageFile(image, Size(height, width), exif_orientation(encoded), hashlib.sha256(encoded).digest())
+    header = read_header(io.BytesIO(encoded))
+    orientation = header.orientation if header else 1  # None if the file changes this moment
+    return ImageFile(image, Size(height, width), orientation, hashlib.sha256(encoded).digest())
