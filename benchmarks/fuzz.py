@@ -160,21 +160,19 @@ class _Worker:
         self._num_run += 1
         print(
             json.dumps({"folder": str(folder.resolve()), "commands": case.commands}),
-            file=self._process.stdin,
+            file=process.stdin,
             flush=True,
         )
         start = time.monotonic()
-        while not select.select([self._process.stdout], [], [], 0.1)[0]:
+        while not select.select([answers], [], [], 0.1)[0]:
             seconds = time.monotonic() - start
-            size = _memory(self._process.pid, "VmRSS")
+            size = _memory(process.pid, "VmRSS")
             if seconds > 2 * _MAX_SECONDS or size > _KILL_BYTES:
-                self._process.kill()
-                self._process.wait()
-                self._process = None
+                self.stop()
                 return Outcome(None, seconds, size, f"killed after {seconds:.0f} s with {size / 1e9:.1f} GB")
-        answer = self._process.stdout.readline()
+        answer = answers.readline()
         if not answer:
-            code = self._process.wait()
+            code = process.wait()
             self._process = None
             return Outcome(None, time.monotonic() - start, 0, f"the process ended with {code}")
         return Outcome(**json.loads(answer))
@@ -357,7 +355,7 @@ def _write_videos(folder: Path, photo: Image.Image) -> None:
             container.mux(stream.encode(None))
 
 
-def _coco() -> dict[str, Any]:
+def coco_labels() -> dict[str, Any]:
     def person(number: int) -> dict[str, Any]:
         points = [value for joint in range(17) for value in (60 + joint + number, 40 + 5 * joint, joint % 3)]
         box = [30, 20, 90, 120]
@@ -370,7 +368,7 @@ def _coco() -> dict[str, Any]:
 
 
 def _write_labels(folder: Path) -> None:
-    content = _coco()
+    content = coco_labels()
     (folder / "coco.json").write_text(json.dumps(content))
     boxes = [{"image_id": 1, "category_id": 1, "bbox": [30, 20, 90, 120], "score": 0.9}]
     (folder / "boxes.json").write_text(json.dumps(boxes))
