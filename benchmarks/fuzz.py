@@ -155,14 +155,11 @@ class _Worker:
             self.stop()
             self._start()
         assert self._process is not None
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
+        process, answers = self._process, self._process.stdout
+        assert answers is not None
         self._num_run += 1
-        print(
-            json.dumps({"folder": str(folder.resolve()), "commands": case.commands}),
-            file=process.stdin,
-            flush=True,
-        )
+        request = {"folder": str(folder.resolve()), "commands": case.commands}
+        print(json.dumps(request), file=process.stdin, flush=True)
         start = time.monotonic()
         while not select.select([answers], [], [], 0.1)[0]:
             seconds = time.monotonic() - start
