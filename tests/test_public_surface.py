@@ -22,6 +22,7 @@ NAMES = {
     "draw_poses",
     "load_model",
     "load_runner",
+    "show_poses",
     "to_dataframe",
 }
 

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from mspn.errors import MspnError
     from mspn.inference.runner import load_runner
     from mspn.outputs.adapters import to_dataframe
+    from mspn.outputs.notebook import show_poses
     from mspn.predict.estimator import PoseEstimator
     from mspn.predict.pipeline import ImageResult
     from mspn.structures.boxes import Box, Detection, Size
@@ -34,6 +35,7 @@ __all__ = [
     "draw_poses",
     "load_model",
     "load_runner",
+    "show_poses",
     "to_dataframe",
 ]
 
@@ -51,6 +53,7 @@ _MODULES = {
     "draw_poses": "mspn.visualize.draw",
     "load_model": "mspn.checkpoints.hub",
     "load_runner": "mspn.inference.runner",
+    "show_poses": "mspn.outputs.notebook",
     "to_dataframe": "mspn.outputs.adapters",
 }
 

@@ -39,6 +39,23 @@ def test_sides_are_those_of_the_skeleton_s_pairs_whatever_they_are_called():
     assert [drawn[30, x].tolist() for x in (10, 30, 50)] == [[255, 120, 40], [40, 170, 255], [120, 230, 80]]
 
 
+def test_drawings_of_a_network_with_low_scores_are_seen():
+    black = np.zeros((80, 80, 3), np.uint8)
+
+    # Full strength at 0.35, drawn from 0.0583 on: 0.15 + 0.85 x 0.1017 / 0.2917 = 0.446.
+    assert draw_poses(black, [_pose(0.16)])[30, 30, 0] == 114
+    # Beside somebody whom the network is sure of: 0.15 + 0.85 x 0.06 / 0.5 = 0.252.
+    assert draw_poses(black, [_pose(0.16), _pose(0.9, x=60)])[30, 30, 0] == 64
+
+
+def test_a_theme_goes_by_its_name():
+    black = np.zeros((80, 80, 3), np.uint8)
+
+    by_name = draw_poses(black, [_pose(0.9)], "color-blind")
+
+    np.testing.assert_array_equal(by_name, draw_poses(black, [_pose(0.9)], THEMES["color-blind"]))
+
+
 def test_a_lower_score_is_drawn_fainter_and_a_very_low_one_not_at_all():
     black = np.zeros((60, 60, 3), np.uint8)
 

@@ -13,13 +13,18 @@ from mspn.structures.pose import Pose
 from mspn.structures.skeleton import Skeleton
 from mspn.structures.skeletons import FACE
 from mspn.visualize.canvas import Overlay
-from mspn.visualize.themes import DEFAULT_THEME, Color, Theme, color_skeleton
+from mspn.visualize.themes import DEFAULT_THEME, Color, Theme, color_skeleton, find_theme
 
 _BOX_COLOR: Color = (255, 255, 255)
 _BOX_OPACITY = 0.6
 _OUTLINE_COLOR: Color = (0, 0, 0)
-_SCORE_RANGE, _OPACITY_RANGE = (0.1, 0.6), (0.15, 1.0)
-"""Opacity rises linearly over these scores; keypoints with lower scores are not drawn."""
+_FULL_SCORE_RANGE, _FULL_TO_BEST_SCORE = (0.35, 0.6), 1.75
+"""Keypoints are drawn at full strength from this multiple of the image's highest score on, within this range: the best
+of a network whose scores all are low are seen, and an image where nobody is stays empty."""
+_SHOWN_TO_FULL_SCORE = 1 / 6
+"""Keypoints with lower scores are not drawn."""
+_OPACITY_RANGE = (0.15, 1.0)
+"""Opacity rises linearly from the lowest score that is drawn to that of full strength."""
 _OCCLUDED_OPACITY = 0.45
 _PERSON_TO_LINE = 100
 """Ratio of a person's size to the thickness of the limbs."""
@@ -67,11 +72,13 @@ class _Joint(NamedTuple):
 def draw_poses(
     image: UInt8[np.ndarray, "H W 3"],
     poses: Sequence[Pose],
-    theme: Theme = DEFAULT_THEME,
+    theme: Theme | str = DEFAULT_THEME,
     *,
     with_boxes: bool = False,
 ) -> UInt8[np.ndarray, "H W 3"]:
     """Draw skeletons on a copy of an RGB image: fainter for lower scores, with the best person on top.
+
+    Full strength is at a score of 0.6, or lower where the image's highest is below 0.35.
 
     >>> import mspn
     >>> image = np.zeros((64, 48, 3), np.uint8)
@@ -81,16 +88,21 @@ def draw_poses(
     Args:
         image: to draw on.
         poses: in its pixels.
-        theme: colors. Themes that color by person go from left to right, so that colors stay the same in a video
-            while people keep their order.
+        theme: colors, or the name of one of `THEMES`. Themes that color by person go from left to right, so that
+            colors stay the same in a video while people keep their order.
         with_boxes: draw boxes too.
+
+    Raises:
+        ValueError: if there is no theme of that name.
     """
+    theme = find_theme(theme) if isinstance(theme, str) else theme
     canvas = image.copy() if theme.brightness == 1 else cv2.convertScaleAbs(image, alpha=theme.brightness)
     from_left = sorted(poses, key=lambda pose: pose.box.center)
+    full_score = _full_score(poses)
     for person, pose in sorted(enumerate(from_left), key=lambda numbered: numbered[1].score):
         if with_boxes:
             _draw_box(canvas, pose.box)
-        _draw_figure(canvas, _pose_figure(pose), theme, person)
+        _draw_figure(canvas, _pose_figure(pose, full_score), theme, person)
     return canvas
 
 
@@ -140,11 +152,17 @@ def line_thickness(person_size_px: float) -> float:
     return max(1.0, person_size_px / _PERSON_TO_LINE)
 
 
-def _pose_figure(pose: Pose) -> _Figure:
+def _full_score(poses: Sequence[Pose]) -> float:
+    """The score from which keypoints are drawn at full strength."""
+    best = max((float(np.nan_to_num(pose.keypoint_scores).max()) for pose in poses), default=0.0)
+    return float(np.clip(_FULL_TO_BEST_SCORE * best, *_FULL_SCORE_RANGE))
+
+
+def _pose_figure(pose: Pose, full_score: float) -> _Figure:
     points, scores = pose.keypoints_image, pose.keypoint_scores
     size = min(max(pose.box.width, pose.box.height), _POSE_TO_PERSON * float(np.ptp(points, axis=0).max()))
     width = line_thickness(size)
-    opacities = np.interp(scores, _SCORE_RANGE, _OPACITY_RANGE, left=0.0)
+    opacities = np.interp(scores, (_SHOWN_TO_FULL_SCORE * full_score, full_score), _OPACITY_RANGE, left=0.0)
     limbs = np.array([min(opacities[start], opacities[end]) for start, end in pose.skeleton.limb_indices])
     return _Figure(pose.skeleton, points, opacities, limbs, np.zeros(len(points), bool), width, radius=width + 0.7)
 
