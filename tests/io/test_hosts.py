@@ -32,6 +32,15 @@ from mspn.io.hosts import is_public, resolve_host, scheme_of, without_password
         "::ffff:10.0.0.1",
         "2002:7f00:1::",  # 127.0.0.1 by 6to4
         "64:ff9b::7f00:1",  # 127.0.0.1 by a translating gateway
+        "64:ff9b:1::7f00:1",
+        "::127.0.0.1",
+        "168.63.129.16",  # the host of a virtual machine in Azure
+        "::ffff:168.63.129.16",
+        "192.88.99.1",
+        "198.18.0.1",
+        "3fff::1",  # documentation
+        "2001:db8::1",
+        "5f00::1",
     ],
 )
 def test_addresses_that_are_not_of_the_internet_are_not_public(address: str):

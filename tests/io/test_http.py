@@ -2,6 +2,7 @@ import io
 import re
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from ipaddress import ip_network
 from typing import Any
 
@@ -150,6 +151,80 @@ def test_a_header_that_never_ends_ends_on_time(server: FileServer):
 
     with pytest.raises(SourceError, match=r"takes longer than 0\.2 seconds"):
         fetch(server.url(), download_seconds=0.2)
+
+
+def drip_headers(handler: file_server.Handler) -> None:
+    handler.wfile.write(b"HTTP/1.1 200 OK\r\n")
+    while not handler.server.closing.wait(0.02):
+        handler.wfile.write(b"X-Header: 1\r\n")
+
+
+def continue_for_ever(handler: file_server.Handler) -> None:
+    while not handler.server.closing.is_set():
+        handler.wfile.write(100 * b"HTTP/1.1 100 Continue\r\n\r\n")
+
+
+def send_trailers_for_ever(handler: file_server.Handler) -> None:
+    handler.wfile.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n")
+    while not handler.server.closing.is_set():
+        handler.wfile.write(100 * b"X-Trailer: 1\r\n")
+
+
+def drip_trailers(handler: file_server.Handler) -> None:
+    handler.wfile.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n")
+    while not handler.server.closing.wait(0.02):
+        handler.wfile.write(b"X")
+
+
+@pytest.mark.parametrize(
+    ("answer", "problem"),
+    [
+        (drip_headers, "does not complete its headers within 0.3 seconds"),
+        (continue_for_ever, "sends no end of headers"),
+        (send_trailers_for_ever, "sends no end of what stands around the body"),
+        (drip_trailers, "takes longer than 0.6 seconds"),
+    ],
+)
+def test_nothing_around_a_body_holds_or_fills_us(answer: file_server.Answer, problem: str, server: FileServer):
+    server.answers = [answer]
+    start = time.monotonic()
+
+    with pytest.raises(SourceError, match=re.escape(problem)):
+        fetch(server.url(), download_seconds=0.6)
+    assert time.monotonic() - start < 1
+
+
+def test_the_body_of_a_redirect_is_not_read(server: FileServer):
+    sent = []
+
+    def redirect_without_end(handler: file_server.Handler) -> None:
+        handler.start(302, Location="/elsewhere")
+        with suppress(OSError):  # the other side hangs up
+            for _ in range(1000):
+                handler.wfile.write(bytes(2**16))
+                sent.append(2**16)
+
+    server.answers = [redirect_without_end, file_server.serve]
+
+    assert fetch(server.url()) == CONTENT
+    # No more than the buffers between the two hold.
+    assert sum(sent) < 16 * 2**20
+
+
+def test_an_address_that_the_user_wrote_may_be_anywhere(server: FileServer):
+    own = server.url("own")
+
+    assert fetch(own, allowed_networks=(), own_addresses=frozenset({own})) == CONTENT
+    with pytest.raises(SourceError, match="not on the public internet"):
+        fetch(server.url("other"), allowed_networks=(), own_addresses=frozenset({own}))
+
+
+def test_a_redirect_of_an_own_address_may_not_be_anywhere(server: FileServer):
+    server.answers = [file_server.redirect("/other")]
+
+    with pytest.raises(SourceError, match=r"redirects to .*/other: 127\.0\.0\.1 is not on the public internet"):
+        fetch(server.url("own"), allowed_networks=(), own_addresses=frozenset({server.url("own")}))
+    assert len(server.requests) == 1
 
 
 def test_a_full_disk_is_a_clear_line(server: FileServer, monkeypatch: pytest.MonkeyPatch):

@@ -3,7 +3,7 @@
 import re
 import socket
 from collections.abc import Sequence
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from urllib.parse import urlsplit, urlunsplit
 
 from mspn.errors import SourceError, reason
@@ -13,6 +13,17 @@ STREAM_SCHEMES = ("rtsp", "rtsps")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _IPV4_IN_IPV6 = IPv6Network("64:ff9b::/96")
 """Addresses of IPv4 that a gateway translates (RFC 6052)."""
+
+Networks = tuple[IPv4Network | IPv6Network, ...]
+ANY_NETWORK: Networks = (ip_network("0.0.0.0/0"), ip_network("::/0"))
+_ALSO_NOT_PUBLIC: Networks = (
+    ip_network("168.63.129.16/32"),  # the host of a virtual machine in Azure
+    ip_network("192.88.99.0/24"),  # gateways of 6to4, withdrawn (RFC 7526)
+    ip_network("3fff::/20"),  # documentation (RFC 9637)
+    ip_network("5f00::/16"),  # segments of a provider's own routing (RFC 9602)
+    ip_network("64:ff9b:1::/48"),  # translation within a network (RFC 8215)
+)
+"""What `ipaddress` takes for public, at least in some versions of Python."""
 
 SocketAddress = tuple[socket.AddressFamily, tuple[str, int] | tuple[str, int, int, int]]
 """Family and address that a socket connects to."""
@@ -67,4 +78,6 @@ def is_public(address: IPv4Address | IPv6Address) -> bool:
             return is_public(inner)
         if address.is_site_local:  # an older kind of private
             return False
+    if any(address in network for network in _ALSO_NOT_PUBLIC):
+        return False
     return address.is_global and not (address.is_multicast or address.is_reserved or address.is_link_local)

@@ -1,23 +1,24 @@
 """Fetch what a web address gives: bounded in size and time, hosts and redirects checked."""
 
+import io
 import socket
 import ssl
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException, HTTPResponse
-from ipaddress import IPv4Network, IPv6Network
-from threading import Event, Timer
-from typing import IO
+from typing import IO, Any
 from urllib.parse import SplitResult, quote, urljoin, urlsplit
 
 from mspn.errors import SourceError, one_line, reason
-from mspn.io.hosts import WEB_SCHEMES, resolve_host, without_password
+from mspn.io.hosts import ANY_NETWORK, WEB_SCHEMES, Networks, resolve_host, without_password
 from mspn.io.limits import InputLimits
 
 _CHUNK_BYTES = 2**16
+_MAX_HEADER_BYTES = 2**16
+"""Of an answer, those of interim answers before it included."""
 _REDIRECTS = (301, 302, 303, 307, 308)
 _LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "::1")
 _HEADERS = {"User-Agent": "mspn (human pose estimation)", "Accept-Encoding": "identity", "Connection": "close"}
@@ -46,28 +47,99 @@ class FetchRules:
     """How long to wait, and what may be connected to."""
 
     wait_seconds: float
-    """Longest wait for a connection or for more bytes."""
+    """Longest wait for a connection, for the headers of an answer, or for more bytes of its body."""
     total_seconds: float
-    """From the first connection to the last byte; the socket is closed then."""
+    """From the first connection to the last byte; nothing more is read then."""
     max_redirects: int
-    allowed_networks: tuple[IPv4Network | IPv6Network, ...] = ()
+    min_bytes_per_second: float = 0.0
+    """Over any `wait_seconds`; less counts as broken off."""
+    allowed_networks: Networks = ()
     """Networks that are not public but may be connected to."""
+    trusts_first: bool = False
+    """Whether the first address may be anywhere, since the user wrote it; those that it redirects to may not."""
     is_https_only: bool = False
     """Refuse http, except on this machine: from the start, or as a redirect from this machine."""
+
+
+class _Wire(io.RawIOBase):
+    """What a server sends: counted, and waited for only so long, whatever of an answer it is part of."""
+
+    def __init__(self, connection: socket.socket, deadline: float, rules: FetchRules) -> None:
+        self._connection = connection
+        self._rules = rules
+        self._deadline = deadline
+        self._headers_deadline: float | None = min(deadline, time.monotonic() + rules.wait_seconds)
+        self._num_allowed = _MAX_HEADER_BYTES
+        self._num_bytes, self._num_bytes_then, self._then = 0, 0, time.monotonic()
+
+    def start_body(self, max_bytes: int) -> None:
+        """The headers are there; a body of that many bytes may follow, in chunks of any size."""
+        self._headers_deadline = None
+        self._num_allowed = self._num_bytes + 2 * max_bytes + _MAX_HEADER_BYTES
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        remaining = (self._headers_deadline or self._deadline) - time.monotonic()
+        if remaining <= 0:
+            raise self._too_slow()
+        self._connection.settimeout(min(self._rules.wait_seconds, remaining))
+        try:
+            count = self._connection.recv_into(buffer)
+        except TimeoutError as error:
+            raise self._too_slow() from error
+        self._num_bytes += count
+        if self._num_bytes > self._num_allowed:
+            part = "headers" if self._headers_deadline else "what stands around the body"
+            raise FetchError(f"sends no end of {part}", _USE_A_FILE)
+        self._check_rate()
+        return count
+
+    def _too_slow(self) -> FetchError:
+        now = time.monotonic()
+        if now >= self._deadline:
+            message = f"takes longer than {self._rules.total_seconds:g} seconds"
+            return FetchError(message, _USE_A_FILE, is_temporary=True)
+        if self._headers_deadline and self._num_bytes:
+            message = f"does not complete its headers within {self._rules.wait_seconds:g} seconds"
+            return FetchError(message, "try again", is_temporary=True)
+        return FetchError(f"sends nothing for {self._rules.wait_seconds:g} seconds", "try again", is_temporary=True)
+
+    def _check_rate(self) -> None:
+        seconds = time.monotonic() - self._then
+        if seconds > self._rules.wait_seconds:
+            count = self._num_bytes - self._num_bytes_then
+            if count < seconds * self._rules.min_bytes_per_second:
+                raise FetchError(f"is too slow ({count} bytes in {seconds:.0f} s)", is_temporary=True)
+            self._num_bytes_then, self._then = self._num_bytes, time.monotonic()
+
+
+class _Socket:
+    """What `http.client` uses of a socket; it is closed elsewhere."""
+
+    def __init__(self, connection: socket.socket, wire: _Wire) -> None:
+        self.sendall = connection.sendall
+        self._wire = wire
+
+    def makefile(self, _mode: str) -> io.BufferedReader:
+        return io.BufferedReader(self._wire)
+
+    def close(self) -> None:
+        pass
 
 
 class Response:
     """An answer whose body is not read yet."""
 
-    def __init__(self, response: HTTPResponse, is_late: Event, rules: FetchRules) -> None:
+    def __init__(self, response: HTTPResponse, wire: _Wire) -> None:
         self.status = response.status
         self.reason = one_line(response.reason)
         self.headers = response.headers
         self.length = response.length
         """Bytes of the body; None if the server does not say."""
         self._response = response
-        self._is_late = is_late
-        self._rules = rules
+        self._wire = wire
 
     def read_chunks(self, max_bytes: int, num_before: int = 0) -> Iterator[bytes]:
         """The body, in pieces.
@@ -82,6 +154,7 @@ class Response:
         """
         if self.length is not None and num_before + self.length > max_bytes:
             raise FetchError(f"offers {num_before + self.length} bytes, above the limit of {max_bytes}", _USE_A_FILE)
+        self._wire.start_body(max_bytes)
         return self._read_chunks(max_bytes, num_before)
 
     def _read_chunks(self, max_bytes: int, count: int) -> Iterator[bytes]:
@@ -90,8 +163,6 @@ class Response:
             if count > max_bytes:
                 raise FetchError(f"sends more than the limit of {max_bytes} bytes", _USE_A_FILE)
             yield chunk
-        if self._is_late.is_set():  # a body without a length seems to end well then
-            raise _too_slow(self._rules)
         if self._response.length:
             raise cut_short(self._response.length)
 
@@ -99,7 +170,7 @@ class Response:
         try:
             return self._response.read1(_CHUNK_BYTES)
         except (OSError, HTTPException, ValueError) as error:
-            raise _explain(error, self._is_late, self._rules) from error
+            raise _explain(error) from error
 
 
 @contextmanager
@@ -138,7 +209,11 @@ def fetched(url: str, settings: InputLimits) -> Iterator[IO[bytes]]:
         OSError: if there is no room for it.
     """
     rules = FetchRules(
-        settings.wait_seconds, settings.download_seconds, settings.max_redirects, settings.allowed_networks
+        settings.wait_seconds,
+        settings.download_seconds,
+        settings.max_redirects,
+        allowed_networks=settings.allowed_networks,
+        trusts_first=url in settings.own_addresses,
     )
     with tempfile.TemporaryFile() as file:
         try:
@@ -191,38 +266,31 @@ def _request(
 ) -> Iterator[Response]:
     parts = check_address(url, rules, previous)
     with ExitStack() as stack:
-        connected = _connect(parts, deadline, rules)
-        stack.callback(connected.close)
-        # A second handle on the same connection, which ends it on time whatever is being waited for.
-        guard = connected.dup()
-        stack.callback(guard.close)
-        is_late = Event()
-        timer = Timer(max(0.0, deadline - time.monotonic()), _shut_down, [guard, is_late])
-        timer.daemon = True
-        timer.start()
-        stack.callback(timer.cancel)
+        trusts = rules.trusts_first and previous is None
+        connected = stack.enter_context(_connect(parts, deadline, rules, ANY_NETWORK if trusts else ()))
         try:
             host = _ascii_host(parts)
-            connection = HTTPConnection(host)
-            stack.callback(connection.close)
-            connection.sock = connected
             if parts.scheme == "https":
-                connection.sock = ssl.create_default_context().wrap_socket(connected, server_hostname=host)
+                context = ssl.create_default_context()
+                connected = stack.enter_context(context.wrap_socket(connected, server_hostname=host))
+            wire = _Wire(connected, deadline, rules)
+            connection = HTTPConnection(host)
+            connection.sock = _Socket(connected, wire)
             port = f":{parts.port}" if parts.port else ""
             host_header = {"Host": (f"[{host}]" if ":" in host else host) + port}
             connection.request("GET", _target(parts), headers={**host_header, **_HEADERS, **headers})
             response = stack.enter_context(connection.getresponse())
         except (OSError, HTTPException, ValueError) as error:
-            raise _explain(error, is_late, rules) from error
-        yield Response(response, is_late, rules)
+            raise _explain(error) from error
+        yield Response(response, wire)
 
 
-def _connect(parts: SplitResult, deadline: float, rules: FetchRules) -> socket.socket:
+def _connect(parts: SplitResult, deadline: float, rules: FetchRules, trusted: Networks) -> socket.socket:
     assert parts.hostname is not None
     problem: OSError | None = None
     try:
         addresses = resolve_host(
-            parts.hostname, parts.port or (443 if parts.scheme == "https" else 80), rules.allowed_networks
+            parts.hostname, parts.port or (443 if parts.scheme == "https" else 80), (*rules.allowed_networks, *trusted)
         )
     except SourceError as error:
         raise FetchError(str(error), is_temporary=True) from error
@@ -272,22 +340,8 @@ def cut_short(num_missing: int) -> FetchError:
     return FetchError(f"broke off, {num_missing} bytes before the end", "try again", is_temporary=True)
 
 
-def _too_slow(rules: FetchRules) -> FetchError:
-    return FetchError(f"takes longer than {rules.total_seconds:g} seconds", _USE_A_FILE, is_temporary=True)
-
-
-def _explain(error: Exception, is_late: Event, rules: FetchRules) -> FetchError:
-    if is_late.is_set():
-        return _too_slow(rules)
+def _explain(error: Exception) -> FetchError:
     if isinstance(error, ssl.SSLError):
         message = f"does not show that it is who it should be ({reason(error)})"
         return FetchError(message, "check the address", is_temporary=True)
-    if isinstance(error, TimeoutError):
-        return FetchError(f"sends nothing for {rules.wait_seconds:g} seconds", "try again", is_temporary=True)
     return FetchError(f"broke off ({reason(error)})", "try again", is_temporary=True)
-
-
-def _shut_down(connection: socket.socket, is_late: Event) -> None:
-    is_late.set()
-    with suppress(OSError):  # it is at its end already
-        connection.shutdown(socket.SHUT_RDWR)

@@ -2,20 +2,19 @@
 
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from ipaddress import ip_network
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from mspn.errors import DownloadError
 from mspn.io.files import sha256_of
+from mspn.io.hosts import ANY_NETWORK
 from mspn.io.http import FetchError, FetchRules, Response, check_address, cut_short, open_url
 
 _MIN_PROGRESS_BYTES = 2**20
 _TEMPORARY_STATUSES = (408, 425, 429)
 _RANGE_NOT_SATISFIABLE = 416
-_ANY_NETWORK = (ip_network("0.0.0.0/0"), ip_network("::/0"))
 
 Report = Callable[[int, int | None], None]
 """Called now and then with the bytes that are there and, if the server says so, how many there will be."""
@@ -26,7 +25,7 @@ class Limits:
     """How long and how much a download may take."""
 
     stall_seconds: float = 30.0
-    """Longest wait for a connection or for more bytes."""
+    """Longest wait for a connection, for the headers of an answer, or for more bytes."""
     min_bytes_per_second: float = 1024.0
     """Over any `stall_seconds`; less counts as broken off."""
     connection_seconds: float = 3600.0
@@ -54,7 +53,12 @@ def check_url(url: str) -> None:
 
 def _rules(limits: Limits) -> FetchRules:
     return FetchRules(
-        limits.stall_seconds, limits.connection_seconds, limits.max_redirects, _ANY_NETWORK, is_https_only=True
+        limits.stall_seconds,
+        limits.connection_seconds,
+        limits.max_redirects,
+        limits.min_bytes_per_second,
+        allowed_networks=ANY_NETWORK,
+        is_https_only=True,
     )
 
 
@@ -169,7 +173,7 @@ class _Transfer:
         chunks = response.read_chunks(self.size or self.limits.max_bytes, done)
         try:
             with self.part.open("ab" if is_resumed else "wb") as file:
-                for chunk in self._check_rate(chunks):
+                for chunk in chunks:
                     done += len(chunk)
                     file.write(chunk)
                     self.report(done, total)
@@ -179,17 +183,6 @@ class _Transfer:
             raise
         if total is None and self.size is not None and done < self.size:
             raise cut_short(self.size - done)
-
-    def _check_rate(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
-        received, began = 0, time.monotonic()
-        for chunk in chunks:
-            received += len(chunk)
-            seconds = time.monotonic() - began
-            if seconds > self.limits.stall_seconds:
-                if received < seconds * self.limits.min_bytes_per_second:
-                    raise FetchError(f"is too slow ({received} bytes in {seconds:.0f} s)", is_temporary=True)
-                received, began = 0, time.monotonic()
-            yield chunk
 
     def _num_bytes(self) -> int:
         return self.part.stat().st_size if self.part.is_file() else 0
