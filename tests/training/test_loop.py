@@ -150,7 +150,7 @@ def test_weights_that_are_no_numbers_are_not_written(tmp_path: Path, monkeypatch
 
     with pytest.raises(
         TrainingDivergedError,
-        match=r"the weights are no numbers any more at iteration 4; no checkpoint .* keeps that of iteration 2: lower",
+        match=r"the weights are not finite at iteration 4; no checkpoint .* keeps that of iteration 2: lower",
     ):
         train(recipe, tmp_path / "run", resume=False)
 

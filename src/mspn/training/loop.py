@@ -1,4 +1,4 @@
-"""Training a recipe, on one device or many, so that no work is lost."""
+"""The training loop, on one device or many; a resumed run ends with the weights of one that was never stopped."""
 
 import logging
 import time
@@ -106,7 +106,7 @@ def train(
                 raise
             raise FileError(
                 "a process that reads images was killed, perhaps for want of memory;"
-                f" {session.what_is_kept()}: lower data.workers, then go on with --resume"
+                f" {session.describe_last_checkpoint()}: lower data.workers, then go on with --resume"
             ) from error
     return run / WEIGHTS_FILE
 
@@ -123,7 +123,7 @@ class _Session:
         network = self._start_network(is_new=is_new)
         self._train_step = TrainStep(network, self._task.compute_losses, recipe.train, self._device, processes)
         self._meter_state: Mapping[str, Any] | None = None
-        self._progress = Progress() if is_new else self._go_back()
+        self._progress = Progress() if is_new else self._restore_checkpoint()
         self._saved = self._progress.iteration
         self._logger: TrainingLogger
         self._sessions: tuple[TrainingSession, ...] = ()
@@ -139,7 +139,7 @@ class _Session:
             initialize_from(network, config.initial_weights, config.initial_scope)
         return network
 
-    def _go_back(self) -> Progress:
+    def _restore_checkpoint(self) -> Progress:
         progress = restore_checkpoint(self._run, self._restore)
         newest = self._processes.highest(progress.iteration)
         if newest != progress.iteration:
@@ -182,7 +182,7 @@ class _Session:
             self._logger.restore(self._meter_state)
         images = UnreadableImageGuard(data.images)
         began = time.monotonic() - self._progress.seconds
-        for iteration, parts in self._numbered(self._loader(batches)):
+        for iteration, parts in self._remaining_batches(self._loader(batches)):
             self._logger.data_arrived()
             images.report_unreadable(self._unreadable(parts))
             rate = learning_rate(iteration, config)
@@ -209,8 +209,8 @@ class _Session:
         indices = [index for part in parts for index in part.sample_index[~part.is_readable].tolist()]
         return [int(self._task.data.image_index[index]) for index in indices]
 
-    def _numbered(self, loader: DataLoader[Batch]) -> Iterator[tuple[int, list[Batch]]]:
-        """What is left of the iterations, each with this process's share of the batch."""
+    def _remaining_batches(self, loader: DataLoader[Batch]) -> Iterator[tuple[int, list[Batch]]]:
+        """Number and this process's share of the batch of each iteration that is left."""
         config = self._recipe.train
         numbers = range(self._progress.iteration + 1, config.iterations + 1)
         if not numbers:
@@ -254,7 +254,7 @@ class _Session:
 
     def _diverged(self, what: str, iteration: int) -> TrainingDivergedError:
         return TrainingDivergedError(
-            f"{what} at iteration {iteration}; no checkpoint is written, {self.what_is_kept()}:"
+            f"{what} at iteration {iteration}; no checkpoint is written, {self.describe_last_checkpoint()}:"
             " lower train.learning_rate, then start again with --resume"
         )
 
@@ -270,7 +270,7 @@ class _Session:
         random_states = self._processes.gather([capture_random_state(self._device)])
         self._save_weights(WEIGHTS_FILE)
         if self._processes.is_first:
-            with self._kept_on_failure():
+            with self._write_errors():
                 state = {**self._train_step.state(), "random": random_states, "metrics": self._logger.state()}
                 save_checkpoint(self._run, state, self._progress, self._recipe.train.keep_checkpoints)
             self._report()
@@ -283,22 +283,22 @@ class _Session:
 
     def _save_weights(self, name: str) -> None:
         if self._processes.is_first:
-            with self._kept_on_failure():
+            with self._write_errors():
                 metadata = self._task.metadata().model_copy(update={"sessions": self._sessions})
                 save_weights(self._run / name, self._train_step.weights, metadata)
 
     @contextmanager
-    def _kept_on_failure(self) -> Iterator[None]:
+    def _write_errors(self) -> Iterator[None]:
         try:
             yield
         except WeightsError as error:
-            raise self._diverged("the weights are no numbers any more", self._progress.iteration) from error
+            raise self._diverged("the weights are not finite", self._progress.iteration) from error
         except (OSError, RuntimeError, SafetensorError) as error:
             raise FileError(
-                f"iteration {self._progress.iteration} cannot be written ({error}); {self.what_is_kept()}:"
+                f"iteration {self._progress.iteration} cannot be written ({error}); {self.describe_last_checkpoint()}:"
                 " make room, then go on with --resume"
             ) from error
 
-    def what_is_kept(self) -> str:
-        """The last checkpoint, in words."""
+    def describe_last_checkpoint(self) -> str:
+        """What the run folder can be resumed from, for messages."""
         return f"{self._run} keeps that of iteration {self._saved}" if self._saved else "there is none yet"
