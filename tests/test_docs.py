@@ -1,6 +1,9 @@
 """The pages say what is there: modules, links, and a README that stays a first look."""
 
 import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +14,19 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").g
 _MODULE_FILE = re.compile(r"`(?:src/mspn/)?((?:[a-z_]+/)+[a-z_0-9]+\.py)\b")
 _DOTTED_NAME = re.compile(r"`(mspn(?:\.[a-z_0-9]+)+)\b")
 _LINK = re.compile(r"\]\((?!https?:|mailto:)([^)#\s]*)(?:#([^)\s]*))?\)")
+_EXAMPLE = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
+_CORE_ONLY = """\
+import runpy, sys
+for name in sys.argv[2:]:
+    sys.modules[name] = None  # as if it were not installed
+runpy.run_path(sys.argv[1])
+"""
+# And sympy, which torch alone uses, for its compiler: importing that takes seconds.
+_NOT_NEEDED = (
+    "sympy",
+    *("av", "hotcoco", "matplotlib", "onnx", "onnxruntime", "onnxscript", "openvino", "pandas", "PIL", "pyarrow"),
+    *("scipy", "supervision", "tensorboard", "transformers"),
+)
 _HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
 
 
@@ -57,3 +73,40 @@ def test_the_readme_is_a_first_look():
 
     assert len(text.splitlines()) <= 130
     assert len(text.split()) <= 800
+
+
+def _readme_examples(folder: Path) -> list[Path]:
+    """Its Python, each example in a file of its own."""
+    examples = _EXAMPLE.findall((ROOT / "README.md").read_text(encoding="utf-8"))
+    paths = [folder / f"example_{index}.py" for index in range(len(examples))]
+    for path, example in zip(paths, examples, strict=True):
+        path.write_text(example, encoding="utf-8")
+    return paths
+
+
+def test_examples_of_the_readme_run_in_a_core_installation(tmp_path: Path):
+    shutil.copy(SOURCE / "assets" / "sample" / "astronaut.jpg", tmp_path / "photo.jpg")
+
+    for path in _readme_examples(tmp_path):
+        command = [sys.executable, "-c", _CORE_ONLY, path, *_NOT_NEEDED]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path, timeout=120)
+
+        assert done.returncode == 0, done.stderr
+        score, *_, keypoint_score = map(float, re.findall(r"\d+\.\d+", done.stdout.splitlines()[0]))
+        assert 0 < score < 1
+        assert 0 < keypoint_score < 1
+
+
+def test_examples_of_the_readme_have_strict_types(tmp_path: Path):
+    pytest.importorskip("mypy")
+
+    done = subprocess.run(
+        [sys.executable, "-m", "mypy", "--strict", *_readme_examples(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+        timeout=300,
+    )
+
+    assert done.returncode == 0, done.stdout + done.stderr

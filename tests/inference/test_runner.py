@@ -1,9 +1,13 @@
+import pickle
+
 import numpy as np
 import pytest
 import torch
 
 import mspn
+from mspn.errors import MspnError
 from mspn.inference.devices import choose_device
+from mspn.inference.onednn import can_prepack
 from mspn.models.base import normalize
 from tests.trained import overfitted
 
@@ -36,6 +40,15 @@ def test_random_weights_come_only_when_asked_for():
     heatmaps = mspn.load_runner("mspn-1", "torch", random_weights=True)(np.zeros((1, 64, 32, 3), np.uint8))
 
     assert heatmaps.shape == (1, 17, 16, 8)
+
+
+def test_a_runner_is_not_pickled_and_says_what_is():
+    if not can_prepack(torch.device("cpu"), torch.float32):
+        pytest.skip("torch has no oneDNN here")
+    runner = mspn.load_runner("mspn-tiny", "torch", precision="float32")
+
+    with pytest.raises(MspnError, match=r"cannot be pickled or copied; pickle the PoseEstimator, which keeps its"):
+        pickle.dumps(runner)
 
 
 @pytest.mark.parametrize("precision", ["float32", "auto"])

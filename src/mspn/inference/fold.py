@@ -53,13 +53,14 @@ def find_unused(network: PoseNetwork) -> frozenset[nn.Module]:
     """Modules that the last heat maps do not need, such as heads of coarser levels and of earlier stages.
 
     Args:
-        network: in any mode; not modified. Other threads may be using it, so a copy on the meta device runs instead.
+        network: in any mode; not modified. Other threads may be using it, so a copy with the same tensors runs instead
+            (on the meta device it would take none, but torch imports its compiler for that, which takes seconds).
     """
     tensors = [*network.parameters(), *network.buffers()]
-    twin = copy.deepcopy(network, {id(tensor): torch.empty_like(tensor, device="meta") for tensor in tensors}).eval()
+    twin = copy.deepcopy(network, {id(tensor): tensor for tensor in tensors}).eval()
     originals = dict(zip(twin.modules(), network.modules(), strict=True))
     unused = {module for module in twin.modules() if list(module.parameters(recurse=False))}
     for module in list(unused):
         module.register_forward_pre_hook(lambda module, _inputs: unused.discard(module))
-    twin.final_heatmaps(torch.zeros(1, 3, _SMALL_CROP, _SMALL_CROP, device="meta"))
+    twin.final_heatmaps(torch.zeros(1, 3, _SMALL_CROP, _SMALL_CROP, device=tensors[0].device))
     return frozenset(originals[module] for module in unused)

@@ -6,10 +6,12 @@ used here are those that torch.compile generates; they need no compiler.
 
 import platform
 from types import NoneType
+from typing import NoReturn, SupportsIndex
 
 import torch
 from torch import Tensor, nn
 
+from mspn.errors import InvalidValueError
 from mspn.models.base import Network
 
 _ACTIVATIONS: dict[type, tuple[str, list[float]]] = {
@@ -43,6 +45,12 @@ class OneDnnConv(nn.Module):
         self._bias = None if conv.bias is None else conv.bias.detach()
         self._geometry = (conv.padding, conv.stride, conv.dilation, conv.groups)
         self._activation = _ACTIVATIONS[type(activation)]
+
+    def __reduce_ex__(self, _protocol: SupportsIndex) -> NoReturn:
+        raise InvalidValueError(
+            "a network that is prepacked for this machine cannot be pickled or copied; pickle the PoseEstimator, which"
+            " keeps its settings, or make the runner or detector anew in each process"
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         convolved: Tensor = torch.ops.mkldnn._convolution_pointwise(
