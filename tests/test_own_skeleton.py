@@ -16,7 +16,7 @@ from mspn.structures.skeletons import COCO_17
 from mspn.training.checkpoint import RECIPE_FILE, load_recipe
 from mspn.training.loop import train
 from mspn.visualize.draw import draw_poses
-from tests.cli.runner import run
+from tests.cli.runner import error_line, run
 from tests.drawn_people import write_drawn_set
 from tests.trained import tiny_recipe
 
@@ -61,6 +61,8 @@ def test_a_skeleton_of_ones_own_is_trained_scored_and_drawn(tmp_path: Path):
         *("--out", out, "--batch", 4),
     )
 
+    unnamed = run("predict", image, "--model", weights, "--out", tmp_path / "out")
+
     # The file is gone: run folder and weights carry the whole skeleton.
     assert load_recipe(tmp_path / "run").keypoint_table.name == "kite"
     assert json.loads((tmp_path / "run" / RECIPE_FILE).read_text())["skeleton"]["limbs"][2] == ["west", "tail"]
@@ -68,6 +70,8 @@ def test_a_skeleton_of_ones_own_is_trained_scored_and_drawn(tmp_path: Path):
     # What the boxes hold comes from the labels, and goes into the weights and the results.
     assert read_metadata(weights).recipe.keypoint_table.category == "kite"
     assert pose.to_dict()["category"] == "kite"
+    assert unnamed.exit_code == 2
+    assert "the network's boxes hold 'kite' (skeleton kite), and the default detector finds" in error_line(unnamed)
     truth = json.loads(annotations.read_text())["annotations"][0]["keypoints"]
     assert list(pose.keypoints) == ["top", "west", "east", "tail"]
     np.testing.assert_allclose(pose.keypoints_image, np.reshape(truth, (4, 3))[:, :2], atol=8)

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from mspn import PoseEstimator
+from mspn.config.protocol import FAITHFUL_TEST
 from mspn.detectors.precomputed import BoxesFile
 from mspn.errors import AnnotationError
 from mspn.evaluation.metrics.average_precision import average_precision, read_ground_truth
@@ -60,6 +61,20 @@ def test_boxes_for_other_images_are_refused(tmp_path: Path):
 
     with pytest.raises(AnnotationError, match="has no box for any of the 4 images"):
         predict_people(_estimator(), _truth(folder), folder / "images", BoxesFile(boxes))
+
+
+def test_equal_poses_are_kept_unless_the_protocol_suppresses_them(tmp_path: Path):
+    annotations = write_drawn_set(tmp_path / "set", num_images=1)
+    images = tmp_path / "set" / "images"
+    boxes = tmp_path / "boxes.json"
+    boxes.write_text(json.dumps({"000000000001.png": [[20, 10, 80, 130, 0.4]] * 2}))
+    ground_truth, detected = read_ground_truth(annotations, COCO_17), BoxesFile(boxes)
+    suppressing = FAITHFUL_TEST.model_copy(update={"suppression_oks": 0.9})
+
+    kept = predict_people(PoseEstimator("mspn-tiny", "none"), ground_truth, images, detected)
+    suppressed = predict_people(PoseEstimator("mspn-tiny", "none", test=suppressing), ground_truth, images, detected)
+
+    assert (len(kept.rows), len(suppressed.rows)) == (2, 1)
 
 
 def test_images_and_boxes_of_no_use_are_counted_and_the_others_done(tmp_path: Path):
