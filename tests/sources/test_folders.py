@@ -159,3 +159,11 @@ def test_folders_may_be_nested_deeper_than_python_calls(tmp_path: Path):
         sys.setrecursionlimit(limit)
 
     assert found == [deep]
+
+
+def test_a_program_in_typescript_is_no_transport_stream(tmp_path: Path):
+    make_files(tmp_path, "a.jpg", "program.ts", "b.h264", "c.mjpeg")
+    # A packet has 188 bytes and begins with G.
+    (tmp_path / "film.ts").write_bytes((b"G" + bytes(187)) * 3)
+
+    assert relative(list(search_folder(tmp_path)), tmp_path) == ["a.jpg", "b.h264", "c.mjpeg", "film.ts"]

@@ -113,6 +113,12 @@ def test_nothing_at_all_is_an_error_before_the_first_image():
         find_sources(["x.jpg", "y.jpg"])
 
 
+@pytest.mark.parametrize("name", ["", "  "])
+def test_an_empty_name_is_not_the_current_folder(name: str):
+    with pytest.raises(SourceError, match=r"a source is empty; name an image, .* \(\. is the current folder\)"):
+        find_sources(["a.jpg", name])
+
+
 def test_what_can_be_no_source_is_an_error_before_the_first_image():
     with pytest.raises(TypeError, match=r"a source is a path, an address, a camera number as text.* not int"):
         find_sources(["a.jpg", 0])  # type: ignore[list-item]

@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 
 from mspn.errors import SourceError
-from mspn.sources.video import HEAD_BYTES, count_frames, looks_like_video, read_video
+from mspn.sources import open_sources
+from mspn.sources.video import count_frames, read_video
+from mspn.sources.video_formats import HEAD_BYTES, looks_like_video
 from mspn.structures.boxes import Size
 from mspn.structures.image import Image
-from tests.sources.video_files import cut_short, set_display_matrix, write_video
+from tests.sources.video_files import cut_short, frame_pixels, set_display_matrix, write_video
 
 _TOP_LEFT, _TOP_RIGHT, _BOTTOM_LEFT, _BOTTOM_RIGHT = (12, 16), (12, 48), (36, 16), (36, 48)
 
@@ -234,8 +236,9 @@ def test_a_playlist_that_names_other_files_is_no_video(tmp_path: Path):
 
 
 def test_frames_are_counted_from_the_header(tmp_path: Path):
-    assert count_frames(write_video(tmp_path / "a.mp4", num_frames=7)) == 7
-    assert count_frames(write_video(tmp_path / "a.mkv", num_frames=7)) == 7
+    for name in ("a.mp4", "a.mkv"):
+        with write_video(tmp_path / name, num_frames=7).open("rb") as file:
+            assert count_frames(file, name) == 7
 
 
 def test_frames_are_read_only_when_they_are_asked_for(tmp_path: Path):
@@ -284,3 +287,74 @@ def test_without_pyav_the_error_says_how_to_install_it(tmp_path: Path, monkeypat
 )
 def test_images_do_not_look_like_videos(head: bytes):
     assert not looks_like_video(head)
+
+
+@pytest.mark.parametrize("suffix", [".h264", ".ts", ".m2ts", ".m4v", ".m2v", ".y4m", ""])
+def test_videos_without_a_container_are_read_by_suffix_and_by_content(suffix: str, tmp_path: Path):
+    formats = {".h264": "h264", ".ts": "mpegts", ".m2ts": "mpegts", ".m4v": "m4v", ".m2v": "mpeg2video", "": "h264"}
+    codecs = {".m4v": "mpeg4", ".m2v": "mpeg2video", ".y4m": "rawvideo"}
+    path = tmp_path / f"a{suffix}"
+    with av.open(path, "w", format=formats.get(suffix, "yuv4mpegpipe")) as container:
+        stream = container.add_stream(codecs.get(suffix, "libx264"), rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for number in range(5):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame_pixels(number), format="rgb24")))
+        container.mux(stream.encode())
+
+    opened = list(open_sources([path]))
+
+    assert [one.size for one in opened if isinstance(one, Image)] == [(48, 64)] * 5
+    assert len(opened) == 5
+    assert looks_like_video(path.read_bytes()[:HEAD_BYTES])
+
+
+@pytest.mark.parametrize(
+    "ticks",
+    [
+        [1000 * number for number in range(12)],  # an image every ten seconds
+        [1000 + 10 * number for number in range(12)],  # from the tenth second on
+        [0, 4, 8, 20, 21, 22, 70, 150, 154, 158, 162, 900],  # with gaps
+    ],
+    ids=["slow", "offset", "gaps"],
+)
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.mov"])
+def test_a_whole_video_is_not_called_cut_short(name: str, ticks: list[int], tmp_path: Path):
+    # Images of which some follow on later ones are stored in another order than that of their time.
+    path = write_video(tmp_path / name, codec="libx264", ticks=ticks)
+
+    images, problem = read(path)
+
+    assert problem == ""
+    assert seconds(images) == pytest.approx([(tick - ticks[0]) / 100 for tick in ticks])
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv"])
+def test_a_slow_video_that_is_cut_short_is_told(name: str, tmp_path: Path):
+    options = {"movflags": "faststart"} if name == "a.mp4" else {}
+    path = write_video(tmp_path / name, codec="libx264", ticks=[1000 * number for number in range(12)], **options)
+
+    images, problem = read(cut_short(path))
+
+    assert len(images) < 12
+    assert "cut short" in problem
+
+
+def test_a_recording_may_begin_between_two_whole_images(tmp_path: Path):
+    path = tmp_path / "a.h264"
+    with av.open(path, "w", format="h264") as container:
+        stream = container.add_stream("libx264", rate=25, options={"preset": "ultrafast"})
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        stream.codec_context.gop_size = 5
+        packets = [
+            packet
+            for number in range(20)
+            for packet in stream.encode(av.VideoFrame.from_ndarray(frame_pixels(number), format="rgb24"))
+        ]
+        packets += stream.encode()
+        # Every fifth image is a whole one; the first is left out.
+        container.mux(packets[1:])
+
+    images, problem = read(path)
+
+    assert 15 <= len(images) <= 19
+    assert problem == ""

@@ -75,8 +75,13 @@ def predict_command(
     ] = False,
     allow_networks: Annotated[
         list[str] | None,
-        typer.Option("--allow-network", help="Private network that may be connected to, such as 192.168.1.0/24."),
+        typer.Option(
+            "--allow-network", help="Private network that lists and redirects may lead to, such as 192.168.1.0/24."
+        ),
     ] = None,
+    stretch: Annotated[
+        bool, typer.Option("--stretch", help="Make the largest value of a 16-bit image white, as for 12-bit cameras.")
+    ] = False,
     device: DeviceOption = "auto",
     precision: PrecisionOption = PrecisionName.AUTO,
     engine: EngineOption = EngineName.AUTO,
@@ -96,7 +101,12 @@ def predict_command(
         drawn, videos = out / ImageWriter.FOLDER, out / VideoWriter.FOLDER
         draws = any(name in DRAWING_WRITERS for name in chosen)
         chosen_theme = find_theme(theme)
-        limits = InputLimits(allowed_networks=allowed, excluded_folders=(out, drawn, videos))
+        limits = InputLimits(
+            allowed_networks=allowed,
+            own_addresses=frozenset(sources),
+            stretch=stretch,
+            excluded_folders=(out, drawn, videos),
+        )
         total = count_images(sources, limits)
         chosen_detector: Detector | str = detector
         if boxes:
@@ -125,6 +135,7 @@ def predict_command(
             "boxes": boxes and str(boxes),
             "threshold": threshold,
             "detect_every": detect_every,
+            "stretch": stretch,
             "precision": estimator.precision,
             "test": [member.test.model_dump(mode="json") for member in estimator.top_down.ensemble.members],
             "suppression_oks": estimator.top_down.suppression_oks,

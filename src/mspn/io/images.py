@@ -212,9 +212,14 @@ def lay_on_white(
     white = _white_of(image[..., :3], stretch)
     on_white = np.empty((*image.shape[:2], 3), np.uint8)
     for rows in _strips(image):
-        strip = image[rows].astype(np.float32)
-        opacity = strip[..., 3:] / np.iinfo(image.dtype).max
-        on_white[rows] = np.rint((strip[..., :3] / white * opacity + (1 - opacity)) * 255)
+        colors, opacity = image[rows, :, :3], image[rows, :, 3:]
+        if image.dtype == np.uint8:
+            # 255 * 255 and half of 255 fit in 16 bits.
+            opacity_16 = opacity.astype(np.uint16)
+            on_white[rows] = (colors * opacity_16 + (255 - opacity_16) * 255 + 127) // 255
+        else:
+            share = opacity.astype(np.float32) / np.iinfo(image.dtype).max
+            on_white[rows] = np.rint((colors / np.float32(white) * share + (1 - share)) * 255)
     return on_white
 
 

@@ -2,18 +2,25 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import IO
 
 from mspn.errors import ImageError, SourceError
 from mspn.io.hosts import STREAM_SCHEMES, scheme_of, without_password
 from mspn.io.http import fetched
-from mspn.io.images import IMAGE_SUFFIXES, decode_image, read_image
+from mspn.io.image_headers import ImageHeader, read_header
+from mspn.io.images import decode_image, read_image
 from mspn.io.limits import DEFAULTS, InputLimits
 from mspn.sources.folders import exists_safely, is_pattern
+from mspn.sources.image_sequences import read_sequence
 from mspn.sources.in_memory import InMemoryImage, read_in_memory
 from mspn.sources.live import watch_camera, watch_stream
 from mspn.sources.resolve import STANDARD_INPUT, Source, find_sources, is_camera
-from mspn.sources.video import HEAD_BYTES, VIDEO_SUFFIXES, count_frames, looks_like_video, read_video
+from mspn.sources.video import count_frames, read_video
+from mspn.sources.video_formats import HEAD_BYTES, VIDEO_SUFFIXES, is_motion_jpeg, looks_like_video
 from mspn.structures.image import Image, SourceFailure
+
+_SINGLE_IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
+"""Of files that are not opened to be counted: they have one image, as a rule."""
 
 
 def open_sources(sources: Sequence[Source], settings: InputLimits = DEFAULTS) -> Iterator[Image | SourceFailure]:
@@ -70,7 +77,11 @@ def read_single_image(image: InMemoryImage | str | Path) -> Image:
 def _kind_of_several(source: str | Path, path: Path) -> str | None:
     """What a source is that may hold several images, or none that is a file; None for a file, or nothing at all."""
     if exists_safely(path.is_file):
-        return "a video" if _is_video(path) else None
+        with path.open("rb") as file:
+            header = read_header(file)
+            if _is_video(file, path.suffix, header):
+                return "a video"
+            return f"an image of {header.num_frames} frames" if header and header.num_frames > 1 else None
     if exists_safely(path.is_dir):
         return "a folder"
     kinds = {
@@ -119,30 +130,40 @@ def _read(source: Source, settings: InputLimits) -> Iterator[Image]:
         yield from _read_file(Path(source), settings)
 
 
-def _read_file(path: Path, settings: InputLimits) -> Iterator[Image]:
-    if _is_video(path):
+def _read_file(path: Path, limits: InputLimits) -> Iterator[Image]:
+    if path.is_file():
         with path.open("rb") as file:
-            yield from read_video(file, str(path), settings.max_pixels)
-    else:
-        yield Image(str(path), read_image(path, settings.max_pixels))
+            frames = _read_frames(file, str(path), path.suffix, limits)
+            if frames is not None:
+                yield from frames
+                return
+    yield Image(str(path), read_image(path, limits.max_pixels, stretch=limits.stretch))
 
 
-def _read_address(url: str, settings: InputLimits) -> Iterator[Image]:
-    with fetched(url, settings) as file:
-        is_video = looks_like_video(file.read(HEAD_BYTES))
+def _read_address(url: str, limits: InputLimits) -> Iterator[Image]:
+    with fetched(url, limits) as file:
+        frames = _read_frames(file, url, "", limits)
+        if frames is not None:
+            yield from frames
+            return
         file.seek(0)
-        if is_video:
-            yield from read_video(file, url, settings.max_pixels)
-        else:
-            yield Image(url, decode_image(file.read(), url, settings.max_pixels))
+        yield Image(url, decode_image(file.read(), url, limits.max_pixels, stretch=limits.stretch))
 
 
-def _is_video(path: Path) -> bool:
-    suffix = path.suffix.lower()
-    if suffix in IMAGE_SUFFIXES or suffix in VIDEO_SUFFIXES or not path.is_file():
-        return suffix in VIDEO_SUFFIXES
-    with path.open("rb") as file:
-        return looks_like_video(file.read(HEAD_BYTES))
+def _read_frames(file: IO[bytes], name: str, suffix: str, limits: InputLimits) -> Iterator[Image] | None:
+    """Frames of a video, or of an image file that has several; None for a single image."""
+    header = read_header(file)
+    if _is_video(file, suffix, header):
+        return read_video(file, name, limits.max_pixels)
+    return read_sequence(file, name, header, limits) if header is not None and header.num_frames > 1 else None
+
+
+def _is_video(file: IO[bytes], suffix: str, header: ImageHeader | None) -> bool:
+    """The content decides; the suffix only where it shows nothing."""
+    if header is not None and header.format != "gif":
+        return is_motion_jpeg(file, header)
+    file.seek(0)
+    return suffix.lower() in VIDEO_SUFFIXES or looks_like_video(file.read(HEAD_BYTES))
 
 
 def _is_endless(source: Source) -> bool:
@@ -152,9 +173,13 @@ def _is_endless(source: Source) -> bool:
 
 
 def _count(source: Source | SourceFailure) -> int | None:
-    if not isinstance(source, Path):
+    if not isinstance(source, Path) or source.suffix.lower() in _SINGLE_IMAGE_SUFFIXES:
         return 1
     try:
-        return count_frames(source) if _is_video(source) else 1
+        with source.open("rb") as file:
+            header = read_header(file)
+            if _is_video(file, source.suffix, header):
+                return count_frames(file, str(source))
+            return header.num_frames if header else 1
     except (SourceError, OSError):
         return 1

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mspn.io.images import IMAGE_SUFFIXES
-from mspn.sources.video import VIDEO_SUFFIXES
+from mspn.sources.video_formats import HEAD_BYTES, TRANSPORT_STREAM_SUFFIX, VIDEO_SUFFIXES, is_transport_stream
 from mspn.structures.image import SourceFailure
 
-_OTHER_IMAGE_SUFFIXES = frozenset({".avif", ".heic", ".heif"})
-"""Of phones and the web. Not every OpenCV reads them; a line about each is better than silence."""
+# Not every installation reads AVIF and HEIC, of the web and of phones; a line about each is better than silence.
+_KNOWN_SUFFIXES = IMAGE_SUFFIXES | {".avif", ".heic", ".heif", ".apng"} | VIDEO_SUFFIXES
 _WILD = "*?["
 _ANY_FOLDERS = "**"
 
@@ -33,7 +33,7 @@ def search_folder(folder: Path, excluded_folders: Sequence[Path] = ()) -> Iterat
         if isinstance(entry, SourceFailure):
             yield entry
         else:
-            yield from (path for path in entry.inside if _has_known_suffix(path) and not exists_safely(path.is_dir))
+            yield from (path for path in entry.inside if _is_image_or_video(path))
 
 
 def is_pattern(name: str) -> bool:
@@ -127,6 +127,13 @@ def _unsearchable(folder: Path, error: OSError) -> SourceFailure:
     return SourceFailure(str(folder), f"{folder} cannot be searched ({error.strerror}); check its rights")
 
 
-def _has_known_suffix(path: Path) -> bool:
+def _is_image_or_video(path: Path) -> bool:
     suffix = path.suffix.lower()
-    return suffix in IMAGE_SUFFIXES | _OTHER_IMAGE_SUFFIXES | VIDEO_SUFFIXES
+    if suffix not in _KNOWN_SUFFIXES or exists_safely(path.is_dir):
+        return False
+    return suffix != TRANSPORT_STREAM_SUFFIX or exists_safely(lambda: _begins_as_transport_stream(path))
+
+
+def _begins_as_transport_stream(path: Path) -> bool:
+    with path.open("rb") as file:
+        return is_transport_stream(file.read(HEAD_BYTES))

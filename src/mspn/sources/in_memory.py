@@ -9,7 +9,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from mspn.errors import SourceError
-from mspn.io.images import MAX_PIXELS, lay_on_white
+from mspn.io.images import MAX_PIXELS, lay_on_white, scale_to_8_bits
 from mspn.io.orientation import turn_by_exif
 
 _ORIENTATION_TAG = 274
@@ -93,11 +93,11 @@ def read_tensor(tensor: Tensor) -> UInt8[np.ndarray, "H W 3"]:
     return read_array(np.ascontiguousarray(array.transpose(1, 2, 0)) if is_channels_first else array)
 
 
-def read_pillow_image(image: PillowImage, max_pixels: int) -> UInt8[np.ndarray, "H W 3"]:
+def read_pillow_image(image: PillowImage, max_pixels: int, *, stretch: bool = False) -> UInt8[np.ndarray, "H W 3"]:
     """RGB of a Pillow image of any mode, upright as its EXIF orientation says, transparency laid on white.
 
-    16-bit gray (modes I;16) is scaled to 8 bits as image files are; the modes I and F, which have no fixed white, must
-    hold values from 0 to 255.
+    16-bit gray (modes I;16) is scaled to 8 bits as `read_image` does, stretched if asked; the modes I and F, which
+    have no fixed white, must hold values from 0 to 255.
 
     Raises:
         SourceError: if it has more than max_pixels, values outside 0 to 255 in mode I or F, or is damaged.
@@ -106,7 +106,7 @@ def read_pillow_image(image: PillowImage, max_pixels: int) -> UInt8[np.ndarray, 
     if width * height > max_pixels:
         raise SourceError(f"an image of {width}x{height} pixels is above the limit of {max_pixels:,}; make it smaller")
     try:
-        pixels = _convert(image)
+        pixels = _convert(image, stretch)
     except SourceError:
         raise
     except (OSError, ValueError, SyntaxError) as error:  # Pillow reads the file only now
@@ -114,10 +114,9 @@ def read_pillow_image(image: PillowImage, max_pixels: int) -> UInt8[np.ndarray, 
     return turn_by_exif(pixels, image.getexif().get(_ORIENTATION_TAG, 1))
 
 
-def _convert(image: PillowImage) -> UInt8[np.ndarray, "H W 3"]:
+def _convert(image: PillowImage, stretch: bool) -> UInt8[np.ndarray, "H W 3"]:
     if image.mode.startswith("I;16"):
-        # The high byte, as OpenCV reads 16-bit files.
-        return read_array((np.asarray(image.convert("I")) >> 8).astype(np.uint8))
+        return read_array(scale_to_8_bits(np.asarray(image.convert("I")).astype(np.uint16), stretch=stretch))
     if image.mode in _WIDE:
         values = np.asarray(image.convert(image.mode))
         if not ((values >= 0) & (values <= 255)).all():  # NaN is refused as well

@@ -28,12 +28,14 @@ def find_sources(sources: Sequence[Source], settings: InputLimits = DEFAULTS) ->
     What is not there is a line in its place.
 
     Raises:
-        SourceError: at once, if nothing is named, or nothing of it is there.
+        SourceError: at once, if nothing is named, a name is empty, or nothing is there.
         TypeError: at once, if something is named that can be no source.
     """
     if not sources:
         raise SourceError("no source; name images, folders, videos, addresses or a camera")
     for source in sources:
+        if isinstance(source, str) and not source.strip():
+            raise SourceError("a source is empty; name an image, video, folder or address (. is the current folder)")
         if not isinstance(source, Source):
             raise TypeError(
                 "a source is a path, an address, a camera number as text, an array, a tensor or a Pillow"
@@ -114,5 +116,5 @@ def _read_standard_input(settings: InputLimits) -> Iterator[Source | SourceFailu
         name = os.fsdecode(line).rstrip("\r\n")
         if name == STANDARD_INPUT:
             yield SourceFailure(STANDARD_INPUT, "the list on standard input names itself (-); leave that line out")
-        elif name:
+        elif name.strip():
             yield from _expand(name, settings)

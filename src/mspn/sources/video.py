@@ -4,7 +4,6 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
@@ -13,12 +12,9 @@ from jaxtyping import UInt8
 from mspn.errors import SourceError, reason
 from mspn.io.extras import import_extra
 from mspn.io.orientation import turn_by_matrix
+from mspn.sources.video_formats import HEAD_BYTES, SAFE_FORMATS, STARTS_ANYWHERE, is_multipart_jpeg
 from mspn.structures.boxes import Size
 from mspn.structures.image import FrameInfo, Image, Video
-
-SAFE_FORMATS = "mov,matroska,avi,mpegts,mpeg,mpegvideo,flv,ogg,asf,gif,dv,mxf"
-"""Formats that FFmpeg may detect: those that contain images and sound. Playlists, which name other files and
-addresses, are excluded."""
 
 
 def load_pyav(source: str) -> Any:
@@ -30,37 +26,11 @@ def load_pyav(source: str) -> Any:
     return import_extra("av", SourceError(f"reading {source} needs PyAV; pip install 'mspn[video]'"))
 
 
-VIDEO_SUFFIXES = frozenset(
-    {".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".mts", ".m2ts", ".wmv", ".flv", ".3gp", ".ogv"}
-    | {".gif"}
-)
-"""Suffixes that a folder is searched for; other files are recognized by their content."""
-HEAD_BYTES = 512
-"""Of a file, enough for `looks_like_video`."""
-_SIGNS = (
-    b"\x1aE\xdf\xa3",
-    b"FLV\x01",
-    b"OggS",
-    b"GIF8",
-    b"\x00\x00\x01\xba",
-    b"\x00\x00\x01\xb3",
-    b"0&\xb2u\x8ef\xcf\x11",
-)
-_MOV_BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")
-_IMAGE_BRANDS = (b"avif", b"avis", b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1")
-_TS_PACKET_BYTES = 188
 _FORMATS_WITH_DURATION = ("mov", "matroska")
-_MIN_MISSING_SECONDS = 1
+_MIN_MISSING_SECONDS = Fraction(1)
+_ASSUMED_RATE = 25
+"""Frames per second of a video that does not say."""
 _MICROSECOND = Fraction(1, 1_000_000)
-
-
-def looks_like_video(head: bytes) -> bool:
-    """Whether the first bytes of a file (`HEAD_BYTES`) are those of a video."""
-    if head[4:8] in _MOV_BOXES:
-        return head[8:12] not in _IMAGE_BRANDS
-    is_avi = head[:4] == b"RIFF" and head[8:12] == b"AVI "
-    is_transport_stream = head[:1] == b"G" and head[_TS_PACKET_BYTES : _TS_PACKET_BYTES + 1] == b"G"
-    return is_avi or is_transport_stream or head.startswith(_SIGNS)
 
 
 def read_video(file: IO[bytes], name: str, max_pixels: int) -> Iterator[Image]:
@@ -70,7 +40,7 @@ def read_video(file: IO[bytes], name: str, max_pixels: int) -> Iterator[Image]:
     the first frame. Pixels are as stored, also where they are not square.
 
     Args:
-        file: open for reading, at its start.
+        file: open for reading.
         name: stands for it in results and errors.
         max_pixels: of a frame.
 
@@ -99,15 +69,14 @@ def read_video(file: IO[bytes], name: str, max_pixels: int) -> Iterator[Image]:
         _raise_if_incomplete(container, stream, progress, name)
 
 
-def count_frames(path: Path) -> int | None:
+def count_frames(file: IO[bytes], name: str) -> int | None:
     """Frames of a video file as its header says or lets us guess; None if it does not.
 
     Raises:
         SourceError: if PyAV is not installed, or it is no video.
         OSError: if it cannot be read.
     """
-    name = str(path)
-    with path.open("rb") as file, _open(load_pyav(name), file, name) as container:
+    with _open(load_pyav(name), file, name) as container:
         return _num_frames(container, _image_stream(container, name))
 
 
@@ -133,15 +102,43 @@ class _Progress:
     num_frames: int = 0
     damage: str = ""
     """What the decoder said of the first piece that it could not read."""
+    num_packets: int = 0
+    """Of images."""
     end: Fraction = Fraction(0)
-    """Seconds at which the last piece of anything, sound included, ends."""
+    """Time stamp at which the last piece of anything, sound included, ends."""
+    longest_gap: Fraction = _MIN_MISSING_SECONDS
+    """Seconds between two images, one second at least."""
+    decoding_time: Fraction | None = None
+    """Of the last packet of images."""
+
+    def count(self, packet: Any, *, is_image: bool) -> None:
+        """Note until when a packet lasts. Decoders take packets in another order than that of their images."""
+        time = packet.dts if packet.pts is None else packet.pts
+        if time is not None:
+            self.end = max(self.end, (time + (packet.duration or 0)) * packet.time_base)
+        if is_image and packet.size:
+            self.num_packets += 1
+            if packet.dts is not None:
+                now = packet.dts * packet.time_base
+                self.longest_gap = max(
+                    self.longest_gap, now - (now if self.decoding_time is None else self.decoding_time)
+                )
+                self.decoding_time = now
 
 
 def _open(av: Any, file: IO[bytes], name: str) -> Any:
     try:
+        file.seek(0)
+        head = file.read(HEAD_BYTES)
+        # FFmpeg takes a JPEG for one image if its name says so, and finds none between the headers of cameras.
+        given_format = "mjpeg" if head.startswith(b"\xff\xd8") or is_multipart_jpeg(head) else None
+        file.seek(0)
         # An open file, since FFmpeg takes some names for protocols; and no format that refers to other files.
         return av.open(
-            file, options={"format_whitelist": SAFE_FORMATS, "protocol_whitelist": ""}, metadata_errors="replace"
+            file,
+            format=given_format,
+            options={"format_whitelist": SAFE_FORMATS, "protocol_whitelist": ""},
+            metadata_errors="replace",
         )
     except av.error.EOFError as error:
         raise _no_frames(name) from error
@@ -188,14 +185,14 @@ def _decode(av: Any, container: Any, stream: Any, progress: _Progress) -> Iterat
             return
         if packet is None:
             return
-        if packet.dts is not None and packet.duration:
-            progress.end = max(progress.end, (packet.dts + packet.duration) * packet.time_base - progress.start)
+        progress.count(packet, is_image=packet.stream is stream)
         if packet.stream is not stream:
             continue
         try:
             frames = packet.decode()
         except (av.error.FFmpegError, OSError) as error:
-            progress.damage = progress.damage or reason(error)
+            if progress.num_frames or container.format.name not in STARTS_ANYWHERE:
+                progress.damage = progress.damage or reason(error)
             continue
         yield from frames
 
@@ -211,7 +208,7 @@ def _start(container: Any) -> Fraction:
 
 def _seconds(frame: Any, stream: Any, progress: _Progress) -> float:
     if frame.pts is None:  # old files count frames and nothing else
-        return float(progress.num_frames / (stream.average_rate or 25))
+        return float(progress.num_frames / (stream.average_rate or _ASSUMED_RATE))
     return float(frame.pts * frame.time_base - progress.start)
 
 
@@ -232,7 +229,8 @@ def _raise_if_incomplete(container: Any, stream: Any, progress: _Progress, name:
     if not progress.num_frames:
         raise _no_frames(name)
     missing = _declared_seconds(container, stream) - progress.end
-    if missing > _MIN_MISSING_SECONDS:
+    # How long the last image lasts is not always known: as long as any other, perhaps.
+    if missing > progress.longest_gap and not (stream.frames and progress.num_packets >= stream.frames):
         raise SourceError(
             f"{name} is cut short: {progress.num_frames} frames were read, the last {float(missing):.1f} seconds are"
             " missing; copy or download it again"
@@ -240,7 +238,7 @@ def _raise_if_incomplete(container: Any, stream: Any, progress: _Progress, name:
 
 
 def _declared_seconds(container: Any, stream: Any) -> Fraction:
-    """Duration that the file declares; 0 if it declares none, and FFmpeg only estimates it."""
+    """Time stamp at which the file says that it ends; 0 if it does not, and FFmpeg only estimates it."""
     kind = container.format.name
     if kind == "avi" and stream.average_rate:
         return Fraction(stream.frames) / Fraction(stream.average_rate)

@@ -53,3 +53,16 @@ def test_sound_that_breaks_off_is_said_and_ends(caplog: pytest.LogCaptureFixture
 
     assert [packet.pts for packet in packets] == [100]
     assert "match.mp4: its sound ends early (Invalid data); the rest is silent" in caplog.text
+
+
+def test_titles_in_any_encoding_do_not_matter(tmp_path: Path):
+    av = pytest.importorskip("av")
+    write_video(tmp_path / "in.mkv", _TIMES, "aac")
+    content = (tmp_path / "in.mkv").read_bytes()
+    assert b"Lavf" in content
+    (tmp_path / "in.mkv").write_bytes(content.replace(b"Lavf", b"L\xe9vf"))
+
+    sound = open_sound(av, video_of(tmp_path / "in.mkv"))
+
+    assert sound is not None
+    sound.close()

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mspn.errors import reason
-from mspn.sources.video import SAFE_FORMATS
+from mspn.sources.video_formats import SAFE_FORMATS
 from mspn.structures.image import Video
 
 logger = logging.getLogger(__name__)
@@ -77,7 +77,9 @@ def open_sound(av: Any, video: Video) -> Sound | None:
     try:
         # The whole path, since FFmpeg takes some names for protocols.
         path = str(Path(video.source).resolve())
-        container = av.open(path, options={"format_whitelist": SAFE_FORMATS, "protocol_whitelist": "file"})
+        container = av.open(
+            path, options={"format_whitelist": SAFE_FORMATS, "protocol_whitelist": "file"}, metadata_errors="replace"
+        )
     except (av.FFmpegError, OSError):
         return None
     stream = container.streams.best("audio")
