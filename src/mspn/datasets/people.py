@@ -208,7 +208,7 @@ def select_people(labels: LabeledSet, images: Path, skeleton: Skeleton, source: 
         boxes=np.array([row.box or box_around(row.keypoints_image) or (0, 0, 0, 0) for row in rows], np.float64),
         keypoints_image=convert_keypoints(keypoints, labels.skeleton, skeleton),
         counted=np.tile([name in labels.skeleton.keypoints for name in skeleton.keypoints], (len(rows), 1)),
-        category=labels.skeleton.category,
+        category=labels.skeleton.category or labels.category,
     )
     is_person = ~np.array([row.is_crowd for row in rows])
     has_box = np.isfinite(people.boxes).all(1) & (people.boxes[:, 2:] > 0).all(1)

@@ -65,6 +65,8 @@ class LabeledSet:
     people: Sequence[LabeledPerson]
     extra: Mapping[str, Any] = field(default_factory=dict)
     """As an image's."""
+    category: str = ""
+    """What the boxes hold, by the category's name in the labels; empty: as the skeleton says."""
 
 
 _BOX_MARGIN = 0.1

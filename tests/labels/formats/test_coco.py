@@ -140,15 +140,17 @@ def test_keypoints_of_ones_own_keep_their_names_and_limbs(tmp_path: Path):
     row = person(1, 7, {}, keypoints=[1, 2, 2, 3, 4, 1])
     path = write_annotations(tmp_path / "kites.json", [row], IMAGES, ["top", "left_wrist"])
     content = json.loads(path.read_text())
-    content["categories"][0]["skeleton"] = [[1, 2], [2, 3]]
+    content["categories"][0] |= {"name": "kite", "skeleton": [[1, 2], [2, 3]]}
     path.write_text(json.dumps(content))
 
-    skeleton = read(path).skeleton
+    labels = read(path)
 
+    skeleton = labels.skeleton
     # There is no third keypoint. COCO's sigma stays with COCO's keypoint, others have the default.
     assert (skeleton.name, skeleton.keypoints) == ("kites", ("top", "left_wrist"))
     assert skeleton.limbs == (("top", "left_wrist"),)
     assert skeleton.sigmas == (0.079, 0.062)
+    assert labels.category == "kite"
 
 
 def test_a_keypoint_that_is_named_twice_is_refused(tmp_path: Path):

@@ -60,6 +60,7 @@ def test_rows_are_fractions_of_the_images_size(tmp_path: Path):
     np.testing.assert_allclose(somebody.keypoints_image, [[20, 20, 2], [60, 40, 1], [0, 0, 0]])
     assert labels.skeleton.keypoints == ("top", "west", "east")
     assert labels.skeleton.mirrored_pairs == (("west", "east"),)
+    assert labels.category == "kite"
 
 
 def test_the_folder_of_the_set_or_some_of_its_labels_will_do(tmp_path: Path):

@@ -127,9 +127,9 @@ def read_coco(path: Path, skeleton: Skeleton | None = None) -> LabeledSet:
     chosen = set(content.people)
     counts = (content.keypoints_image[..., 2] > 0).sum(1).tolist()
     others = [row for position, row in enumerate(rows) if position not in chosen]
-    found = skeleton_of(path, content.names, known=skeleton, limbs=_limbs(category, content.names))
     return LabeledSet(
-        skeleton=found if found.category else found.model_copy(update={"category": str(category.get("name") or "")}),
+        skeleton=skeleton_of(path, content.names, known=skeleton, limbs=_limbs(category, content.names)),
+        category=str(category.get("name") or ""),
         images=[
             LabeledImage(image.id, image.file_name, _size(image), _others(row, CocoImage.model_fields))
             for image, row in zip(content.images, content.raw["images"], strict=True)

@@ -77,7 +77,8 @@ def read_yolo(path: Path, skeleton: Skeleton | None = None) -> LabeledSet:
         for keypoints, box, kind in _read_rows(_label_file(file), size, settings.kpt_shape):
             people.append(LabeledPerson(len(people) + 1, number, keypoints, box, extra={"class": kind}))
     classes = settings.names if isinstance(settings.names, dict) else dict(enumerate(settings.names))
-    return LabeledSet(table, images, people, extra={"names": classes})
+    category = next(iter(classes.values())) if len(classes) == 1 else ""
+    return LabeledSet(table, images, people, extra={"names": classes}, category=category)
 
 
 def write_yolo(labels: LabeledSet, path: Path) -> None:
