@@ -236,7 +236,7 @@ def test_a_failed_start_of_training_leaves_no_empty_folder_and_keeps_an_older_on
 def test_models_lists_shows_and_converts(tmp_path: Path):
     _, weights = overfitted()
 
-    shown = run("models", "show", weights)
+    shown = run("models", "show", weights, "--json")
     there = run("models", "convert", weights, tmp_path / "theirs.pth", "--to", "mmpose")
     back = run("models", "convert", tmp_path / "theirs.pth", tmp_path / "back.safetensors", "--half")
 
@@ -251,9 +251,8 @@ def test_models_lists_shows_and_converts(tmp_path: Path):
         *("--input-size", "192x128"),
     )
     assert "17 keypoints, 192x128 crops\n" in sized.stdout
-    assert json.loads(run("models", "show", tmp_path / "sized.safetensors").stdout)["recipe"]["model"][
-        "input_size"
-    ] == [192, 128]
+    header = json.loads(run("models", "show", tmp_path / "sized.safetensors", "--json").stdout)
+    assert header["recipe"]["model"]["input_size"] == [192, 128]
     assert "--half is for --to mspn only" in error_line(
         run("models", "convert", weights, tmp_path / "x.pth", "--to", "official", "--half")
     )
@@ -271,7 +270,7 @@ def test_convert_writes_what_the_header_should_say(tmp_path: Path):
 
     run("models", "convert", weights, tmp_path / "a.safetensors", *options)
 
-    header = json.loads(run("models", "show", tmp_path / "a.safetensors").stdout)
+    header = json.loads(run("models", "show", tmp_path / "a.safetensors", "--json").stdout)
     assert (header["license"], header["notes"]) == ("CC0", "drawn people")
     assert header["results"] == {"ours": 0.75, "theirs": 0.5}
     assert header["recipe"]["data"]["root"] == "data"

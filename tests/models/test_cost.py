@@ -6,6 +6,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from mspn.cli.models.catalog import listed_costs
 from mspn.config.model import ModelConfig
 from mspn.config.recipes import RECIPES, find_recipe
 from mspn.models import build_network
@@ -87,6 +88,9 @@ def test_published_multiply_adds_are_half_of_the_operations_that_torch_counts(
                 setattr(module, child_name, nn.Identity())
 
     cost = count_cost(config).total
+    for other, recipe in RECIPES.items():
+        if recipe.model == config:
+            assert listed_costs().get(other) == cost, "mspn models cost --all --json > src/mspn/assets/costs.json"
     monkeypatch.setattr(UpUnit, "forward", _forward_as_published)
 
     assert cost.gmacs * 2e9 == pytest.approx(_operations(network, crops), rel=1e-12)

@@ -11,9 +11,12 @@ from mspn.distributed import joined_processes
 
 
 def clean_processes() -> ForkServerContext:
-    """Processes that begin with everything imported and none of this one's threads."""
+    """Processes that begin with everything imported and none of this one's threads.
+
+    torch's optimizers import `torch._dynamo` when they are first made, which takes seconds.
+    """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["mspn.training.loop"])
+    context.set_forkserver_preload(["mspn.training.loop", "torch._dynamo", "pytest"])
     return context
 
 

@@ -37,7 +37,7 @@ def test_a_network_that_was_quantized_finds_the_same_people_in_int8(tmp_path: Pa
     assert measured.exit_code == 0, measured.output
     assert "calibrated on 4 people; use it with --precision int8" in measured.stdout
     assert load_checkpoint(quantized).header.calibration_ranges
-    assert "for --precision int8" in run("models", "show", quantized).stderr
+    assert "for --precision int8" in run("models", "show", quantized).stdout
     found = {}
     for precision, model in (("float32", weights), ("int8", quantized)):
         out = tmp_path / precision

@@ -42,16 +42,17 @@ def entry(server: FileServer, monkeypatch: pytest.MonkeyPatch) -> IndexEntry:
     return entry
 
 
-def _listed(name: str) -> str:
-    """The row of `list` for some weights."""
-    (row,) = [cells for line in run("models", "list").stdout.splitlines() if (cells := line.split())[:1] == [name]]
+def _listed(*names: str) -> str:
+    """The row of `list` for some weights, by its first cells."""
+    rows = [line.split() for line in run("models", "list").stdout.splitlines()]
+    (row,) = [cells for cells in rows if cells[: len(names)] == list(names)]
     return " ".join(row)
 
 
 def test_list_says_where_weights_are_and_download_fetches_them(server: FileServer, entry: IndexEntry, cache: Path):
-    assert _listed("mspn-4-mmpose") == "mspn-4-mmpose 76.5 Apache-2.0 to download"
-    assert _listed("mspn-2-official") == "mspn-2-official 74.5 none given download by hand"
-    assert _listed("pocket-theirs") == "pocket-theirs 50.0 MIT to download"
+    assert _listed("mspn-4-mmpose") == "mspn-4-mmpose 76.5 [5] Apache-2.0 to download"
+    assert _listed("mspn-2-official") == "mspn-2-official 74.5 [6] none given download by hand"
+    assert _listed("pocket-theirs") == "pocket-theirs 50.0 [7] MIT to download"
 
     downloaded = run("models", "download", "pocket")
     again = run("models", "download", "pocket-theirs")
@@ -59,7 +60,43 @@ def test_list_says_where_weights_are_and_download_fetches_them(server: FileServe
     assert downloaded.exit_code == again.exit_code == 0, downloaded.output
     assert f"pocket-theirs: {cached_file(entry, cache)}" in downloaded.stdout.splitlines()
     assert len(server.requests) == 1
-    assert _listed("pocket-theirs") == "pocket-theirs 50.0 MIT in the cache"
+    assert _listed("pocket-theirs") == "pocket-theirs 50.0 [7] MIT in the cache"
+
+
+def test_list_keeps_names_whole_and_says_what_each_precision_was_measured_on():
+    listed = run("models", "list").stdout
+
+    for name in (*RECIPES, *(entry.name for entry in load_index().entries)):
+        assert name in listed.split()
+    assert _listed("mspn-small", "=") == "mspn-small = default 48.7 [1] Apache-2.0 in the package"
+    assert "[1] lspet_val, docs/models.md: the labelled boxes, flip test" in listed.splitlines()
+
+
+def test_list_counts_no_network_of_the_package(monkeypatch: pytest.MonkeyPatch):
+    def refuse(*_: object) -> None:
+        raise AssertionError("counted")
+
+    monkeypatch.setattr(catalog, "count_cost", refuse)
+
+    assert run("models", "list").exit_code == 0
+
+
+@pytest.mark.parametrize("name", ["mspn-4", "mspn-small", "person-detector"])
+def test_show_is_a_card_of_one_screen(name: str):
+    card = run("models", "show", name).stdout.splitlines()
+
+    assert len(card) <= 24
+    assert all(len(line) <= 80 for line in card)
+
+
+def test_show_says_what_weights_are():
+    card = [" ".join(line.split()) for line in run("models", "show", "mspn-small").stdout.splitlines()]
+
+    assert "crop 256x192" in card
+    assert "cost 3,131,976 parameters, 0.48 G multiply-adds at inference" in card
+    assert "results lspet_val 48.7, studio_val 87.1, coco_sample 40.5" in card
+    assert "keypoints 17, skeleton coco-17" in card
+    assert "int8 calibrated for --precision int8" in card
 
 
 def test_download_takes_another_cache(entry: IndexEntry, cache: Path, tmp_path: Path):
@@ -98,9 +135,9 @@ def test_download_replaces_a_damaged_file_in_the_cache(server: FileServer, entry
 
 
 def test_show_prints_the_index_before_and_the_metadata_after_downloading(entry: IndexEntry, cache: Path):
-    before = run("models", "show", "pocket")
+    before = run("models", "show", "pocket", "--json")
     run("models", "download", "pocket")
-    after = run("models", "show", "pocket")
+    after = run("models", "show", "pocket", "--json")
 
     assert json.loads(before.stdout)["protocol"] == "their own boxes"
     assert "not in the cache; `mspn models download pocket-theirs` downloads it" in before.stderr

@@ -3,21 +3,27 @@
 import json
 from dataclasses import asdict
 from enum import Enum
+from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.box import SIMPLE
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Column, Table
 
-from mspn.checkpoints.format import CheckpointMetadata, read_metadata
+from mspn.checkpoints.format import AnyMetadata, CheckpointMetadata, DetectorMetadata, read_metadata
 from mspn.checkpoints.hub import find_shape, find_weights
 from mspn.checkpoints.hub.cache import cache_folder, is_cached
-from mspn.checkpoints.hub.index import IndexEntry, load_index
+from mspn.checkpoints.hub.index import ASSETS, IndexEntry, load_index
 from mspn.cli.errors import fail, one_line_errors
-from mspn.config.model import parse_size
+from mspn.config.model import NetworkConfig, parse_size
 from mspn.config.recipes import RECIPES
 from mspn.models.cost import Cost, count_cost
+from mspn.structures.boxes import Size
+
+_UNLIMITED = 10_000
+"""Characters: wider than any table."""
 
 
 class ConventionName(str, Enum):
@@ -30,23 +36,51 @@ class ConventionName(str, Enum):
 
 def list_command() -> None:
     """List the named networks, and the weights that are available."""
-    index = load_index()
-    networks = Table("network", "crop", "parameters", "G", Column("weights", overflow="fold"), box=SIMPLE)
+    index, costs = load_index(), listed_costs()
+    networks = Table(Column("network", no_wrap=True), "crop", "parameters", "G", "weights", box=SIMPLE)
     for name, recipe in RECIPES.items():
-        shape, entry = recipe.model, index.find(name)
-        size = f"{shape.input_size.height}x{shape.input_size.width}"
-        cost = count_cost(shape).total
-        weights_name = entry.name if entry is not None else "-"
-        networks.add_row(name, size, f"{cost.params:,}", f"{cost.gmacs_inference:.2f}", weights_name)
-    weights = Table("weights", "AP", "license", "where", box=SIMPLE)
+        entry = index.find(name)
+        cost = costs[name] if name in costs else count_cost(recipe.model).total
+        location = _location(entry) if entry is not None else "-"
+        networks.add_row(name, _size(recipe.model.input_size), *_parameters_and_g(cost), location)
+    weights = Table(Column("weights", no_wrap=True), "AP", "license", "where", box=SIMPLE)
+    protocols: list[str] = []
     for entry in index.entries:
         aliases = [alias for alias, name in index.aliases.items() if name == entry.name and alias != entry.recipe]
-        precision = f"{100 * entry.results['AP']:.1f}" if "AP" in entry.results else "-"
-        weights.add_row(" = ".join([entry.name, *aliases]), precision, entry.license, _location(entry))
+        precisions = []
+        for result, protocol in _main_results(entry).items():
+            if protocol not in protocols:
+                protocols.append(protocol)
+            precisions.append(f"{100 * entry.results[result]:.1f} [{protocols.index(protocol) + 1}]")
+        names = " = ".join([entry.name, *aliases])
+        weights.add_row(names, escape("\n".join(precisions) or "-"), entry.license, _location(entry))
     for table in (networks, weights):
-        Console().print(table)
+        _print_whole(table)
+    for number, protocol in enumerate(protocols, 1):
+        typer.echo(f"[{number}] {protocol}")
     typer.echo("G: billions of multiply-adds of one crop at inference; `mspn models cost NAME` has the parts")
-    typer.echo(f"cache: {cache_folder()}; `mspn models show NAME` says what each AP was measured on")
+    typer.echo(f"cache: {cache_folder()}; `mspn models show NAME` describes weights")
+
+
+def listed_costs() -> dict[str, Cost]:
+    """Total costs of the named networks by name, as `mspn models cost --all --json` has counted them."""
+    rows = json.loads((ASSETS / "costs.json").read_text(encoding="utf-8"))
+    return {row["name"]: Cost(row["params"], row["gmacs"], row["gmacs_inference"]) for row in rows}
+
+
+def _main_results(entry: IndexEntry) -> dict[str, str]:
+    """Which of the results are average precisions, and what each was measured on."""
+    if "AP" in entry.results:
+        return {"AP": entry.protocol}
+    return {name: f"{name}, {entry.protocol}" for name in entry.results}
+
+
+def _print_whole(table: Table) -> None:
+    """Print a table that is as wide as its names need, even where the terminal is narrower."""
+    console = Console()
+    unlimited = console.options.update(width=_UNLIMITED)
+    console.width = max(console.width, table.__rich_measure__(console, unlimited).minimum)
+    console.print(table)
 
 
 def _location(entry: IndexEntry) -> str:
@@ -59,18 +93,88 @@ def _location(entry: IndexEntry) -> str:
     return "to download" if entry.urls else "download by hand"
 
 
-def show_command(model: Annotated[str, typer.Argument(help="Name of a model, or a weights file.")]) -> None:
-    """Print the metadata of a weights file, or the index entry of weights that are not downloaded, as JSON."""
+def show_command(
+    model: Annotated[str, typer.Argument(help="Name of a model, or a weights file.")],
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the whole header, or the index entry before a download.")
+    ] = False,
+) -> None:
+    """Describe a weights file, or weights that are not downloaded yet, in a screen."""
     with one_line_errors():
         entry = load_index().find(model)
-        if entry is None or entry.file is not None or is_cached(entry, cache_folder()):
-            header = read_metadata(find_weights(model))
-            typer.echo(header.model_dump_json(indent=2, exclude={"calibration_ranges"}))
-            if isinstance(header, CheckpointMetadata) and header.calibration_ranges:
-                typer.echo("calibrated for --precision int8", err=True)
-        else:
-            typer.echo(entry.model_dump_json(indent=2))
+        if entry is not None and entry.file is None and not is_cached(entry, cache_folder()):
+            described: IndexEntry | AnyMetadata = entry
+            card = _card_of_entry(entry)
             typer.echo(f"not in the cache; `mspn models download {entry.name}` downloads it", err=True)
+        else:
+            path = find_weights(model)
+            described = read_metadata(path)
+            card = _card_of_file(path, described, entry)
+    if as_json:
+        typer.echo(described.model_dump_json(indent=2, exclude={"calibration_ranges"}))
+        return
+    table = Table.grid("", Column(overflow="fold"), padding=(0, 2))
+    for key, value in card.items():
+        if value:
+            table.add_row(key, escape(value))
+    Console().print(table)
+
+
+def _card_of_entry(entry: IndexEntry) -> dict[str, str]:
+    network = _network_rows(RECIPES[entry.recipe].model) if entry.recipe in RECIPES else {}
+    return {
+        "weights": entry.name,
+        "network": entry.recipe,
+        **network,
+        "trained on": ", ".join(entry.data),
+        **_result_rows(entry.results, entry.protocol),
+        "license": entry.license,
+        "source": entry.source,
+        "where": f"{_location(entry)}: {entry.page or entry.urls[0]}",
+    }
+
+
+def _card_of_file(path: Path, header: AnyMetadata, entry: IndexEntry | None) -> dict[str, str]:
+    network: dict[str, str] = {}
+    if isinstance(header, CheckpointMetadata):
+        network = _network_rows(header.recipe.model)
+        network["keypoints"] = f"{header.recipe.model.num_keypoints}, skeleton {header.recipe.skeleton}"
+        network["int8"] = "calibrated for --precision int8" if header.calibration_ranges else ""
+    elif isinstance(header, DetectorMetadata):
+        network = {"longer side": f"{header.recipe.model.longer_side} pixels"}
+    last = header.sessions[-1] if header.sessions else None
+    return {
+        "weights": entry.name if entry is not None else path.name,
+        "network": header.recipe.name,
+        **network,
+        "trained on": ", ".join(header.data),
+        "trained": f"{last.started} with mspn {last.mspn}; --json has the command" if last is not None else "",
+        **_result_rows(*((entry.results, entry.protocol) if entry is not None else (header.results, ""))),
+        "license": header.license,
+        "source": entry.source if entry is not None else "",
+        "notes": header.notes,
+        "where": str(path),
+    }
+
+
+def _network_rows(model: NetworkConfig) -> dict[str, str]:
+    params, gmacs = _parameters_and_g(count_cost(model).total)
+    return {"crop": _size(model.input_size), "cost": f"{params} parameters, {gmacs} G multiply-adds at inference"}
+
+
+def _result_rows(results: dict[str, float], protocol: str) -> dict[str, str]:
+    return {
+        "results": ", ".join(f"{name} {100 * value:.1f}" for name, value in results.items()),
+        "measured on": protocol,
+    }
+
+
+def _size(size: Size) -> str:
+    return f"{size.height}x{size.width}"
+
+
+def _parameters_and_g(cost: Cost) -> tuple[str, str]:
+    return f"{cost.params:,}", f"{cost.gmacs_inference:.2f}"
 
 
 def cost_command(
