@@ -177,6 +177,12 @@ def test_an_empty_name_is_refused(image: Any):
         PoseEstimator("mspn-tiny", "none")(image)
 
 
+@pytest.mark.skipif(not Path("/proc/self/mem").is_file(), reason="a file that is there and cannot be read")
+def test_a_file_that_cannot_be_read_is_one_line():
+    with pytest.raises(MspnError, match="/proc/self/mem"):
+        PoseEstimator("mspn-tiny", "none")("/proc/self/mem")
+
+
 class _Left:
     """A detector that can be pickled."""
 

@@ -67,11 +67,14 @@ def read_single_image(image: InMemoryImage | str | Path) -> Image:
     path = Path(image)
     if image == "":
         raise SourceError("the path of the image is empty; give that of an image file")
-    kind = _kind_of_several(image, path)
-    if kind:
-        name = without_password(str(image))
-        raise SourceError(f"{name} is {kind}, and one image is wanted here; PoseEstimator().stream({name!r}) takes it")
-    return Image(str(image), read_image(path))
+    try:
+        kind = _kind_of_several(image, path)
+        if kind is None:
+            return Image(str(image), read_image(path))
+    except OSError as error:
+        raise ImageError(f"{path} cannot be read ({error.strerror or error}); check it and its rights") from error
+    name = without_password(str(image))
+    raise SourceError(f"{name} is {kind}, and one image is wanted here; PoseEstimator().stream({name!r}) takes it")
 
 
 def _kind_of_several(source: str | Path, path: Path) -> str | None:
