@@ -41,7 +41,10 @@ def small_and_fast(recipe: Recipe, settings: Sequence[str] = ()) -> Recipe:
 
 
 def overfitted() -> tuple[Path, Path]:
-    """Folder of a drawn set of eight people, and the weights of a network that has learned them by heart."""
+    """Folder of a drawn set of eight people, and the weights of a network that has learned them by heart.
+
+    The first test that asks trains the network, and may take above 10 s.
+    """
     folder = made_once("overfitted", _overfit)
     return folder, folder / "run" / "weights.safetensors"
 

@@ -36,7 +36,7 @@ def tiny_detector_recipe(folder: Path, *, iterations: int) -> DetectorRecipe:
 
 
 def overfitted_detector() -> tuple[Path, Path]:
-    """Folder of drawn people, and the weights of a detector that has learned to find them."""
+    """Folder of drawn people, and the weights of a detector that has learned to find them; as slow as `overfitted`."""
     folder = made_once("overfitted_detector", _overfit) / "set"
     return folder, folder / "run" / "weights.safetensors"
 

@@ -66,6 +66,7 @@ def test_two_processes_that_resume_end_with_the_same_weights_to_the_bit(tmp_path
 
 
 def test_torchrun_goes_on_from_the_last_checkpoint_when_a_process_dies(tmp_path: Path, recipe: Recipe):
+    """Above 10 s: torchrun starts four new interpreters, and each imports torch and its optimizers."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     command += ["--max-restarts", "1", "-m", "tests.training.test_distributed"]
     settings = tmp_path / "recipe.json"

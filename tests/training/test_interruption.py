@@ -43,6 +43,7 @@ def train_and_tell(recipe: Recipe, run: Path, counter) -> None:
 
 
 def test_killed_ten_times_and_resumed_a_run_ends_with_the_same_weights_to_the_bit(tmp_path: Path, recipe: Recipe):
+    """Above 10 s: only a real process can be killed at any moment, and each of ten builds and restores the run anew."""
     chance = random.Random(4)
     train(recipe, tmp_path / "whole", resume=False)
     processes = clean_processes()
