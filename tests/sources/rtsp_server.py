@@ -37,6 +37,9 @@ class _Handler(StreamRequestHandler):
                     extra = "Transport: RTP/AVP/TCP;unicast;interleaved=0-1\r\nSession: 1\r\n"
                 elif method == "PLAY":
                     extra = "Session: 1\r\n"
+                if method == "DESCRIBE" and self.server.redirect:
+                    self.wfile.write(f"RTSP/1.0 302 Found\r\nCSeq: {number}\r\n{self.server.redirect}\r\n\r\n".encode())
+                    continue
                 self.wfile.write(f"RTSP/1.0 200 OK\r\nCSeq: {number}\r\n{extra}\r\n{body}".encode())
                 if method == "PLAY":
                     self._play()
@@ -72,6 +75,7 @@ class _Camera(TCPServer):
         self.sequence = 0
         self.closing = Event()
         self.headers: list[str] = []
+        self.redirect = ""
 
     @property
     def url(self) -> str:

@@ -1,5 +1,6 @@
 import sys
 from collections.abc import Iterator
+from ipaddress import ip_network
 
 import pytest
 
@@ -11,7 +12,7 @@ from mspn.structures.image import Image
 from tests.checkpoints.hub import file_server
 from tests.sources.rtsp_server import camera
 
-SETTINGS = InputLimits(wait_seconds=2, reconnections=0)
+SETTINGS = InputLimits(wait_seconds=2, reconnections=0, allowed_networks=(ip_network("127.0.0.0/8"),))
 
 
 def read_on(images: Iterator[Image]) -> tuple[list[Image], str]:
@@ -53,7 +54,7 @@ def test_a_stream_that_is_not_there_is_a_clear_line_without_its_password():
 
     _, problem = read_on(watch_stream(address, SETTINGS))
 
-    assert "/live cannot be reached, or broke off (Connection refused); check address and network" in problem
+    assert "/live cannot be reached (Connection refused); check address and network" in problem
     assert "secret" not in problem
 
 
@@ -63,3 +64,31 @@ def test_without_pyav_streams_say_how_to_install_it(monkeypatch: pytest.MonkeyPa
     _, problem = read_on(watch_stream("rtsp://me:secret@127.0.0.1/live", SETTINGS))
 
     assert problem == "reading rtsp://127.0.0.1/live needs PyAV; pip install 'mspn[video]'"
+
+
+def test_a_private_camera_is_asked_only_if_the_user_wrote_its_address():
+    guarded = SETTINGS.model_copy(update={"allowed_networks": ()})
+    with camera(num_frames=4) as server:
+        _, refused = read_on(watch_stream(server.url, guarded))
+        assert server.headers == []
+        own = guarded.model_copy(update={"own_addresses": frozenset({server.url})})
+        images, _ = read_on(watch_stream(server.url, own))
+
+    assert "/live: 127.0.0.1 is not on the public internet; nothing is asked there unless" in refused
+    assert images
+
+
+@pytest.mark.parametrize("line", ["Location", "location", "LOCATION"])
+def test_a_redirect_of_a_camera_is_not_followed(line: str):
+    with camera(num_frames=4) as other, camera(num_frames=4) as server:
+        server.redirect = f"{line}: {other.url}"
+        images, problem = read_on(watch_stream(server.url, SETTINGS))
+
+        assert (images, other.headers) == ([], [])
+    assert problem.endswith("/live redirects elsewhere, where nothing is asked; give the last address")
+    assert "secret" not in problem
+
+
+@pytest.mark.parametrize("address", ["rtsp://", "rtsp://host:99999/live", "rtsp://[host/live"])
+def test_what_is_no_address_of_a_camera_is_a_clear_line(address: str):
+    assert "is no address (" in read_on(watch_stream(address, SETTINGS))[1]

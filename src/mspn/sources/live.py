@@ -14,6 +14,7 @@ from jaxtyping import UInt8
 from mspn.errors import SourceError, reason
 from mspn.io.hosts import without_password
 from mspn.io.limits import InputLimits
+from mspn.sources.rtsp import connected_camera
 from mspn.sources.video import check_frame_size, load_pyav, to_rgb
 from mspn.structures.boxes import Size
 from mspn.structures.image import FrameInfo, Image, Video
@@ -161,17 +162,16 @@ def _to_rgb(pixels: np.ndarray) -> UInt8[np.ndarray, "H W 3"]:
 
 
 # TCP, since images of which packets are lost on the way are smeared, and firewalls let it through.
-_OPTIONS = {"rtsp_transport": "tcp", "protocol_whitelist": "rtsp,rtp,tcp,tls"}
+_OPTIONS = {"rtsp_transport": "tcp", "protocol_whitelist": "rtsp,rtp,tcp"}
 
 
 def watch_stream(address: str, settings: InputLimits) -> Iterator[Image]:
     """The newest image of a stream, again and again; see `watch`.
 
-    Its host may be anywhere: network cameras are seldom on the public internet. Results and errors name it without
-    user name and password.
+    Results and errors name it without user name and password.
 
     Raises:
-        SourceError: if PyAV is not installed, or the stream cannot be had or has ended.
+        SourceError: if PyAV is not installed, the host may not be asked, or the stream cannot be had or has ended.
     """
     return watch(without_password(address), partial(_stream_frames, address, settings), settings)
 
@@ -179,19 +179,22 @@ def watch_stream(address: str, settings: InputLimits) -> Iterator[Image]:
 def _stream_frames(address: str, settings: InputLimits) -> Iterator[Frame]:
     name = without_password(address)
     av = load_pyav(name)
-    try:
-        with av.open(address, options=_OPTIONS, timeout=settings.wait_seconds) as container:
-            stream = container.streams.best("video")
-            if stream is None:
-                raise SourceError(f"{name} has no images in it; is it the address of the sound?")
-            for packet in container.demux(stream):
-                frames = []
-                with suppress(av.error.InvalidDataError):  # what came before the first whole image, or was lost
-                    frames = packet.decode()
-                for frame in frames:
-                    check_frame_size(frame, name, settings.max_pixels)
-                    yield partial(to_rgb, frame, None)
-    except (av.error.FFmpegError, OSError) as error:
-        raise SourceError(
-            f"{name} cannot be reached, or broke off ({reason(error)}); check address and network"
-        ) from error
+    with connected_camera(address, settings) as relay:
+        try:
+            with av.open(relay.address, options=_OPTIONS, timeout=settings.wait_seconds) as container:
+                stream = container.streams.best("video")
+                if stream is None:
+                    raise SourceError(f"{name} has no images in it; is it the address of the sound?")
+                for packet in container.demux(stream):
+                    frames = []
+                    with suppress(av.error.InvalidDataError):  # what came before the first whole image, or was lost
+                        frames = packet.decode()
+                    for frame in frames:
+                        check_frame_size(frame, name, settings.max_pixels)
+                        yield partial(to_rgb, frame, None)
+        except (av.error.FFmpegError, OSError) as error:
+            if relay.was_redirected:
+                raise SourceError(
+                    f"{name} redirects elsewhere, which is not followed; give the last address"
+                ) from error
+            raise SourceError(f"{name} broke off ({reason(error)}); check address and network") from error
