@@ -61,6 +61,10 @@ def test_switches_of_the_protocol_decide_how_keypoints_are_read(tmp_path: Path, 
     assert usual["keypoints"] != padded["keypoints"]
 
 
+def test_options_go_by_their_names_in_python_too(tmp_path: Path, arguments: list[object]):
+    _people(tmp_path / "out", *arguments, "--batch-size", 1, "--ensemble-weight", 1)
+
+
 def test_settings_of_training_are_refused(tmp_path: Path, arguments: list[object]):
     result = run(*arguments, "--set", "train.batch_size=4", "--out", tmp_path / "out")
 
