@@ -195,6 +195,6 @@ def _stream_frames(address: str, settings: InputLimits) -> Iterator[Frame]:
         except (av.error.FFmpegError, OSError) as error:
             if relay.was_redirected:
                 raise SourceError(
-                    f"{name} redirects elsewhere, which is not followed; give the last address"
+                    f"{name} redirects elsewhere, where nothing is asked; give the last address"
                 ) from error
             raise SourceError(f"{name} broke off ({reason(error)}); check address and network") from error
