@@ -16,6 +16,7 @@ from mspn.detectors.simple import check_detector
 from mspn.errors import InvalidValueError
 from mspn.inference.devices import Precision
 from mspn.inference.engines import Engine
+from mspn.io.limits import DEFAULTS, InputLimits
 from mspn.predict.pipeline import ImageResult, predict_images
 from mspn.predict.top_down import PersonCrop, TopDown, TopDownConfig
 from mspn.sources import open_sources, read_single_image
@@ -196,7 +197,11 @@ class PoseEstimator:
         return [self.top_down.crop(loaded, detection) for detection in detections]
 
     def stream(
-        self, source: Source | Sequence[Source], detect_every: int = 1, keep_pixels: bool = True
+        self,
+        source: Source | Sequence[Source],
+        detect_every: int = 1,
+        keep_pixels: bool = True,
+        limits: InputLimits = DEFAULTS,
     ) -> Generator[ImageResult, None, None]:
         """Poses of all people in many images or a video, one result per image or frame, in order.
 
@@ -215,6 +220,7 @@ class PoseEstimator:
                 list of these: see `open_sources`.
             detect_every: run the detector on every Nth frame of a video; propagate boxes in between.
             keep_pixels: False makes the images of the results black; then thousands of results fit into memory.
+            limits: what may be read; addresses of a private network need `own_addresses` or `allowed_networks`.
 
         Raises:
             SourceError: if nothing is named, or nothing of it is there; a single source that cannot be read is a
@@ -223,7 +229,8 @@ class PoseEstimator:
             ValueError: if detect_every is below 1.
         """
         sources = source if isinstance(source, Sequence) and not isinstance(source, str) else [source]
-        return predict_images(self.top_down, open_sources(sources), detect_every=detect_every, keep_pixels=keep_pixels)
+        images = open_sources(sources, limits)
+        return predict_images(self.top_down, images, detect_every=detect_every, keep_pixels=keep_pixels)
 
 
 def _as_detection(box: GivenBox) -> Detection:
