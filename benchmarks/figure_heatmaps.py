@@ -37,7 +37,7 @@ def main() -> None:
     parser.add_argument("--person", type=int, default=1, help="annotation id")
     chosen = parser.parse_args()
     checkpoint = load_named(chosen.model)
-    recipe = checkpoint.header.recipe
+    recipe = checkpoint.metadata.recipe
     people = read_coco_people(chosen.annotations, recipe.keypoint_table)
     place = next(place for place, row in enumerate(people.annotations) if row.id == chosen.person)
     person = people.annotations[place]
@@ -52,7 +52,7 @@ def draw_figure(
     checkpoint: Checkpoint, crop: UInt8[np.ndarray, "H W 3"], labels_crop: Float[np.ndarray, "K 3"]
 ) -> UInt8[np.ndarray, "h w 3"]:
     """Draw a row a stage, from coarse to fine: targets beside what the network gives."""
-    recipe = checkpoint.header.recipe
+    recipe = checkpoint.metadata.recipe
     with torch.inference_mode():
         outputs: list[list[Tensor]] = checkpoint.model(normalize(torch.from_numpy(crop)[None]))
     panel, _ = enlarge_crop(crop)

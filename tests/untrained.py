@@ -28,5 +28,5 @@ def untrained_weights(folder: Path) -> Path:
     """Its weights file."""
     checkpoint = untrained(folder)
     path = folder / "untrained.safetensors"
-    save_weights(path, checkpoint.model, checkpoint.header)
+    save_weights(path, checkpoint.model, checkpoint.metadata)
     return path

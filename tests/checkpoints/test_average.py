@@ -19,10 +19,10 @@ def checkpoint(value: float, settings: Sequence[str] = (), data: tuple[str, ...]
     model = build_network(recipe.model).eval()
     for tensor in model.state_dict().values():
         tensor.fill_(value if tensor.is_floating_point() else batches)
-    header = CheckpointMetadata(
+    metadata = CheckpointMetadata(
         recipe=recipe, data=data, sessions=(SESSION,), results={"sports": 0.5}, calibration_ranges={"stem": (0.0, 1.0)}
     )
-    return Checkpoint(header, model)
+    return Checkpoint(metadata, model)
 
 
 def test_each_weight_is_the_mean_of_all_and_counters_are_the_last():
@@ -47,14 +47,14 @@ def test_the_header_tells_of_all_runs_and_claims_nothing_that_was_measured_on_on
     first = checkpoint(1, ["train.seed=1"], data=("sports", "studio"))
     second = checkpoint(2, ["train.seed=2"], data=("studio", "web"))
 
-    header = average_weights([first, second]).header
+    metadata = average_weights([first, second]).metadata
 
-    assert header.recipe.train.seed == 2
-    assert header.data == ("sports", "studio", "web")
-    assert header.sessions == (SESSION, SESSION)
-    assert header.notes == "average of 2 runs"
-    assert not header.results
-    assert not header.calibration_ranges
+    assert metadata.recipe.train.seed == 2
+    assert metadata.data == ("sports", "studio", "web")
+    assert metadata.sessions == (SESSION, SESSION)
+    assert metadata.notes == "average of 2 runs"
+    assert not metadata.results
+    assert not metadata.calibration_ranges
 
 
 def test_one_alone_has_no_average():

@@ -29,8 +29,8 @@ def network() -> MSPN:
     return MSPN(RECIPE.model)
 
 
-def save_tensors(path: Path, tensors: dict[str, torch.Tensor], header: CheckpointMetadata = HEADER) -> Path:
-    save_file(tensors, path, metadata={"mspn": header.model_dump_json()})
+def save_tensors(path: Path, tensors: dict[str, torch.Tensor], metadata: CheckpointMetadata = HEADER) -> Path:
+    save_file(tensors, path, metadata={"mspn": metadata.model_dump_json()})
     return path
 
 
@@ -40,7 +40,7 @@ def test_a_network_and_its_header_come_back_as_they_were_saved(network: MSPN, tm
     save_weights(path, network, HEADER)
     loaded = load_checkpoint(path)
 
-    assert loaded.header == HEADER
+    assert loaded.metadata == HEADER
     assert loaded.model.config == RECIPE.model
     assert not loaded.model.training
     expected, actual = network.state_dict(), loaded.model.state_dict()
@@ -132,18 +132,18 @@ def test_safetensors_without_our_header_are_refused(tmp_path: Path):
     path = tmp_path / "other.safetensors"
     save_file({"weight": torch.zeros(2)}, path)
 
-    with pytest.raises(WeightsError, match=r"other\.safetensors has no header of ours; convert foreign weights"):
+    with pytest.raises(WeightsError, match=r"other\.safetensors has no metadata of mspn; convert external weights"):
         load_checkpoint(path)
 
 
 @pytest.mark.parametrize(
     "header", ["not json", '{"recipe": {"name": "x", "color": "red"}}'], ids=["no json", "unknown"]
 )
-def test_a_header_that_cannot_be_read_is_refused(header: str, tmp_path: Path):
+def test_metadata_that_cannot_be_read_are_refused(header: str, tmp_path: Path):
     path = tmp_path / "weights.safetensors"
     save_file({"weight": torch.zeros(2)}, path, metadata={"mspn": header})
 
-    with pytest.raises(WeightsError, match=r"weights\.safetensors: its header (cannot be read|is damaged)"):
+    with pytest.raises(WeightsError, match=r"weights\.safetensors: its metadata (cannot be read|are damaged)"):
         load_checkpoint(path)
 
 
@@ -152,14 +152,14 @@ def test_a_file_that_lacks_a_tensor_is_refused(network: MSPN, tmp_path: Path):
     del tensors["stem.conv.norm.bias"]
     path = save_tensors(tmp_path / "weights.safetensors", tensors)
 
-    with pytest.raises(WeightsError, match=r"lacks tensor 'stem\.conv\.norm\.bias'; it does not fit its own header"):
+    with pytest.raises(WeightsError, match=r"lacks tensor 'stem\.conv\.norm\.bias'; it does not fit its own metadata"):
         load_checkpoint(path)
 
 
 def test_a_file_with_an_unknown_tensor_is_refused(network: MSPN, tmp_path: Path):
     path = save_tensors(tmp_path / "weights.safetensors", network.state_dict() | {"extra": torch.zeros(1)})
 
-    with pytest.raises(WeightsError, match="has the unknown tensor 'extra'; it does not fit its own header"):
+    with pytest.raises(WeightsError, match="has the unknown tensor 'extra'; it does not fit its own metadata"):
         load_checkpoint(path)
 
 
@@ -168,7 +168,7 @@ def test_a_tensor_of_another_shape_is_refused(network: MSPN, tmp_path: Path):
         tmp_path / "weights.safetensors", network.state_dict() | {"stem.conv.norm.bias": torch.zeros(5)}
     )
 
-    message = r"tensor 'stem\.conv\.norm\.bias' is \(5,\), its header asks for \(4,\)"
+    message = r"tensor 'stem\.conv\.norm\.bias' is \(5,\), its metadata ask for \(4,\)"
     with pytest.raises(WeightsError, match=message):
         load_checkpoint(path)
 

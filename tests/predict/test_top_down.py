@@ -94,7 +94,7 @@ def test_an_ensemble_of_a_network_with_itself_is_that_network():
 
 def test_networks_of_several_sizes_and_paddings_find_people_together():
     detector, checkpoint = _TrueBoxes(), load_named(overfitted()[1])
-    recipe = checkpoint.header.recipe
+    recipe = checkpoint.metadata.recipe
     smaller = recipe.model.model_copy(update={"input_size": Size(160, 128)})
     looser = recipe.test.model_copy(update={"padding": (1.2, 1.2)})
     changed = recipe.model_copy(update={"model": smaller, "test": looser})

@@ -26,22 +26,22 @@ def average_weights(checkpoints: Sequence[Checkpoint]) -> Checkpoint:
     """
     if len(checkpoints) < 2:
         raise WeightsError("an average needs two weights files or more")
-    last = checkpoints[-1].header
+    last = checkpoints[-1].metadata
     for checkpoint in checkpoints:
-        _check_same_network(checkpoint.header.recipe, last.recipe)
+        _check_same_network(checkpoint.metadata.recipe, last.recipe)
     states = [checkpoint.model.state_dict() for checkpoint in checkpoints]
     model = build_network(last.recipe.model)
     model.load_state_dict({name: _mean([state[name] for state in states]) for name in states[-1]})
-    header = last.model_copy(
+    metadata = last.model_copy(
         update={
-            "data": tuple(dict.fromkeys(name for checkpoint in checkpoints for name in checkpoint.header.data)),
-            "sessions": tuple(session for checkpoint in checkpoints for session in checkpoint.header.sessions),
+            "data": tuple(dict.fromkeys(name for checkpoint in checkpoints for name in checkpoint.metadata.data)),
+            "sessions": tuple(session for checkpoint in checkpoints for session in checkpoint.metadata.sessions),
             "notes": f"average of {len(checkpoints)} runs",
             "results": {},
             "calibration_ranges": {},
         }
     )
-    return Checkpoint(header, model.eval())
+    return Checkpoint(metadata, model.eval())
 
 
 def _mean(tensors: Sequence[Tensor]) -> Tensor:

@@ -1,4 +1,4 @@
-"""Weights files: safetensors with a JSON header that says what they are."""
+"""Weights files: safetensors whose metadata describe the network and its training."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -42,7 +42,7 @@ _NAMES_OF_FORMAT_1 = {
     "synchronised": "synchronized",
 }
 """Keys and values that format 2 renamed."""
-_HEADER_KEY = "mspn"
+_METADATA_KEY = "mspn"
 
 
 class AnyMetadata(Settings):
@@ -79,7 +79,7 @@ class DetectorMetadata(AnyMetadata):
 class Checkpoint:
     """A loaded weights file of a pose network."""
 
-    header: CheckpointMetadata
+    metadata: CheckpointMetadata
     model: PoseNetwork
     """In eval mode, float32, on the CPU."""
 
@@ -88,15 +88,15 @@ class Checkpoint:
 class DetectorCheckpoint:
     """A loaded weights file of a person detector."""
 
-    header: DetectorMetadata
+    metadata: DetectorMetadata
     model: PersonDetector
     """As a pose network's."""
 
 
-def save_weights(path: Path, model: nn.Module, header: AnyMetadata, dtype: torch.dtype = torch.float32) -> None:
-    """Write a network's tensors and header, atomically; floating-point tensors in the given type.
+def save_weights(path: Path, model: nn.Module, metadata: AnyMetadata, dtype: torch.dtype = torch.float32) -> None:
+    """Write a network's tensors and metadata, atomically; floating-point tensors in the given type.
 
-    Where data and initial weights lay on this machine is left out of the header.
+    Where data and initial weights lay on this machine is left out of the metadata.
 
     Raises:
         WeightsError: if a tensor has values that the type cannot hold.
@@ -107,51 +107,51 @@ def save_weights(path: Path, model: nn.Module, header: AnyMetadata, dtype: torch
         if not torch.isfinite(stored).all():
             raise WeightsError(f"tensor {name!r} has values that are not finite as {dtype}; keep it in float32")
         tensors[name] = stored
-    data = header.recipe.data.model_copy(update={"root": type(header.recipe.data)().root})
-    start = header.recipe.train.initial_weights
-    train = header.recipe.train.model_copy(update={"initial_weights": start and Path(start).name})
-    recipe = header.recipe.model_copy(update={"data": data, "train": train})
-    sessions = tuple(session.without_places() for session in header.sessions)
-    content = header.model_copy(update={"recipe": recipe, "sessions": sessions}).model_dump_json()
+    data = metadata.recipe.data.model_copy(update={"root": type(metadata.recipe.data)().root})
+    start = metadata.recipe.train.initial_weights
+    train = metadata.recipe.train.model_copy(update={"initial_weights": start and Path(start).name})
+    recipe = metadata.recipe.model_copy(update={"data": data, "train": train})
+    sessions = tuple(session.without_places() for session in metadata.sessions)
+    content = metadata.model_copy(update={"recipe": recipe, "sessions": sessions}).model_dump_json()
     with replacing(path) as temporary:
-        save_file(tensors, temporary, metadata={_HEADER_KEY: content})
+        save_file(tensors, temporary, metadata={_METADATA_KEY: content})
 
 
 def read_metadata(path: Path) -> AnyMetadata:
     """Read only what a weights file says about itself.
 
     Raises:
-        WeightsError: if it is missing, no safetensors file, or has no header of ours.
+        WeightsError: if it is missing, no safetensors file, or has no metadata of mspn.
     """
     with _opened(path) as file:
-        return _parse_header(file.metadata() or {}, path)
+        return _parse_metadata(file.metadata() or {}, path)
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
     """Build the pose network that a weights file describes, with its weights; nothing in the file is ever executed.
 
     Raises:
-        WeightsError: if the file is missing, damaged, of another kind, or does not fit its own header.
+        WeightsError: if the file is missing, damaged, of another kind, or does not fit its own metadata.
     """
-    header, tensors = _read(path)
-    if not isinstance(header, CheckpointMetadata):
+    metadata, tensors = _read(path)
+    if not isinstance(metadata, CheckpointMetadata):
         raise WeightsError(f"{path} is a person detector, not a pose network; give it to --detector")
-    # Without memory until the tensors are known to fit: a header may ask for any size.
+    # Without memory until the tensors are known to fit: metadata may ask for any size.
     with torch.device("meta"):
-        model = build_network(header.recipe.model)
+        model = build_network(metadata.recipe.model)
     _fill(model, tensors, path)
-    return Checkpoint(header, model.eval())
+    return Checkpoint(metadata, model.eval())
 
 
 def load_detector(path: Path) -> DetectorCheckpoint:
     """Build the person detector that a weights file describes; as `load_checkpoint`."""
-    header, tensors = _read(path)
-    if not isinstance(header, DetectorMetadata):
+    metadata, tensors = _read(path)
+    if not isinstance(metadata, DetectorMetadata):
         raise WeightsError(f"{path} is a pose network, not a person detector; give it to --model")
     with torch.device("meta"):
-        model = PersonDetector(header.recipe.model)
+        model = PersonDetector(metadata.recipe.model)
     _fill(model, tensors, path)
-    return DetectorCheckpoint(header, model.eval())
+    return DetectorCheckpoint(metadata, model.eval())
 
 
 def load_any(path: Path) -> AnyNetwork:
@@ -162,8 +162,8 @@ def load_any(path: Path) -> AnyNetwork:
 
 def _read(path: Path) -> tuple[AnyMetadata, dict[str, Tensor]]:
     with _opened(path) as file:
-        header = _parse_header(file.metadata() or {}, path)
-        return header, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+        metadata = _parse_metadata(file.metadata() or {}, path)
+        return metadata, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
 
 
 def _fill(model: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
@@ -171,11 +171,11 @@ def _fill(model: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
     expected = model.state_dict()
     for name in sorted(expected.keys() ^ tensors.keys()):
         kind = "lacks" if name in expected else "has the unknown"
-        raise WeightsError(f"{path} {kind} tensor {name!r}; it does not fit its own header")
+        raise WeightsError(f"{path} {kind} tensor {name!r}; it does not fit its own metadata")
     for name, tensor in tensors.items():
         shape = expected[name].shape
         if tensor.shape != shape:
-            raise WeightsError(f"{path}: tensor {name!r} is {tuple(tensor.shape)}, its header asks for {tuple(shape)}")
+            raise WeightsError(f"{path}: tensor {name!r} is {tuple(tensor.shape)}, its metadata ask for {tuple(shape)}")
     values = {name: tensor.to(expected[name].dtype) for name, tensor in tensors.items()}
     for name, tensor in values.items():
         # NumPy's check takes a fifth of the time of torch's, which wakes other threads four times for each tensor.
@@ -192,30 +192,30 @@ def _opened(path: Path) -> Iterator[Any]:
         with safe_open(path, framework="pt") as file:
             yield file
     except SafetensorError as error:
-        hint = "convert foreign checkpoints with `mspn models convert` first"
+        hint = "convert external checkpoints with `mspn models convert` first"
         raise WeightsError(f"{path} is not a safetensors file ({error}); {hint}") from error
 
 
-def _parse_header(metadata: Mapping[str, str], path: Path) -> AnyMetadata:
-    if _HEADER_KEY not in metadata:
-        raise WeightsError(f"{path} has no header of ours; convert foreign weights with `mspn models convert` first")
+def _parse_metadata(header: Mapping[str, str], path: Path) -> AnyMetadata:
+    if _METADATA_KEY not in header:
+        raise WeightsError(f"{path} has no metadata of mspn; convert external weights with `mspn models convert` first")
     try:
-        values = json.loads(metadata[_HEADER_KEY])
+        values = json.loads(header[_METADATA_KEY])
         if isinstance(values, dict) and values.get("format") == 1:
             values = _upgrade(values) | {"format": FORMAT}
         is_detector = isinstance(values, dict) and recipe_class(values.get("recipe")) is DetectorRecipe
-        header: AnyMetadata = (DetectorMetadata if is_detector else CheckpointMetadata).model_validate(values)
+        metadata: AnyMetadata = (DetectorMetadata if is_detector else CheckpointMetadata).model_validate(values)
     except ValidationError as error:
-        raise WeightsError(f"{path}: its header cannot be read by this version: {first_problem(error)}") from error
+        raise WeightsError(f"{path}: its metadata cannot be read by this version: {first_problem(error)}") from error
     except json.JSONDecodeError as error:
-        raise WeightsError(f"{path}: its header is damaged ({error})") from error
-    if header.format != FORMAT:
-        raise WeightsError(f"{path} is of format {header.format}; this version reads format {FORMAT}")
-    return header
+        raise WeightsError(f"{path}: its metadata are damaged ({error})") from error
+    if metadata.format != FORMAT:
+        raise WeightsError(f"{path} is of format {metadata.format}; this version reads format {FORMAT}")
+    return metadata
 
 
 def _upgrade(value: Any) -> Any:
-    """Rename keys and values of a header of format 1."""
+    """Rename keys and values of metadata of format 1."""
     if isinstance(value, dict):
         return {_NAMES_OF_FORMAT_1.get(key, key): _upgrade(item) for key, item in value.items()}
     if isinstance(value, list):

@@ -144,8 +144,8 @@ def load_with_test_settings(models: Sequence[str], protocol: str | None, setting
     checkpoints = []
     for model in models:
         checkpoint = load_checkpoint(find_with_bar(model))
-        header = checkpoint.header.model_copy(update={"recipe": change_test(checkpoint.header.recipe, changes)})
-        checkpoints.append(dataclasses.replace(checkpoint, header=header))
+        metadata = checkpoint.metadata.model_copy(update={"recipe": change_test(checkpoint.metadata.recipe, changes)})
+        checkpoints.append(dataclasses.replace(checkpoint, metadata=metadata))
     return checkpoints
 
 

@@ -99,4 +99,4 @@ def load_runner(
     if random_weights:
         return Runner(build_model(str(model)), choose_device("auto"), precision, engine)
     checkpoint = load_named(model)
-    return Runner(checkpoint.model, choose_device("auto"), precision, engine, checkpoint.header.calibration_ranges)
+    return Runner(checkpoint.model, choose_device("auto"), precision, engine, checkpoint.metadata.calibration_ranges)

@@ -184,12 +184,12 @@ class TopDown:
         device = choose_device(config.device)
         members = []
         for checkpoint in checkpoints or map(load_named, config.models):
-            recipe = checkpoint.header.recipe
+            recipe = checkpoint.metadata.recipe
             test = config.test or recipe.test
             if config.flip is not None:
                 test = test.model_copy(update={"flip": config.flip})
             runner = Runner(
-                checkpoint.model, device, config.precision, config.engine, checkpoint.header.calibration_ranges
+                checkpoint.model, device, config.precision, config.engine, checkpoint.metadata.calibration_ranges
             )
             members.append(Member(recipe, test, runner))
         self.ensemble = Ensemble(members, config.ensemble_weights)

@@ -202,7 +202,7 @@ def test_the_layout_and_its_protocol_are_recognized(tmp_path: Path):
     for layout in LAYOUTS:
         write_external(tmp_path / f"{layout}.pth", network, layout)
 
-    official, mmpose = (read_external(tmp_path / f"{layout}.pth").header for layout in LAYOUTS)
+    official, mmpose = (read_external(tmp_path / f"{layout}.pth").metadata for layout in LAYOUTS)
 
     assert official.notes == "converted from official.pth (official layout)"
     assert mmpose.notes == "converted from mmpose.pth (mmpose layout)"
@@ -218,7 +218,7 @@ def test_the_layout_and_its_protocol_are_recognized(tmp_path: Path):
 def test_the_number_of_keypoints_suggests_the_skeleton(num_keypoints: int, skeleton: str, tmp_path: Path):
     write_external(tmp_path / "foreign.pth", random_network(small(num_keypoints=num_keypoints)), "official")
 
-    recipe = read_external(tmp_path / "foreign.pth").header.recipe
+    recipe = read_external(tmp_path / "foreign.pth").metadata.recipe
 
     assert recipe.skeleton == skeleton
     assert recipe.model.num_keypoints == num_keypoints

@@ -69,8 +69,8 @@ def test_the_shape_is_read_off_the_tensors(depths: tuple[int, ...], backbone: st
     checkpoint = read_external(save(tmp_path / "simple.pth", original_tensors(depths)))
 
     assert checkpoint.model.config == SimpleBaselineConfig(backbone=backbone, stem_channels=4, up_channels=6)
-    assert checkpoint.header.recipe.test == SIMPLE_BASELINE_TEST
-    assert checkpoint.header.notes == "converted from simple.pth (simple baseline, original layout)"
+    assert checkpoint.metadata.recipe.test == SIMPLE_BASELINE_TEST
+    assert checkpoint.metadata.notes == "converted from simple.pth (simple baseline, original layout)"
 
 
 @pytest.mark.parametrize("head", ["keypoint_head", "head"], ids=["v0", "v1"])
@@ -93,7 +93,7 @@ def test_mmposes_tensors_come_over_unchanged(head: str, tmp_path: Path):
         "head.bias": "final_layer.bias",
     }.items():
         assert torch.equal(ours[our_name], theirs[their_name])
-    assert checkpoint.header.notes == "converted from mmpose.pth (simple baseline, mmpose layout)"
+    assert checkpoint.metadata.notes == "converted from mmpose.pth (simple baseline, mmpose layout)"
 
 
 def test_the_originals_first_convolution_answers_the_same_to_rgb(tmp_path: Path):

@@ -63,12 +63,12 @@ def test_weights_are_converted_into_the_cache_once(server: FileServer, tmp_path:
     checkpoint = load_checkpoint(path)
     expected = pocket_network().state_dict()
     assert all(torch.equal(tensor, expected[name]) for name, tensor in checkpoint.model.state_dict().items())
-    header = checkpoint.header
-    assert (header.license, header.data, header.results) == ("MIT", ("drawn people",), {"AP": 0.5})
-    assert (header.recipe.name, header.recipe.test) == ("pocket", MMPOSE_TEST)
-    assert header.recipe.model.input_size == Size(64, 64)
-    assert hashlib.sha256(server.content).hexdigest() in header.notes
-    assert "their own boxes" in header.notes
+    metadata = checkpoint.metadata
+    assert (metadata.license, metadata.data, metadata.results) == ("MIT", ("drawn people",), {"AP": 0.5})
+    assert (metadata.recipe.name, metadata.recipe.test) == ("pocket", MMPOSE_TEST)
+    assert metadata.recipe.model.input_size == Size(64, 64)
+    assert hashlib.sha256(server.content).hexdigest() in metadata.notes
+    assert "their own boxes" in metadata.notes
 
 
 def test_another_original_has_another_place_in_the_cache(server: FileServer, tmp_path: Path):
@@ -85,7 +85,7 @@ def test_a_file_put_into_the_cache_by_hand_is_used_and_kept(
 
     path = download_weights(entry_of(server), tmp_path)
 
-    assert load_checkpoint(path).header.recipe.name == "pocket"
+    assert load_checkpoint(path).metadata.recipe.name == "pocket"
     assert set(visible(tmp_path)) == {"pocket.pth", path.with_suffix(".json").name, path.name}
     assert server.requests == []
 
@@ -220,7 +220,7 @@ def test_a_conversion_without_a_note_is_done_again(server: FileServer, tmp_path:
 
     download_weights(entry_of(server), tmp_path)
 
-    assert load_checkpoint(path).header.recipe.name == "pocket"
+    assert load_checkpoint(path).metadata.recipe.name == "pocket"
 
 
 def test_a_download_that_was_not_converted_is_not_downloaded_again(server: FileServer, tmp_path: Path):

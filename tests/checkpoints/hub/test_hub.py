@@ -43,7 +43,7 @@ def test_published_weights_are_downloaded_on_first_use_by_name_and_alias(
 
     assert path == cached_file(index.entries[0], tmp_path)
     assert told[-1] == len(server.content)
-    assert load_named("pocket-theirs").header.recipe.name == "pocket"
+    assert load_named("pocket-theirs").metadata.recipe.name == "pocket"
     assert build_model("pocket-theirs").config == build_model("pocket").config == RECIPE.model
     assert len(server.requests) == 1
 

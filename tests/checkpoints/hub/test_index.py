@@ -56,7 +56,7 @@ def test_files_of_the_package_have_the_checksum_that_the_index_says():
 
 @pytest.mark.parametrize("name", ["mspn-small", "mspn-tiny"])
 def test_embedded_weights_are_what_their_recipe_says(name: str):
-    shipped, recipe = load_named(name).header.recipe, RECIPES[name]
+    shipped, recipe = load_named(name).metadata.recipe, RECIPES[name]
 
     assert (shipped.model, shipped.supervision, shipped.test) == (recipe.model, recipe.supervision, recipe.test)
 

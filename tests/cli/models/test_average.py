@@ -12,7 +12,7 @@ def test_the_average_of_two_files_is_a_weights_file(tmp_path: Path):
     for file, value in zip(files, (1.0, 2.0), strict=True):
         checkpoint = untrained(tmp_path)
         torch.nn.init.constant_(next(checkpoint.model.parameters()), value)
-        save_weights(file, checkpoint.model, checkpoint.header)
+        save_weights(file, checkpoint.model, checkpoint.metadata)
     out = tmp_path / "average.safetensors"
 
     result = run("models", "average", *files, "--out", out)

@@ -36,7 +36,7 @@ def test_a_network_that_was_quantized_finds_the_same_people_in_int8(tmp_path: Pa
 
     assert measured.exit_code == 0, measured.output
     assert "calibrated on 4 people; use it with --precision int8" in measured.stdout
-    assert load_checkpoint(quantized).header.calibration_ranges
+    assert load_checkpoint(quantized).metadata.calibration_ranges
     assert "for --precision int8" in run("models", "show", quantized).stdout
     found = {}
     for precision, model in (("float32", weights), ("int8", quantized)):
@@ -92,7 +92,7 @@ def test_weights_without_ranges_say_what_to_do(images: Path, tmp_path: Path):
 def test_the_embedded_weights_bring_their_ranges(model: str):
     pytest.importorskip("onnxruntime")
     pytest.importorskip("onnx")
-    height, width = load_named(model).header.recipe.model.input_size
+    height, width = load_named(model).metadata.recipe.model.input_size
     astronaut = read_image(ASSETS / "sample" / "astronaut.jpg")
     crops = torch.from_numpy(cv2.resize(astronaut, (width, height), interpolation=cv2.INTER_AREA)[None])
 

@@ -56,19 +56,19 @@ def find_shape(model: str | Path) -> NetworkConfig:
     if name in RECIPES:
         return RECIPES[name].model
     path = find_weights(model)
-    header = read_metadata(path)
-    if not isinstance(header, CheckpointMetadata):
+    metadata = read_metadata(path)
+    if not isinstance(metadata, CheckpointMetadata):
         raise WeightsError(f"{path} is a person detector, not a pose network")
-    return header.recipe.model
+    return metadata.recipe.model
 
 
 def load_named(model: str | Path) -> Checkpoint:
-    """Load a model by name or file, with its header; errors as in `find_weights` and `load_checkpoint`."""
+    """Load a model by name or file, with its metadata; errors as in `find_weights` and `load_checkpoint`."""
     return load_checkpoint(find_weights(model))
 
 
 def load_named_detector(detector: str | Path) -> DetectorCheckpoint:
-    """Load a person detector by name or file, with its header; errors as in `find_weights` and `load_detector`."""
+    """Load a person detector by name or file, with its metadata; errors as in `find_weights` and `load_detector`."""
     return load_detector(find_weights(detector))
 
 

@@ -179,7 +179,7 @@ def _fetch_and_convert(entry: IndexEntry, folder: Path, limits: Limits | None, r
         raise
     cached = cached_file(entry, folder)
     _record_file(entry, folder).unlink(missing_ok=True)
-    save_weights(cached, checkpoint.model, checkpoint.header)
+    save_weights(cached, checkpoint.model, checkpoint.metadata)
     record = CacheRecord(sha256=sha256_of(cached), size=cached.stat().st_size, original_sha256=digest, url=url)
     write_text(_record_file(entry, folder), record.model_dump_json(indent=2) + "\n")
     if url is not None:  # a file that the user put there stays
@@ -189,19 +189,19 @@ def _fetch_and_convert(entry: IndexEntry, folder: Path, limits: Limits | None, r
 def _convert(entry: IndexEntry, original: Path, digest: str) -> Checkpoint:
     """Read the original, check that it is the index's network, and attach the index's metadata."""
     checkpoint = read_external(original)
-    recipe, expected = checkpoint.header.recipe, RECIPES[entry.recipe].model
+    recipe, expected = checkpoint.metadata.recipe, RECIPES[entry.recipe].model
     # Tensors do not show the size of the crop.
     shape = recipe.model.model_copy(update={"input_size": expected.input_size})
     if shape != expected:
         raise WeightsError(f"{original} holds another network than {entry.recipe}: {shape}")
-    header = CheckpointMetadata(
+    metadata = CheckpointMetadata(
         recipe=recipe.model_copy(update={"name": entry.recipe, "model": shape}),
         data=entry.data,
         license=entry.license,
         results=entry.results,
-        notes=f"{checkpoint.header.notes}, SHA-256 {digest}; results: {entry.protocol}; source: {entry.source}",
+        notes=f"{checkpoint.metadata.notes}, SHA-256 {digest}; results: {entry.protocol}; source: {entry.source}",
     )
-    return Checkpoint(header, checkpoint.model)
+    return Checkpoint(metadata, checkpoint.model)
 
 
 @contextmanager

@@ -96,7 +96,7 @@ def _location(entry: IndexEntry) -> str:
 def show_command(
     model: Annotated[str, typer.Argument(help="Name of a model, or a weights file.")],
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print the whole header, or the index entry before a download.")
+        bool, typer.Option("--json", help="Print all metadata, or the index entry before a download.")
     ] = False,
 ) -> None:
     """Describe a weights file, or weights that are not downloaded yet, in a screen."""
@@ -134,25 +134,25 @@ def _card_of_entry(entry: IndexEntry) -> dict[str, str]:
     }
 
 
-def _card_of_file(path: Path, header: AnyMetadata, entry: IndexEntry | None) -> dict[str, str]:
+def _card_of_file(path: Path, metadata: AnyMetadata, entry: IndexEntry | None) -> dict[str, str]:
     network: dict[str, str] = {}
-    if isinstance(header, CheckpointMetadata):
-        network = _network_rows(header.recipe.model)
-        network["keypoints"] = f"{header.recipe.model.num_keypoints}, skeleton {header.recipe.skeleton}"
-        network["int8"] = "calibrated for --precision int8" if header.calibration_ranges else ""
-    elif isinstance(header, DetectorMetadata):
-        network = {"longer side": f"{header.recipe.model.longer_side} pixels"}
-    last = header.sessions[-1] if header.sessions else None
+    if isinstance(metadata, CheckpointMetadata):
+        network = _network_rows(metadata.recipe.model)
+        network["keypoints"] = f"{metadata.recipe.model.num_keypoints}, skeleton {metadata.recipe.skeleton}"
+        network["int8"] = "calibrated for --precision int8" if metadata.calibration_ranges else ""
+    elif isinstance(metadata, DetectorMetadata):
+        network = {"longer side": f"{metadata.recipe.model.longer_side} pixels"}
+    last = metadata.sessions[-1] if metadata.sessions else None
     return {
         "weights": entry.name if entry is not None else path.name,
-        "network": header.recipe.name,
+        "network": metadata.recipe.name,
         **network,
-        "trained on": ", ".join(header.data),
+        "trained on": ", ".join(metadata.data),
         "trained": f"{last.started} with mspn {last.mspn}; --json has the command" if last is not None else "",
-        **_result_rows(*((entry.results, entry.protocol) if entry is not None else (header.results, ""))),
-        "license": header.license,
+        **_result_rows(*((entry.results, entry.protocol) if entry is not None else (metadata.results, ""))),
+        "license": metadata.license,
         "source": entry.source if entry is not None else "",
-        "notes": header.notes,
+        "notes": metadata.notes,
         "where": str(path),
     }
 

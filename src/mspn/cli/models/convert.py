@@ -77,17 +77,17 @@ def convert_command(
                     f"{source} is a person detector: it has one layout, no crop size, no test settings; leave them out"
                 )
             detector = load_detector(source)
-            save_weights(destination, detector.model, detector.header.model_copy(update=changes), dtype)
-            typer.echo(f"{destination}: {detector.header.recipe.model.summary}")
+            save_weights(destination, detector.model, detector.metadata.model_copy(update=changes), dtype)
+            typer.echo(f"{destination}: {detector.metadata.recipe.model.summary}")
             return
         checkpoint = _read(source)
-        recipe = change_test(checkpoint.header.recipe, settings or [])
+        recipe = change_test(checkpoint.metadata.recipe, settings or [])
         if input_size is not None:
             model = recipe.model.model_copy(update={"input_size": parse_size(input_size)})
             recipe = recipe.model_copy(update={"model": model})
         if to is Target.MSPN:
-            header = checkpoint.header.model_copy(update={"recipe": recipe, **changes})
-            save_weights(destination, checkpoint.model, header, dtype)
+            metadata = checkpoint.metadata.model_copy(update={"recipe": recipe, **changes})
+            save_weights(destination, checkpoint.model, metadata, dtype)
         else:
             write_external(destination, checkpoint.model, to.value)
     shape = recipe.model
@@ -125,8 +125,8 @@ def average_command(
     """Average the weights of runs of one network: often better than each, as fast as one."""
     with one_line_errors():
         average = average_weights([load_checkpoint(find_with_bar(model)) for model in models])
-        save_weights(out, average.model, average.header)
-    typer.echo(f"{out}: {average.header.recipe.model.summary}, {average.header.notes}")
+        save_weights(out, average.model, average.metadata)
+    typer.echo(f"{out}: {average.metadata.recipe.model.summary}, {average.metadata.notes}")
 
 
 MAX_CALIBRATION_PEOPLE = 200
@@ -149,7 +149,7 @@ def quantize_command(
         save_weights(
             destination,
             checkpoint.model,
-            checkpoint.header.model_copy(update={"calibration_ranges": calibration_ranges}),
+            checkpoint.metadata.model_copy(update={"calibration_ranges": calibration_ranges}),
         )
     typer.echo(f"{destination}: calibrated on {len(crops)} people; use it with --precision int8")
 
