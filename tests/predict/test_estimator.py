@@ -16,6 +16,7 @@ from mspn.datasets.people import select_people
 from mspn.errors import DetectorError, MspnError
 from mspn.inference.engines import Engine
 from mspn.io.images import read_image
+from mspn.io.limits import InputLimits
 from mspn.labels.formats.coco import read_coco
 from mspn.predict.estimator import Model
 from mspn.structures.boxes import Box, Detection
@@ -354,3 +355,13 @@ def test_a_class_is_no_detector():
         PoseEstimator(overfitted()[1], _Tuples)
     with pytest.raises(DetectorError, match=r"has no method detect\(image\)"):
         PoseEstimator(overfitted()[1], 5)
+
+
+def test_limits_hold_for_streams():
+    (result,) = PoseEstimator("mspn-tiny", "none").stream("http://127.0.0.1/a.jpg")
+    (allowed,) = PoseEstimator("mspn-tiny", "none").stream(
+        "http://127.0.0.1:9/a.jpg", limits=InputLimits(own_addresses=frozenset({"http://127.0.0.1:9/a.jpg"}))
+    )
+
+    assert "127.0.0.1 is not on the public internet" in result.problems[0]
+    assert "cannot be reached" in allowed.problems[0]

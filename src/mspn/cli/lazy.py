@@ -10,6 +10,8 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command, get_group
 
+from mspn.cli.errors import fail
+
 
 class LazyCommand(NamedTuple):
     """A command that is not imported yet."""
@@ -33,8 +35,15 @@ class LazyGroup(TyperGroup):
     # `Any`: click's classes, or typer's own copy of them in its later versions.
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
         """Called where a command is to run, show its help, or complete what follows its name."""
+        if not ctx.resilient_parsing and any(map(_is_empty, args)):
+            fail("an argument is empty; is a variable of the shell not set? The current folder is .")
         name, _listed, arguments = super().resolve_command(ctx, args)
         return name, name and load_command(self.table[name].path), arguments
+
+
+def _is_empty(argument: str) -> bool:
+    """Whether an argument is, or an option has, no text: as a path it would mean the current folder."""
+    return not argument or (argument.startswith("--") and argument.partition("=")[1:] == ("=", ""))
 
 
 def load_command(path: str) -> Any:
