@@ -30,14 +30,14 @@ DOWN = r"(?:stages\.\d+\.|global_net\.)?down"
 
 
 class ImageNetLayout(NamedTuple):
-    """How files of a backbone compare with ours."""
+    """How an ImageNet file of a backbone maps to this package's tensors."""
 
-    their_name: Callable[[str], str | None]
-    """What they call a tensor of ours; None where they have no such thing."""
+    original_name: Callable[[str], str | None]
+    """Name in the file of a tensor of the network; None if the file has none."""
     classifier: tuple[str, ...]
-    """What the names of tensors that we have no use for begin with."""
-    feed_our_crops: Callable[[dict[str, Tensor]], None]
-    """Changes the stem's tensors (with our names) if their network sees other pixel values than ours."""
+    """Prefixes of the classifier's tensors, which are skipped."""
+    adapt_stem: Callable[[dict[str, Tensor]], None]
+    """Changes the stem's tensors, in place, if the file's network was trained on other pixel values."""
 
 
 def find_layout(backbone: Backbone) -> ImageNetLayout | None:
@@ -50,7 +50,7 @@ def find_layout(backbone: Backbone) -> ImageNetLayout | None:
 
 
 def _torchvision_name(name: str) -> str | None:
-    """torchvision's networks see RGB, normalized as ours, and have their stride on the 3x3 convolution, as ours."""
+    """torchvision's networks have the same input normalization, and the stride on the 3x3 convolution, too."""
     if match := re.fullmatch(r"stem\.conv\.(conv|norm)\.(\w+)", name):
         return f"{'conv1' if match[1] == 'conv' else 'bn1'}.{match[2]}"
     if match := re.fullmatch(rf"{DOWN}\.layers\.(\d+)\.(\d+)\.(conv\d|shortcut)\.(conv|norm)\.(\w+)", name):
@@ -76,7 +76,7 @@ def _efficientnet_layout(backbone: Backbone) -> ImageNetLayout:
     depths = [sum(group.depth for group in groups) for groups in (shape.stem, *shape.levels)]
     firsts = [0, *accumulate(depths)]
 
-    def their_name(name: str) -> str | None:
+    def original_name(name: str) -> str | None:
         if match := re.fullmatch(r"stem\.conv\.(conv|norm)\.(\w+)", name):
             return f"{'_conv_stem' if match[1] == 'conv' else '_bn0'}.{match[2]}"
         match = re.fullmatch(rf"(?:stem\.blocks|{DOWN}\.layers\.(\d+))\.(\d+)\.(\w+)\.(conv|norm)\.(\w+)", name)
@@ -86,13 +86,13 @@ def _efficientnet_layout(backbone: Backbone) -> ImageNetLayout:
         number = int(block) + (0 if level is None else firsts[int(level) + 1])
         return f"_blocks.{number}.{_EFFICIENTNET_LAYERS[part][kind]}.{tensor}"
 
-    return ImageNetLayout(their_name, ("_conv_head.", "_bn1.", "_fc."), _from_centered_pixels)
+    return ImageNetLayout(original_name, ("_conv_head.", "_bn1.", "_fc."), _from_centered_pixels)
 
 
-def _from_centered_pixels(ours: dict[str, Tensor]) -> None:
-    """Their pixels are (value - 127) / 128 (Google's Lite code), with values from 0 to 255 and RGB."""
+def _from_centered_pixels(stem: dict[str, Tensor]) -> None:
+    """The file's network sees (value - 127) / 128 (Google's Lite code), with values from 0 to 255 and RGB."""
     deviation, mean = torch.tensor(CHANNEL_DEVIATION) * 255, torch.tensor(CHANNEL_MEAN) * 255
-    rescale_stem_input(ours, scale=deviation / 128, shift=(mean - 127) / 128)
+    rescale_stem_input(stem, scale=deviation / 128, shift=(mean - 127) / 128)
 
 
 Scope = Literal["all-stages", "first-stage", "stem"]
@@ -124,34 +124,34 @@ def initialize_from_imagenet(model: AnyNetwork, path: Path, scope: Scope) -> Non
     layout = find_layout(config.backbone) if isinstance(config, BackboneConfig) else None
     if layout is None or not isinstance(config, BackboneConfig):
         raise WeightsError(f"{path} cannot start this network: {config.summary} has no ResNet or EfficientNet in it")
-    theirs = _read(path)
+    tensors = _read(path)
     filled: dict[str, Tensor] = {}
     used = set()
     for name, tensor in model.state_dict().items():
-        original = layout.their_name(name)
+        original = layout.original_name(name)
         if original is None:
             assert not re.match(rf"stem\.|{DOWN}\.", name), name
             continue
         used.add(original)
-        if original not in theirs:
+        if original not in tensors:
             # Files of the first versions of torch do not count batches, and nothing reads the count.
             if original.endswith(".num_batches_tracked"):
                 continue
             raise WeightsError(f"{path} has no tensor {original!r}; is it of {config.backbone}?")
-        if theirs[original].shape != tensor.shape:
+        if tensors[original].shape != tensor.shape:
             raise WeightsError(
-                f"{path}: tensor {original!r} is {tuple(theirs[original].shape)}, the network asks for"
+                f"{path}: tensor {original!r} is {tuple(tensors[original].shape)}, the network asks for"
                 f" {tuple(tensor.shape)} ({config.backbone}, stem_channels {config.stem_channels})"
             )
         if _is_in_scope(name, scope):
-            filled[name] = theirs[original]
-    for name in theirs:
+            filled[name] = tensors[original]
+    for name in tensors:
         if name not in used and not name.startswith(layout.classifier):
             raise WeightsError(f"{path} has the unknown tensor {name!r}; is it of {config.backbone}?")
-    layout.feed_our_crops(filled)
-    ours = model.state_dict()
+    layout.adapt_stem(filled)
+    state = model.state_dict()
     for name, tensor in filled.items():
-        ours[name].copy_(tensor)
+        state[name].copy_(tensor)
 
 
 def _is_in_scope(name: str, scope: Scope) -> bool:
@@ -176,23 +176,23 @@ _STAGE = re.compile(r"stages\.(\d+)\.")
 
 
 def initialize_from(network: AnyNetwork, source: str, scope: Scope) -> None:
-    """Fill a network, in place, from weights of ours (a name or a file) or from an ImageNet network.
+    """Fill a network, in place, from weights of this package (a name or a file) or from an ImageNet network.
 
     Args:
         network: to fill.
-        source: name of `mspn models list`, weights file of ours, or file of an ImageNet network.
+        source: name of `mspn models list`, weights file of this package, or file of an ImageNet network.
         scope: what an ImageNet network fills, see `initialize_from_imagenet`.
 
     Raises:
         WeightsError: if there is no such name or file, or nothing in it fits.
     """
-    if load_index().find(source) is not None or _has_our_header(Path(source)):
+    if load_index().find(source) is not None or _is_own_file(Path(source)):
         _initialize_from_own_weights(network, find_weights(source))
     else:
         initialize_from_imagenet(network, Path(source), scope)
 
 
-def _has_our_header(path: Path) -> bool:
+def _is_own_file(path: Path) -> bool:
     try:
         read_metadata(path)
     except WeightsError:
@@ -206,22 +206,22 @@ def _initialize_from_own_weights(network: AnyNetwork, path: Path) -> None:
 
     Stages that the file does not have begin as its last one.
     """
-    theirs = load_any(path).state_dict()
-    ours = network.state_dict()
-    last = max((int(stage[1]) for name in theirs if (stage := _STAGE.match(name))), default=0)
-    sources = {name: theirs.get(_in_last_stage(name, last)) for name in ours}
-    fitting = [name for name, source in sources.items() if source is not None and source.shape == ours[name].shape]
-    if not any(name.startswith("stem.") and ours[name].ndim == 4 for name in fitting):
+    sources = load_any(path).state_dict()
+    state = network.state_dict()
+    last = max((int(stage[1]) for name in sources if (stage := _STAGE.match(name))), default=0)
+    matches = {name: sources.get(_in_last_stage(name, last)) for name in state}
+    fitting = [name for name, source in matches.items() if source is not None and source.shape == state[name].shape]
+    if not any(name.startswith("stem.") and state[name].ndim == 4 for name in fitting):
         raise WeightsError(
             f"{path} cannot start this network: not even its first convolution has the same shape; set"
             " train.initial_weights to another file, or to null for random weights"
         )
     for name in fitting:
-        ours[name].copy_(sources[name])
-    logger.info("starting from %s: %d of %d tensors fit", path, len(fitting), len(ours))
+        state[name].copy_(matches[name])
+    logger.info("starting from %s: %d of %d tensors fit", path, len(fitting), len(state))
 
 
 def _in_last_stage(name: str, last: int) -> str:
-    """The name of a tensor of ours in a file whose stages end with that number."""
+    """Name of a tensor in a file whose last stage has that number."""
     stage = _STAGE.match(name)
     return name if stage is None else f"stages.{min(int(stage[1]), last)}.{name[stage.end() :]}"

@@ -1,4 +1,4 @@
-"""Checkpoints of other code: MSPN (the released code's, MMPose's) and simple baselines, to ours; MSPN also back."""
+"""Conversion of checkpoints: MSPN (the released code, MMPose) and simple baselines; MSPN also in reverse."""
 
 import re
 from pathlib import Path

@@ -19,7 +19,7 @@ NORM_TENSORS = ("weight", "bias", "running_mean", "running_var", "num_batches_tr
 
 
 class Converted(NamedTuple):
-    """A foreign checkpoint in our terms."""
+    """A checkpoint of other code, with the names and number ranges of this package."""
 
     config: NetworkConfig
     tensors: dict[str, Tensor]
@@ -63,7 +63,7 @@ class ExternalTensors:
         return tensor
 
     def check_nothing_left(self) -> None:
-        """Raises: WeightsError, naming a tensor that nobody took."""
+        """Raises: WeightsError, naming a tensor that was not used."""
         if self._left:
             raise WeightsError(
                 f"{self._path} has the unknown tensor {min(self._left)!r}; it is another network than {self._network}"

@@ -24,22 +24,22 @@ _AGGREGATION = r"\.(out_)?skip[12]\."
 class _Unit(NamedTuple):
     """One convolution and its batch norm, by prefix in each layout."""
 
-    ours: str
+    name: str
     official: str
     mmpose_conv: str
     mmpose_norm: str
 
     @property
     def is_stem(self) -> bool:
-        return self.ours.startswith("stem.")
+        return self.name.startswith("stem.")
 
     @property
     def is_heatmap(self) -> bool:
-        return self.ours.endswith(".predict")
+        return self.name.endswith(".predict")
 
 
 def convert_mspn(tensors: Mapping[str, Tensor], path: Path) -> Converted:
-    """An MSPN of the released code or of MMPose as ours; its shape is read off the tensors.
+    """Convert an MSPN of the released code or of MMPose; its shape is read off the tensors.
 
     Raises:
         WeightsError: naming the first tensor that is missing or left over.
@@ -51,30 +51,32 @@ def convert_mspn(tensors: Mapping[str, Tensor], path: Path) -> Converted:
 
 
 def from_layout(tensors: Mapping[str, Tensor], config: ModelConfig, layout: Layout, path: Path) -> dict[str, Tensor]:
-    """Tensors of another layout as ours: RGB, peak 1, no convolution bias.
+    """Tensors of another layout in that of this package: RGB, peak 1, no convolution bias.
 
     Raises:
         WeightsError: naming the first tensor that is missing or left over.
     """
-    theirs = ExternalTensors(tensors, path, f"MSPN of the {layout} layout")
+    external = ExternalTensors(tensors, path, f"MSPN of the {layout} layout")
     with torch.device("meta"):
         shapes = {name: tensor.shape for name, tensor in MSPN(config).state_dict().items()}
-    ours: dict[str, Tensor] = {}
+    converted: dict[str, Tensor] = {}
     for unit in _units(config):
         conv, norm = _prefixes(unit, layout)
-        weight = theirs.take(f"{conv}.weight", shapes[f"{unit.ours}.conv.weight"])
-        ours[f"{unit.ours}.conv.weight"] = weight.flip(1) if unit.is_stem and layout == "official" else weight
+        weight = external.take(f"{conv}.weight", shapes[f"{unit.name}.conv.weight"])
+        converted[f"{unit.name}.conv.weight"] = weight.flip(1) if unit.is_stem and layout == "official" else weight
         for name in NORM_TENSORS:
-            ours[f"{unit.ours}.norm.{name}"] = theirs.take(f"{norm}.{name}", shapes[f"{unit.ours}.norm.{name}"])
+            converted[f"{unit.name}.norm.{name}"] = external.take(f"{norm}.{name}", shapes[f"{unit.name}.norm.{name}"])
         if layout == "official":
             # norm(conv + bias) with the mean lowered by the bias is the same without it.
-            mean = f"{unit.ours}.norm.running_mean"
-            ours[mean] = ours[mean] - theirs.take(f"{conv}.bias", shapes[mean])
+            mean = f"{unit.name}.norm.running_mean"
+            converted[mean] = converted[mean] - external.take(f"{conv}.bias", shapes[mean])
         if unit.is_heatmap:
             for name in ("weight", "bias"):
-                ours[f"{unit.ours}.norm.{name}"] = (ours[f"{unit.ours}.norm.{name}"].double() / RELEASED_PEAK).float()
-    theirs.check_nothing_left()
-    return ours
+                converted[f"{unit.name}.norm.{name}"] = (
+                    converted[f"{unit.name}.norm.{name}"].double() / RELEASED_PEAK
+                ).float()
+    external.check_nothing_left()
+    return converted
 
 
 def to_layout(model: MSPN, layout: Layout) -> "OrderedDict[str, Tensor]":
@@ -91,16 +93,16 @@ def to_layout(model: MSPN, layout: Layout) -> "OrderedDict[str, Tensor]":
         )
     if not config.coarse_heads:
         raise WeightsError(f"a network without coarse heads has no {layout} layout; train one with model.coarse_heads")
-    ours = model.state_dict()
+    state = model.state_dict()
     tensors: OrderedDict[str, Tensor] = OrderedDict()
     for unit in _units(config):
         conv, norm = _prefixes(unit, layout)
-        weight = ours[f"{unit.ours}.conv.weight"]
+        weight = state[f"{unit.name}.conv.weight"]
         tensors[f"{conv}.weight"] = weight.flip(1) if unit.is_stem and layout == "official" else weight
         if layout == "official":
             tensors[f"{conv}.bias"] = torch.zeros(weight.shape[0])
         for name in NORM_TENSORS:
-            tensor = ours[f"{unit.ours}.norm.{name}"]
+            tensor = state[f"{unit.name}.norm.{name}"]
             is_scaled = unit.is_heatmap and name in ("weight", "bias")
             tensors[f"{norm}.{name}"] = _times_peak(tensor) if is_scaled else tensor
     return tensors
@@ -143,16 +145,16 @@ def _units(config: ModelConfig) -> Iterator[_Unit]:
             yield _link_unit(name, int(match[1]), match[2])
 
 
-def _stage_unit(ours: str, stage: int, part: str) -> Iterable[_Unit]:
+def _stage_unit(name: str, stage: int, part: str) -> Iterable[_Unit]:
     official, mmpose = f"stage{stage}", f"backbone.multi_stage_mspn.{stage}"
     if match := re.fullmatch(r"down\.layers\.(\d+)\.(\d+)\.shortcut", part):
         block = f"downsample.layer{int(match[1]) + 1}.{match[2]}.downsample"
-        return [_unit(ours, f"{official}.{block}", f"{mmpose}.{block}")]
+        return [_unit(name, f"{official}.{block}", f"{mmpose}.{block}")]
     if match := re.fullmatch(r"down\.layers\.(\d+)\.(\d+)\.conv(\d)", part):
         block = f"downsample.layer{int(match[1]) + 1}.{match[2]}"
         return [
             _Unit(
-                ours,
+                name,
                 f"{official}.{block}.conv_bn_relu{match[3]}",
                 f"{mmpose}.{block}.conv{match[3]}",
                 f"{mmpose}.{block}.bn{match[3]}",
@@ -160,28 +162,28 @@ def _stage_unit(ours: str, stage: int, part: str) -> Iterable[_Unit]:
         ]
     if match := re.fullmatch(r"up\.(\d+)\.(lateral|from_coarser)", part):
         unit = f"upsample.up{_LEVELS - int(match[1])}"
-        theirs = {"lateral": ("u_skip", "in_skip"), "from_coarser": ("up_conv", "up_conv")}[match[2]]
-        return [_unit(ours, f"{official}.{unit}.{theirs[0]}", f"{mmpose}.{unit}.{theirs[1]}")]
+        names = {"lateral": ("u_skip", "in_skip"), "from_coarser": ("up_conv", "up_conv")}[match[2]]
+        return [_unit(name, f"{official}.{unit}.{names[0]}", f"{mmpose}.{unit}.{names[1]}")]
     match = re.fullmatch(r"heads\.(\d+)\.(reduce|predict)", part)
     assert match is not None, part
     level, layer = int(match[1]), {"reduce": 0, "predict": 1}[match[2]]
     head = f"head.predict_layers.{_LEVELS * stage + _LEVELS - 1 - level}.conv_layers.{layer}"
-    return [_unit(ours, f"{official}.upsample.up{_LEVELS - level}.res_conv{layer + 1}", head)]
+    return [_unit(name, f"{official}.upsample.up{_LEVELS - level}.res_conv{layer + 1}", head)]
 
 
-def _link_unit(ours: str, stage: int, part: str) -> _Unit:
+def _link_unit(name: str, stage: int, part: str) -> _Unit:
     official, mmpose = f"stage{stage}.upsample", f"backbone.multi_stage_mspn.{stage}.upsample"
     if part == "next_input":
-        return _unit(ours, f"{official}.up4.cross_conv", f"{mmpose}.up4.cross_conv")
+        return _unit(name, f"{official}.up4.cross_conv", f"{mmpose}.up4.cross_conv")
     match = re.fullmatch(r"(from_down|from_up)\.(\d+)", part)
     assert match is not None, part
     number = {"from_down": 1, "from_up": 2}[match[1]]
     unit = f"up{_LEVELS - int(match[2])}"
-    return _unit(ours, f"{official}.{unit}.skip{number}", f"{mmpose}.{unit}.out_skip{number}")
+    return _unit(name, f"{official}.{unit}.skip{number}", f"{mmpose}.{unit}.out_skip{number}")
 
 
-def _unit(ours: str, official: str, mmpose: str) -> _Unit:
-    return _Unit(ours, official, f"{mmpose}.conv", f"{mmpose}.bn")
+def _unit(name: str, official: str, mmpose: str) -> _Unit:
+    return _Unit(name, official, f"{mmpose}.conv", f"{mmpose}.bn")
 
 
 def _read_config(tensors: Mapping[str, Tensor], layout: Layout, path: Path) -> ModelConfig:

@@ -35,7 +35,7 @@ def is_simple_baseline(tensors: Mapping[str, Tensor]) -> bool:
 
 
 def convert_simple_baseline(tensors: Mapping[str, Tensor], path: Path) -> Converted:
-    """A simple baseline as ours: RGB. Its shape is read off the tensors.
+    """Convert a simple baseline to RGB; its shape is read off the tensors.
 
     Raises:
         WeightsError: naming the first tensor that is missing or left over.
@@ -55,31 +55,31 @@ def convert_simple_baseline(tensors: Mapping[str, Tensor], path: Path) -> Conver
     )
     # PyTorch before 0.4.1 did not count batches.
     counts = any(name.endswith("num_batches_tracked") for name in tensors)
-    theirs = ExternalTensors(tensors, path, f"simple baseline of the {layout} layout")
+    external = ExternalTensors(tensors, path, f"simple baseline of the {layout} layout")
     with torch.device("meta"):
         shapes = {name: tensor.shape for name, tensor in SimpleBaseline(config).state_dict().items()}
-    ours = {}
+    converted = {}
     for name in ("weight", "bias"):
-        ours[f"head.{name}"] = theirs.take(f"{head}final_layer.{name}", shapes[f"head.{name}"])
+        converted[f"head.{name}"] = external.take(f"{head}final_layer.{name}", shapes[f"head.{name}"])
     for unit in _units(shapes):
-        conv, norm = _their_names(unit, backbone, head)
-        ours[f"{unit}.conv.weight"] = theirs.take(f"{conv}.weight", shapes[f"{unit}.conv.weight"])
+        conv, norm = _external_names(unit, backbone, head)
+        converted[f"{unit}.conv.weight"] = external.take(f"{conv}.weight", shapes[f"{unit}.conv.weight"])
         for name in NORM_TENSORS:
             is_missing = name == "num_batches_tracked" and not counts
             shape = shapes[f"{unit}.norm.{name}"]
-            ours[f"{unit}.norm.{name}"] = torch.tensor(0) if is_missing else theirs.take(f"{norm}.{name}", shape)
-    theirs.check_nothing_left()
+            converted[f"{unit}.norm.{name}"] = torch.tensor(0) if is_missing else external.take(f"{norm}.{name}", shape)
+    external.check_nothing_left()
     if is_original:
-        _feed_rgb(ours)
-    return Converted(config, ours, SIMPLE_BASELINE_TEST, f"simple baseline, {layout} layout")
+        _feed_rgb(converted)
+    return Converted(config, converted, SIMPLE_BASELINE_TEST, f"simple baseline, {layout} layout")
 
 
-def _feed_rgb(ours: dict[str, Tensor]) -> None:
+def _feed_rgb(converted: dict[str, Tensor]) -> None:
     """Make the first convolution of a network that was fed BGR see our RGB."""
     mean, deviation = torch.tensor(CHANNEL_MEAN), torch.tensor(CHANNEL_DEVIATION)
-    ours["stem.conv.conv.weight"] = ours["stem.conv.conv.weight"].flip(1)
+    converted["stem.conv.conv.weight"] = converted["stem.conv.conv.weight"].flip(1)
     # Red is (red - mean[2]) / deviation[2] to them and (red - mean[0]) / deviation[0] to us.
-    rescale_stem_input(ours, scale=deviation / deviation.flip(0), shift=(mean - mean.flip(0)) / deviation.flip(0))
+    rescale_stem_input(converted, scale=deviation / deviation.flip(0), shift=(mean - mean.flip(0)) / deviation.flip(0))
 
 
 def _units(names: Iterable[str]) -> list[str]:
@@ -87,7 +87,7 @@ def _units(names: Iterable[str]) -> list[str]:
     return [name.removesuffix(".conv.weight") for name in names if name.endswith(".conv.weight")]
 
 
-def _their_names(unit: str, backbone: str, head: str) -> tuple[str, str]:
+def _external_names(unit: str, backbone: str, head: str) -> tuple[str, str]:
     """Prefixes of a unit's convolution and batch norm."""
     if unit == "stem.conv":
         return f"{backbone}conv1", f"{backbone}bn1"
