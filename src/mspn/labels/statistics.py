@@ -1,4 +1,4 @@
-"""Counting what a labeled set holds."""
+"""Counts of images, people and keypoints in a labeled set."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -47,7 +47,7 @@ def count_labels(labels: LabeledSet, true_sizes: Mapping[int, Size]) -> LabelSta
 
     Args:
         labels: as they were read.
-        true_sizes: of the upright images, by id, where they are known; else the label file is believed.
+        true_sizes: of the upright images, by id; images that are not in it have the size in the label file.
     """
     table = make_table(labels, true_sizes)
     is_person = ~np.array([person.is_crowd for person in labels.people], bool)

@@ -77,4 +77,4 @@ def test_a_limb_that_is_three_times_too_long_is_found():
     (finding,) = check_labels(with_keypoints(sound_set(), 1, {"left_wrist": (139, 157, 2)}))
 
     assert (finding.kind, finding.person_id) == ("long_limb", 1)
-    assert finding.message == "left_elbow to left_wrist is 3.6 times as long as the other limbs let expect"
+    assert finding.message == "left_elbow to left_wrist is 3.6 times as long as the other limbs suggest"

@@ -1,6 +1,6 @@
 """Rules about human bodies: left and right that contradict each other, limbs that are too long.
 
-They look at keypoints named as COCO's; whoever lacks those is not judged. What they find is unlikely, not impossible.
+They need keypoints with COCO's names and skip people without them. What they find is unlikely, not impossible.
 """
 
 from collections import defaultdict
@@ -13,7 +13,7 @@ from mspn.labels.checks.findings import Finding
 from mspn.labels.checks.label_table import LabelTable
 
 WIDE_SHARE = 0.25
-"""Shoulders and hips say which way somebody faces if they are at least this wide, as a share of the torso's length."""
+"""Least width of shoulders and hips that tells which way a person faces, as a share of the torso's length."""
 _FACE_SINE = 0.5
 """Of the angle at the nose between the eyes; below it the face is seen from the side."""
 _FRONTAL_RATIO = 0.7
@@ -27,7 +27,7 @@ _CROSSABLE = (("shoulder", "elbow"), ("hip", "knee"), ("knee", "ankle"))
 _KNEE_GAP = 0.75
 """Lower legs may cross where the knees are further apart than this share of their length: people sit cross-legged."""
 _LONG_FACTOR = 3.0
-"""A limb is too long if it is this many times as long as the person's other limbs let expect."""
+"""A limb is too long at this many times the length expected from the person's other limbs."""
 _MIN_LIMBS = 4
 _MIN_PEOPLE = 10
 """With fewer labeled limbs, or people who have them, there is nothing to compare a limb with."""
@@ -63,7 +63,7 @@ def measure_uprightness(table: LabelTable) -> Float[np.ndarray, " N"]:
 
 
 def measure_lengths(table: LabelTable) -> Float[np.ndarray, "N L"]:
-    """How many times as long each of the skeleton's limbs is as the person's other limbs let expect.
+    """Length of each limb relative to the length expected from the person's other limbs.
 
     The proportions are the medians of the set. NaN where the limb is unlabeled, or there is too little to compare.
     """
@@ -138,9 +138,7 @@ def _check_lengths(table: LabelTable) -> Iterator[Finding]:
     def describe(index: int) -> str:
         worst = int(np.nanargmax(times[index]))
         start, end = table.labels.skeleton.limb_indices[worst]
-        return (
-            f"{names[start]} to {names[end]} is {times[index, worst]:.1f} times as long as the other limbs let expect"
-        )
+        return f"{names[start]} to {names[end]} is {times[index, worst]:.1f} times as long as the other limbs suggest"
 
     yield from table.find("long_limb", np.any(times > _LONG_FACTOR, axis=1), describe)
 
