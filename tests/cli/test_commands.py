@@ -85,6 +85,9 @@ def test_predict_refuses_bad_input_with_one_line(tmp_path: Path):
     assert "no theme 'pink'; there are sides, limbs" in error_line(
         run("predict", image, "--model", weights, "--theme", "pink")
     )
+    assert "--theme colors drawings; add images or video to --save" in error_line(
+        run("predict", image, "--model", weights, "--theme", "limbs", "--save", "json,csv")
+    )
     assert "is not JSON" in error_line(run("predict", image, "--model", weights, "--boxes", not_json))
     assert "no device 'gpu'" in error_line(run("predict", image, "--model", weights, "--device", "gpu"))
 

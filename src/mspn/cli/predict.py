@@ -101,6 +101,8 @@ def predict_command(
         drawn, videos = out / ImageWriter.FOLDER, out / VideoWriter.FOLDER
         draws = any(name in DRAWING_WRITERS for name in chosen)
         chosen_theme = find_theme(theme)
+        if not draws:
+            refuse_unused(context, ["theme"], f"colors drawings; add {' or '.join(sorted(DRAWING_WRITERS))} to --save")
         limits = InputLimits(
             allowed_networks=allowed,
             own_addresses=frozenset(sources),
@@ -170,7 +172,7 @@ def predict_command(
 
 
 def _changes_suppression(settings: Sequence[str]) -> bool:
-    """Whether a setting says who is a duplicate, be it nobody."""
+    """Whether a setting changes the suppression of duplicate poses."""
     return any(setting.partition("=")[0].strip() == "test.suppression_oks" for setting in settings)
 
 
