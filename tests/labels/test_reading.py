@@ -4,7 +4,14 @@ from pathlib import Path
 import pytest
 
 from mspn.errors import AnnotationError
-from mspn.labels.reading import path_inside, paused_collection, plain_number, skeleton_of, skeleton_of_labels
+from mspn.labels.reading import (
+    path_inside,
+    paused_collection,
+    plain_number,
+    read_json,
+    skeleton_of,
+    skeleton_of_labels,
+)
 from mspn.structures.skeleton import Skeleton
 from mspn.structures.skeletons import COCO_17
 
@@ -55,3 +62,37 @@ def test_labels_are_a_known_skeleton_in_any_order():
 def test_no_labels_are_no_skeleton():
     with pytest.raises(AnnotationError, match=r"a\.json has no labeled keypoint, nor a list of their labels"):
         skeleton_of_labels(Path("a.json"), [], KITE)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-32"])
+def test_json_is_read_in_any_encoding_that_it_may_have(encoding: str, tmp_path: Path):
+    (tmp_path / "a.json").write_bytes('{"é": 1}'.encode(encoding))
+
+    assert read_json(tmp_path / "a.json") == {"é": 1}
+
+
+def test_json_lines_are_a_list(tmp_path: Path):
+    (tmp_path / "a.json").write_text('{"a": 1}\n\n[2]\n')
+
+    assert read_json(tmp_path / "a.json") == [{"a": 1}, [2]]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("[" * 100_000, r"a\.json nests its values too deep to be labels"),
+        ("9" * 5000, r"a\.json is not JSON \(Exceeds the limit"),
+        ("[1,\n2", r"a\.json is not JSON \(.* line 2"),
+    ],
+)
+def test_json_that_cannot_be_parsed_is_one_line(content: str, message: str, tmp_path: Path):
+    (tmp_path / "a.json").write_text(content)
+
+    with pytest.raises(AnnotationError, match=message):
+        read_json(tmp_path / "a.json")
+
+
+def test_the_sigmas_of_new_names_are_those_of_the_keypoints_whatever_their_spelling():
+    skeleton = skeleton_of(Path("a.json"), ["Left Shoulder", "R_wrist", "tail"])
+
+    assert skeleton.sigmas == (0.079, 0.062, 0.079)

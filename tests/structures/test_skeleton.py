@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from pycocotools.cocoeval import Params
 
-from mspn.structures.skeleton import Skeleton, convert_keypoints
+from mspn.structures.skeleton import Skeleton, convert_keypoints, match_keypoints
 from mspn.structures.skeletons import COCO_17, CROWDPOSE_14, LSP_14, MPII_16, SKELETONS, find_skeleton
 
 ALL = list(SKELETONS.values())
@@ -112,3 +112,19 @@ def test_converting_to_the_same_skeleton_changes_nothing():
     keypoints = np.random.default_rng(1).uniform(0, 100, (2, 3, 17, 3))
 
     np.testing.assert_array_equal(convert_keypoints(keypoints, COCO_17, COCO_17), keypoints)
+
+
+def test_left_and_right_are_found_however_they_are_spelled():
+    skeleton = Skeleton(name="face", keypoints=("nose", "L Eye", "REye", "ear-left", "EAR RIGHT", "left_brow"))
+
+    assert skeleton.mirrored_pairs == (("L Eye", "REye"), ("ear-left", "EAR RIGHT"))
+
+
+@pytest.mark.parametrize("name", ["left_eye", "left eye", "Left-Eye", "LEFT_EYE", "l_eye", "LEye", "leftEye", "eye_l"])
+def test_spellings_of_one_keypoint_match(name: str):
+    assert match_keypoints(["right_eye", name], ["left_eye"]) == {"left_eye": name}
+
+
+def test_the_exact_name_wins_and_two_alike_match_nothing():
+    assert match_keypoints(["L eye", "left_eye"], ["left_eye"]) == {"left_eye": "left_eye"}
+    assert match_keypoints(["L eye", "Left Eye"], ["left_eye"]) == {}

@@ -13,9 +13,11 @@ from rich.table import Column, Table
 
 from mspn.cli.errors import SOME_FAILED, fail, one_line_errors
 from mspn.cli.options import (
+    AllowOutsideOption,
     BatchOption,
     BoxSelectionName,
     BoxSelectionOption,
+    CategoryOption,
     DeviceOption,
     FlipOption,
     PrecisionName,
@@ -39,7 +41,6 @@ from mspn.evaluation.evaluate import (
 )
 from mspn.evaluation.evaluation_set import Metric, default_metric
 from mspn.evaluation.html_report import PAGE_FILE, write_page
-from mspn.evaluation.metrics.coco_backends import CocoBackend
 from mspn.evaluation.metrics.pck import UNDEFINED_SHARE
 from mspn.evaluation.report import REPORT_FILE, Report, write_report
 from mspn.inference.devices import keep_freed_memory
@@ -88,6 +89,8 @@ def evaluate_command(
     head_boxes: Annotated[
         Path | None, typer.Option(help="MPII's head boxes for PCKh: HRNet's gt_valid.mat, or MPII's own .mat.")
     ] = None,
+    category: CategoryOption = None,
+    allow_outside: AllowOutsideOption = False,
     flip: FlipOption = None,
     engine: Annotated[
         CocoBackendName, typer.Option(help="What computes AP; hotcoco is faster, with the same numbers.")
@@ -113,7 +116,18 @@ def evaluate_command(
         report: Report | None = None
         if results is not None:
             if processes.is_first:
-                report = _score_file(results, annotations, images, chosen_metric, head_boxes, engine.value, out)
+                if chosen_metric == "oks":
+                    report = evaluate_ap_of_results(
+                        results,
+                        annotations,
+                        engine=engine.value,
+                        images=images,
+                        category=category,
+                        allow_outside=allow_outside,
+                        out=out,
+                    )
+                else:
+                    report = evaluate_pck_of_results(results, annotations, metric=chosen_metric, head_boxes=head_boxes)
         else:
             assert models
             assert images is not None
@@ -128,6 +142,8 @@ def evaluate_command(
                         images,
                         detections,
                         engine=engine.value,
+                        category=category,
+                        allow_outside=allow_outside,
                         out=out,
                         processes=processes,
                         report=show,
@@ -140,6 +156,7 @@ def evaluate_command(
                         images,
                         metric=chosen_metric,
                         head_boxes=head_boxes,
+                        allow_outside=allow_outside,
                         out=out,
                         processes=processes,
                         report=show,
@@ -206,25 +223,13 @@ def _refuse_unused_options(context: typer.Context, metric: Metric) -> None:
     if metric != "oks":
         reason = f"is not used: {metric} is measured in the labeled boxes; leave it out, or take --metric oks"
         refuse_unused(context, ["boxes", "box_selection"], reason)
+        refuse_unused(context, ["category"], f"chooses among COCO's categories; {metric} reads everyone")
         refuse_unused(context, ["engine"], f"computes average precision; {metric} does not use it")
     if given["boxes"] is None:
         refuse_unused(context, ["box_selection"], "is about --boxes, which is not given")
     if given["results"] is not None and (metric != "oks" or given["out"] is None):
-        refuse_unused(context, ["images"], "is not used: of a results file, images are for --out's worst.jpg of AP")
-
-
-def _score_file(
-    results: Path,
-    annotations: Path,
-    images: Path | None,
-    metric: Metric,
-    head_boxes: Path | None,
-    engine: CocoBackend,
-    out: Path | None,
-) -> Report:
-    if metric == "oks":
-        return evaluate_ap_of_results(results, annotations, engine=engine, images=images, out=out)
-    return evaluate_pck_of_results(results, annotations, metric=metric, head_boxes=head_boxes)
+        reason = "is not used: of a results file, images are for --out's worst.jpg of AP"
+        refuse_unused(context, ["images", "allow_outside"], reason)
 
 
 def _show(report: Report) -> None:

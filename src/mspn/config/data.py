@@ -16,6 +16,10 @@ class PeopleSetConfig(Settings):
     """Folder, relative to the data root."""
     format: str | None = None
     """Of the annotations; null: told from them."""
+    category: str | None = None
+    """Name or id of the one to read; null: the first that has keypoints, and all that have the same."""
+    allow_outside: bool = False
+    """Whether the annotations may name images outside the folder of images."""
     skeleton: str | None = None
     """Name or YAML file (relative to the data root) of the set's skeleton; only where the format does not say, and
     null where it is the recipe's."""

@@ -135,7 +135,7 @@ def read_people_set(config: PeopleSetConfig, root: Path, skeleton: Skeleton) -> 
     if not path.exists():
         raise AnnotationError(f"no labels at {path}; set data.train or data.root")
     set_skeleton = skeleton if config.skeleton is None else named_skeleton(config.skeleton, root)
-    labels = read_labels(path, config.format, set_skeleton)
+    labels = read_labels(path, config.format, set_skeleton, config.category, allow_outside=config.allow_outside)
     if config.corrections is not None:
         corrections = root / config.corrections
         labels = correct_labels(labels, read_corrections(corrections, path), corrections)
@@ -194,7 +194,7 @@ def select_people(labels: LabeledSet, images: Path, skeleton: Skeleton, source: 
     no_people = f"{source} has no person with a box and a labeled keypoint (visibility 1 or 2)"
     if not labels.people:
         raise AnnotationError(no_people)
-    check_keypoint_names(source, labels.skeleton.keypoints, skeleton)
+    named = check_keypoint_names(source, labels.skeleton.keypoints, skeleton)
     entries = sorted(labels.images, key=lambda image: image.id)
     position = {image.id: index for index, image in enumerate(entries)}
     rows = labels.people
@@ -207,7 +207,7 @@ def select_people(labels: LabeledSet, images: Path, skeleton: Skeleton, source: 
         annotation_ids=np.array([row.id for row in rows]),
         boxes=np.array([row.box or box_around(row.keypoints_image) or (0, 0, 0, 0) for row in rows], np.float64),
         keypoints_image=convert_keypoints(keypoints, labels.skeleton, skeleton),
-        counted=np.tile([name in labels.skeleton.keypoints for name in skeleton.keypoints], (len(rows), 1)),
+        counted=np.tile([name in named for name in skeleton.keypoints], (len(rows), 1)),
         category=labels.skeleton.category or labels.category,
     )
     is_person = ~np.array([row.is_crowd for row in rows])

@@ -40,6 +40,7 @@ from mspn.labels.formats import read_labels
 from mspn.labels.formats.coco import CocoPeople
 from mspn.labels.formats.mpii import with_head_boxes
 from mspn.labels.label_set import LabeledSet
+from mspn.labels.reading import refuse_outside
 from mspn.models.cost import count_cost
 from mspn.predict.estimator import PoseEstimator
 from mspn.reporting.html import optional_output
@@ -48,7 +49,14 @@ from mspn.structures.skeletons import COCO_17
 
 
 def evaluate_ap_of_results(
-    results: Path, annotations: Path, *, engine: CocoBackend, images: Path | None = None, out: Path | None
+    results: Path,
+    annotations: Path,
+    *,
+    engine: CocoBackend,
+    images: Path | None = None,
+    category: str | None = None,
+    allow_outside: bool = False,
+    out: Path | None,
 ) -> Report:
     """Score a COCO results file of any system.
 
@@ -57,13 +65,15 @@ def evaluate_ap_of_results(
         annotations: COCO keypoint file with the ground truth.
         engine: backend that computes the numbers.
         images: folder of the images, to draw the worst people from.
+        category: of the labels, as in `read_coco`.
+        allow_outside: whether the labels may name images outside their folder.
         out: folder for the scored results (results.json) and their analysis; see `explain`.
 
     Raises:
         AnnotationError: if one of the files is unusable, or they are of different images.
         EngineError: as `compute_stats`.
     """
-    ground_truth = read_ground_truth(annotations, COCO_17)
+    ground_truth = _read_ground_truth(annotations, COCO_17, category, allow_outside or images is None)
     rows = read_results(results, COCO_17)
     if out is not None:
         write_results(out / RESULTS_FILE, rows)
@@ -78,6 +88,7 @@ def evaluate_ap_of_results(
             split=confirm_split(annotations, [image.id for image in ground_truth.images]),
             boxes=f"results file {results}",
             num_boxes=len(rows),
+            keypoints=ground_truth.keypoint_names(COCO_17),
             engine=engine,
         ),
     )
@@ -92,6 +103,8 @@ def evaluate_ap_of_model(
     boxes: BoxesFile | None,
     *,
     engine: CocoBackend,
+    category: str | None = None,
+    allow_outside: bool = False,
     out: Path | None,
     processes: Processes = ALONE,
     report: Callable[[int, int], None] = lambda _done, _total: None,
@@ -105,6 +118,8 @@ def evaluate_ap_of_model(
         images: folder of the images.
         boxes: detected boxes; None takes the labeled ones, with score 1.
         engine: backend that computes the numbers.
+        category: of the labels, as in `read_coco`.
+        allow_outside: whether the labels may name images outside their folder.
         out: folder for the predictions (results.json) and their analysis; see `explain`.
         processes: processes that share the images.
         report: as in `predict_people`.
@@ -119,7 +134,7 @@ def evaluate_ap_of_model(
     """
     check_engine(engine)  # before hours of inference
     skeleton = estimator.recipe.keypoint_table
-    ground_truth = read_ground_truth(annotations, skeleton)
+    ground_truth = _read_ground_truth(annotations, skeleton, category, allow_outside)
     predictions = predict_people(estimator, ground_truth, images, boxes, report, processes)
     if not processes.is_first:
         return None
@@ -148,6 +163,7 @@ def evaluate_ap_of_model(
             test=estimator.test,
             input_size=estimator.recipe.model.input_size,
             precision=estimator.precision,
+            keypoints=ground_truth.keypoint_names(skeleton),
             engine=engine,
         ),
     )
@@ -189,6 +205,7 @@ def evaluate_pck_of_model(
     *,
     metric: KeypointMetric,
     head_boxes: Path | None,
+    allow_outside: bool = False,
     out: Path | None,
     processes: Processes = ALONE,
     report: Callable[[int, int], None] = lambda _done, _total: None,
@@ -202,6 +219,7 @@ def evaluate_pck_of_model(
         images: folder of the images.
         metric: PCKh or PCK.
         head_boxes: MPII's head boxes, if the labels have none.
+        allow_outside: whether the labels may name images outside their folder.
         out: folder for the predictions (results.json).
         processes: processes that share the images.
         report: as in `predict_labeled`.
@@ -213,7 +231,10 @@ def evaluate_pck_of_model(
         AnnotationError: if the labels are unusable, or not one image could be used.
         FileNotFoundError: if the folder of images is missing.
     """
-    evaluation_set = read_evaluation_set(_read(annotations, head_boxes), annotations, metric)
+    labels = _read(annotations, head_boxes)
+    if not allow_outside:
+        refuse_outside(annotations, (image.file_name for image in labels.images))
+    evaluation_set = read_evaluation_set(labels, annotations, metric)
     predictions, rows = predict_labeled(estimator, evaluation_set.labels, images, report, processes)
     if not processes.is_first:
         return None
@@ -230,6 +251,13 @@ def evaluate_pck_of_model(
     )
     evaluated = _report_pck(evaluation_set, predictions, " + ".join(models), protocol)
     return evaluated.model_copy(update={"ensemble": describe_ensemble(estimator.top_down.ensemble, models)})
+
+
+def _read_ground_truth(annotations: Path, skeleton: Skeleton, category: str | None, allow_outside: bool) -> CocoPeople:
+    ground_truth = read_ground_truth(annotations, skeleton, category)
+    if not allow_outside:
+        refuse_outside(annotations, (image.file_name for image in ground_truth.images))
+    return ground_truth
 
 
 def _read(annotations: Path, head_boxes: Path | None) -> LabeledSet:

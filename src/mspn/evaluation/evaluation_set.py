@@ -27,7 +27,7 @@ from mspn.labels.formats import recognize_format
 from mspn.labels.formats.matlab import read_mat
 from mspn.labels.label_set import LabeledSet
 from mspn.labels.reading import check_form, read_json
-from mspn.structures.skeleton import Skeleton
+from mspn.structures.skeleton import Skeleton, match_keypoints
 from mspn.structures.skeletons import COCO_17, LSP_14, MPII_16
 
 logger = logging.getLogger(__name__)
@@ -111,7 +111,8 @@ def evaluate_pck(evaluation_set: EvaluationSet, predictions: PersonKeypoints) ->
         AnnotationError: if no keypoint is in both.
     """
     people, skeleton = evaluation_set.labels.people, evaluation_set.labels.skeleton
-    is_shared = np.array([name in predictions.skeleton.keypoints for name in skeleton.keypoints])
+    matched = match_keypoints(predictions.skeleton.keypoints, skeleton.keypoints)
+    is_shared = np.array([name in matched for name in skeleton.keypoints])
     if not is_shared.any():
         raise AnnotationError(
             f"the labels have no keypoint of {predictions.skeleton.name}; their names must be the same"
@@ -141,8 +142,9 @@ def _align_predictions(
 ) -> Float[np.ndarray, "N K 2"]:
     """Predicted keypoints in the order of the people and of a skeleton's keypoints; NaN where missing."""
     positions = np.full((len(person_ids), len(skeleton.keypoints), 2), np.nan)
-    targets = [index for index, name in enumerate(skeleton.keypoints) if name in predictions.skeleton.keypoints]
-    sources = [predictions.skeleton.keypoints.index(skeleton.keypoints[index]) for index in targets]
+    matched = match_keypoints(predictions.skeleton.keypoints, skeleton.keypoints)
+    targets = [skeleton.keypoints.index(name) for name in matched]
+    sources = [predictions.skeleton.keypoints.index(name) for name in matched.values()]
     for row, person_id in enumerate(person_ids):
         if person_id in predictions.keypoints_image:
             positions[row, targets] = predictions.keypoints_image[person_id][sources]

@@ -53,7 +53,7 @@ class EvaluationProtocol(Settings):
     metric: str = "oks"
     """Or "PCKh by the head", "PCK by the torso", "PCK by the box"."""
     keypoints: tuple[str, ...] | None = None
-    """Of PCKh and PCK, the keypoints that are evaluated."""
+    """Those that both the labels and the results have: others are not evaluated."""
     num_people: int | None = None
     """Of PCKh and PCK, the people who are evaluated."""
     engine: CocoBackend | None = "pycocotools"

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mspn.labels.label_set import LabeledSet
-from mspn.structures.skeleton import Skeleton, convert_keypoints
+from mspn.structures.skeleton import Skeleton, convert_keypoints, match_keypoints
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +49,8 @@ def without_crowds(labels: LabeledSet, path: Path) -> LabeledSet:
 def to_skeleton(labels: LabeledSet, skeleton: Skeleton, path: Path) -> LabeledSet:
     """The labels in the order of a format's own keypoints, by name; what it does not have is left out."""
     names = labels.skeleton.keypoints
-    missing = [index for index, name in enumerate(names) if name not in skeleton.keypoints]
+    matched = match_keypoints(names, skeleton.keypoints).values()
+    missing = [index for index, name in enumerate(names) if name not in matched]
     count = sum(int((person.keypoints_image[missing, 2] > 0).sum()) for person in labels.people)
     listed = ", ".join(names[index] for index in missing)
     warn_dropped(path, count, f"keypoints left out that {skeleton.name} does not have: {listed}")

@@ -90,11 +90,11 @@ def box_around(keypoints_image: Float[np.ndarray, "K 3"]) -> Box | None:
 
 
 def area_of(person: LabeledPerson) -> float:
-    """The labeled area in square image pixels, else 0.53 times that of the box, as CrowdPose's evaluation takes it.
+    """The labeled area in square image pixels, if it is above 0, else 0.53 times the box's, as CrowdPose's evaluation.
 
     Who has no box either has the one around the keypoints; 0 where that is none.
     """
-    if person.area is not None:
+    if person.area is not None and person.area > 0:
         return person.area
     box = person.box or box_around(person.keypoints_image) or Box(0, 0, 0, 0)
     return _AREA_OF_BOX * box.width * box.height

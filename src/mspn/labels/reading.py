@@ -3,24 +3,61 @@
 import gc
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Sequence, Set
+import logging
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import numpy as np
 from jaxtyping import Float
-from pydantic import TypeAdapter, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, ValidationError
 
 from mspn.errors import AnnotationError
 from mspn.io.files import sha256_of
+from mspn.structures.boxes import Size
 from mspn.structures.settings import first_problem
-from mspn.structures.skeleton import DEFAULT_SIGMA, Skeleton
+from mspn.structures.skeleton import DEFAULT_SIGMA, Skeleton, keypoint_key, match_keypoints
 from mspn.structures.skeletons import COCO_17, SKELETONS
+
+logger = logging.getLogger(__name__)
 
 _Form = TypeVar("_Form")
 _LABEL_SUFFIXES = (".txt", ".yaml", ".yml")
 """Of the files in a folder of labels."""
+_MAX_SIDE_PX = 1_000_000
+"""Of an image; no format of images holds a longer side that our readers take."""
+
+
+def _check_text(text: str) -> str:
+    if "\0" in text or (not text.isascii() and any("\ud800" <= letter <= "\udfff" for letter in text)):
+        raise ValueError("the text has a letter that no file can hold (NUL, or half of a surrogate pair)")
+    return text
+
+
+Text = Annotated[str, AfterValidator(_check_text)]
+"""Text that can be encoded, and be part of a path."""
+FileName = Annotated[str, Field(min_length=1), AfterValidator(_check_text)]
+Id = Annotated[int, Field(ge=-(2**63), lt=2**63)]
+"""A number that fits an array of 64-bit integers."""
+ImageSide = Annotated[int, Field(ge=1, le=_MAX_SIDE_PX)]
+Flag = Annotated[int, BeforeValidator(lambda value: 0 if value is None else value)]
+"""0 or 1; null is 0."""
+
+
+def image_size(width: float | None, height: float | None, where: object) -> Size | None:
+    """The size that labels say an image has; None where one side is missing or 0, which some tools write for it.
+
+    Raises:
+        AnnotationError: for a side below 0, or longer than any image's; `where` is what it calls the image.
+    """
+    if not width or not height:
+        return None
+    for side in (width, height):
+        if not 1 <= side <= _MAX_SIDE_PX:
+            raise AnnotationError(f"{where}: a side of {side:.6g} pixels; write the image's true size, or none")
+    return Size(int(height), int(width))
 
 
 @contextmanager
@@ -37,17 +74,38 @@ def paused_collection() -> Iterator[None]:
 
 @paused_collection()
 def read_json(path: Path) -> Any:
-    """Parse a JSON file.
+    """Parse a JSON file in UTF-8, 16 or 32, with or without a byte order mark; JSON lines are a list of their values.
 
     Raises:
         AnnotationError: if there is none or it is no JSON.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        encoded = path.read_bytes()
     except FileNotFoundError:
         raise AnnotationError(f"no file at {path}; check the path") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    try:
+        text = encoded.decode(json.detect_encoding(encoded))
+        try:
+            return json.loads(text)
+        except json.JSONDecodeError:
+            return _parse_lines(text)
+    # A number of thousands of digits is a ValueError, as is every other fault of the text.
+    except ValueError as error:
         raise AnnotationError(f"{path} is not JSON ({error}); is the file whole?") from error
+    except RecursionError as error:
+        raise AnnotationError(f"{path} nests its values too deep to be labels; is it the right file?") from error
+
+
+def _parse_lines(text: str) -> list[Any]:
+    """The values of JSON lines; for text of another form, the error is that of all of it."""
+    lines = [line for line in text.split("\n") if line.strip()]
+    if len(lines) > 1:
+        try:
+            first, *others = lines
+            return [json.loads(first), *map(json.loads, others)]
+        except json.JSONDecodeError:
+            pass
+    return [json.loads(text)]
 
 
 def check_form(path: Path, content: Any, form: type[_Form], kind: str) -> _Form:
@@ -66,6 +124,17 @@ def check_form(path: Path, content: Any, form: type[_Form], kind: str) -> _Form:
         return TypeAdapter(form).validate_python(content)
     except ValidationError as error:
         raise AnnotationError(f"{path}: {first_problem(error, 'the file')}; it must be {kind}") from error
+
+
+def field_of(extra: Mapping[str, Any], key: str, form: type[_Form]) -> _Form | None:
+    """A field that one format has beyond our own, if it is there in that format's form.
+
+    Whatever another format keeps under the same name may be anything.
+    """
+    try:
+        return TypeAdapter(form).validate_python(extra[key])
+    except (KeyError, ValidationError):
+        return None
 
 
 def digest_of_labels(path: Path) -> str:
@@ -87,6 +156,21 @@ def path_inside(folder: Path, name: str) -> Path:
     if not parts or "\\" in name or ":" in name or any(part in ("..", "/") for part in parts):
         raise AnnotationError(f"file name {name!r} leads out of {folder}; nothing is written there")
     return folder.joinpath(*parts)
+
+
+def refuse_outside(source: object, file_names: Iterable[str]) -> None:
+    """Refuse labels that name a file outside the folder of their images: labels come from others.
+
+    Raises:
+        AnnotationError: with the first one; `source` is what it calls the labels.
+    """
+    for name in file_names:
+        path = Path(os.path.normpath(name))
+        if path.is_absolute() or path.drive or ".." in path.parts:
+            raise AnnotationError(
+                f"{source} names the image {name!r}, which is outside the folder of its images;"
+                " if you trust the labels, --allow-outside reads it (in a recipe: allow_outside of the set)"
+            )
 
 
 def check_label_table(
@@ -139,14 +223,14 @@ def skeleton_of(
     for skeleton in _candidates(known):
         if skeleton.keypoints == names:
             return skeleton
-    sigmas = dict(zip(COCO_17.keypoints, COCO_17.sigmas, strict=True))
+    sigmas = {keypoint_key(name): sigma for name, sigma in zip(COCO_17.keypoints, COCO_17.sigmas, strict=True)}
     try:
         return Skeleton(
             name=path.stem,
             keypoints=names,
             pairs=pairs if pairs is None else tuple(pairs),
             limbs=tuple(limbs),
-            sigmas=tuple(sigmas.get(name, DEFAULT_SIGMA) for name in names),
+            sigmas=tuple(sigmas.get(keypoint_key(name), DEFAULT_SIGMA) for name in names),
         )
     except ValidationError as error:
         raise AnnotationError(f"{path}: {first_problem(error)}; mend the names of its keypoints") from error
@@ -173,14 +257,34 @@ def _candidates(known: Skeleton | None) -> list[Skeleton]:
     return [*([known] if known else []), *SKELETONS.values()]
 
 
-def check_keypoint_names(source: Path | str, names: Sequence[str], skeleton: Skeleton) -> None:
-    """Refuse labels that share no keypoint with a skeleton: of their people nothing would be left.
+def check_keypoint_names(source: Path | str, names: Sequence[str], skeleton: Skeleton) -> tuple[str, ...]:
+    """Refuse labels that share fewer than half of their keypoints with a skeleton; warn of those that are not shared.
+
+    Args:
+        source: what messages call the labels.
+        names: of the labels' keypoints.
+        skeleton: of the network; names are compared as `match_keypoints` does.
+
+    Returns:
+        The skeleton's keypoints that are labeled.
 
     Raises:
-        AnnotationError: naming the keypoints of both.
+        AnnotationError: naming the keypoints that only one of the two has.
     """
-    if not set(names) & set(skeleton.keypoints):
+    matched = match_keypoints(names, skeleton.keypoints)
+    unknown = ", ".join(name for name in names if name not in matched.values())
+    unlabeled = ", ".join(name for name in skeleton.keypoints if name not in matched)
+    if 2 * len(matched) < min(len(names), len(skeleton.keypoints)):
         raise AnnotationError(
-            f"{source} labels {', '.join(names)}, none of which {skeleton.name} has "
-            f"({', '.join(skeleton.keypoints)}); is it the right network or skeleton?"
+            f"{source} labels {len(matched)} of {skeleton.name}'s {len(skeleton.keypoints)} keypoints; it labels"
+            f" {unknown}, which {skeleton.name} does not have, and not {unlabeled}; is it the right network or"
+            " skeleton? (--set skeleton=, or keypoint_names of a set)"
         )
+    if unknown or unlabeled:
+        parts = [
+            f"{what}: {listed}"
+            for what, listed in ((f"not in {skeleton.name}", unknown), ("not labeled", unlabeled))
+            if listed
+        ]
+        logger.warning("%s: keypoints left out (%s)", source, "; ".join(parts))
+    return tuple(matched)

@@ -1,6 +1,8 @@
 """Skeletons: keypoint names, mirrored pairs, limbs, OKS sigmas."""
 
-from collections.abc import Iterable
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from jaxtyping import Float
@@ -13,6 +15,14 @@ DEFAULT_SIGMA = 0.079
 """Of a keypoint about which nothing is known: a COCO shoulder's."""
 _MAX_KEYPOINTS = 1000
 _PEOPLE = ("person", "people", "human", "pedestrian")
+_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[^\W\d_A-Za-z]+")
+"""In left_eye, LeftEye, LEFT-EYE, L_Eye and LEye alike, the side is a word of its own."""
+_SIDES = {"l": "left", "left": "left", "r": "right", "right": "right"}
+
+
+def is_person_category(name: str) -> bool:
+    """Whether a category of labels or boxes is that of people, by its name."""
+    return name.strip().casefold() in _PEOPLE
 
 
 class Skeleton(Settings):
@@ -25,7 +35,7 @@ class Skeleton(Settings):
     name: str = Field(min_length=1)
     keypoints: tuple[str, ...] = Field(min_length=1, max_length=_MAX_KEYPOINTS)
     pairs: tuple[tuple[str, str], ...] | None = None
-    """(left, right) names that trade places in a mirror; null: those that begin with left_ and right_."""
+    """(left, right) names that trade places in a mirror; null: those that differ in left and right alone."""
     limbs: tuple[tuple[str, str], ...] = ()
     """Names that a drawing joins with a line."""
     sigmas: tuple[PositiveFloat, ...] = Field((), validate_default=True)
@@ -58,16 +68,17 @@ class Skeleton(Settings):
     @property
     def is_of_people(self) -> bool:
         """Whether its boxes are those that a person detector finds."""
-        return self.category.strip().lower() in _PEOPLE
+        return is_person_category(self.category)
 
     @property
     def mirrored_pairs(self) -> tuple[tuple[str, str], ...]:
         """(left, right) names that trade places in a mirror."""
         if self.pairs is not None:
             return self.pairs
-        lefts = (name for name in self.keypoints if name.startswith("left_"))
-        named = ((left, "right_" + left.removeprefix("left_")) for left in lefts)
-        return tuple((left, right) for left, right in named if right in self.keypoints)
+        sides = [_side_and_rest(name) for name in self.keypoints]
+        rights = {rest: name for name, (side, rest) in zip(self.keypoints, sides, strict=True) if side == "right"}
+        lefts = {rest: name for name, (side, rest) in zip(self.keypoints, sides, strict=True) if side == "left"}
+        return tuple((left, rights[rest]) for rest, left in lefts.items() if rest in rights)
 
     @property
     def mirror_order(self) -> list[int]:
@@ -104,10 +115,46 @@ def convert_keypoints(
 ) -> Float[np.ndarray, "*people Kt 3"]:
     """Rewrite (x, y, visibility) rows of one skeleton in another's order.
 
-    Keypoints are matched by name; those that the source does not have become (0, 0, 0), unlabeled.
+    Keypoints are matched by `match_keypoints`; those that the source does not have become (0, 0, 0), unlabeled.
     """
     converted = np.zeros((*keypoints.shape[:-2], len(target.keypoints), 3), dtype=keypoints.dtype)
-    for index, name in enumerate(target.keypoints):
-        if name in source.keypoints:
-            converted[..., index, :] = keypoints[..., source.keypoints.index(name), :]
+    for name, theirs in match_keypoints(source.keypoints, target.keypoints).items():
+        converted[..., target.keypoints.index(name), :] = keypoints[..., source.keypoints.index(theirs), :]
     return converted
+
+
+def match_keypoints(source: Sequence[str], target: Sequence[str]) -> dict[str, str]:
+    """The source's name of each keypoint that both have, by the target's name.
+
+    Names are the same whatever their case, spaces, hyphens and underscores, and however they write left and right,
+    unless two names of one side would then be the same.
+
+    >>> match_keypoints(["L Eye", "RightEye", "chin"], ["nose", "left_eye", "right_eye"])
+    {'left_eye': 'L Eye', 'right_eye': 'RightEye'}
+    """
+    theirs = _by_key(name for name in source if name not in target)
+    ours = _by_key(name for name in target if name not in source)
+    alike = {ours[key]: theirs[key] for key in ours.keys() & theirs.keys()}
+    return {name: name if name in source else alike[name] for name in target if name in source or name in alike}
+
+
+def keypoint_key(name: str) -> str:
+    """What all spellings of a keypoint's name have in common."""
+    return "".join(_side_and_rest(name))
+
+
+def _by_key(names: Iterable[str]) -> dict[str, str]:
+    """Names by their keys, without those that share one."""
+    keys = [(keypoint_key(name), name) for name in names]
+    counts = Counter(key for key, _ in keys)
+    return {key: name for key, name in keys if counts[key] == 1}
+
+
+def _side_and_rest(name: str) -> tuple[str, str]:
+    """Left, right or nothing, and the other words of a name, joined and in lower case."""
+    words = [word.casefold() for word in _WORD.findall(name)]
+    side = next((word for word in words if word in _SIDES), None)
+    if side is None:
+        return "", "".join(words)
+    words.remove(side)
+    return _SIDES[side], "".join(words)

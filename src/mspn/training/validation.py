@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from mspn.checkpoints.format import Checkpoint, CheckpointMetadata
+from mspn.config.data import PeopleSetConfig
 from mspn.config.recipe import AnyRecipe, DetectorRecipe, Recipe
 from mspn.detectors.embedded import EmbeddedPersonDetector
 from mspn.distributed import Processes
@@ -16,6 +17,7 @@ from mspn.evaluation.metrics.detection import detect_people
 from mspn.evaluation.predicting import predict_people
 from mspn.inference.devices import Precision
 from mspn.labels.formats.coco import CocoPeople
+from mspn.labels.reading import refuse_outside
 from mspn.models.base import Network, PoseNetwork
 from mspn.models.person_detector import PersonDetector
 from mspn.predict.estimator import PoseEstimator
@@ -43,7 +45,10 @@ class _ValidationSet:
         annotations, self._images = (Path(recipe.data.root) / name for name in (config.annotations, config.images))
         missing = next((path for path in (annotations, self._images) if not path.exists()), None)
         if missing is None:
-            self._ground_truth = read_ground_truth(annotations, skeleton)
+            category = config.category if isinstance(config, PeopleSetConfig) else None
+            self._ground_truth = read_ground_truth(annotations, skeleton, category)
+            if not (isinstance(config, PeopleSetConfig) and config.allow_outside):
+                refuse_outside(annotations, (image.file_name for image in self._ground_truth.images))
         elif processes.is_first:
             logger.warning("no validation: there is no %s; data.validation names it", missing)
 

@@ -8,6 +8,7 @@ import typer
 
 from mspn.cli.data.options import FormatOption, LabelsArgument, SkeletonOption, WorkersOption, read_set, scan_with_bar
 from mspn.cli.errors import SOME_FAILED, fail, one_line_errors
+from mspn.cli.options import AllowOutsideOption, CategoryOption
 from mspn.io.files import write_text
 from mspn.labels.checks import check_labels
 from mspn.labels.checks.findings import KINDS, Finding, Severity, order_findings
@@ -24,12 +25,14 @@ def check_command(
     workers: WorkersOption = 4,
     from_format: FormatOption = None,
     skeleton: SkeletonOption = None,
+    category: CategoryOption = None,
+    allow_outside: AllowOutsideOption = False,
 ) -> None:
     """Look for mistakes in labels and images; exit code 1 if there are errors, 0 if there are warnings or nothing."""
     if (images is None) != no_images:
         fail("give the folder of the images, --images DIR, or else --no-images")
     with one_line_errors():
-        labeled = read_set(labels, from_format, skeleton)
+        labeled = read_set(labels, from_format, skeleton, category, allow_outside=allow_outside or images is None)
         files = [] if images is None else scan_with_bar(labeled, images, workers)
         findings = check_labels(labeled, files)
         if json_file is not None:

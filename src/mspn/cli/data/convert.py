@@ -5,9 +5,10 @@ from typing import Annotated
 
 import typer
 
+from mspn.cli.data.options import read_set
 from mspn.cli.errors import one_line_errors
-from mspn.config.skeleton_file import named_skeleton
-from mspn.labels.formats import FORMATS, read_labels, write_labels
+from mspn.cli.options import AllowOutsideOption, CategoryOption
+from mspn.labels.formats import FORMATS, write_labels
 from mspn.labels.label_set import with_sizes
 
 _WRITABLE = [name for name, label_format in FORMATS.items() if label_format.write]
@@ -26,11 +27,12 @@ def convert_command(
     images: Annotated[
         Path | None, typer.Option(help="Folder of the images, for formats that need sizes which the source lacks.")
     ] = None,
+    category: CategoryOption = None,
+    allow_outside: AllowOutsideOption = False,
 ) -> None:
     """Rewrite labels in another format; warn about what it cannot hold."""
     with one_line_errors():
-        source_skeleton = None if skeleton is None else named_skeleton(skeleton)
-        labels = read_labels(source, from_format, source_skeleton)
+        labels = read_set(source, from_format, skeleton, category, allow_outside=allow_outside or images is None)
         if images is not None:
             labels = with_sizes(labels, images)
         write_labels(labels, destination, to)

@@ -23,13 +23,16 @@ SkeletonOption = Annotated[
 WorkersOption = Annotated[int, typer.Option(min=1, max=64, help="Threads that read images.")]
 
 
-def read_set(path: Path, from_format: str | None, skeleton: str | None) -> LabeledSet:
+def read_set(
+    path: Path, from_format: str | None, skeleton: str | None, category: str | None, *, allow_outside: bool
+) -> LabeledSet:
     """Read labels as the options say.
 
     Raises:
         ValueError: in one line, if the labels or the skeleton are of no use.
     """
-    return read_labels(path, from_format, None if skeleton is None else named_skeleton(skeleton))
+    known = None if skeleton is None else named_skeleton(skeleton)
+    return read_labels(path, from_format, known, category, allow_outside=allow_outside)
 
 
 def scan_with_bar(labels: LabeledSet, images: Path, num_workers: int) -> list[ImageFile]:

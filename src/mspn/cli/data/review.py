@@ -10,7 +10,16 @@ from rich.progress import track
 
 from mspn.cli.data.options import FormatOption, LabelsArgument, SkeletonOption, read_set
 from mspn.cli.errors import SOME_FAILED, one_line_errors
-from mspn.cli.options import BatchOption, DeviceOption, FlipOption, ModelsOption, PrecisionName, PrecisionOption
+from mspn.cli.options import (
+    AllowOutsideOption,
+    BatchOption,
+    CategoryOption,
+    DeviceOption,
+    FlipOption,
+    ModelsOption,
+    PrecisionName,
+    PrecisionOption,
+)
 from mspn.cli.progress import show_count
 from mspn.errors import InvalidValueError
 from mspn.evaluation.label_review import find_suspect_labels
@@ -37,6 +46,8 @@ def review_command(
     batch: BatchOption = 32,
     from_format: FormatOption = None,
     skeleton: SkeletonOption = None,
+    category: CategoryOption = None,
+    allow_outside: AllowOutsideOption = False,
 ) -> None:
     """Find likely label errors (sides swapped, limbs reversed, keypoints far off); propose corrections.
 
@@ -45,7 +56,7 @@ def review_command(
     """
     keep_freed_memory()
     with one_line_errors():
-        labeled = read_set(labels, from_format, skeleton)
+        labeled = read_set(labels, from_format, skeleton, category, allow_outside=allow_outside)
         file = out / CORRECTIONS_FILE
         if file.exists():
             raise InvalidValueError(f"{file} is there already, and may have been edited; choose another --out")

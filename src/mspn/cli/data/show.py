@@ -9,6 +9,7 @@ from rich.progress import track
 
 from mspn.cli.data.options import FormatOption, LabelsArgument, SkeletonOption, WorkersOption, read_set, scan_with_bar
 from mspn.cli.errors import SOME_FAILED, one_line_errors
+from mspn.cli.options import AllowOutsideOption, CategoryOption
 from mspn.errors import InvalidValueError
 from mspn.io.files import prepare_folder
 from mspn.labels.checks import check_labels
@@ -30,6 +31,8 @@ def show_command(
     workers: WorkersOption = 4,
     from_format: FormatOption = None,
     skeleton: SkeletonOption = None,
+    category: CategoryOption = None,
+    allow_outside: AllowOutsideOption = False,
 ) -> None:
     """Draw labels on their images, and sheets of a hundred people each.
 
@@ -38,7 +41,7 @@ def show_command(
     with one_line_errors():
         if only is not None and only not in KINDS:
             raise InvalidValueError(f"--only {only}: there is no such kind of finding; there are {', '.join(KINDS)}")
-        labeled = read_set(labels, from_format, skeleton)
+        labeled = read_set(labels, from_format, skeleton, category, allow_outside=allow_outside)
         shown = show_everyone(labeled) if only is None else _find(labeled, images, only, workers)
         if person:
             shown = [entry for entry in shown if entry.person.id in person]

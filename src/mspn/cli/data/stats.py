@@ -13,6 +13,7 @@ from rich.table import Column, Table
 
 from mspn.cli.data.options import FormatOption, LabelsArgument, SkeletonOption, WorkersOption, read_set, scan_with_bar
 from mspn.cli.errors import one_line_errors
+from mspn.cli.options import AllowOutsideOption, CategoryOption
 from mspn.io.files import write_text
 from mspn.labels.statistics import PERCENTILES, LabelStatistics, count_labels
 
@@ -26,10 +27,12 @@ def stats_command(
     workers: WorkersOption = 4,
     from_format: FormatOption = None,
     skeleton: SkeletonOption = None,
+    category: CategoryOption = None,
+    allow_outside: AllowOutsideOption = False,
 ) -> None:
     """Count images, people and keypoints."""
     with one_line_errors():
-        labeled = read_set(labels, from_format, skeleton)
+        labeled = read_set(labels, from_format, skeleton, category, allow_outside=allow_outside or images is None)
         files = [] if images is None else scan_with_bar(labeled, images, workers)
         sizes = {file.image.id: file.size for file in files if file.size is not None}
         statistics = count_labels(labeled, sizes)

@@ -33,22 +33,23 @@ class CocoResult(BaseModel):
     """COCO's evaluation takes its area as the person's; without it, that of the box around the keypoints."""
 
 
-def read_ground_truth(annotations: Path, skeleton: Skeleton) -> CocoPeople:
-    """Read the labeled people that results are scored against.
+def read_ground_truth(annotations: Path, skeleton: Skeleton, category: str | None = None) -> CocoPeople:
+    """Read the labeled people that results are scored against; `category` as in `read_coco`.
 
     Raises:
-        AnnotationError: if the file is no COCO keypoint file, or a person in it has no area.
+        AnnotationError: if the file is no COCO keypoint file, or a labeled person in it has no extent.
     """
     if annotations.exists() and annotations.suffix.lower() not in FORMATS["coco"].suffixes:
         raise AnnotationError(
             f"{annotations} is no COCO keypoint file, which average precision needs; "
             f"`mspn data convert {annotations} people.json --to coco` writes one"
         )
-    ground_truth = read_coco_people(annotations, skeleton)
-    for row in ground_truth.annotations:
-        if row.area is None or not row.area > 0:
+    ground_truth = read_coco_people(annotations, skeleton, category)
+    for row, keypoints in zip(ground_truth.annotations, ground_truth.keypoints_image, strict=True):
+        if not (row.area and row.area > 0) and (keypoints[:, 2] > 0).any():
             raise AnnotationError(
-                f"{annotations}: annotation {row.id} has no area above 0, which COCO's similarity divides by"
+                f"{annotations}: annotation {row.id} has no area above 0, which COCO's similarity divides by, nor a"
+                " box or two keypoints to take one from"
             )
     return ground_truth
 
@@ -72,7 +73,12 @@ def average_precision(
         EngineError: as `compute_stats`.
     """
     _check_known_images(ground_truth, results)
-    stats = compute_stats(engine, _dataset(ground_truth), results, "keypoints", skeleton.sigmas)
+    # All categories that were read are one: the first.
+    rows = [
+        row | {"category_id": ground_truth.category_id} if row["category_id"] in ground_truth.category_ids else row
+        for row in results
+    ]
+    stats = compute_stats(engine, _dataset(ground_truth), rows, "keypoints", skeleton.sigmas)
     return dict(zip(STATS, stats, strict=True))
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from mspn.errors import AnnotationError
-from mspn.labels.formats.mpii import HEAD_BOX
+from mspn.labels.formats.mpii import head_box_of
 from mspn.labels.label_set import LabeledPerson, box_around
 from mspn.structures.skeleton import Skeleton
 
@@ -156,13 +156,14 @@ def has_torso(skeleton: Skeleton) -> bool:
 
 
 def _head_sizes(people: Sequence[LabeledPerson]) -> Float[np.ndarray, " N"]:
-    without = [person.id for person in people if HEAD_BOX not in person.extra]
+    heads = [head_box_of(person) for person in people]
+    without = [person.id for person, head in zip(people, heads, strict=True) if head is None]
     if without:
         raise AnnotationError(
             f"{len(without)} of {len(people)} people have no head box, which PCKh needs (first: person"
             f" {without[0]}); HRNet's JSON has none: give --head-boxes gt_valid.mat (HRNet's) or MPII's own .mat"
         )
-    corners = np.array([person.extra[HEAD_BOX] for person in people], np.float64).reshape(-1, 2, 2)
+    corners = np.array(heads, np.float64).reshape(-1, 2, 2)
     sizes: np.ndarray = _HEAD_FACTOR * np.linalg.norm(corners[:, 1] - corners[:, 0], axis=1)
     return sizes
 

@@ -17,7 +17,7 @@ from mspn.labels.formats.mpii import read_mpii, read_mpii_mat, write_mpii
 from mspn.labels.formats.ochuman import read_ochuman
 from mspn.labels.formats.yolo import read_yolo, write_yolo
 from mspn.labels.label_set import LabeledSet
-from mspn.labels.reading import check_label_table, paused_collection
+from mspn.labels.reading import check_label_table, paused_collection, refuse_outside
 from mspn.structures.skeleton import Skeleton
 
 
@@ -25,7 +25,7 @@ class LabelFormat(NamedTuple):
     """How labels of one format are recognized, read and written."""
 
     summary: str
-    read: Callable[[Path, Skeleton | None], LabeledSet]
+    read: Callable[..., LabeledSet]
     """From a file or folder; the skeleton says what keypoints are that the format itself does not name."""
     suffixes: tuple[str, ...]
     """Of its files; "/" stands for a folder."""
@@ -33,13 +33,19 @@ class LabelFormat(NamedTuple):
     """What stands in every file of it, and tells it from those before it."""
     write: Callable[[LabeledSet, Path], None] | None = None
     """None where we only read."""
+    options: tuple[str, ...] = ()
+    """Which of the options of `read_labels` its reader takes."""
 
 
 _JSON = (".json",)
 FORMATS = {
-    "crowdpose": LabelFormat("CrowdPose JSON", read_crowdpose, _JSON, ('"crowdIndex"',), write_crowdpose),
+    "crowdpose": LabelFormat(
+        "CrowdPose JSON", read_crowdpose, _JSON, ('"crowdIndex"',), write_crowdpose, ("category",)
+    ),
     "ochuman": LabelFormat("OCHuman's original JSON", read_ochuman, _JSON, ('"keypoint_visible"',)),
-    "coco": LabelFormat("COCO keypoint JSON", read_coco, _JSON, ('"annotations"', '"categories"'), write_coco),
+    "coco": LabelFormat(
+        "COCO keypoint JSON", read_coco, _JSON, ('"annotations"', '"categories"'), write_coco, ("category",)
+    ),
     "ai-challenger": LabelFormat(
         "AI Challenger's keypoint JSON", read_ai_challenger, _JSON, ('"keypoint_annotations"',), write_ai_challenger
     ),
@@ -48,7 +54,14 @@ FORMATS = {
         "Label Studio's JSON export", read_label_studio, _JSON, ('"annotations"', '"data"'), write_label_studio
     ),
     "cvat": LabelFormat("CVAT for images 1.1 (XML)", read_cvat, (".xml",), ("<annotations",), write_cvat),
-    "yolo": LabelFormat("YOLO-pose: data.yaml, labels/, images/", read_yolo, (".yaml", ".yml", "/"), (), write_yolo),
+    "yolo": LabelFormat(
+        "YOLO-pose: data.yaml, labels/, images/",
+        read_yolo,
+        (".yaml", ".yml", "/"),
+        (),
+        write_yolo,
+        ("category", "allow_outside"),
+    ),
     "mpii-mat": LabelFormat("MPII's original .mat", read_mpii_mat, (".mat",), ("RELEASE",)),
     "lsp": LabelFormat("Leeds Sports Pose, also extended: joints.mat", read_lsp, (".mat",), ("joints",)),
 }
@@ -59,6 +72,9 @@ def read_labels(
     path: Path,
     format: str | None = None,  # noqa: A002 (the word that people look for)
     skeleton: Skeleton | None = None,
+    category: str | None = None,
+    *,
+    allow_outside: bool = False,
 ) -> LabeledSet:
     """Read labels of any format.
 
@@ -66,11 +82,21 @@ def read_labels(
         path: file, or folder where the format is one.
         format: a name of `FORMATS`; None: told from the content.
         skeleton: what the keypoints are, where the format does not say.
+        category: whom to read, by the category's name or number; None: as the reader of the format.
+        allow_outside: whether the labels may name images outside their folder.
 
     Raises:
-        AnnotationError: if the file is missing or of no use, or its format is unknown.
+        AnnotationError: if the file is missing or of no use, or its format is unknown, or has no categories.
     """
-    return FORMATS[recognize_format(path) if format is None else known_format(format)].read(path, skeleton)
+    name = recognize_format(path) if format is None else known_format(format)
+    known = FORMATS[name]
+    if category is not None and "category" not in known.options:
+        raise AnnotationError(f"{path} is {known.summary}, which has no categories to choose {category!r} from")
+    given = {"category": category, "allow_outside": allow_outside}
+    labels = known.read(path, skeleton, **{option: given[option] for option in known.options})
+    if not allow_outside:
+        refuse_outside(path, (image.file_name for image in labels.images))
+    return labels
 
 
 def write_labels(labels: LabeledSet, path: Path, format: str) -> None:  # noqa: A002 (as above)

@@ -12,7 +12,7 @@ from mspn.errors import AnnotationError
 from mspn.io.files import write_text
 from mspn.labels.conversion_report import to_skeleton, warn_dropped, warn_dropped_fields, without_crowds
 from mspn.labels.label_set import LabeledImage, LabeledPerson, LabeledSet
-from mspn.labels.reading import check_form, plain_number, read_json
+from mspn.labels.reading import FileName, check_form, field_of, plain_number, read_json
 from mspn.structures.boxes import Box
 from mspn.structures.skeleton import Skeleton
 from mspn.structures.skeletons import AI_CHALLENGER_14
@@ -24,7 +24,7 @@ _MIRROR = 3
 class _Image(BaseModel):
     model_config = ConfigDict(extra="allow")
 
-    image_id: str
+    image_id: FileName
     human_annotations: dict[str, tuple[FiniteFloat, FiniteFloat, FiniteFloat, FiniteFloat]]
     keypoint_annotations: dict[str, list[FiniteFloat]]
 
@@ -67,7 +67,7 @@ def write_ai_challenger(labels: LabeledSet, path: Path) -> None:
         rows[image.id] = {**fields, "image_id": name, "human_annotations": {}, "keypoint_annotations": {}}
     for person in labels.people:
         row = rows[person.image_id]
-        human = person.extra.get("human") or f"human{len(row['keypoint_annotations']) + 1}"
+        human = field_of(person.extra, "human", str) or f"human{len(row['keypoint_annotations']) + 1}"
         keypoints = person.keypoints_image.copy()
         keypoints[:, 2] = _MIRROR - keypoints[:, 2]
         row["keypoint_annotations"][human] = [plain_number(value) for value in keypoints.ravel().tolist()]

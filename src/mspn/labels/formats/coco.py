@@ -1,37 +1,49 @@
 """COCO keypoint JSON, read and written without loss, and CrowdPose's: 14 other keypoints, and `crowdIndex` by image."""
 
 import json
+import logging
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float
-from pydantic import BaseModel
+from pydantic import BaseModel, BeforeValidator
 
 from mspn.errors import AnnotationError
 from mspn.io.files import write_text
-from mspn.labels.conversion_report import to_skeleton
+from mspn.labels.conversion_report import to_skeleton, warn_dropped
 from mspn.labels.label_set import LabeledImage, LabeledPerson, LabeledSet, area_of, box_around
 from mspn.labels.reading import (
+    FileName,
+    Flag,
+    Id,
+    Text,
     check_form,
     check_keypoint_names,
     check_label_table,
+    field_of,
+    image_size,
     plain_number,
     read_json,
     skeleton_of,
 )
-from mspn.structures.boxes import Box, Size
+from mspn.structures.boxes import Box
 from mspn.structures.skeleton import Skeleton, convert_keypoints
 from mspn.structures.skeletons import COCO_17, CROWDPOSE_14
+
+logger = logging.getLogger(__name__)
+
+_NO_BOX = (0.0, 0.0, 0.0, 0.0)
 
 
 class CocoImage(BaseModel):
     """What we need of an image's entry."""
 
-    id: int
-    file_name: str
+    id: Id
+    file_name: FileName
     width: int | None = None
     height: int | None = None
 
@@ -39,21 +51,30 @@ class CocoImage(BaseModel):
 class CocoAnnotation(BaseModel):
     """What we need of a person's entry."""
 
-    id: int
-    image_id: int
-    category_id: int | None = None
-    bbox: tuple[float, float, float, float]
+    id: Id
+    image_id: Id
+    category_id: Id | None = None
+    bbox: Annotated[tuple[float, float, float, float], BeforeValidator(lambda box: box or _NO_BOX)] = _NO_BOX
+    """All 0 where there is none."""
     keypoints: list[float] | None = None
     num_keypoints: int | None = None
     area: float | None = None
-    iscrowd: int = 0
+    iscrowd: Flag = 0
 
 
 class CocoCategory(BaseModel):
     """What we need of a category's entry."""
 
-    id: int
-    keypoints: tuple[str, ...] = ()
+    id: Id
+    name: Text | None = None
+    keypoints: Annotated[tuple[Text, ...], BeforeValidator(lambda names: names or ())] = ()
+    skeleton: list[tuple[int, int]] | None = None
+    """Numbers of the keypoints that a line joins, from 1 on."""
+
+    @property
+    def label(self) -> str:
+        """What messages call it."""
+        return self.name or str(self.id)
 
 
 class _CocoFile(BaseModel):
@@ -65,7 +86,8 @@ class _CocoFile(BaseModel):
 class _Content(NamedTuple):
     raw: dict[str, Any]
     images: list[CocoImage]
-    category: CocoCategory
+    categories: list[CocoCategory]
+    """Those that are read; all have the same keypoints."""
     people: list[int]
     """Positions of the people among the annotations."""
     annotations: list[CocoAnnotation]
@@ -81,57 +103,96 @@ class CocoPeople:
 
     images: list[CocoImage]
     category_id: int
+    """The first of those that are read; results are written with it."""
     annotations: list[CocoAnnotation]
-    """One for each of N people; boxes and keypoints are as the file has them."""
+    """One for each of N people; keypoints are as the file has them, as are boxes and areas where it has any."""
     keypoints_image: Float[np.ndarray, "N K 3"]
     """(x, y, visibility) in the order of the skeleton that was asked for."""
     named: Bool[np.ndarray, " K"]
     """False for keypoints that the file's category does not have."""
+    category_ids: frozenset[int] = frozenset()
+    """All that are read."""
+
+    def keypoint_names(self, skeleton: Skeleton) -> tuple[str, ...]:
+        """The skeleton's keypoints that the file has."""
+        return tuple(name for name, is_named in zip(skeleton.keypoints, self.named, strict=True) if is_named)
 
 
-def read_coco_people(path: Path, skeleton: Skeleton) -> CocoPeople:
+def read_coco_people(path: Path, skeleton: Skeleton, category: str | None = None) -> CocoPeople:
     """Read and check a COCO keypoint file; the category's keypoint names, if it has any, decide the order.
+
+    Whoever has no box gets the one around their keypoints, and whoever has no area above 0 that of `area_of`.
+
+    Args:
+        path: the file.
+        skeleton: of the result.
+        category: as in `read_coco`.
 
     Raises:
         AnnotationError: naming the first entry that is missing or wrong, or if nobody has keypoints, or none of the
             skeleton's.
     """
-    content = _read_content(path, skeleton)
+    content = _read_content(path, skeleton, category)
     known = {image.id for image in content.images}
     check_label_table(path, known, [row.image_id for row in content.annotations], content.keypoints_image)
-    check_keypoint_names(path, content.names, skeleton)
+    named = check_keypoint_names(path, content.names, skeleton)
     source = skeleton_of(path, content.names)
     return CocoPeople(
         images=content.images,
-        category_id=content.category.id,
-        annotations=content.annotations,
+        category_id=content.categories[0].id,
+        annotations=_fill_boxes_and_areas(path, content),
         keypoints_image=convert_keypoints(content.keypoints_image, source, skeleton),
-        named=np.array([name in content.names for name in skeleton.keypoints]),
+        named=np.array([name in named for name in skeleton.keypoints]),
+        category_ids=frozenset(category.id for category in content.categories),
     )
 
 
-def read_coco(path: Path, skeleton: Skeleton | None = None) -> LabeledSet:
+def _fill_boxes_and_areas(path: Path, content: _Content) -> list[CocoAnnotation]:
+    annotations = list(content.annotations)
+    num_areas = 0
+    for index, row in enumerate(annotations):
+        has_area = row.area is not None and row.area > 0
+        if row.bbox != _NO_BOX and has_area:
+            continue
+        box = _box(row)
+        person = LabeledPerson(row.id, row.image_id, content.keypoints_image[index], box, row.area)
+        filled = {"bbox": tuple(box or box_around(person.keypoints_image) or _NO_BOX), "area": area_of(person)}
+        annotations[index] = row.model_copy(update=filled)
+        num_areas += not has_area
+    if num_areas:
+        logger.warning("%s: %d people without an area above 0; 0.53 times that of their boxes counts", path, num_areas)
+    return annotations
+
+
+def read_coco(path: Path, skeleton: Skeleton | None = None, category: str | None = None) -> LabeledSet:
     """Read a COCO keypoint file with everything that it says, people of unknown images and lost keypoints too.
 
     Args:
         path: the file.
         skeleton: what the keypoints are if the file's category does not name them; COCO's if that is None too. Its
             table also completes a category that names just its keypoints.
+        category: name or id of the one to read; None: the first that has keypoints, and all that have the same. People
+            of others are counted in a warning.
 
     Raises:
         AnnotationError: naming the first entry that is missing or has another form, or if nobody has keypoints.
     """
-    content = _read_content(path, skeleton or COCO_17)
+    content = _read_content(path, skeleton or COCO_17, category)
     rows = content.raw["annotations"]
-    category = next(row for row in content.raw["categories"] if row["id"] == content.category.id)
+    first = content.categories[0]
     chosen = set(content.people)
     counts = (content.keypoints_image[..., 2] > 0).sum(1).tolist()
     others = [row for position, row in enumerate(rows) if position not in chosen]
     return LabeledSet(
-        skeleton=skeleton_of(path, content.names, known=skeleton, limbs=_limbs(category, content.names)),
-        category=str(category.get("name") or ""),
+        skeleton=skeleton_of(path, content.names, known=skeleton, limbs=_limbs(first, content.names)),
+        category=first.name or "",
         images=[
-            LabeledImage(image.id, image.file_name, _size(image), _others(row, CocoImage.model_fields))
+            LabeledImage(
+                image.id,
+                image.file_name,
+                image_size(image.width, image.height, f"{path}: image {image.id}"),
+                _others(row, CocoImage.model_fields),
+            )
             for image, row in zip(content.images, content.raw["images"], strict=True)
         ],
         people=[
@@ -139,16 +200,18 @@ def read_coco(path: Path, skeleton: Skeleton | None = None) -> LabeledSet:
                 id=row.id,
                 image_id=row.image_id,
                 keypoints_image=keypoints,
-                box=Box(*row.bbox),
+                box=_box(row),
                 area=row.area,
                 is_crowd=bool(row.iscrowd),
-                extra=_others(rows[position], _PERSON_FIELDS) | _own_count(row, num_labeled),
+                extra=_others(rows[position], _PERSON_FIELDS)
+                | _own_count(row, num_labeled)
+                | ({} if row.category_id in (None, first.id) else {"category_id": row.category_id}),
             )
             for row, keypoints, num_labeled, position in zip(
                 content.annotations, content.keypoints_image, counts, content.people, strict=True
             )
         ],
-        extra=_others(content.raw, ("images", "annotations")) | ({"other_annotations": others} if others else {}),
+        extra=_others(content.raw, ("images", "annotations")) | ({_OTHERS: others} if others else {}),
     )
 
 
@@ -159,13 +222,16 @@ def write_coco(labels: LabeledSet, path: Path) -> None:
     needs one.
     """
     extra = dict(labels.extra)
-    others = extra.pop("other_annotations", [])
-    categories = extra.pop("categories", [])
+    others = field_of(extra, _OTHERS, list[dict[str, Any]]) or []
+    categories = field_of(extra, "categories", list[dict[str, Any]]) or []
+    extra = _others(extra, (_OTHERS, "categories"))
     names = list(labels.skeleton.keypoints)
-    category = next((row for row in categories if row.get("keypoints") == names), None)
+    category = next((row for row in categories if row.get("keypoints") == names and "id" in row), None)
     if category is None:
         category = _category(labels.skeleton)
         categories = [category]
+    num_areas = sum(person.area is not None and not person.area > 0 for person in labels.people)
+    warn_dropped(path, num_areas, "areas that are not above 0 become 0.53 times that of the box")
     content = {
         **extra,
         "images": [
@@ -178,6 +244,8 @@ def write_coco(labels: LabeledSet, path: Path) -> None:
     write_text(path, json.dumps(content) + "\n")
 
 
+_OTHERS = "other_annotations"
+"""Key in a set's `extra`: annotations that are not of the people who were read."""
 _PERSON_FIELDS = ("id", "image_id", "category_id", "bbox", "keypoints", "num_keypoints", "area", "iscrowd")
 
 
@@ -206,15 +274,14 @@ def _category(skeleton: Skeleton) -> dict[str, Any]:
     }
 
 
-def _limbs(category: Mapping[str, Any], names: Sequence[str]) -> list[tuple[str, str]]:
-    """The pairs of numbers, from 1 on, that a category lists as its skeleton."""
+def _limbs(category: CocoCategory, names: Sequence[str]) -> list[tuple[str, str]]:
     numbers = range(1, len(names) + 1)
-    pairs = category.get("skeleton") or ()
+    pairs = category.skeleton or ()
     return [(names[start - 1], names[end - 1]) for start, end in pairs if start in numbers and end in numbers]
 
 
-def _size(image: CocoImage) -> Size | None:
-    return None if image.height is None or image.width is None else Size(image.height, image.width)
+def _box(row: CocoAnnotation) -> Box | None:
+    return None if row.bbox == _NO_BOX else Box(*row.bbox)
 
 
 def _size_fields(image: LabeledImage) -> dict[str, int]:
@@ -231,29 +298,48 @@ def _others(row: Mapping[str, Any], known: Iterable[str]) -> dict[str, Any]:
     return {key: value for key, value in row.items() if key not in known}
 
 
-def _read_content(path: Path, unnamed: Skeleton) -> _Content:
+def _read_content(path: Path, unnamed: Skeleton, category: str | None) -> _Content:
     """Parse and check a file; `unnamed` is the skeleton of a category without names."""
     raw = read_json(path)
     file = check_form(path, raw, _CocoFile, "a COCO keypoint file (`mspn data convert` writes one)")
     if not file.categories:
         raise AnnotationError(f"{path} has no category; it must be a COCO keypoint file")
-    category = next((category for category in file.categories if category.keypoints), file.categories[0])
-    chosen = [
-        position
-        for position, row in enumerate(file.annotations)
-        if row.category_id in (None, category.id) and row.keypoints is not None
-    ]
+    categories = _choose_categories(path, file, category)
+    ids = {None, *(chosen.id for chosen in categories)}
+    chosen = [position for position, row in enumerate(file.annotations) if row.category_id in ids and row.keypoints]
+    left_out = Counter(row.category_id for row in file.annotations if row.category_id not in ids and row.keypoints)
+    if left_out:
+        names_by_id = {other.id: other.label for other in file.categories}
+        listed = ", ".join(f"{count} of {names_by_id.get(number or 0, number)}" for number, count in left_out.items())
+        logger.warning(
+            "%s: read are annotations of %s, not %s; --category chooses",
+            path,
+            ", ".join(read.label for read in categories),
+            listed,
+        )
     if not chosen:
         raise AnnotationError(f"{path} has no annotation with keypoints; a keypoint file is needed, not boxes only")
     people = [file.annotations[position] for position in chosen]
-    names = category.keypoints or unnamed.keypoints
+    names = categories[0].keypoints or unnamed.keypoints
     for row in people:
         if len(row.keypoints or ()) != 3 * len(names):
             raise AnnotationError(
                 f"{path}: annotation {row.id} has {len(row.keypoints or ())} keypoint numbers, not 3 x {len(names)}"
             )
     keypoints = np.array([row.keypoints for row in people], np.float64).reshape(len(people), len(names), 3)
-    return _Content(raw, file.images, category, chosen, people, keypoints, names)
+    return _Content(raw, file.images, categories, chosen, people, keypoints, names)
+
+
+def _choose_categories(path: Path, file: _CocoFile, wanted: str | None) -> list[CocoCategory]:
+    """Categories with the same keypoints: those called `wanted`, else the first that has keypoints, and its like."""
+    if wanted is not None:
+        named = [row for row in file.categories if wanted.casefold() in (row.label.casefold(), str(row.id))]
+        if not named:
+            there = ", ".join(row.label for row in file.categories)
+            raise AnnotationError(f"{path} has no category {wanted!r}; it has {there}")
+        return [row for row in named if row.keypoints == named[0].keypoints]
+    first = next((row for row in file.categories if row.keypoints), file.categories[0])
+    return [row for row in file.categories if row == first or (row.keypoints and row.keypoints == first.keypoints)]
 
 
 _CROWDPOSE_FILE_NAMES = {"head_top": "head"}
@@ -265,13 +351,13 @@ _CROWDPOSE_FILE_SKELETON = Skeleton(
 """Keypoints as CrowdPose's files name them: "head" is our head_top."""
 
 
-def read_crowdpose(path: Path, skeleton: Skeleton | None = None) -> LabeledSet:
+def read_crowdpose(path: Path, skeleton: Skeleton | None = None, category: str | None = None) -> LabeledSet:
     """Read a CrowdPose file.
 
     Raises:
         AnnotationError: as `read_coco`.
     """
-    labels = read_coco(path, skeleton or CROWDPOSE_14)
+    labels = read_coco(path, skeleton or CROWDPOSE_14, category)
     return (
         replace(labels, skeleton=CROWDPOSE_14)
         if labels.skeleton.keypoints == _CROWDPOSE_FILE_SKELETON.keypoints

@@ -8,16 +8,19 @@ from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
 import numpy as np
+from pydantic import TypeAdapter, ValidationError
 
 from mspn.errors import AnnotationError
 from mspn.io.files import write_text
 from mspn.labels.conversion_report import warn_dropped, warn_dropped_fields, without_crowds
 from mspn.labels.label_set import LabeledImage, LabeledPerson, LabeledSet
-from mspn.labels.reading import skeleton_of_labels
-from mspn.structures.boxes import Box, Size
+from mspn.labels.reading import Id, image_size, skeleton_of_labels
+from mspn.structures.boxes import Box
+from mspn.structures.settings import first_problem
 from mspn.structures.skeleton import Skeleton
 
 _MAX_BYTES = 512 * 2**20
+_ID: TypeAdapter[int] = TypeAdapter(Id)
 
 
 @dataclass(frozen=True)
@@ -49,8 +52,8 @@ def read_cvat(path: Path, skeleton: Skeleton | None = None) -> LabeledSet:
     unread: Counter[str] = Counter()
     for image in root.iter("image"):
         where = f"{path}: image {image.get('name')!r}"
-        size = Size(int(_number(image, "height", where)), int(_number(image, "width", where)))
-        number = int(_number(image, "id", where))
+        size = image_size(_number(image, "width", where), _number(image, "height", where), where)
+        number = _id(image, where)
         images.append(LabeledImage(number, image.get("name", ""), size))
         found += [(number, box, points) for box, points in _people(image, where, unread)]
     warn_dropped(path, unread.total(), f"shapes of other types are not read: {', '.join(sorted(unread))}")
@@ -188,6 +191,13 @@ def _add_person(image: Element, person: LabeledPerson, names: Sequence[str]) -> 
             "points": f"{x!r},{y!r}",
         }
         SubElement(skeleton, "points", fields)
+
+
+def _id(image: Element, where: str) -> int:
+    try:
+        return _ID.validate_python(image.get("id"))
+    except ValidationError as error:
+        raise AnnotationError(f"{where}: {first_problem(error, 'its id')}; write a whole number") from error
 
 
 def _number(element: Element, name: str, where: str) -> float:

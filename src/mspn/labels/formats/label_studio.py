@@ -5,17 +5,17 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
 import numpy as np
-from pydantic import BaseModel, FiniteFloat, PositiveInt, model_validator
+from pydantic import BaseModel, FiniteFloat, model_validator
 
 from mspn.errors import AnnotationError
 from mspn.io.files import write_text
 from mspn.io.images import IMAGE_SUFFIXES
 from mspn.labels.conversion_report import warn_dropped, warn_dropped_fields, warn_occluded, without_crowds
 from mspn.labels.label_set import LabeledImage, LabeledPerson, LabeledSet
-from mspn.labels.reading import check_form, read_json, skeleton_of_labels
+from mspn.labels.reading import ImageSide, Text, check_form, read_json, skeleton_of_labels
 from mspn.structures.boxes import Box, Size
 from mspn.structures.skeleton import Skeleton
 
@@ -29,7 +29,7 @@ class _Value(BaseModel):
     width: FiniteFloat = 0
     height: FiniteFloat = 0
     rotation: FiniteFloat = 0
-    keypointlabels: list[str] = []
+    keypointlabels: list[Text] = []
     rectanglelabels: list[str] = []
 
 
@@ -37,8 +37,8 @@ class _Region(BaseModel):
     id: str = ""
     type: str = ""
     value: _Value = _Value()
-    original_width: PositiveInt = 1
-    original_height: PositiveInt = 1
+    original_width: ImageSide = 1
+    original_height: ImageSide = 1
     image_rotation: FiniteFloat = 0
     parentID: str | None = None  # noqa: N815 (theirs)
 
@@ -139,13 +139,21 @@ def _annotation(task: _Task, unread: Counter[str]) -> list[_Region]:
 def _file_name(task: _Task, path: Path) -> str:
     """The path within local storage, the name of an uploaded or remote file, or what else stands there."""
     for text in task.data.values():
-        address = urlsplit(text) if isinstance(text, str) else urlsplit("")
+        address = _split_address(text)
         stored = parse_qs(address.query).get("d")
         name = stored[0].lstrip("/") if stored else unquote(address.path)
         if PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES:
             is_address = address.scheme or name.startswith("/")
             return PurePosixPath(name).name if is_address and not stored else name
     raise AnnotationError(f"{path}: task {task.id} names no image in its data")
+
+
+def _split_address(text: Any) -> SplitResult:
+    """The parts of an address; all empty for what is none."""
+    try:
+        return urlsplit(text if isinstance(text, str) else "")
+    except ValueError:
+        return urlsplit("")
 
 
 def _people(

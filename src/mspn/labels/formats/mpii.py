@@ -15,7 +15,7 @@ from mspn.io.files import write_text
 from mspn.labels.conversion_report import to_skeleton, warn_dropped, warn_dropped_fields, warn_occluded, without_crowds
 from mspn.labels.formats.matlab import as_list, mat_variables, number_or_none, read_mat
 from mspn.labels.label_set import LabeledImage, LabeledPerson, LabeledSet, box_around
-from mspn.labels.reading import check_form, plain_number, read_json
+from mspn.labels.reading import FileName, check_form, field_of, plain_number, read_json
 from mspn.structures.boxes import Box
 from mspn.structures.skeleton import Skeleton
 from mspn.structures.skeletons import MPII_16
@@ -30,7 +30,7 @@ _NO_CENTER = -1
 class _Person(BaseModel):
     model_config = ConfigDict(extra="allow")
 
-    image: str
+    image: FileName
     center: tuple[FiniteFloat, FiniteFloat]
     scale: FiniteFloat
     joints: list[tuple[FiniteFloat, FiniteFloat]] | None = None
@@ -79,7 +79,7 @@ def write_mpii(labels: LabeledSet, path: Path) -> None:
     labels = without_crowds(to_skeleton(labels, MPII_16, path), path)
     warn_dropped_fields(labels, path, people=[key for person in labels.people for key in person.extra])
     warn_occluded(labels, path)
-    boxes = [person.box for person in labels.people if person.box is not None and "center" not in person.extra]
+    boxes = [person.box for person in labels.people if person.box is not None and not _center(person)]
     warn_dropped(path, sum(box.width != box.height for box in boxes), "boxes become squares of their longer side")
     in_use = {person.image_id for person in labels.people}
     names = {image.id: image.file_name for image in labels.images}
@@ -92,10 +92,10 @@ def _row(person: LabeledPerson, image: str) -> dict[str, Any]:
     joints = np.where(is_labeled[:, None], person.keypoints_image[:, :2] + 1, -1)
     return {
         **_center_and_scale(person),
+        **person.extra,
         "image": image,
         "joints": [[plain_number(x), plain_number(y)] for x, y in joints.tolist()],
         "joints_vis": is_labeled.astype(int).tolist(),
-        **person.extra,
     }
 
 
@@ -240,4 +240,13 @@ def _boxes_by_center(labels: LabeledSet, path: Path) -> list[list[float] | None]
 def _person_keys(labels: LabeledSet) -> list[tuple[object, ...]]:
     """Image and center of everyone, by which two files of MPII name the same person."""
     names = {image.id: image.file_name for image in labels.images}
-    return [(names[person.image_id], *person.extra.get("center", ())) for person in labels.people]
+    return [(names[person.image_id], *_center(person)) for person in labels.people]
+
+
+def _center(person: LabeledPerson) -> tuple[float, ...]:
+    return field_of(person.extra, "center", tuple[float, float]) or ()
+
+
+def head_box_of(person: LabeledPerson) -> tuple[float, float, float, float] | None:
+    """Left, top, right, bottom of the head in pixels, counted from 1 as MPII does, where it is labeled."""
+    return field_of(person.extra, HEAD_BOX, tuple[float, float, float, float])

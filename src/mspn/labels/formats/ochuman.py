@@ -8,8 +8,8 @@ from pydantic import BaseModel, ConfigDict, FiniteFloat
 
 from mspn.errors import AnnotationError
 from mspn.labels.label_set import LabeledImage, LabeledPerson, LabeledSet
-from mspn.labels.reading import check_form, read_json, skeleton_of
-from mspn.structures.boxes import Box, Size
+from mspn.labels.reading import FileName, Text, check_form, image_size, read_json, skeleton_of
+from mspn.structures.boxes import Box
 from mspn.structures.skeleton import Skeleton
 
 _VISIBILITY = {0: 0, 1: 2, 2: 2, 3: 1}
@@ -26,14 +26,14 @@ class _Person(BaseModel):
 class _Image(BaseModel):
     model_config = ConfigDict(extra="allow")
 
-    file_name: str
+    file_name: FileName
     width: int
     height: int
     annotations: list[_Person]
 
 
 class _File(BaseModel):
-    keypoint_names: list[str]
+    keypoint_names: list[Text]
     images: list[_Image]
 
 
@@ -48,7 +48,7 @@ def read_ochuman(path: Path, skeleton: Skeleton | None = None) -> LabeledSet:
     images: list[LabeledImage] = []
     people: list[LabeledPerson] = []
     for number, image in enumerate(file.images, start=1):
-        size = Size(image.height, image.width)
+        size = image_size(image.width, image.height, f"{path}: image {image.file_name}")
         images.append(LabeledImage(number, image.file_name, size, image.model_extra or {}))
         for person in image.annotations:
             left, top, right, bottom = person.bbox

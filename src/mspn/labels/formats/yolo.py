@@ -1,6 +1,7 @@
 """YOLO-pose: a data.yaml, and beside each image's folder `images` one `labels` with a text file an image."""
 
-from collections.abc import Iterator, Mapping
+import os
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from mspn.io.image_headers import read_size
 from mspn.io.images import IMAGE_SUFFIXES
 from mspn.labels.conversion_report import warn_dropped, warn_dropped_fields, without_crowds
 from mspn.labels.label_set import LabeledImage, LabeledPerson, LabeledSet, box_around
-from mspn.labels.reading import check_form, path_inside, skeleton_of
+from mspn.labels.reading import check_form, field_of, path_inside, skeleton_of
 from mspn.structures.boxes import Box, Size
 from mspn.structures.skeleton import Skeleton
 from mspn.structures.skeletons import COCO_17
@@ -38,19 +39,23 @@ class _DataYaml(BaseModel):
     names: dict[int, str] | list[str] = ["person"]
 
 
-def read_yolo(path: Path, skeleton: Skeleton | None = None) -> LabeledSet:
+def read_yolo(
+    path: Path, skeleton: Skeleton | None = None, category: str | None = None, *, allow_outside: bool = False
+) -> LabeledSet:
     """Read a YOLO-pose set; images, by their paths, and people are numbered from 1 on.
 
-    Everyone of every class is read; the class stays in `extra`. Without visibility in the rows, keypoints at (0, 0)
-    or left of or above it are unlabeled. The sizes come from the images' headers: the images must be there.
+    Everyone of every class is read, or of one; the class stays in `extra`. Without visibility in the rows, keypoints at
+    (0, 0) or left of or above it are unlabeled. The sizes come from the images' headers: the images must be there.
     File names are relative to `images` beside data.yaml, or to data.yaml's folder where there is none.
 
     Args:
         path: data.yaml, its folder, or one of its folders of labels (only those are read then).
         skeleton: what the keypoints are if data.yaml has no kpt_names; COCO's for 17 if None.
+        category: name or number of the class to read; None: all.
+        allow_outside: whether the images may lie outside the folder of data.yaml.
 
     Raises:
-        AnnotationError: naming the file and line of the first thing that is missing or wrong.
+        AnnotationError: naming the first thing that is missing or wrong, with its line, or the classes that there are.
     """
     settings_path = _find_settings(path)
     settings = _read_settings(settings_path)
@@ -61,9 +66,16 @@ def read_yolo(path: Path, skeleton: Skeleton | None = None) -> LabeledSet:
         files = sorted(_images_in(_swap(path, "labels", "images"), settings_path))
     else:
         entries = [entry for split in _SPLITS for entry in _as_list(getattr(settings, split))]
-        files = sorted({file for entry in entries for file in _images_in(_locate(root, entry), settings_path)})
+        places = [_locate(root, entry) for entry in entries]
+        if not allow_outside:
+            _refuse_outside(settings_path, places)
+        files = sorted({file for place in places for file in _images_in(place, settings_path)})
+    if not allow_outside:  # a list of images names any file
+        _refuse_outside(settings_path, files)
     if not files:
         raise AnnotationError(f"{settings_path}: its train, val and test name no images; are they there?")
+    classes = settings.names if isinstance(settings.names, dict) else dict(enumerate(settings.names))
+    wanted = _chosen_classes(settings_path, classes, category)
     base = root / "images" if all((root / "images") in file.parents for file in files) else root
     images: list[LabeledImage] = []
     people: list[LabeledPerson] = []
@@ -75,10 +87,31 @@ def read_yolo(path: Path, skeleton: Skeleton | None = None) -> LabeledSet:
         name = file.relative_to(base).as_posix() if base in file.parents else str(file)
         images.append(LabeledImage(number, name, size))
         for keypoints, box, kind in _read_rows(_label_file(file), size, settings.kpt_shape):
-            people.append(LabeledPerson(len(people) + 1, number, keypoints, box, extra={"class": kind}))
-    classes = settings.names if isinstance(settings.names, dict) else dict(enumerate(settings.names))
-    category = next(iter(classes.values())) if len(classes) == 1 else ""
-    return LabeledSet(table, images, people, extra={"names": classes}, category=category)
+            if category is None or kind in wanted:
+                people.append(LabeledPerson(len(people) + 1, number, keypoints, box, extra={"class": kind}))
+    name = next(iter(wanted.values())) if len(wanted) == 1 else ""
+    return LabeledSet(table, images, people, extra={"names": classes}, category=name)
+
+
+def _refuse_outside(settings_path: Path, places: Iterable[Path]) -> None:
+    """Refuse files and folders that are not below data.yaml's own: it may come from others."""
+    for place in places:
+        if settings_path.parent not in (normal := Path(os.path.normpath(place)), *normal.parents):
+            raise AnnotationError(
+                f"{settings_path} leads to {place}, which is outside its folder; if you trust it, --allow-outside reads"
+                " it (in a recipe: allow_outside of the set)"
+            )
+
+
+def _chosen_classes(path: Path, classes: Mapping[int, str], category: str | None) -> dict[int, str]:
+    """By number, the classes of a name or number; all for None."""
+    if category is None:
+        return dict(classes)
+    wanted = category.casefold()
+    chosen = {number: name for number, name in classes.items() if wanted in (name.casefold(), str(number))}
+    if not chosen:
+        raise AnnotationError(f"{path} has no class {category!r}; it has {', '.join(classes.values())}")
+    return chosen
 
 
 def write_yolo(labels: LabeledSet, path: Path) -> None:
@@ -96,13 +129,14 @@ def write_yolo(labels: LabeledSet, path: Path) -> None:
         box = person.box or box_around(person.keypoints_image)
         without_box += box is None
         if box is not None:
-            kind = int(person.extra.get("class", 0))
+            kind = field_of(person.extra, "class", int) or 0
             rows[person.image_id].append(format_row(person.keypoints_image, box, sizes[person.image_id], kind))
     warn_dropped(path, without_box, "people without a box and with too few keypoints for one are left out")
     for image in labels.images:
         file = path_inside(path / "labels", image.file_name).with_suffix(".txt")
         write_text(file, "".join(f"{row}\n" for row in rows[image.id]))
-    write_settings(path / SETTINGS_FILE, labels.skeleton, labels.extra.get("names", PERSON_ALONE))
+    classes = field_of(labels.extra, "names", dict[int, str]) or PERSON_ALONE
+    write_settings(path / SETTINGS_FILE, labels.skeleton, classes)
 
 
 def write_settings(path: Path, skeleton: Skeleton, classes: Mapping[int, str] = PERSON_ALONE) -> None:
