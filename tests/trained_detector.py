@@ -5,6 +5,7 @@ from pathlib import Path
 
 from mspn.config.data import SceneConfig, SceneDataConfig, SceneSetConfig
 from mspn.config.model import DetectorConfig
+from mspn.config.overrides import override
 from mspn.config.recipe import DetectorRecipe
 from mspn.config.train import TrainConfig
 from mspn.training.loop import train
@@ -42,4 +43,5 @@ def overfitted_detector() -> tuple[Path, Path]:
 
 
 def _overfit(folder: Path) -> None:
-    train(tiny_detector_recipe(folder / "set", iterations=140), folder / "set" / "run", resume=False)
+    recipe = override(tiny_detector_recipe(folder / "set", iterations=140), ["train.checkpoint_every=140"])
+    train(recipe, folder / "set" / "run", resume=False)

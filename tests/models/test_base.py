@@ -34,6 +34,17 @@ def test_any_multiple_of_32_is_a_crop(config: NetworkConfig, height: int, width:
 
 
 @every_network
+@pytest.mark.parametrize("coarse_heads", [True, False])
+def test_the_settings_say_how_many_levels_each_stage_has(config: NetworkConfig, coarse_heads: bool):
+    if isinstance(config, ModelConfig | HourglassConfig):
+        config = config.model_copy(update={"coarse_heads": coarse_heads})
+
+    outputs = build_network(config).eval()(torch.zeros(1, 3, 32, 32))
+
+    assert config.levels_by_stage == [len(levels) for levels in outputs]
+
+
+@every_network
 def test_other_crops_are_refused(config: NetworkConfig):
     network = build_network(config).eval()
 

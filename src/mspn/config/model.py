@@ -21,6 +21,10 @@ Backbone = Literal[
 ]
 
 
+_LEVELS = 4
+"""At 1/4, 1/8, 1/16 and 1/32 of the crop's size."""
+
+
 class BackboneConfig(Settings):
     """What every network on a classification backbone has."""
 
@@ -97,6 +101,11 @@ class ModelConfig(AnyNetworkConfig, BackboneConfig):
     def summary(self) -> str:
         return f"{_stages(self.num_stages)} of {self.backbone}"
 
+    @property
+    def levels_by_stage(self) -> list[int]:
+        """Number of levels at which each stage predicts heat maps."""
+        return [_LEVELS if self.coarse_heads else 1] * self.num_stages
+
 
 class HourglassConfig(AnyNetworkConfig):
     """Shape of a stacked hourglass network (paper Table 1; Newell et al.)."""
@@ -117,6 +126,11 @@ class HourglassConfig(AnyNetworkConfig):
     def summary(self) -> str:
         return f"{_stages(self.num_stages)} of hourglass"
 
+    @property
+    def levels_by_stage(self) -> list[int]:
+        """Number of levels at which each stage predicts heat maps."""
+        return [_LEVELS if self.coarse_heads else 1] * self.num_stages
+
 
 class SimpleBaselineConfig(AnyNetworkConfig, BackboneConfig):
     """Shape of a simple baseline: backbone, deconvolutions, one head (Xiao et al.)."""
@@ -129,6 +143,11 @@ class SimpleBaselineConfig(AnyNetworkConfig, BackboneConfig):
     def summary(self) -> str:
         return f"simple baseline on {self.backbone}"
 
+    @property
+    def levels_by_stage(self) -> list[int]:
+        """One stage with one level."""
+        return [1]
+
 
 class CPNConfig(AnyNetworkConfig, BackboneConfig):
     """Shape of a cascaded pyramid network (Chen et al.)."""
@@ -140,6 +159,11 @@ class CPNConfig(AnyNetworkConfig, BackboneConfig):
     @property
     def summary(self) -> str:
         return f"CPN on {self.backbone}"
+
+    @property
+    def levels_by_stage(self) -> list[int]:
+        """The levels of GlobalNet, and RefineNet's one."""
+        return [_LEVELS, 1]
 
 
 def _stages(number: int) -> str:

@@ -10,7 +10,6 @@ import torch
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
-from mspn.config.model import NetworkConfig
 from mspn.config.recipe import Recipe
 from mspn.config.supervision import SupervisionConfig
 from mspn.datasets.crop_dataset import CropDataset
@@ -18,8 +17,6 @@ from mspn.datasets.samples import IGNORE, PERSON, KeypointLabels, Sample, Sample
 from mspn.datasets.scene_dataset import SceneDataset, SceneSample
 from mspn.heatmaps.targets import draw_targets
 from mspn.io.images import write_jpeg
-from mspn.models import build_network
-from mspn.models.base import CROP_MULTIPLE
 from mspn.structures.boxes import Size
 from mspn.structures.crop import HEATMAP_STRIDE, crop_to_heatmap
 from mspn.structures.skeleton import Skeleton
@@ -82,7 +79,7 @@ def draw_sheet(
 def _draw_targets(labels: KeypointLabels, recipe: Recipe) -> list[_Targets]:
     """The finest targets, and the coarsest if there are coarser ones."""
     config = recipe.supervision
-    num_levels = _levels_by_stage(recipe.model)
+    num_levels = recipe.model.levels_by_stage
     last, coarsest = len(num_levels) - 1, num_levels[0] - 1
     chosen = [("finest", last, 0)] + ([("coarsest", 0, coarsest)] if coarsest else [])
     height, width = recipe.model.input_size
@@ -97,13 +94,6 @@ def _draw_targets(labels: KeypointLabels, recipe: Recipe) -> list[_Targets]:
         )
         targets.append(_Targets(f"{word} targets of stage {stage + 1} (kernel {kernel_size})", heatmaps))
     return targets
-
-
-def _levels_by_stage(config: NetworkConfig) -> list[int]:
-    """Number of levels of each stage, from a forward pass on the meta device, which computes nothing."""
-    with torch.device("meta"), torch.no_grad():
-        outputs = build_network(config).eval()(torch.empty(1, 3, 2 * CROP_MULTIPLE, 2 * CROP_MULTIPLE))
-    return [len(levels) for levels in outputs]
 
 
 def _is_learned(labels: KeypointLabels, config: SupervisionConfig, level: int) -> Bool[Tensor, "B K"]:
