@@ -593,6 +593,16 @@ def test_a_small_image_in_huge_tiles_is_refused():
         decode_image(encoded, "tiled")
 
 
+def test_a_chunk_that_is_longer_than_its_file_is_not_made_room_for(monkeypatch: pytest.MonkeyPatch):
+    encoded = bytearray(encode(noise(8, 8), ".png"))
+    chunk = encoded.index(b"IDAT") - 4
+    encoded[chunk : chunk + 4] = b"\x7f\xff\xff\xff"
+    monkeypatch.setattr(cv2, "imdecode", None)  # is not asked
+
+    with pytest.raises(ImageError, match="bomb is not an image that can be read, or it is damaged"):
+        decode_image(bytes(encoded), "bomb")
+
+
 def test_twelve_bits_stored_as_sixteen_are_told_and_stretched(caplog: pytest.LogCaptureFixture):
     # Of 4095: nothing, a third, all. The high bytes are 0, 5 and 15.
     encoded = cv2.imencode(".png", np.array([[0, 1365, 4095]], np.uint16))[1].tobytes()

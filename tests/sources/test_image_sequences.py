@@ -151,6 +151,25 @@ def test_jpegs_behind_each_other_are_a_video(join: Any, name: str, tmp_path: Pat
     assert seconds(images) == pytest.approx([0, 0.04, 0.08])
 
 
+@pytest.mark.parametrize(("orientation", "size"), [(1, (48, 64)), (3, (48, 64)), (6, (64, 48)), (8, (64, 48))])
+def test_jpegs_of_cameras_may_have_exif(orientation: int, size: tuple[int, int], tmp_path: Path):
+    # One tag, 0x0112, a short.
+    exif = b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0" + bytes([orientation, 0, 0, 0]) + bytes(4)
+    half = np.zeros((48, 64, 3), np.uint8)
+    half[:, :32] = 250
+    encoded = cv2.imencode(".jpg", half)[1].tobytes()
+    segment = b"\xff\xe1" + (len(exif) + 2).to_bytes(2, "big") + exif
+    frame = encoded[:2] + segment + encoded[2:]
+    (tmp_path / "a.mjpeg").write_bytes(3 * frame)
+    (tmp_path / "a.jpg").write_bytes(frame)
+
+    frames, problem = read(tmp_path / "a.mjpeg")
+    (single,), _problem = read(tmp_path / "a.jpg")
+
+    assert (problem, [image.size for image in frames]) == ("", [size] * 3)
+    assert np.abs(frames[0].pixels.astype(int) - single.pixels).max() < 8
+
+
 def test_a_photo_with_a_preview_or_a_second_view_behind_it_is_a_single_image(tmp_path: Path):
     segment = b"\xff\xe2\x00\x08MPF\0\0\0"
     views = jpeg(120)[:2] + segment + jpeg(120)[2:] + jpeg(10)

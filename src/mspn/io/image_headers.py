@@ -43,6 +43,8 @@ class ImageHeader:
     """Of a JPEG: where its compressed pixels start."""
     orientation_position: int | None = None
     """Of a TIFF: where its orientation stands, a 16-bit number."""
+    is_cut_short: bool = False
+    """Of a PNG: whether a chunk is longer than what is left of the file; decoders would make room for it first."""
     largest_block: int = 0
     """Of a TIFF: pixels of a tile, which decoders keep whole in memory, however small the image."""
 
@@ -79,10 +81,6 @@ def read_size(path: Path) -> Size:
     return header.upright_size
 
 
-def is_jpeg(encoded: bytes | bytearray) -> bool:
-    return encoded.startswith(b"\xff\xd8")
-
-
 def _unpack(layout: str, file: IO[bytes], position: int | None = None) -> tuple[int, ...]:
     if position is not None:
         file.seek(position)
@@ -113,7 +111,7 @@ def _read_jpeg(file: IO[bytes]) -> ImageHeader | None:
 
 def _read_png(file: IO[bytes]) -> ImageHeader:
     width, height, depth, color_type = _unpack(">IIBB", file, 16)
-    num_frames, orientation, is_transparent = 1, 1, color_type in (4, 6)
+    num_frames, orientation, is_transparent, end = 1, 1, color_type in (4, 6), 0
     for kind, start, length in _chunks(file, 8, is_png=True):
         if kind == b"acTL" and length >= 8:
             (num_frames,) = _unpack(">I", file, start)
@@ -121,7 +119,16 @@ def _read_png(file: IO[bytes]) -> ImageHeader:
             is_transparent = True
         elif kind == b"eXIf":  # may stand behind the pixels
             orientation = _exif_orientation(_read_at(file, start, length))
-    return ImageHeader("png", Size(height, width), orientation, max(1, num_frames), is_transparent, depth == 16)
+        end = start + length
+    return ImageHeader(
+        "png",
+        Size(height, width),
+        orientation,
+        max(1, num_frames),
+        is_transparent,
+        is_16_bit=depth == 16,
+        is_cut_short=end > file.seek(0, io.SEEK_END),
+    )
 
 
 def _read_webp(file: IO[bytes]) -> ImageHeader | None:
@@ -172,7 +179,7 @@ class _Directory:
 def _read_tiff(file: IO[bytes]) -> ImageHeader:
     first, num_pages = None, 0
     seen: set[int] = set()
-    order = _byte_order(file)
+    order = "<" if _read_at(file, 0, 2) == b"II" else ">"
     (position,) = _unpack(order + "I", file, 4)
     while position and position not in seen and len(seen) < _MAX_PIECES:
         seen.add(position)
@@ -199,10 +206,6 @@ def _read_tiff(file: IO[bytes]) -> ImageHeader:
     )
 
 
-def _byte_order(file: IO[bytes]) -> str:
-    return "<" if _read_at(file, 0, 2) == b"II" else ">"
-
-
 def _read_directory(file: IO[bytes], position: int, order: str) -> _Directory:
     (num_tags,) = _unpack(order + "H", file, position)
     entries = file.read(12 * num_tags)
@@ -223,7 +226,7 @@ def _exif_orientation(exif: bytes) -> int:
     """1 (upright) where EXIF is damaged: decoders see none there, too."""
     file = io.BytesIO(exif.removeprefix(_EXIF_PREFIX))
     try:
-        order = _byte_order(file)
+        order = "<" if file.read(2) == b"II" else ">"
         (position,) = _unpack(order + "I", file, 4)
         return _valid(_read_directory(file, position, order).values.get(_ORIENTATION, 1))
     except struct.error:

@@ -13,7 +13,7 @@ from jaxtyping import UInt8, UInt16
 from mspn.errors import ImageError
 from mspn.io.extras import import_extra
 from mspn.io.files import explain_failures, replacing
-from mspn.io.image_headers import ImageHeader, is_jpeg, read_header
+from mspn.io.image_headers import ImageHeader, read_header
 from mspn.io.orientation import turn_by_exif
 
 logger = logging.getLogger(__name__)
@@ -22,7 +22,7 @@ MAX_FILE_BYTES = 512 * 2**20
 MAX_PIXELS = 100_000_000
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
 """What a folder is searched for; a file that is named outright may have any suffix."""
-_END_OF_JPEG = b"\xff\xd9"
+_START_OF_JPEG, _END_OF_JPEG = b"\xff\xd8", b"\xff\xd9"
 _STRIP_PIXELS = 2**14
 
 
@@ -96,9 +96,9 @@ def _decode_image(
     header = read_header(io.BytesIO(encoded))
     if header is not None:
         _check_size(header, name, max_pixels, stretch)
-    if is_jpeg(encoded) and _lacks_end(encoded, header):
+    if encoded.startswith(_START_OF_JPEG) and _lacks_end(encoded, header):
         raise ImageError(f"{name} is cut short (a JPEG without its end); copy or download it again")
-    if header is None:
+    if header is None or header.is_cut_short:
         raise _unreadable(name)
     if header.format == "heic":
         return ReducedImage(_decode_heic(encoded, name), 1)

@@ -85,7 +85,13 @@ def read_display_matrix(frame: Any) -> tuple[int, ...] | None:
 
     PyAV keeps a frame that is asked for it in memory until Python collects cycles, so the others are not asked.
     """
-    matrices = [struct.unpack("=9i", bytes(data)) for data in frame.side_data if data.type.name == "DISPLAYMATRIX"]
+    try:
+        matrices = [struct.unpack("=9i", bytes(data)) for data in frame.side_data if data.type.name == "DISPLAYMATRIX"]
+    except ValueError:
+        # The frame has data of a kind that PyAV does not know, such as EXIF; its rotation can be had all the same.
+        turns = round(-frame.rotation / 90) % 4
+        cosine, sine = ((1, 0), (0, 1), (-1, 0), (0, -1))[turns]
+        return cosine, sine, 0, -sine, cosine, 0, 0, 0, 1
     return matrices[0] if matrices else None
 
 
