@@ -7,6 +7,7 @@ import numpy as np
 
 from mspn.errors import AnnotationError
 from mspn.io.extras import import_extra
+from mspn.io.mat_process import read_in_process
 
 _MAX_BYTES = 512 * 2**20
 
@@ -33,16 +34,15 @@ def mat_variables(path: Path) -> list[str]:
 
 
 def _read(path: Path, function: str, **settings: Any) -> Any:
-    scipy_io = import_extra("scipy.io", AnnotationError(f"reading {path} needs SciPy; pip install 'mspn[mat]'"))
+    import_extra("scipy.io", AnnotationError(f"reading {path} needs SciPy; pip install 'mspn[mat]'"))
     if not path.is_file():
         raise AnnotationError(f"no file at {path}; check the path")
     if path.stat().st_size > _MAX_BYTES:
         raise AnnotationError(f"{path} is larger than {_MAX_BYTES // 2**20} MiB; is it a label file?")
     try:
-        return getattr(scipy_io, function)(path, **settings)
-    except Exception as error:  # SciPy raises its own and many others
-        message = " ".join(str(error).split())
-        raise AnnotationError(f"{path} cannot be read as a MATLAB file ({message}); is it whole?") from error
+        return read_in_process(path, function, **settings)
+    except ValueError as error:
+        raise AnnotationError(f"{path} cannot be read as a MATLAB file ({error}); is it whole?") from error
 
 
 def as_list(value: Any) -> list[Any]:

@@ -1,0 +1,111 @@
+"""MATLAB files, read by SciPy in a process of its own: damaged ones can crash it, hold it or fill the memory.
+
+This module is also the program of that process, and so imports little.
+"""
+
+import io
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy
+
+_SECONDS = 120
+_BYTES_AT_LEAST = 2**30
+_BYTES_PER_BYTE = 300
+"""MPII's file of 12 MiB becomes 1.5 GiB of arrays and structs."""
+_BYTES_AT_MOST = 2**34
+_PLAIN = {
+    ("builtins", "complex"),
+    ("types", "SimpleNamespace"),
+    ("numpy", "ndarray"),
+    ("numpy", "dtype"),
+    *(
+        (f"numpy.{core}.{module}", name)
+        for core in ("core", "_core")
+        for module, name in (
+            ("multiarray", "_reconstruct"),
+            ("multiarray", "scalar"),
+            ("numeric", "_frombuffer"),
+        )
+    ),
+}
+"""Of what the answer consists."""
+
+
+def read_in_process(path: Path, function: str, **settings: Any) -> Any:
+    """What a function of `scipy.io` returns for a file; MATLAB's structs are `SimpleNamespace`s.
+
+    Raises:
+        ValueError: if it cannot be read: in words, why.
+    """
+    command = [sys.executable, "-c", f"from {__name__} import main; main()", str(path), function, repr(settings)]
+    # The same packages as here, and one thread: each reserves memory, which is limited.
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "OPENBLAS_NUM_THREADS": "1"}
+    try:
+        done = subprocess.run(
+            command, env=environment, capture_output=True, timeout=_SECONDS, check=False
+        )  # our own program
+    except subprocess.TimeoutExpired:
+        raise ValueError(f"it is not read after {_SECONDS} seconds") from None
+    if done.returncode:
+        raise ValueError("SciPy crashed")
+    succeeded, answer = _Unpickler(io.BytesIO(done.stdout)).load()
+    if not succeeded:
+        raise ValueError(answer)
+    return answer
+
+
+class _Unpickler(pickle.Unpickler):
+    """Takes nothing but data: a file that broke into the process must not get out of it."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in _PLAIN:
+            raise ValueError(f"it has values of {module}.{name}")
+        return super().find_class(module, name)
+
+
+def main() -> None:
+    """Read the file of the command line, and write a pickle: whether it succeeded, and the answer or the reason."""
+    path, function, settings = sys.argv[1:]
+    output = os.dup(1)
+    os.dup2(2, 1)  # whatever else is printed
+    _limit_memory(min(_BYTES_AT_LEAST + _BYTES_PER_BYTE * Path(path).stat().st_size, _BYTES_AT_MOST))
+    answer: tuple[bool, Any]
+    try:
+        import ast  # noqa: PLC0415
+
+        import scipy.io  # noqa: PLC0415  # an extra, and needed here alone
+
+        answer = True, _plain(getattr(scipy.io, function)(path, **ast.literal_eval(settings)))
+    except MemoryError:
+        answer = False, "it needs too much memory"
+    except Exception as error:  # SciPy raises its own and many others
+        answer = False, " ".join(str(error).split()) or type(error).__name__
+    with os.fdopen(output, "wb") as file:
+        pickle.dump(answer, file, protocol=5)
+
+
+def _limit_memory(num_bytes: int) -> None:
+    try:
+        import resource  # noqa: PLC0415  # there is none on Windows
+    except ImportError:
+        return
+    resource.setrlimit(resource.RLIMIT_AS, (num_bytes, num_bytes))
+
+
+def _plain(value: Any) -> Any:
+    """The value with SciPy's structs as namespaces."""
+    if hasattr(value, "_fieldnames"):
+        return SimpleNamespace(**{name: _plain(getattr(value, name)) for name in value._fieldnames})
+    if isinstance(value, dict):
+        return {name: _plain(item) for name, item in value.items()}
+    if isinstance(value, numpy.ndarray) and value.dtype.hasobject and value.dtype.names is None:
+        copy = value.copy()
+        copy.ravel()[:] = [_plain(item) for item in value.ravel()]
+        return copy
+    return value
