@@ -56,6 +56,18 @@ def test_what_a_killed_writer_left_can_be_removed(tmp_path: Path):
     assert [entry.name for entry in tmp_path.iterdir()] == [".notes"]
 
 
+def test_leftovers_of_one_file_are_removed_beside_those_of_others(tmp_path: Path):
+    for name in (".net-4-abcdefgh.partial", ".net-4-wide-abcdefgh.partial", ".net-abcdefgh.partial"):
+        (tmp_path / name).mkdir()
+
+    remove_leftovers(tmp_path, "net-4")
+
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == [
+        ".net-4-wide-abcdefgh.partial",
+        ".net-abcdefgh.partial",
+    ]
+
+
 def test_missing_folders_are_made(tmp_path: Path):
     write_text(tmp_path / "runs" / "one" / "recipe.json", "é\n")
 

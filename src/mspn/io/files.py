@@ -1,5 +1,6 @@
 """Reading and writing files safely: atomic writes, digests, small YAML files."""
 
+import glob
 import hashlib
 import os
 import shutil
@@ -14,6 +15,8 @@ import yaml
 from mspn.errors import FileError, YamlError
 
 _PARTIAL = ".partial"
+_RANDOM = "?" * 8
+"""What `tempfile` puts into names."""
 _CHUNK_BYTES = 2**20
 
 
@@ -38,9 +41,13 @@ def replacing(path: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Remove what `replacing` left in a folder where a process was killed; no other process may be writing there."""
-    for partial in folder.glob(f".*{_PARTIAL}"):
+def remove_leftovers(folder: Path, stem: str | None = None) -> None:
+    """Remove what `replacing` left in a folder where a process was killed, of files of that stem or of all.
+
+    No other process may be writing these.
+    """
+    pattern = "*" if stem is None else f"{glob.escape(stem)}-{_RANDOM}"
+    for partial in folder.glob(f".{pattern}{_PARTIAL}"):
         shutil.rmtree(partial, ignore_errors=True)
 
 

@@ -71,6 +71,16 @@ def test_weights_are_converted_into_the_cache_once(server: FileServer, tmp_path:
     assert "their own boxes" in metadata.notes
 
 
+def test_what_a_killed_process_left_in_the_cache_is_removed(server: FileServer, tmp_path: Path):
+    entry = entry_of(server)
+    leftover = tmp_path / f".{cached_file(entry, tmp_path).stem}-abcdefgh.partial"
+    leftover.mkdir()
+
+    download_weights(entry, tmp_path)
+
+    assert not leftover.exists()
+
+
 def test_another_original_has_another_place_in_the_cache(server: FileServer, tmp_path: Path):
     newer = entry_of(server, sha256="f" * 64)
 
