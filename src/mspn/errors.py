@@ -86,7 +86,7 @@ class ReportError(MspnError):
 
 
 class TrainingStoppedError(Exception):
-    """Training ended early because someone asked; a checkpoint was written."""
+    """Training was stopped by a signal; a checkpoint was written."""
 
     def __init__(self, iteration: int, signal_number: int) -> None:
         super().__init__(f"stopped by {signal.Signals(signal_number).name} after iteration {iteration}")

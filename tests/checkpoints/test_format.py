@@ -168,7 +168,7 @@ def test_a_tensor_of_another_shape_is_refused(network: MSPN, tmp_path: Path):
         tmp_path / "weights.safetensors", network.state_dict() | {"stem.conv.norm.bias": torch.zeros(5)}
     )
 
-    message = r"tensor 'stem\.conv\.norm\.bias' is \(5,\), its metadata ask for \(4,\)"
+    message = r"tensor 'stem\.conv\.norm\.bias' is \(5,\), its metadata say \(4,\)"
     with pytest.raises(WeightsError, match=message):
         load_checkpoint(path)
 

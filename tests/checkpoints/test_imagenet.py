@@ -147,7 +147,7 @@ def test_a_file_without_a_classifier_or_counts_of_batches_is_whole(tmp_path: Pat
         (lambda tensors: tensors.update(extra=torch.zeros(1)), "has the unknown tensor 'extra'; is it of resnet50"),
         (
             lambda tensors: tensors.update({"layer1.0.conv1.weight": torch.zeros(8, 4, 1, 1)}),
-            r"tensor 'layer1.0.conv1.weight' is \(8, 4, 1, 1\), the network asks for \(4, 4, 1, 1\) \(resnet50, stem_",
+            r"tensor 'layer1.0.conv1.weight' is \(8, 4, 1, 1\), the network has \(4, 4, 1, 1\) \(resnet50, stem_",
         ),
     ],
     ids=["missing", "unknown", "misshapen"],

@@ -91,7 +91,7 @@ def test_an_efficientnet_sees_our_crops_as_it_saw_its_own(tmp_path: Path):
 
 def test_the_file_of_another_width_is_refused(tmp_path: Path):
     message = (
-        r"tensor '_conv_stem.weight' is \(8, 3, 3, 3\), the network asks for \(4, 3, 3, 3\) \(efficientnet-lite0, stem_"
+        r"tensor '_conv_stem.weight' is \(8, 3, 3, 3\), the network has \(4, 3, 3, 3\) \(efficientnet-lite0, stem_"
     )
 
     with pytest.raises(WeightsError, match=message):

@@ -78,7 +78,7 @@ def test_the_papers_rule_is_refused_where_there_are_people_alone(tmp_path: Path)
     path = tmp_path / "boxes.json"
     path.write_text(json.dumps({"a.jpg": [[1, 2, 3, 4]]}))
 
-    with pytest.raises(AnnotationError, match=r"has boxes of people alone, .* use the rule people, or the detector's"):
+    with pytest.raises(AnnotationError, match=r"has only boxes of people, .* use the rule people, or the detector's"):
         BoxesFile(path, "top-100")
 
 

@@ -40,7 +40,7 @@ def test_the_papers_rule_needs_other_categories(tmp_path: Path, yolos: str):
     best = TransformersSettings(rule="top-100")
     folder = str(write_yolos(tmp_path, labels=("person",)))
 
-    with pytest.raises(DetectorError, match=r"sees people alone, .* use the rule people"):
+    with pytest.raises(DetectorError, match=r"detects only people, .* use the rule people"):
         TransformersDetector(folder, best)
     assert len(TransformersDetector(folder).detect(_IMAGE)) == 3
     assert len(TransformersDetector(yolos, best).detect(_IMAGE)) == 3

@@ -136,7 +136,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     metadata, tensors = _read(path)
     if not isinstance(metadata, CheckpointMetadata):
         raise WeightsError(f"{path} is a person detector, not a pose network; give it to --detector")
-    # Without memory until the tensors are known to fit: metadata may ask for any size.
+    # Without memory until the tensors are known to fit: metadata may name any size.
     with torch.device("meta"):
         model = build_network(metadata.recipe.model)
     _fill(model, tensors, path)
@@ -175,7 +175,7 @@ def _fill(model: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
     for name, tensor in tensors.items():
         shape = expected[name].shape
         if tensor.shape != shape:
-            raise WeightsError(f"{path}: tensor {name!r} is {tuple(tensor.shape)}, its metadata ask for {tuple(shape)}")
+            raise WeightsError(f"{path}: tensor {name!r} is {tuple(tensor.shape)}, its metadata say {tuple(shape)}")
     values = {name: tensor.to(expected[name].dtype) for name, tensor in tensors.items()}
     for name, tensor in values.items():
         # NumPy's check takes a fifth of the time of torch's, which wakes other threads four times for each tensor.

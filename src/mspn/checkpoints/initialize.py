@@ -140,7 +140,7 @@ def initialize_from_imagenet(model: AnyNetwork, path: Path, scope: Scope) -> Non
             raise WeightsError(f"{path} has no tensor {original!r}; is it of {config.backbone}?")
         if tensors[original].shape != tensor.shape:
             raise WeightsError(
-                f"{path}: tensor {original!r} is {tuple(tensors[original].shape)}, the network asks for"
+                f"{path}: tensor {original!r} is {tuple(tensors[original].shape)}, the network has"
                 f" {tuple(tensor.shape)} ({config.backbone}, stem_channels {config.stem_channels})"
             )
         if _is_in_scope(name, scope):

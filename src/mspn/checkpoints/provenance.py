@@ -19,7 +19,7 @@ class SetFingerprint(Settings):
     """File of corrected labels, as the recipe names it."""
     corrections_sha256: str | None = None
     images: int
-    """Those that show somebody who is trained on; all of a detector's."""
+    """Images with at least one person to train on; of a detector all images."""
     people: int
 
     @property

@@ -1,4 +1,4 @@
-"""Settings of the networks: one class a family, told apart by `kind`."""
+"""Settings of the networks: one class a family, discriminated by `kind`."""
 
 from typing import Annotated, Any, Literal
 

@@ -33,7 +33,7 @@ class Recipe(Settings):
 
     name: str
     skeleton: str | Skeleton = "coco-17"
-    """One of ours by its name, or all of one's own."""
+    """A built-in skeleton by its name, or a definition."""
     model: NetworkConfig = ModelConfig()
     supervision: SupervisionConfig = SupervisionConfig()
     augmentation: AugmentationConfig = RELEASED_AUGMENTATION
@@ -92,4 +92,4 @@ AnyRecipe = Annotated[
     Annotated[Recipe, Tag(Recipe.__name__)] | Annotated[DetectorRecipe, Tag(DetectorRecipe.__name__)],
     Discriminator(lambda values: recipe_class(values).__name__),
 ]
-"""Whatever can be trained, told apart by the kind of its model."""
+"""Any recipe; the kind of its model says which."""

@@ -15,14 +15,14 @@ SKELETON_SUFFIXES = (".yaml", ".yml")
 
 
 def named_skeleton(name_or_file: str, folder: Path = Path()) -> Skeleton:
-    """A skeleton of ours by its name, or the one of a YAML file.
+    """A built-in skeleton by its name, or the one of a YAML file.
 
     Args:
         name_or_file: what ends in .yaml or .yml is a file.
         folder: where a relative path starts.
 
     Raises:
-        SkeletonError: as `read_skeleton`, or for a name that is not ours.
+        SkeletonError: as `read_skeleton`, or for an unknown name.
     """
     if name_or_file.lower().endswith(SKELETON_SUFFIXES):
         return read_skeleton(folder / name_or_file)

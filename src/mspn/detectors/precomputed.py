@@ -51,8 +51,8 @@ class BoxesFile:
             raise AnnotationError(f"{path}: none of its {len(rows)} boxes is of a person (category_id {_PERSON})")
         if rule == "top-100" and rows and all(row.is_person for row in rows):
             raise AnnotationError(
-                f"{path} has boxes of people alone, so nobody can tell who is among the best {MAX_BOXES} of all"
-                " categories; use the rule people, or the detector's whole output"
+                f"{path} has only boxes of people, so the top {MAX_BOXES} boxes of all categories are unknown;"
+                " use the rule people, or the detector's whole output"
             )
         # A table may name images without people.
         self._rows: dict[str, list[_Row]] = {name: [] for name in content} if _is_table(content) else {}

@@ -35,8 +35,8 @@ def require_all_categories(source: object, rule: BoxSelection) -> None:
     """
     if rule == "top-100":
         raise DetectorError(
-            f"{source} sees people alone, so nobody can tell who is among the best {MAX_BOXES} of all categories;"
-            " use the rule people"
+            f"{source} detects only people, so the top {MAX_BOXES} boxes of all categories are unknown; use the rule"
+            " people"
         )
 
 

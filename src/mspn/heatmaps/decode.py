@@ -61,7 +61,7 @@ def decode(heatmaps: Float[Tensor, "B K H W"], config: ProtocolConfig) -> Decode
 
     Source: the released code ("released"), MMPose's Megvii heat-map codec ("mmpose"), the simple baseline's code
     ("rounded"), Zhang et al., Distribution-Aware Coordinate Representation for Human Pose Estimation, CVPR 2020
-    ("dark"); "dark_filtered" is ours.
+    ("dark"); "dark_filtered" is a variant of this package.
     """
     heatmaps = heatmaps.cpu().contiguous()
     if config.decoder == "released":

@@ -126,7 +126,7 @@ class HourglassLink(Aggregation):
 
 
 class StackedHourglass(PoseNetwork):
-    """Several hourglasses in a row; cross-stage aggregation as MSPN's, if the settings ask for it."""
+    """Stacked hourglasses, with MSPN's cross-stage aggregation if `config.aggregation` is set."""
 
     config: HourglassConfig
 

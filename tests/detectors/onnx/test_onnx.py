@@ -86,7 +86,7 @@ def test_the_papers_rule_counts_boxes_of_all_categories(tmp_path: Path):
 def test_the_papers_rule_is_refused_where_a_network_sees_people_alone(tmp_path: Path):
     path = write_answers(tmp_path / "people.onnx", {"output": yolox_outputs()["output"][..., :6]})
 
-    with pytest.raises(DetectorError, match=r"people.onnx sees people alone, .* use the rule people"):
+    with pytest.raises(DetectorError, match=r"people.onnx detects only people, .* use the rule people"):
         OnnxDetector(path, settings=OnnxSettings(rule="top-100"))
 
 

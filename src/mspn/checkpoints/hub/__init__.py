@@ -24,11 +24,11 @@ from mspn.models.base import PoseNetwork
 def find_weights(model: str | Path, report: Report = lambda _done, _total: None) -> Path:
     """The weights file of a model: a name of `mspn models list`, or a file.
 
-    Published weights are downloaded into the cache when they are first asked for. A `Path` is always a file.
+    Published weights are downloaded into the cache on first use. A `Path` is always a file.
 
     Args:
         model: name or file.
-        report: told of the progress of a download.
+        report: called with the progress of a download.
 
     Raises:
         WeightsError: if there is no such file, a network of that name but no weights of it, or a download fails.

@@ -78,12 +78,12 @@ def download(
     environment are not used, see `open_url`.
 
     Args:
-        urls: where the same file lies; the next is asked when one fails.
+        urls: where the same file lies; the next is tried when one fails.
         destination: in a folder that exists.
         sha256: the first digits, in lower case; the file must have them.
         size: in bytes, where known; the download stops when more arrives.
         limits: how long and how much it may take; None for the defaults.
-        report: told of the progress.
+        report: called with the progress.
 
     Returns:
         The address that gave the file.
@@ -167,7 +167,7 @@ class _Transfer:
         is_resumed = response.status == 206
         if is_resumed and not _starts_at(response, start):
             self.part.unlink(missing_ok=True)
-            raise FetchError("sends another piece of the file than was asked for", is_temporary=True)
+            raise FetchError("sends another range of the file than requested", is_temporary=True)
         done = start if is_resumed else 0
         total = None if response.length is None else done + response.length
         chunks = response.read_chunks(self.size or self.limits.max_bytes, done)

@@ -62,7 +62,7 @@ class OnnxDetector:
             device: see `OnnxNetwork`; None is the CPU.
 
         Raises:
-            DetectorError: if the network cannot be run, is of no such family, or nobody can tell which of its
+            DetectorError: if the network cannot be run, is of no such family, or does not say which of its
                 categories are people.
         """
         self._settings = settings or OnnxSettings()

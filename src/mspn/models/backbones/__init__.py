@@ -29,14 +29,14 @@ BACKBONES: dict[Backbone, BackboneFamily] = {
     **dict.fromkeys(XCEPTIONS, BackboneFamily(XceptionDown, _common_stem)),
     **dict.fromkeys(EFFICIENTNETS, BackboneFamily(EfficientNetDown, build_efficientnet_stem)),
 }
-"""What builds each `backbone` of the settings."""
+"""The parts of each `backbone` of the settings."""
 
 
 def build_stem(config: BackboneConfig) -> nn.Module:
-    """What brings crops to the down-sampling unit that the settings ask for."""
+    """The backbone's stem: crops to the down-sampling unit's input, at 1/4 of their size."""
     return BACKBONES[config.backbone].stem(config)
 
 
 def build_downsample(config: BackboneConfig) -> Downsample:
-    """The down-sampling unit that the settings ask for."""
+    """The backbone's down-sampling unit."""
     return BACKBONES[config.backbone].down_unit(config)
