@@ -36,7 +36,7 @@ _MAX_SECONDS = 20.0
 _MAX_BYTES = 1_500_000_000
 _KILL_BYTES = 4_000_000_000
 """The process is stopped here, before the machine suffers."""
-_CASES_A_PROCESS = 250
+_CASES_A_PROCESS = 100
 _SAMPLE = Path("src/mspn/assets/sample")
 
 _ODD_VALUES: tuple[Any, ...] = (
