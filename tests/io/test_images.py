@@ -589,8 +589,28 @@ def test_images_that_take_more_memory_to_decode_may_have_fewer_pixels(suffix: st
 def test_a_small_image_in_huge_tiles_is_refused():
     encoded = tiff(noise(8, 8), width=(322, 2**14), height=(323, 2**14))
 
-    with pytest.raises(ImageError, match="has tiles of 268,435,456 pixels; store it without tiles, or as PNG"):
+    with pytest.raises(ImageError, match="has a tile of 268,435,456 pixels; store it without tiles, or as PNG"):
         decode_image(encoded, "tiled")
+
+
+def avif(declared: int, coded: int) -> bytes:
+    """Boxes that declare an image of a side, and a sequence header of AV1 that says another.
+
+    The header: profile 0, a still image, with the short header, level 0, then 16 bits for each side.
+    """
+    bits = "000" + "1" + "1" + "00000" + "1111" + "1111" + f"{coded - 1:016b}" * 2
+    header = int(bits.ljust(56, "0"), 2).to_bytes(7, "big")
+    units = b"\x12\x00" + b"\x0a\x07" + header  # a temporal delimiter, then the sequence header
+    boxes = b"\0\0\0\x14ftypavif\0\0\0\0mif1" + b"\0\0\0\x14ispe" + struct.pack(">III", 0, declared, declared)
+    # Version 0; four bytes for an offset, four for a length, none for a base; one item of one extent.
+    location = b"iloc" + bytes(4) + b"\x44\x00" + struct.pack(">HHHHII", 1, 1, 0, 1, len(boxes) + 36, len(units))
+    return boxes + struct.pack(">I", len(location) + 4) + location + b"\0\0\0\x13mdat"[:4] + units
+
+
+@pytest.mark.parametrize(("coded", "pixels"), [(20_000, 400_000_000), (65_536, 4_294_967_296)])
+def test_an_avif_that_declares_fewer_pixels_than_it_codes_is_refused(coded: int, pixels: int):
+    with pytest.raises(ImageError, match=f"bomb has a tile of {pixels:,} pixels"):
+        decode_image(avif(8, coded), "bomb")
 
 
 def test_a_chunk_that_is_longer_than_its_file_is_not_made_room_for(monkeypatch: pytest.MonkeyPatch):

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import IO
 
 from mspn.errors import ImageError
+from mspn.io.av1 import largest_coded_size
 from mspn.structures.boxes import Size
 
 TRANSPOSED_ORIENTATIONS = (5, 6, 7, 8)
@@ -42,11 +43,11 @@ class ImageHeader:
     scan_start: int = 0
     """Of a JPEG: where its compressed pixels start."""
     orientation_position: int | None = None
-    """Of a TIFF: where its orientation stands, a 16-bit number."""
+    """Of a TIFF: where its orientation stands."""
     is_cut_short: bool = False
     """Of a PNG: whether a chunk is longer than what is left of the file; decoders would make room for it first."""
     largest_block: int = 0
-    """Of a TIFF: pixels of a tile, which decoders keep whole in memory, however small the image."""
+    """Pixels of a tile, of TIFF and AVIF, which decoders keep whole in memory, however small the image."""
 
     @property
     def upright_size(self) -> Size:
@@ -242,8 +243,7 @@ _NUM_SAMPLES = re.compile(rb"stsz.{8}(.{4})", re.DOTALL)
 _ROTATION = re.compile(rb"\0\0\0\x09irot(.)", re.DOTALL)
 _MIRRORING = re.compile(rb"\0\0\0\x09imir(.)", re.DOTALL)
 _ORIENTATIONS = {None: (1, 8, 3, 6), 0: (4, 5, 2, 7), 1: (2, 7, 4, 5)}
-"""EXIF's numbers for a mirroring (none; top and bottom or left and right trade places) after 0 to 3 quarter turns
-counterclockwise."""
+"""EXIF's numbers for a mirroring (none, top to bottom, left to right) after 0 to 3 quarter turns counterclockwise."""
 
 
 def _read_avif(file: IO[bytes]) -> ImageHeader | None:
@@ -254,6 +254,7 @@ def _read_avif(file: IO[bytes]) -> ImageHeader | None:
     if not brands & _AVIF_BRANDS and not brands & _HEIC_BRANDS:
         return None
     sizes = [Size(*reversed(struct.unpack(">II", match[1]))) for match in _PART_SIZE.finditer(boxes)]
+    coded = largest_coded_size(file, boxes) if brands & _AVIF_BRANDS else Size(0, 0)
     turns, mirrored = _ROTATION.search(boxes), _MIRRORING.search(boxes)
     axis = mirrored[1][0] & 1 if mirrored else None
     num_frames = [int.from_bytes(match[1], "big") for match in _NUM_SAMPLES.finditer(boxes)]
@@ -263,6 +264,7 @@ def _read_avif(file: IO[bytes]) -> ImageHeader | None:
         _ORIENTATIONS[axis][turns[1][0] & 3 if turns else 0],
         max(num_frames, default=1) if boxes[8:12] == b"avis" else 1,
         may_be_transparent=b":auxiliary:alpha" in boxes or b":auxid:1\0" in boxes,
+        largest_block=coded.height * coded.width,
     )
 
 

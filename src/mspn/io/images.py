@@ -177,10 +177,12 @@ def _check_size(header: ImageHeader, name: str, max_pixels: int, stretch: bool) 
     for limit in (max_pixels, max_pixels * _BYTES_PER_PIXEL // _decoder_bytes(header, stretch)):
         if height * width > limit:
             raise ImageError(f"{name} has {width}x{height} pixels, above the limit of {limit:,}; make it smaller first")
-    if header.largest_block > max_pixels // 4:
-        raise ImageError(f"{name} has tiles of {header.largest_block:,} pixels; store it without tiles, or as PNG")
+        if header.largest_block > max(limit, _TILE_PIXELS):
+            raise ImageError(f"{name} has a tile of {header.largest_block:,} pixels; store it without tiles, or as PNG")
 
 
+_TILE_PIXELS = 2**20
+"""A tile may have as many, however few are allowed for an image."""
 _BYTES_PER_PIXEL = 12
 """What an image of the largest size may take while it is decoded, the file itself included."""
 
