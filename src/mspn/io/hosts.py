@@ -1,7 +1,9 @@
 """Schemes and hosts of addresses: which hosts may be connected to, public ones and those that the user allows."""
 
+import math
 import re
 import socket
+import time
 from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from urllib.parse import urlsplit, urlunsplit
@@ -66,6 +68,37 @@ def resolve_host(host: str, port: int, allowed: Sequence[IPv4Network | IPv6Netwo
                 " allowed (--allow-network, or allowed_networks in Python)"
             )
     return addresses
+
+
+def connect(
+    host: str, port: int, allowed: Sequence[IPv4Network | IPv6Network], wait_seconds: float, deadline: float = math.inf
+) -> socket.socket:
+    """Connect to the first address of a host that answers, see `resolve_host`; the socket waits as long afterwards.
+
+    Args:
+        host: name or address.
+        port: of it.
+        allowed: networks that are not public but may be connected to.
+        wait_seconds: longest wait for an address.
+        deadline: of all, as `time.monotonic` counts.
+
+    Raises:
+        SourceError: as `resolve_host`.
+        OSError: of the last address, if none answers.
+    """
+    problem: OSError | None = None
+    for family, address in resolve_host(host, port, allowed):
+        connection = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            connection.settimeout(max(0.01, min(wait_seconds, deadline - time.monotonic())))
+            connection.connect(address)
+        except OSError as error:
+            connection.close()
+            problem = error
+        else:
+            return connection
+    assert problem is not None
+    raise problem
 
 
 def is_public(address: IPv4Address | IPv6Address) -> bool:

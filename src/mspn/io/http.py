@@ -11,7 +11,7 @@ from typing import IO
 from urllib.parse import SplitResult, quote, urljoin, urlsplit
 
 from mspn.errors import SourceError, reason
-from mspn.io.hosts import ANY_NETWORK, WEB_SCHEMES, Networks, resolve_host, without_password
+from mspn.io.hosts import ANY_NETWORK, WEB_SCHEMES, Networks, connect, without_password
 from mspn.io.http_response import USE_A_FILE, FetchError, FetchRules, Response, Wire, WireSocket, explain
 from mspn.io.limits import InputLimits
 
@@ -136,27 +136,15 @@ def _request(
 
 def _connect(parts: SplitResult, deadline: float, rules: FetchRules, trusted: Networks) -> socket.socket:
     assert parts.hostname is not None
-    problem: OSError | None = None
+    port = parts.port or (443 if parts.scheme == "https" else 80)
     try:
-        addresses = resolve_host(
-            parts.hostname, parts.port or (443 if parts.scheme == "https" else 80), (*rules.allowed_networks, *trusted)
-        )
+        return connect(parts.hostname, port, (*rules.allowed_networks, *trusted), rules.wait_seconds, deadline)
     except SourceError as error:
         raise FetchError(str(error), is_temporary=True) from error
-    for family, address in addresses:
-        connection = socket.socket(family, socket.SOCK_STREAM)
-        try:
-            connection.settimeout(max(0.01, min(rules.wait_seconds, deadline - time.monotonic())))
-            connection.connect(address)
-        except OSError as error:
-            connection.close()
-            problem = error
-        else:
-            return connection
-    assert problem is not None
-    raise FetchError(
-        f"cannot be reached ({reason(problem)})", "check the address and the network", is_temporary=True
-    ) from problem
+    except OSError as error:
+        raise FetchError(
+            f"cannot be reached ({reason(error)})", "check the address and the network", is_temporary=True
+        ) from error
 
 
 def _ascii_host(parts: SplitResult) -> str:

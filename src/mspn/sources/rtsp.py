@@ -14,7 +14,7 @@ from threading import Thread
 from urllib.parse import urlsplit
 
 from mspn.errors import SourceError, reason
-from mspn.io.hosts import ANY_NETWORK, Networks, resolve_host, without_password
+from mspn.io.hosts import ANY_NETWORK, connect, without_password
 from mspn.io.limits import InputLimits
 
 _PORTS = {"rtsp": 554, "rtsps": 322}
@@ -54,7 +54,7 @@ def connected_camera(address: str, limits: InputLimits) -> Iterator[Relay]:
     networks = ANY_NETWORK if address in limits.own_addresses else limits.allowed_networks
     with ExitStack() as stack:
         try:
-            camera = stack.enter_context(_connect(host, port, networks, limits.wait_seconds))
+            camera = stack.enter_context(connect(host, port, networks, limits.wait_seconds))
             if parts.scheme.lower() == "rtsps":
                 context = ssl.create_default_context()
                 context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
@@ -71,22 +71,6 @@ def connected_camera(address: str, limits: InputLimits) -> Iterator[Relay]:
         stack.callback(_hang_up, camera, listener)
         Thread(target=_serve, args=(listener, camera, relay), name=f"relay of {name}", daemon=True).start()
         yield relay
-
-
-def _connect(host: str, port: int, networks: Networks, wait_seconds: float) -> socket.socket:
-    problem: OSError | None = None
-    for family, address in resolve_host(host, port, networks):
-        connection = socket.socket(family, socket.SOCK_STREAM)
-        connection.settimeout(wait_seconds)
-        try:
-            connection.connect(address)
-        except OSError as error:
-            connection.close()
-            problem = error
-        else:
-            return connection
-    assert problem is not None
-    raise problem
 
 
 def _serve(listener: socket.socket, camera: socket.socket, relay: Relay) -> None:
