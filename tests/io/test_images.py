@@ -613,6 +613,15 @@ def test_an_avif_that_declares_fewer_pixels_than_it_codes_is_refused(coded: int,
         decode_image(avif(8, coded), "bomb")
 
 
+def test_an_avif_whose_data_lies_beyond_the_end_of_the_file_is_refused():
+    encoded = avif(8, 8)
+    place = encoded.index(b"iloc") + 20
+    encoded = encoded[:place] + b"\xff\xff\xff\xff" + encoded[place + 4 :]
+
+    with pytest.raises(ImageError, match="bomb is not an image that can be read"):
+        decode_image(encoded, "bomb")
+
+
 def test_a_chunk_that_is_longer_than_its_file_is_not_made_room_for(monkeypatch: pytest.MonkeyPatch):
     encoded = bytearray(encode(noise(8, 8), ".png"))
     chunk = encoded.index(b"IDAT") - 4

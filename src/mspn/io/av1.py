@@ -1,6 +1,7 @@
 """Size of the images that an AVIF file holds, as their AV1 data says: decoders make room for that, whatever stands in
 the boxes around it."""
 
+import io
 import struct
 from collections.abc import Iterator
 from typing import IO
@@ -65,11 +66,14 @@ class _Bytes:
 
 def _sequence_headers(file: IO[bytes], start: int, length: int) -> Iterator[bytes]:
     """Those units of AV1 data that say how large its images are."""
-    position, end = start, start + length if length else 2**62
+    end_of_file = file.seek(0, io.SEEK_END)
+    position, end = start, min(start + length, end_of_file) if length else end_of_file
     for _ in range(_MAX_UNITS):
+        if position >= end:
+            return
         file.seek(position)
         head = file.read(16)
-        if position >= end or len(head) < 2 or head[0] & 0x80:  # not AV1: EXIF, or a grid of other items
+        if len(head) < 2 or head[0] & 0x80:  # not AV1: EXIF, or a grid of other items
             return
         num_before = 2 if head[0] & 0x04 else 1
         size, num_digits = _leb128(head[num_before:]) if head[0] & 0x02 else (end - position - num_before, 0)
