@@ -6,8 +6,10 @@ import torch
 
 from mspn.detectors.precomputed import BoxesFile
 from mspn.distributed import ALONE, Processes
+from mspn.errors import AnnotationError
 from mspn.evaluation.evaluate import evaluate_ap_of_model, evaluate_ap_of_results
-from mspn.evaluation.report import write_report
+from mspn.evaluation.report import Report, write_report
+from mspn.structures.skeletons import COCO_17
 from tests.drawn_people import write_drawn_set
 from tests.training.several import run_together
 from tests.untrained import untrained_estimator
@@ -106,3 +108,77 @@ def test_a_results_file_is_scored_and_the_engine_reported(tmp_path: Path, drawn:
     assert written["protocol"]["engine"] == engine
     assert ("hotcoco" in written["versions"]) == (engine == "hotcoco")
     assert len(json.loads((tmp_path / "out" / "results.json").read_text())) == 10
+
+
+def test_two_entries_of_one_file_both_have_results(drawn: Path):
+    content = json.loads((drawn / "annotations.json").read_text())
+    first, second = content["images"][:2]
+    second["file_name"] = first["file_name"]
+    (drawn / "annotations.json").write_text(json.dumps(content))
+    out = drawn / "out"
+
+    evaluate_ap_of_model(
+        untrained_estimator(drawn),
+        ["untrained"],
+        drawn / "annotations.json",
+        drawn / "images",
+        None,
+        engine="pycocotools",
+        out=out,
+    )
+
+    rows = json.loads((out / "results.json").read_text())
+    assert [row["image_id"] for row in rows].count(second["id"]) == 2
+    assert len(rows) == 10
+
+
+def test_the_report_lists_the_keypoints_that_are_measured(drawn: Path):
+    content = json.loads((drawn / "annotations.json").read_text())
+    content["categories"][0]["keypoints"][:2] = ["Nose", "chin"]
+    (drawn / "annotations.json").write_text(json.dumps(content))
+    (drawn / "results.json").write_text("[]")
+
+    report = evaluate_ap_of_results(drawn / "results.json", drawn / "annotations.json", engine="pycocotools", out=None)
+
+    assert report.protocol.keypoints == tuple(name for name in COCO_17.keypoints if name != "left_eye")
+
+
+def test_results_of_every_category_that_is_read_count(drawn: Path):
+    content = json.loads((drawn / "annotations.json").read_text())
+    content["categories"].append({**content["categories"][0], "id": 5, "name": "child"})
+    for row in content["annotations"][::2]:
+        row["category_id"] = 5
+    (drawn / "annotations.json").write_text(json.dumps(content))
+    (drawn / "results.json").write_text(json.dumps([{**row, "score": 1} for row in content["annotations"]]))
+
+    def average_precision(category: str | None) -> float:
+        return evaluate_ap_of_results(
+            drawn / "results.json", drawn / "annotations.json", engine="pycocotools", category=category, out=None
+        ).stats["AP"]
+
+    assert average_precision(None) == 1
+    assert average_precision("child") == 1
+
+
+def test_images_outside_their_folder_are_refused_unless_allowed(drawn: Path):
+    content = json.loads((drawn / "annotations.json").read_text())
+    content["images"][0]["file_name"] = "../images/" + content["images"][0]["file_name"]
+    (drawn / "annotations.json").write_text(json.dumps(content))
+
+    def evaluate(allow_outside: bool) -> Report | None:
+        return evaluate_ap_of_model(
+            untrained_estimator(drawn),
+            ["untrained"],
+            drawn / "annotations.json",
+            drawn / "images",
+            None,
+            engine="pycocotools",
+            allow_outside=allow_outside,
+            out=None,
+        )
+
+    with pytest.raises(AnnotationError, match=r"names the image '\.\./images/.*', which is outside the folder"):
+        evaluate(allow_outside=False)
+    report = evaluate(allow_outside=True)
+    assert report is not None
+    assert report.protocol.failed == 0

@@ -131,7 +131,7 @@ def evaluate_command(
         else:
             assert models
             assert images is not None
-            detections = BoxesFile(boxes, box_selection.value) if boxes else None
+            detections = BoxesFile(boxes, box_selection.value, category) if boxes else None
             estimator = make_estimator(models, weights, protocol, settings, device, precision, batch, flip)
             with show_count(processes) as show:
                 if chosen_metric == "oks":

@@ -65,6 +65,9 @@ def predict_command(
     boxes: Annotated[
         Path | None, typer.Option(help="Boxes file, or a folder of text files, in place of a detector.")
     ] = None,
+    category: Annotated[
+        str | None, typer.Option(help="Whose boxes of --boxes to use: a category's name or id, instead of people's.")
+    ] = None,
     detect_every: Annotated[
         int, typer.Option(min=1, help="Run the detector on every Nth video frame; propagate boxes in between.")
     ] = 1,
@@ -96,6 +99,8 @@ def predict_command(
     with one_line_errors():
         if boxes:
             refuse_unused(context, ["detector"], "is not used with --boxes; give only one of the two")
+        if not boxes or boxes.is_dir():
+            refuse_unused(context, ["category"], "is about a boxes file, --boxes FILE")
         chosen = [_checked_writer(name.strip()) for name in save.split(",")]
         allowed = tuple(map(_parse_network, allow_networks or ()))
         drawn, videos = out / ImageWriter.FOLDER, out / VideoWriter.FOLDER
@@ -113,7 +118,7 @@ def predict_command(
         chosen_detector: Detector | str = detector
         if boxes:
             # Standard input can be read only once.
-            chosen_detector = _open_boxes(boxes, () if total is None else find_sources(sources, limits))
+            chosen_detector = _open_boxes(boxes, category, () if total is None else find_sources(sources, limits))
         estimator = PoseEstimator(
             load_with_test_settings(models, protocol.value if protocol else None, settings or []),
             chosen_detector,
@@ -135,6 +140,7 @@ def predict_command(
             "weights": weights,
             "detector": detector,
             "boxes": boxes and str(boxes),
+            "category": category,
             "threshold": threshold,
             "detect_every": detect_every,
             "stretch": stretch,
@@ -221,8 +227,8 @@ def _write(
     return tally
 
 
-def _open_boxes(boxes: Path, sources: Iterable[Source | SourceFailure]) -> Detector:
-    file = BoxesFolder(boxes) if boxes.is_dir() else BoxesFile(boxes)
+def _open_boxes(boxes: Path, category: str | None, sources: Iterable[Source | SourceFailure]) -> Detector:
+    file = BoxesFolder(boxes) if boxes.is_dir() else BoxesFile(boxes, category=category)
     paths = [source for source in sources if isinstance(source, Path)]
     if paths and not any(file.knows(str(path)) for path in paths):
         fail(f"{boxes} says nothing about any of the {len(paths)} images; do its file names match theirs?")

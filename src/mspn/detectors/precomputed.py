@@ -1,18 +1,60 @@
 """Boxes from files: COCO results or tables, and folders of YOLO text files."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
+from pydantic import AliasChoices, BaseModel, Field
 
 from mspn.detectors.selection import MAX_BOXES, BoxSelection, select_detections, select_indices
-from mspn.errors import AnnotationError, DetectorError, InvalidValueError
-from mspn.labels.reading import read_json
+from mspn.errors import AnnotationError, DetectorError
+from mspn.labels.reading import Flag, check_form, read_json
+from mspn.labels.units import find_doubts, warn_of_doubts
 from mspn.structures.boxes import Box, Detection, Size
 from mspn.structures.image import Image
+from mspn.structures.skeleton import is_person_category
 
 _PERSON = 1
+_FORM = (
+    'a COCO results list, a COCO annotation file, or {"file name": [[left, top, width, height, score], ...]}, of which'
+    " the score may be left out"
+)
+_NUM_CHECKED = 50
+"""So many boxes tell whether a file's boxes fit the images."""
+
+
+class _Result(BaseModel):
+    image: int | str = Field(validation_alias=AliasChoices("file_name", "image_id"))
+    category_id: int = _PERSON
+    bbox: tuple[float, float, float, float]
+    score: float = 1.0
+
+
+class _Image(BaseModel):
+    id: int | str
+    file_name: str
+
+
+class _Annotation(BaseModel):
+    image_id: int | str
+    category_id: int | None = None
+    bbox: tuple[float, float, float, float] | None = None
+    iscrowd: Flag = 0
+
+
+class _Category(BaseModel):
+    id: int
+    name: str | None = None
+
+
+class _Annotations(BaseModel):
+    images: list[_Image]
+    annotations: list[_Annotation]
+    categories: list[_Category] = []
+
+
+_Table = dict[str, list[Annotated[list[float], Field(min_length=4, max_length=5)]]]
 
 
 class _Row(NamedTuple):
@@ -30,8 +72,8 @@ class BoxesFile:
     left out.
     """
 
-    def __init__(self, path: Path, rule: BoxSelection = "people") -> None:
-        """Read the file.
+    def __init__(self, path: Path, rule: BoxSelection = "people", category: str | None = None) -> None:
+        """Read the file; `category` is whose boxes are people's, by name or number, where the file has others.
 
         Raises:
             AnnotationError: if it is missing, no JSON, of none of the three forms, without people among its boxes, or
@@ -40,27 +82,32 @@ class BoxesFile:
         self.path = path
         self.rule = rule
         content = read_json(path)
-        try:
-            rows = list(_read_rows(content))
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise AnnotationError(
-                f"{path} is no boxes file ({type(error).__name__}: {error}); write a COCO results list, a COCO"
-                ' annotation file, or {"file name": [[left, top, width, height, score], ...]}'
-            ) from error
+        rows = list(_read_rows(path, content, category))
         if rows and not any(row.is_person for row in rows):
-            raise AnnotationError(f"{path}: none of its {len(rows)} boxes is of a person (category_id {_PERSON})")
+            raise AnnotationError(
+                f"{path}: none of its {len(rows)} boxes is of category {category or _PERSON}; --category names another"
+            )
         if rule == "top-100" and rows and all(row.is_person for row in rows):
             raise AnnotationError(
-                f"{path} has only boxes of people, so the top {MAX_BOXES} boxes of all categories are unknown;"
+                f"{path} has only boxes of people, so the best {MAX_BOXES} boxes of all categories are unknown;"
                 " use the rule people, or the detector's whole output"
             )
+        boxes = np.array([row.detection.box for row in rows], np.float64).reshape(-1, 4)
+        warn_of_doubts(path, find_doubts(boxes=boxes, scores=np.array([row.detection.score for row in rows])))
         # A table may name images without people.
         self._rows: dict[str, list[_Row]] = {name: [] for name in content} if _is_table(content) else {}
         for row in rows:
             self._rows.setdefault(row.image, []).append(row)
+        self._checked: list[tuple[Box, Size]] = []
 
     def detect(self, image: Image) -> list[Detection]:
-        return self.find(image.source)
+        detections = self.find(image.source)
+        if len(self._checked) < _NUM_CHECKED:
+            self._checked += [(detection.box, image.size) for detection in detections]
+            boxes, sizes = (np.array([pair[part] for pair in self._checked], float) for part in (0, 1))
+            if self._checked and warn_of_doubts(self.path, find_doubts(boxes=boxes, sizes=sizes[:, ::-1])):
+                self._checked += self._checked[:1] * _NUM_CHECKED
+        return detections
 
     def find(self, file_name: str, image_id: int | None = None) -> list[Detection]:
         """Detections of an image.
@@ -89,30 +136,41 @@ def _is_table(content: Any) -> bool:
     return isinstance(content, dict) and "annotations" not in content
 
 
-def _read_rows(content: Any) -> Iterator[_Row]:
+def _read_rows(path: Path, content: Any, category: str | None) -> Iterator[_Row]:
     if isinstance(content, list):
-        for row in content:
-            name = row["file_name"] if "file_name" in row else row["image_id"]
-            is_person = row.get("category_id", _PERSON) == _PERSON
-            yield _Row(str(name), is_person, _detection([*row["bbox"], row.get("score", 1.0)]))
+        for result in check_form(path, content, list[_Result], _FORM):
+            is_person = str(result.category_id) == (category or str(_PERSON))
+            yield _Row(str(result.image), is_person, Detection(Box(*result.bbox), result.score))
     elif _is_table(content):
-        for name, rows in content.items():
-            for row in rows:
-                yield _Row(name, True, _detection(row))
+        for name, boxes in check_form(path, content, _Table, _FORM).items():
+            for left, top, width, height, *scores in boxes:
+                yield _Row(name, True, Detection(Box(left, top, width, height), scores[0] if scores else 1.0))
     else:
-        names = {image["id"]: image["file_name"] for image in content["images"]}
-        people = {row["id"] for row in content.get("categories", []) if row.get("name") == "person"} or {_PERSON}
-        for row in content["annotations"]:
-            if not row.get("iscrowd"):
-                is_person = "category_id" not in row or row["category_id"] in people
-                yield _Row(names[row["image_id"]], is_person, _detection(row["bbox"]))
+        file = check_form(path, content, _Annotations, _FORM)
+        names = {str(image.id): image.file_name for image in file.images}
+        people = _people_of(path, file.categories, category)
+        for row in file.annotations:
+            if str(row.image_id) not in names:
+                raise AnnotationError(f"{path}: a box is of image_id {row.image_id}, which is not among its images")
+            if not row.iscrowd and row.bbox is not None:
+                is_person = row.category_id is None or row.category_id in people
+                yield _Row(names[str(row.image_id)], is_person, Detection(Box(*row.bbox), 1.0))
 
 
-def _detection(numbers: list[float]) -> Detection:
-    left, top, width, height, *scores = (float(number) for number in numbers)
-    if len(scores) > 1:
-        raise InvalidValueError(f"a box has 4 numbers and perhaps a score, not {len(numbers)}")
-    return Detection(Box(left, top, width, height), scores[0] if scores else 1.0)
+def _people_of(path: Path, categories: Sequence[_Category], wanted: str | None) -> set[int]:
+    """Ids of the wanted categories, else of those that are called people; 1 where none has a name."""
+    if wanted is not None:
+        chosen = {row.id for row in categories if wanted.casefold() in ((row.name or "").casefold(), str(row.id))}
+    elif any(row.name for row in categories):
+        chosen = {row.id for row in categories if is_person_category(row.name or "")}
+    else:
+        chosen = {_PERSON}
+    if not chosen:
+        there = ", ".join(row.name or str(row.id) for row in categories)
+        raise AnnotationError(
+            f"{path} has no category {wanted or 'person'!r}; it has {there or 'none'}: choose with --category"
+        )
+    return chosen
 
 
 _YOLO_PERSON = 0

@@ -2,9 +2,8 @@
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,6 +15,7 @@ from mspn.distributed import ALONE, Processes
 from mspn.errors import AnnotationError, MissingFileError
 from mspn.labels.formats.coco import CocoPeople
 from mspn.labels.label_set import LabeledPerson, LabeledSet, box_around
+from mspn.labels.units import find_doubts, warn_of_doubts
 from mspn.outputs.coco import coco_result
 from mspn.predict.estimator import PoseEstimator
 from mspn.predict.pipeline import predict_images
@@ -114,10 +114,17 @@ def _predict_boxes(
     if not folder.is_dir():
         raise MissingFileError(f"no folder of images at {folder}; --images must name it")
     share = _share_boxes(file_names, detections, estimator.top_down.batch_size, processes)
-    ids = {str(folder / file_names[image_id]): image_id for image_id in share}
+    ids: dict[str, int] = {}
+    for image_id in share:
+        path = str(folder / file_names[image_id])
+        ids[f"{path} (image {image_id})" if path in ids else path] = image_id  # two entries may name one file
     results = predict_images(
         estimator.top_down,
-        chain.from_iterable(open_source(Path(path)) for path in ids),
+        (
+            replace(item, source=name)
+            for name, image_id in ids.items()
+            for item in open_source(folder / file_names[image_id])
+        ),
         detect=lambda image: share[ids[image.source]],
         select=list,  # later, since another process may have people of the same image
         keep_pixels=False,
@@ -172,6 +179,14 @@ def _labeled_boxes(ground_truth: CocoPeople) -> dict[int, list[Detection]]:
 def _boxes_of_file(ground_truth: CocoPeople, boxes: BoxesFile) -> dict[int, list[Detection]]:
     """The file's boxes by image id; images without any are left out."""
     by_image = {image.id: boxes.find(image.file_name, image.id) for image in ground_truth.images}
+    found = [(detection.box, image) for image in ground_truth.images for detection in by_image[image.id]]
+    warn_of_doubts(
+        boxes.path,
+        find_doubts(
+            boxes=np.array([box for box, _ in found]).reshape(-1, 4),
+            sizes=np.array([(image.width or np.nan, image.height or np.nan) for _, image in found]).reshape(-1, 2),
+        ),
+    )
     return {image_id: detections for image_id, detections in by_image.items() if detections}
 
 

@@ -181,3 +181,14 @@ def test_results_files_of_another_form_are_refused(tmp_path: Path, content: Any,
 
     with pytest.raises(AnnotationError, match=message):
         read_results(path, COCO_17)
+
+
+def test_results_in_shares_or_with_scores_in_percent_are_told(tmp_path: Path, caplog):
+    path = tmp_path / "results.json"
+    row = {"image_id": 1, "category_id": 1, "keypoints": [0.25, 0.75, 1] * 17, "score": 88}
+    path.write_text(json.dumps([row]))
+
+    read_results(path, COCO_17)
+
+    assert "the coordinates of all keypoints lie between 0.25 and 0.75; pixels are expected" in caplog.text
+    assert "scores reach 88" in caplog.text

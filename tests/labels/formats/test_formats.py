@@ -130,3 +130,27 @@ def test_coco_says_nothing_when_it_is_written(tmp_path: Path, caplog):
         write_labels(two_people(COCO_17, area=2.0, extra={"anything": [1]}), tmp_path / "a.json", "coco")
 
     assert caplog.text == ""
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_format_is_recognized_in_every_encoding_of_json(encoding: str, tmp_path: Path):
+    path = write_annotations(tmp_path / "people.json", [person(1, 1, {"nose": (1, 1, 2)})], {1: "a.jpg"})
+    path.write_bytes(path.read_text().encode(encoding))
+
+    assert len(read_labels(path).people) == 1
+
+
+def test_labels_lead_outside_the_folder_of_images_only_if_allowed(tmp_path: Path):
+    for name in ("../secret.jpg", "/etc/secret.jpg", "a/../../secret.jpg"):
+        path = write_annotations(tmp_path / "people.json", [person(1, 1, {"nose": (1, 1, 2)})], {1: name})
+
+        with pytest.raises(AnnotationError, match=r"people\.json names the image '.*secret\.jpg', which is outside"):
+            read_labels(path)
+        assert read_labels(path, allow_outside=True).images[0].file_name == name
+
+
+def test_a_format_without_categories_has_none_to_choose(tmp_path: Path):
+    (tmp_path / "a.json").write_text('[{"image": "a.jpg", "center": [1, 1], "scale": 1}]')
+
+    with pytest.raises(AnnotationError, match=r"MPII in HRNet's JSON, which has no categories to choose 'dog' from"):
+        read_labels(tmp_path / "a.json", category="dog")

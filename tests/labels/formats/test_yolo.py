@@ -209,3 +209,32 @@ def test_a_folder_without_settings_is_refused(tmp_path: Path):
 
     with pytest.raises(AnnotationError, match=r"no data\.yaml at .*d or above; name the one of the YOLO-pose set"):
         read_yolo(tmp_path / "a" / "b" / "c" / "d")
+
+
+@pytest.mark.parametrize("place", ["../elsewhere", "/", "list.txt"])
+def test_a_set_that_leads_outside_its_folder_is_refused_before_it_is_searched(place: str, tmp_path: Path):
+    folder = tmp_path / "set"
+    (tmp_path / "elsewhere").mkdir()
+    folder.mkdir()
+    (folder / "list.txt").write_text("../elsewhere/a.png\n")
+    settings = {"train": "list.txt"} if place == "list.txt" else {"path": place, "train": "."}
+    (folder / "data.yaml").write_text(yaml.safe_dump({**settings, "kpt_shape": [17, 3]}))
+
+    with pytest.raises(AnnotationError, match=r"data\.yaml leads to .*, which is outside its folder"):
+        read_yolo(folder)
+
+
+def test_one_class_may_be_chosen(tmp_path: Path):
+    (tmp_path / "images").mkdir()
+    (tmp_path / "labels").mkdir()
+    draw(tmp_path / "images" / "a.png")
+    (tmp_path / "data.yaml").write_text(
+        yaml.safe_dump({"train": "images", "kpt_shape": [1, 2], "kpt_names": [["tip"]], "names": ["pen", "Fork"]})
+    )
+    (tmp_path / "labels" / "a.txt").write_text("0 0.5 0.5 0.5 0.5 0.1 0.1\n1 0.5 0.5 0.5 0.5 0.2 0.2\n")
+
+    labels = read_yolo(tmp_path, None, "fork")
+
+    assert ([person.extra["class"] for person in labels.people], labels.category) == ([1], "Fork")
+    with pytest.raises(AnnotationError, match="has no class 'spoon'; it has pen, Fork"):
+        read_yolo(tmp_path, None, "spoon")

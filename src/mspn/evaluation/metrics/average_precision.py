@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from pydantic import BaseModel, FiniteFloat, TypeAdapter, ValidationError
 
 from mspn.errors import AnnotationError
@@ -12,6 +13,7 @@ from mspn.evaluation.metrics.coco_backends import CocoBackend, compute_stats
 from mspn.labels.formats import FORMATS
 from mspn.labels.formats.coco import CocoPeople, read_coco_people
 from mspn.labels.reading import read_json
+from mspn.labels.units import find_doubts, warn_of_doubts
 from mspn.structures.boxes import Detection
 from mspn.structures.settings import first_problem
 from mspn.structures.skeleton import Skeleton
@@ -121,6 +123,9 @@ def read_results(path: Path, skeleton: Skeleton) -> list[dict[str, Any]]:
     for number, row in enumerate(rows):
         if len(row.keypoints) != length:
             raise AnnotationError(f"{path}: row {number} has {len(row.keypoints)} keypoint numbers, not {length}")
+    keypoints = np.array([row.keypoints for row in rows], np.float64).reshape(len(rows), len(skeleton.keypoints), 3)
+    scores = np.array([row.score for row in rows])
+    warn_of_doubts(path, find_doubts(points=keypoints[..., :2], scores=scores))
     left_out = None if all(row.bbox for row in rows) else {"bbox"}
     return [row.model_dump(exclude=left_out) for row in rows]
 

@@ -1,5 +1,6 @@
 """Every format of labels that we know, and reading and writing any of them."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -140,6 +141,8 @@ def recognize_format(path: Path) -> str:
         content = b""
     else:
         content = " ".join(mat_variables(path)).encode() if suffix == ".mat" else path.read_bytes()
+        if not (encoding := json.detect_encoding(content)).startswith("utf-8"):
+            content = content.decode(encoding, errors="replace").encode()
     for name in candidates:
         if all(sign.encode() in content for sign in FORMATS[name].signs):
             return name

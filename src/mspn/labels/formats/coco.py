@@ -30,6 +30,7 @@ from mspn.labels.reading import (
     read_json,
     skeleton_of,
 )
+from mspn.labels.units import find_doubts, warn_of_doubts
 from mspn.structures.boxes import Box
 from mspn.structures.skeleton import Skeleton, convert_keypoints
 from mspn.structures.skeletons import COCO_17, CROWDPOSE_14
@@ -137,10 +138,19 @@ def read_coco_people(path: Path, skeleton: Skeleton, category: str | None = None
     check_label_table(path, known, [row.image_id for row in content.annotations], content.keypoints_image)
     named = check_keypoint_names(path, content.names, skeleton)
     source = skeleton_of(path, content.names)
+    annotations = _fill_boxes_and_areas(path, content)
+    sizes = {image.id: (image.width or np.nan, image.height or np.nan) for image in content.images}
+    keypoints = content.keypoints_image
+    doubts = find_doubts(
+        boxes=np.array([row.bbox for row in annotations]),
+        points=np.where(keypoints[..., 2:] > 0, keypoints[..., :2], np.nan),
+        sizes=np.array([sizes[row.image_id] for row in annotations]),
+    )
+    warn_of_doubts(path, doubts)
     return CocoPeople(
         images=content.images,
         category_id=content.categories[0].id,
-        annotations=_fill_boxes_and_areas(path, content),
+        annotations=annotations,
         keypoints_image=convert_keypoints(content.keypoints_image, source, skeleton),
         named=np.array([name in named for name in skeleton.keypoints]),
         category_ids=frozenset(category.id for category in content.categories),
