@@ -339,7 +339,7 @@ def test_the_size_is_read_from_the_header(suffix: str, tmp_path: Path):
     assert read_size(path) == Size(height=33, width=65)
 
 
-@pytest.mark.parametrize("content", [b"", b"no image", b"\xff\xd8\xff\xe0\x00", b"\x89PNG\r\n\x1a\n"])
+@pytest.mark.parametrize("content", [b"", b"no image", b"\xff\xd8\xff\xe0\x00", b"\x89PNG\r\n\x1a\n", b"II*\0\0\0\0\0"])
 def test_what_has_no_header_of_an_image_has_no_size(content: bytes, tmp_path: Path):
     (tmp_path / "a.jpg").write_bytes(content)
 

@@ -177,7 +177,7 @@ class _Directory:
     """Position of the next one; 0 if there is none."""
 
 
-def _read_tiff(file: IO[bytes]) -> ImageHeader:
+def _read_tiff(file: IO[bytes]) -> ImageHeader | None:
     first, num_pages = None, 0
     seen: set[int] = set()
     order = "<" if _read_at(file, 0, 2) == b"II" else ">"
@@ -193,7 +193,8 @@ def _read_tiff(file: IO[bytes]) -> ImageHeader:
         first = first or page
         num_pages += not page.values.get(_KIND_OF_PAGE, 0) & 0b101  # smaller versions and masks of a page are none
         position = page.next
-    assert first is not None
+    if first is None:
+        return None
     values = first.values
     return ImageHeader(
         "tiff",
