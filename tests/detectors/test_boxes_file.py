@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mspn.detectors.base import FullImage
 from mspn.detectors.precomputed import BoxesFile
-from mspn.detectors.simple import FullImage
 from mspn.errors import AnnotationError
 from mspn.structures.boxes import Box, Detection
 from mspn.structures.image import Image

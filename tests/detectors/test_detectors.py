@@ -8,10 +8,10 @@ import torch
 from mspn.checkpoints.format import DetectorMetadata, save_weights
 from mspn.checkpoints.hub.index import ASSETS
 from mspn.detectors import detector_for, make_detector
+from mspn.detectors.base import FullImage
 from mspn.detectors.embedded import EmbeddedPersonDetector
 from mspn.detectors.huggingface import TransformersDetector
 from mspn.detectors.onnx import OnnxDetector
-from mspn.detectors.simple import FullImage
 from mspn.errors import DetectorError
 from mspn.models.person_detector import PersonDetector
 from mspn.structures.image import Image

@@ -10,11 +10,11 @@ import torch
 from pydantic import ValidationError
 
 from mspn.checkpoints.hub import load_named_detector
-from mspn.detectors.base import Detector
+from mspn.detectors.base import Detector, FullImage, import_detector
 from mspn.detectors.embedded import EmbeddedPersonDetector
 from mspn.detectors.huggingface import TransformersDetector, TransformersSettings
-from mspn.detectors.onnx import FAMILIES, OnnxDetector, OnnxSettings
-from mspn.detectors.simple import FullImage, import_detector
+from mspn.detectors.onnx import OnnxDetector, OnnxSettings
+from mspn.detectors.onnx.families import FAMILIES
 from mspn.errors import DetectorError, WeightsError
 from mspn.structures.settings import Settings, first_problem
 from mspn.structures.skeleton import Skeleton

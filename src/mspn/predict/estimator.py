@@ -11,8 +11,7 @@ from mspn.checkpoints.format import Checkpoint
 from mspn.checkpoints.hub import load_named
 from mspn.config.protocol import PREDICTION_SUPPRESSION_OKS, ProtocolConfig
 from mspn.config.recipe import Recipe
-from mspn.detectors.base import Detector
-from mspn.detectors.simple import check_detector
+from mspn.detectors.base import Detector, check_detector
 from mspn.errors import InvalidValueError
 from mspn.inference.devices import Precision
 from mspn.inference.engines import Engine

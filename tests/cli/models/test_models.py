@@ -7,7 +7,7 @@ import pytest
 from mspn.checkpoints import hub
 from mspn.checkpoints.hub.cache import cached_file
 from mspn.checkpoints.hub.index import Index, IndexEntry, load_index
-from mspn.cli.models import catalog, download
+from mspn.cli.models import catalog
 from mspn.config.recipes import RECIPES
 from tests.checkpoints.hub import file_server
 from tests.checkpoints.hub.file_server import FileServer
@@ -36,7 +36,7 @@ def entry(server: FileServer, monkeypatch: pytest.MonkeyPatch) -> IndexEntry:
     """The pocket network, published in the index beside the package's own."""
     entry, real = entry_of(server), load_index()
     index = Index(aliases=real.aliases | {"pocket": "pocket-theirs"}, entries=(*real.entries, entry))
-    for module in (hub, catalog, download):
+    for module in (hub, catalog):
         monkeypatch.setattr(module, "load_index", lambda: index)
     monkeypatch.setitem(RECIPES, "pocket", RECIPE)
     return entry

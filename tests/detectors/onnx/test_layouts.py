@@ -7,12 +7,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mspn.detectors.onnx import FAMILIES
-from mspn.detectors.onnx.detr import RTDETR, RTDETR_QUERIES
+from mspn.detectors.onnx.families import (
+    FAMILIES,
+    NANODET,
+    NANODET_JOINED,
+    NANODET_PLUS,
+    RTDETR,
+    RTDETR_QUERIES,
+    RTMDET,
+    RTMDET_RAW,
+    YOLOX,
+)
 from mspn.detectors.onnx.layout import Layout, Outputs, grid
-from mspn.detectors.onnx.nanodet import NANODET, NANODET_JOINED, NANODET_PLUS
-from mspn.detectors.onnx.rtmdet import RTMDET, RTMDET_RAW
-from mspn.detectors.onnx.yolox import YOLOX
 from mspn.structures.boxes import Size
 from tests.detectors.family_outputs import (
     NUM_CATEGORIES,

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from mspn.detectors.simple import FullImage
+from mspn.detectors.base import FullImage
 from mspn.evaluation.metrics.average_precision import read_ground_truth
 from mspn.evaluation.metrics.detection import count_detections, detect_people
 from mspn.labels.formats.coco import CocoPeople

@@ -16,11 +16,11 @@ COMMANDS = {
         "mspn.cli.models.catalog:cost_command", "Count parameters and the multiply-adds of one crop, by part."
     ),
     "download": LazyCommand(
-        "mspn.cli.models.download:download_command",
+        "mspn.cli.models.catalog:download_command",
         "Download published weights, check them, and convert them into the cache.",
     ),
     "verify": LazyCommand(
-        "mspn.cli.models.download:verify_command",
+        "mspn.cli.models.catalog:verify_command",
         "Check the bytes of the package's weights and of the cache against their SHA-256.",
     ),
     "convert": LazyCommand(

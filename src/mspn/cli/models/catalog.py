@@ -1,4 +1,4 @@
-"""mspn models list, show and cost: which networks and weights there are."""
+"""mspn models list, show, cost, download and verify: which networks and weights there are."""
 
 import json
 from dataclasses import asdict
@@ -8,15 +8,16 @@ from typing import Annotated
 
 import typer
 from rich.box import SIMPLE
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
 from mspn.checkpoints.format import AnyMetadata, CheckpointMetadata, DetectorMetadata, read_metadata
 from mspn.checkpoints.hub import find_shape, find_weights
-from mspn.checkpoints.hub.cache import cache_folder, is_cached
+from mspn.checkpoints.hub.cache import cache_folder, download_weights, evict, is_cached, is_present, verify
 from mspn.checkpoints.hub.index import ASSETS, IndexEntry, load_index
-from mspn.cli.errors import fail, one_line_errors
+from mspn.cli.errors import SOME_FAILED, fail, one_line_errors
+from mspn.cli.options import download_bar
+from mspn.cli.printing import SafeConsole, echo
 from mspn.config.model import NetworkConfig, parse_size
 from mspn.config.recipes import RECIPES
 from mspn.models.cost import Cost, count_cost
@@ -57,9 +58,9 @@ def list_command() -> None:
     for table in (networks, weights):
         _print_whole(table)
     for number, protocol in enumerate(protocols, 1):
-        typer.echo(f"[{number}] {protocol}")
-    typer.echo("G: billions of multiply-adds of one crop at inference; `mspn models cost NAME` has the parts")
-    typer.echo(f"cache: {cache_folder()}; `mspn models show NAME` describes weights")
+        echo(f"[{number}] {protocol}")
+    echo("G: billions of multiply-adds of one crop at inference; `mspn models cost NAME` has the parts")
+    echo(f"cache: {cache_folder()}; `mspn models show NAME` describes weights")
 
 
 def listed_costs() -> dict[str, Cost]:
@@ -77,7 +78,7 @@ def _main_results(entry: IndexEntry) -> dict[str, str]:
 
 def _print_whole(table: Table) -> None:
     """Print a table that is as wide as its names need, even where the terminal is narrower."""
-    console = Console()
+    console = SafeConsole()
     unlimited = console.options.update(width=_UNLIMITED)
     console.width = max(console.width, table.__rich_measure__(console, unlimited).minimum)
     console.print(table)
@@ -105,19 +106,19 @@ def show_command(
         if entry is not None and entry.file is None and not is_cached(entry, cache_folder()):
             described: IndexEntry | AnyMetadata = entry
             card = _card_of_entry(entry)
-            typer.echo(f"not in the cache; `mspn models download {entry.name}` downloads it", err=True)
+            echo(f"not in the cache; `mspn models download {entry.name}` downloads it", err=True)
         else:
             path = find_weights(model)
             described = read_metadata(path)
             card = _card_of_file(path, described, entry)
     if as_json:
-        typer.echo(described.model_dump_json(indent=2, exclude={"calibration_ranges"}))
+        echo(*described.model_dump_json(indent=2, exclude={"calibration_ranges"}).split("\n"))
         return
     table = Table.grid("", Column(overflow="fold"), padding=(0, 2))
     for key, value in card.items():
         if value:
             table.add_row(key, escape(value))
-    Console().print(table)
+    SafeConsole().print(table)
 
 
 def _card_of_entry(entry: IndexEntry) -> dict[str, str]:
@@ -208,7 +209,7 @@ def cost_command(
             }
             for name, cost in costs.items()
         ]
-        typer.echo(json.dumps(rows, indent=2))
+        echo(*json.dumps(rows, indent=2).split("\n"))
         return
     table = Table("name", *([] if every else ["part"]), "parameters", "G", "G at inference")
     for name, cost in costs.items():
@@ -218,8 +219,58 @@ def cost_command(
         for part, part_cost in cost.parts.items():
             table.add_row("", part, *_figures(part_cost))
         table.add_row(name, "all", *_figures(cost.total))
-    Console().print(table)
+    SafeConsole().print(table)
 
 
 def _figures(cost: Cost) -> tuple[str, str, str]:
     return f"{cost.params:,}", f"{cost.gmacs:.3f}", f"{cost.gmacs_inference:.3f}"
+
+
+CacheOption = Annotated[Path | None, typer.Option("--cache", help="Folder of the cache, in place of MSPN_CACHE.")]
+
+
+def download_command(
+    model: Annotated[str, typer.Argument(help="Name of published weights, see `mspn models list`.")],
+    cache: CacheOption = None,
+) -> None:
+    """Download published weights, check them, and convert them into the cache."""
+    with one_line_errors():
+        entry = _find(model)
+        if entry.file is not None:
+            echo(f"{entry.name} is part of the package")
+            return
+        folder = cache or cache_folder()
+        if is_cached(entry, folder) and verify(entry, folder) is not None:
+            echo(f"{entry.name} in the cache is damaged and downloaded again", err=True)
+            evict(entry, folder)
+        with download_bar(entry.name) as report:
+            path = download_weights(entry, folder, report=report)
+    echo(f"{entry.name}: {path}")
+
+
+def verify_command(
+    model: Annotated[str | None, typer.Argument(help="Name of weights; without it all that are present.")] = None,
+    cache: CacheOption = None,
+) -> None:
+    """Check the bytes of the package's weights and of the cache against their SHA-256."""
+    problems = 0
+    with one_line_errors():
+        folder = cache or cache_folder()
+        entries = (
+            [entry for entry in load_index().entries if entry.file is not None or is_present(entry, folder)]
+            if model is None
+            else [_find(model)]
+        )
+        for entry in entries:
+            problem = verify(entry, folder)
+            problems += problem is not None
+            echo(f"{entry.name}: {problem or 'ok'}", err=problem is not None)
+    if problems:
+        raise typer.Exit(SOME_FAILED)
+
+
+def _find(model: str) -> IndexEntry:
+    entry = load_index().find(model)
+    if entry is None:
+        fail(f"no published weights {model!r}; there are {', '.join(load_index().names())}")
+    return entry

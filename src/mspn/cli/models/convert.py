@@ -22,6 +22,7 @@ from mspn.checkpoints.format import (
 )
 from mspn.cli.errors import fail, one_line_errors
 from mspn.cli.options import change_test, find_with_bar
+from mspn.cli.printing import echo
 from mspn.config.model import parse_size
 from mspn.inference.quantization import calibrate_activations
 from mspn.io.images import IMAGE_SUFFIXES
@@ -78,7 +79,7 @@ def convert_command(
                 )
             detector = load_detector(source)
             save_weights(destination, detector.model, detector.metadata.model_copy(update=changes), dtype)
-            typer.echo(f"{destination}: {detector.metadata.recipe.model.summary}")
+            echo(f"{destination}: {detector.metadata.recipe.model.summary}")
             return
         checkpoint = _read(source)
         recipe = change_test(checkpoint.metadata.recipe, settings or [])
@@ -94,7 +95,7 @@ def convert_command(
     crop = f"{shape.input_size.height}x{shape.input_size.width} crops"
     is_assumed = input_size is None and source.suffix != _OUR_SUFFIX
     hint = " (assumed; --input-size says otherwise)" if is_assumed else ""
-    typer.echo(f"{destination}: {shape.summary}, {shape.num_keypoints} keypoints, {crop}{hint}")
+    echo(f"{destination}: {shape.summary}, {shape.num_keypoints} keypoints, {crop}{hint}")
 
 
 def _parse_results(texts: list[str]) -> dict[str, float]:
@@ -126,7 +127,7 @@ def average_command(
     with one_line_errors():
         average = average_weights([load_checkpoint(find_with_bar(model)) for model in models])
         save_weights(out, average.model, average.metadata)
-    typer.echo(f"{out}: {average.metadata.recipe.model.summary}, {average.metadata.notes}")
+    echo(f"{out}: {average.metadata.recipe.model.summary}, {average.metadata.notes}")
 
 
 MAX_CALIBRATION_PEOPLE = 200
@@ -151,7 +152,7 @@ def quantize_command(
             checkpoint.model,
             checkpoint.metadata.model_copy(update={"calibration_ranges": calibration_ranges}),
         )
-    typer.echo(f"{destination}: calibrated on {len(crops)} people; use it with --precision int8")
+    echo(f"{destination}: calibrated on {len(crops)} people; use it with --precision int8")
 
 
 def _crop_people(estimator: PoseEstimator, images: Path) -> UInt8[np.ndarray, "N H W 3"]:
@@ -163,7 +164,7 @@ def _crop_people(estimator: PoseEstimator, images: Path) -> UInt8[np.ndarray, "N
     crops: list[UInt8[np.ndarray, "H W 3"]] = []
     for image in open_sources(paths):
         if isinstance(image, SourceFailure):
-            typer.echo(f"skipped: {image.problem}", err=True)
+            echo(f"skipped: {image.problem}", err=True)
             continue
         crops += [estimator.top_down.crop(image, detection).crops[0] for detection in estimator.top_down.detect(image)]
         if len(crops) >= MAX_CALIBRATION_PEOPLE:

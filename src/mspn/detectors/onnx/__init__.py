@@ -1,31 +1,19 @@
 """Detectors in ONNX files, of known families."""
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import torch
 from pydantic import Field
 
-from mspn.detectors.onnx.detr import RTDETR, RTDETR_QUERIES
+from mspn.detectors.onnx.families import FAMILIES
 from mspn.detectors.onnx.layout import Candidates, Layout
-from mspn.detectors.onnx.nanodet import NANODET, NANODET_JOINED, NANODET_PLUS
-from mspn.detectors.onnx.rtmdet import RTMDET, RTMDET_RAW
 from mspn.detectors.onnx.session import MAX_SIDE, OnnxNetwork
-from mspn.detectors.onnx.yolox import YOLOX
 from mspn.detectors.selection import BoxSelection, require_all_categories, select_detections
 from mspn.errors import DetectorError
 from mspn.structures.boxes import Detection, nms
 from mspn.structures.image import Image
 from mspn.structures.settings import Settings
-
-FAMILIES: Mapping[str, tuple[Layout, ...]] = {
-    "nanodet": (NANODET, NANODET_JOINED, NANODET_PLUS),
-    "yolox": (YOLOX,),
-    "rtmdet": (RTMDET, RTMDET_RAW),
-    "rtdetr": (RTDETR, RTDETR_QUERIES),
-    "dfine": (RTDETR, RTDETR_QUERIES),
-}
 
 _PERSON_AMONG = {None: 0, 1: 0, 80: 0, 91: 1}
 """By number of categories: COCO's 80 start with people, its 91 numbers do so after an unused 0."""

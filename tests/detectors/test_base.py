@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from mspn.detectors.simple import import_detector
+from mspn.detectors.base import import_detector
 from mspn.errors import DetectorError
 from mspn.structures.boxes import Box, Detection
 from mspn.structures.image import Image
