@@ -1,14 +1,13 @@
 """The `mspn` command."""
 
-import logging
 import os
-import sys
 from importlib.metadata import version
 from typing import Annotated
 
 import typer
 
 from mspn.cli.lazy import LazyCommand, LazyGroup
+from mspn.cli.printing import echo, log_to_standard_error
 
 COMMANDS = {
     "predict": LazyCommand(
@@ -57,7 +56,7 @@ app = typer.Typer(
 
 def _print_version(is_asked: bool) -> None:
     if is_asked:
-        typer.echo(f"mspn {version('mspn')}")
+        echo(f"mspn {version('mspn')}")
         raise typer.Exit
 
 
@@ -67,7 +66,7 @@ def _set_up(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    log_to_standard_error()
 
 
 _ENVIRONMENT = {

@@ -8,7 +8,6 @@ from typing import Annotated
 import torch
 import typer
 from rich.box import SIMPLE
-from rich.console import Console
 from rich.table import Table
 
 from mspn.benchmark.end_to_end import EndToEndTiming, measure_end_to_end
@@ -19,6 +18,7 @@ from mspn.checkpoints.format import Checkpoint, CheckpointMetadata
 from mspn.checkpoints.hub import load_named
 from mspn.cli.errors import fail, one_line_errors
 from mspn.cli.options import EngineName, PrecisionName
+from mspn.cli.printing import SafeConsole, echo
 from mspn.config.recipes import find_recipe
 from mspn.inference.devices import Precision, choose_precision
 from mspn.inference.engines import Engine, EngineChoice, choose_engine
@@ -77,7 +77,7 @@ def bench_command(
         report = make_report(_measure_upper_bounds(networks, chosen, batches, threads), rates, end_to_end)
         written = write_report(report, out)
     _show(report)
-    typer.echo(f"results: {', '.join(map(str, written))}")
+    echo(f"results: {', '.join(map(str, written))}")
 
 
 def _untrained(name: str) -> Checkpoint:
@@ -142,14 +142,14 @@ def _show(report: BenchReport) -> None:
             if (bound.model, bound.threads, bound.batch) == (model, threads, batch):
                 table.add_row("matrix limit", bound.precision, f"{bound.matrix_crops_per_second:.1f}")
                 table.add_row("conv. limit", bound.precision, f"{bound.convolution_crops_per_second:.1f}")
-        Console().print(table)
+        SafeConsole().print(table)
     for timing in report.end_to_end:
         steps = ", ".join(f"{step} {seconds:.2f} s" for step, seconds in timing.seconds.items())
-        typer.echo(
+        echo(
             f"{timing.model}, {timing.engine}, {timing.precision}, threads: {timing.threads}; {timing.images}"
             f" images, {timing.people} people: {steps}; the networks have {timing.network_share:.0%}"
         )
-    typer.echo(f"on {report.machine}, torch {report.torch}")
+    echo(f"on {report.machine}, torch {report.torch}")
 
 
 def _describe(rate: Rate, report: BenchReport) -> tuple[str, ...]:

@@ -5,10 +5,10 @@ from typing import Annotated
 
 import typer
 from rich.box import SIMPLE
-from rich.console import Console
 from rich.table import Table
 
 from mspn.cli.errors import one_line_errors
+from mspn.cli.printing import SafeConsole, echo
 from mspn.evaluation.comparison import Comparison, compare_reports
 
 
@@ -25,8 +25,8 @@ def compare_command(
     with one_line_errors():
         comparison = compare_reports(reports, annotations=annotations, across_protocols=across_protocols)
     for objection in comparison.objections:
-        typer.echo(f"not ranked: {objection}", err=True)
-    Console().print(_tabulate(comparison))
+        echo(f"not ranked: {objection}", err=True)
+    SafeConsole().print(_tabulate(comparison))
 
 
 def _tabulate(comparison: Comparison) -> Table:

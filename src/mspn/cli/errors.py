@@ -1,20 +1,18 @@
 """How a command ends when something is wrong: one line, exit code 2."""
 
-import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NoReturn
 
 import typer
 
+from mspn.cli.printing import echo
 from mspn.errors import MspnError
 
 USAGE_ERROR = 2
 SOME_FAILED = 1
 KILLED = 128
 """And the number of the signal, as shells have it."""
-_INVISIBLE_CATEGORIES = ("Cc", "Cf", "Cs", "Zl", "Zp")
-"""Unicode's control and format signs, bytes that are no UTF-8, and line breaks."""
 
 
 @contextmanager
@@ -30,15 +28,5 @@ def one_line_errors() -> Iterator[None]:
 
 def fail(message: str) -> NoReturn:
     """Print one line on standard error and end with exit code 2."""
-    typer.echo("error: " + escape_control_characters(" ".join(message.split())), err=True)
+    echo("error: " + " ".join(message.split()), err=True)
     raise typer.Exit(USAGE_ERROR)
-
-
-def escape_control_characters(text: str) -> str:
-    """Text that is safe for a terminal: file names may hold line breaks and escape sequences."""
-    return "".join(
-        character.encode("unicode_escape").decode()
-        if unicodedata.category(character) in _INVISIBLE_CATEGORIES
-        else character
-        for character in text
-    )

@@ -8,7 +8,6 @@ from typing import Annotated
 
 import typer
 from rich.box import SIMPLE
-from rich.console import Console
 from rich.table import Column, Table
 
 from mspn.cli.errors import SOME_FAILED, fail, one_line_errors
@@ -29,6 +28,7 @@ from mspn.cli.options import (
     load_with_test_settings,
     refuse_unused,
 )
+from mspn.cli.printing import SafeConsole, echo
 from mspn.cli.progress import show_count
 from mspn.detectors.precomputed import BoxesFile
 from mspn.distributed import Processes, joined_processes
@@ -169,7 +169,7 @@ def evaluate_command(
                 write_page(out / PAGE_FILE, report, out / WORST_FILE)
     _show(report)
     if out is not None:
-        typer.echo(f"report: {out / REPORT_FILE}, {out / PAGE_FILE}")
+        echo(f"report: {out / REPORT_FILE}, {out / PAGE_FILE}")
     exit_if_failed(report.protocol.failed)
 
 
@@ -204,7 +204,7 @@ def make_estimator(
 def exit_if_failed(num_failed: int) -> None:
     """End with exit code 1 if images or boxes could not be used."""
     if num_failed:
-        typer.echo(f"{num_failed} images or boxes could not be used, see above", err=True)
+        echo(f"{num_failed} images or boxes could not be used, see above", err=True)
         raise typer.Exit(SOME_FAILED)
 
 
@@ -239,24 +239,24 @@ def _show(report: Report) -> None:
         _show_stats(report.stats)
     for member in report.ensemble:
         height, width = member.input_size
-        typer.echo(f"averaged: {member.model}, {height}x{width}, weight {member.weight:g}")
+        echo(f"averaged: {member.model}, {height}x{width}, weight {member.weight:g}")
     for reason in report.reasons:
-        typer.echo(f"why: {reason}")
+        echo(f"why: {reason}")
     protocol = report.protocol
     if protocol.split is not None:
-        typer.echo(f"images: COCO's {protocol.split}")
+        echo(f"images: COCO's {protocol.split}")
     rule = f", rule {protocol.box_selection}" if protocol.box_selection else ""
-    typer.echo(f"boxes: {protocol.boxes} ({protocol.num_boxes}{rule})")
+    echo(f"boxes: {protocol.boxes} ({protocol.num_boxes}{rule})")
     if report.boxes_average_precision is not None:
-        typer.echo(f"the boxes' own AP: {report.boxes_average_precision:.3f}")
+        echo(f"the boxes' own AP: {report.boxes_average_precision:.3f}")
     if protocol.test is not None:
-        typer.echo("protocol: " + ", ".join(f"{name} {value}" for name, value in protocol.test.model_dump().items()))
+        echo("protocol: " + ", ".join(f"{name} {value}" for name, value in protocol.test.model_dump().items()))
 
 
 def _show_stats(stats: dict[str, float]) -> None:
     table = Table(*stats, box=SIMPLE, padding=0, collapse_padding=True)
     table.add_row(*(f"{value:.3f}" for value in stats.values()))
-    Console().print(table)
+    SafeConsole().print(table)
 
 
 def _show_pck(report: Report, table: dict[str, float]) -> None:
@@ -264,6 +264,6 @@ def _show_pck(report: Report, table: dict[str, float]) -> None:
     columns = table | report.stats
     drawn = Table(*(Column(name, justify="right") for name in columns), box=SIMPLE, padding=0, collapse_padding=True)
     drawn.add_row(*("-" if value == UNDEFINED_SHARE else f"{100 * value:.1f}" for value in columns.values()))
-    Console().print(drawn)
+    SafeConsole().print(drawn)
     protocol = report.protocol
-    typer.echo(f"{protocol.metric}, percent; {protocol.num_people} people, {len(protocol.keypoints or ())} keypoints")
+    echo(f"{protocol.metric}, percent; {protocol.num_people} people, {len(protocol.keypoints or ())} keypoints")

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from mspn.checkpoints.format import Checkpoint, load_checkpoint
 from mspn.checkpoints.hub import find_weights
 from mspn.checkpoints.hub.download import Report
 from mspn.cli.errors import fail
+from mspn.cli.printing import SafeConsole
 from mspn.config.overrides import override
 from mspn.config.recipe import Recipe
 
@@ -132,7 +132,7 @@ def find_with_bar(model: str) -> Path:
 @contextmanager
 def download_bar(name: str) -> Iterator[Report]:
     """A progress bar that appears with the first bytes."""
-    console = Console(stderr=True)
+    console = SafeConsole(stderr=True)
     columns = (TextColumn("downloading {task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with Progress(*columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task(name, total=None, visible=False)

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from mspn.cli.errors import KILLED, SOME_FAILED, escape_control_characters, fail, one_line_errors
+from mspn.cli.errors import KILLED, SOME_FAILED, fail, one_line_errors
 from mspn.cli.options import (
     BatchOption,
     DeviceOption,
@@ -25,6 +25,7 @@ from mspn.cli.options import (
     load_with_test_settings,
     refuse_unused,
 )
+from mspn.cli.printing import echo
 from mspn.cli.progress import Tally, show_progress
 from mspn.config.protocol import PREDICTION_SUPPRESSION_OKS
 from mspn.detectors.base import Detector
@@ -151,7 +152,7 @@ def predict_command(
         journal = Journal(out, settings_of_run, estimator.recipe.keypoint_table, resume=resume)
         with journal, stop_requests(raise_on_second=True) as stop:
             if journal.num_done_before:
-                typer.echo(f"resuming: {journal.num_done_before} images are done", err=True)
+                echo(f"resuming: {journal.num_done_before} images are done", err=True)
             images = _read(find_sources(sources, limits), limits, journal, drawn if draws else None)
             predicted = predict_images(
                 estimator.top_down,
@@ -165,13 +166,13 @@ def predict_command(
                 predicted, [partial(make_writer, name, out, chosen_theme) for name in chosen], journal, total, stop
             )
     tally.show()
-    typer.echo(f"results: {out}")
+    echo(f"results: {out}")
     if "images" in chosen:
-        typer.echo(f"drawn images: {drawn}")
+        echo(f"drawn images: {drawn}")
     if "video" in chosen and videos.is_dir():
-        typer.echo(f"drawn videos: {videos}")
+        echo(f"drawn videos: {videos}")
     if stop.signal_number:
-        typer.echo("stopped; results so far are written. Continue with the same command and --resume", err=True)
+        echo("stopped; results so far are written. Continue with the same command and --resume", err=True)
         raise typer.Exit(KILLED + stop.signal_number)
     if tally.num_with_problems:
         raise typer.Exit(SOME_FAILED)
@@ -218,7 +219,7 @@ def _write(
         with suppress(KeyboardInterrupt):  # a second Ctrl-C: do not wait for images in flight
             for result in predicted:
                 for problem in result.problems:
-                    typer.echo(f"skipped: {escape_control_characters(problem)}", err=True)
+                    echo(f"skipped: {problem}", err=True)
                 for writer in writers:
                     writer.write(result)
                 journal.append(result)

@@ -5,14 +5,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TimeRemainingColumn
 from rich.table import Column, Table
 from rich.text import Text
 
-from mspn.cli.errors import escape_control_characters
+from mspn.cli.printing import SafeConsole, echo
 from mspn.distributed import ALONE, Processes
 from mspn.interrupts import StopRequest
 from mspn.predict.pipeline import ImageResult
@@ -32,13 +30,13 @@ class ProgressLines:
         now = time.monotonic()
         if now - self._last >= _SECONDS_BETWEEN_LINES:
             self._last = now
-            typer.echo(line(), err=True)
+            echo(line(), err=True)
 
 
 @contextmanager
 def show_progress(total: int | None, stop: StopRequest) -> Iterator[Callable[[ImageResult], None]]:
     """Show images and people per second and the time left; called with each result."""
-    console = Console(stderr=True)
+    console = SafeConsole(stderr=True)
     if not console.is_terminal:
         yield _result_lines(total)
         return
@@ -87,7 +85,7 @@ def time_left(seconds: float) -> str:
 @contextmanager
 def show_count(processes: Processes = ALONE) -> Iterator[Callable[[int, int], None]]:
     """Show how many images are done, and of how many, in the first process; called with both."""
-    console = Console(stderr=True)
+    console = SafeConsole(stderr=True)
     if not processes.is_first:
         yield lambda _done, _total: None
     elif not console.is_terminal:
@@ -163,15 +161,15 @@ class Tally:
         table = Table("image", "people", "best score")
         for row in self._rows:
             best = f"{row.best_score:.2f}" if row.num_people else "-"
-            table.add_row(escape(escape_control_characters(row.source)), _people(row), best)
+            table.add_row(escape(row.source), _people(row), best)
         if self._num_sources > _MAX_ROWS:
             table.add_row(f"... and {self._num_sources - _MAX_ROWS} more", "", "")
-        Console().print(table)
+        SafeConsole().print(table)
         seconds = max(time.monotonic() - self.started, 1e-9)
         rates = f"{self.num_images / seconds:.1f} images/s, {self.num_people / seconds:.1f} people/s"
         failed = f", {_with_plural(self.num_with_problems, 'image')} with problems" if self.num_with_problems else ""
         people = "1 person" if self.num_people == 1 else f"{self.num_people} people"
-        typer.echo(f"{_with_plural(self.num_images, 'image')}, {people} in {seconds:.1f} s ({rates}){failed}")
+        echo(f"{_with_plural(self.num_images, 'image')}, {people} in {seconds:.1f} s ({rates}){failed}")
 
 
 def _people(row: _Row) -> str:

@@ -20,6 +20,7 @@ from mspn.cli.options import (
     ProtocolSettingsOption,
     WeightsOption,
 )
+from mspn.cli.printing import echo
 from mspn.cli.progress import show_count
 from mspn.detectors.precomputed import BoxesFile
 from mspn.distributed import joined_processes
@@ -56,5 +57,5 @@ def submit_command(
             predictions = submit_people(estimator, annotations, images, detected, out, processes, show)
         if not processes.is_first:
             return
-    typer.echo(f"submission: {out} ({len(predictions.rows)} people)")
+    echo(f"submission: {out} ({len(predictions.rows)} people)")
     exit_if_failed(predictions.failed)

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Annotated, NamedTuple
 
 import typer
-from rich.console import Console, Group
+from rich.console import Group
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
 from mspn.cli.errors import KILLED, fail, one_line_errors
+from mspn.cli.printing import SafeConsole, echo
 from mspn.cli.progress import ProgressLines, time_left
 from mspn.config.overrides import override
 from mspn.config.recipe import AnyRecipe
@@ -54,7 +55,7 @@ def train_command(
                 _print_how_to_resume(stopped, recipe, out, processes)
                 raise typer.Exit(KILLED + stopped.signal_number) from None
     if processes.is_first:
-        typer.echo(f"weights: {weights}")
+        echo(f"weights: {weights}")
 
 
 @contextmanager
@@ -85,9 +86,7 @@ def _resolve(name: str, out: Path, resume: bool, settings: list[str]) -> AnyReci
 
 def _print_how_to_resume(stopped: TrainingStoppedError, recipe: str, out: Path, processes: Processes) -> None:
     if processes.is_first:
-        typer.echo(
-            f"{stopped}; the checkpoint is written. Go on with: mspn train {recipe} --out {out} --resume", err=True
-        )
+        echo(f"{stopped}; the checkpoint is written. Go on with: mspn train {recipe} --out {out} --resume", err=True)
 
 
 class _Display(NamedTuple):
@@ -100,7 +99,7 @@ class _Display(NamedTuple):
 @contextmanager
 def _display(recipe: AnyRecipe, processes: Processes) -> Iterator[_Display]:
     """On a terminal of the first process a bar with losses and speed below it, without a terminal lines."""
-    console = Console(stderr=True)
+    console = SafeConsole(stderr=True)
     if not processes.is_first:
         yield _Display(lambda _report: None, lambda _done, _total: None)
         return
@@ -178,4 +177,4 @@ def report_command(run: Annotated[Path, typer.Argument(help="Run folder: the --o
     """Write report.html into a run folder: progress, settings and environment of the training."""
     with one_line_errors():
         path = write_report(run)
-    typer.echo(f"report: {path}")
+    echo(f"report: {path}")

@@ -9,6 +9,7 @@ import typer
 from mspn.cli.data.options import FormatOption, LabelsArgument, SkeletonOption, WorkersOption, read_set, scan_with_bar
 from mspn.cli.errors import SOME_FAILED, fail, one_line_errors
 from mspn.cli.options import AllowOutsideOption, CategoryOption
+from mspn.cli.printing import echo
 from mspn.io.files import write_text
 from mspn.labels.checks import check_labels
 from mspn.labels.checks.findings import KINDS, Finding, Severity, order_findings
@@ -41,16 +42,16 @@ def check_command(
         _show(kind, matching)
     errors = sum(finding.severity is Severity.ERROR for finding in findings)
     counts = f"{len(labeled.people)} people in {len(labeled.images)} images"
-    typer.echo(f"{counts}: {errors} errors, {len(findings) - errors} warnings")
+    echo(f"{counts}: {errors} errors, {len(findings) - errors} warnings")
     if errors:
         raise typer.Exit(SOME_FAILED)
 
 
 def _show(kind: str, matching: list[Finding]) -> None:
-    typer.echo(f"{KINDS[kind].severity.value} {kind}: {len(matching)}")
+    echo(f"{KINDS[kind].severity.value} {kind}: {len(matching)}")
     for finding in matching[:_EXAMPLES]:
-        typer.echo(f"    {finding.place}: {finding.message}")
-    typer.echo(f"    -> {KINDS[kind].advice}")
+        echo(f"    {finding.place}: {finding.message}")
+    echo(f"    -> {KINDS[kind].advice}")
 
 
 def _report(labels: LabeledSet, findings: list[Finding]) -> dict[str, object]:

@@ -8,6 +8,7 @@ import typer
 from mspn.cli.data.options import read_set
 from mspn.cli.errors import one_line_errors
 from mspn.cli.options import AllowOutsideOption, CategoryOption
+from mspn.cli.printing import echo
 from mspn.labels.formats import FORMATS, write_labels
 from mspn.labels.label_set import with_sizes
 
@@ -36,4 +37,4 @@ def convert_command(
         if images is not None:
             labels = with_sizes(labels, images)
         write_labels(labels, destination, to)
-    typer.echo(f"{destination}: {len(labels.people)} people in {len(labels.images)} images, as {to}")
+    echo(f"{destination}: {len(labels.people)} people in {len(labels.images)} images, as {to}")

@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.progress import track
 
+from mspn.cli.printing import SafeConsole
 from mspn.config.skeleton_file import named_skeleton
 from mspn.errors import MissingFileError
 from mspn.labels.checks.images import ImageFile, scan_images
@@ -43,6 +43,6 @@ def scan_with_bar(labels: LabeledSet, images: Path, num_workers: int) -> list[Im
     """
     if not images.is_dir():
         raise MissingFileError(f"no folder at {images}; --images is the folder of the images")
-    console = Console(stderr=True)
+    console = SafeConsole(stderr=True)
     files = scan_images(labels.images, images, num_workers)
     return list(track(files, "reading images", len(labels.images), console=console, disable=not console.is_terminal))

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.progress import track
 
 from mspn.cli.data.options import FormatOption, LabelsArgument, SkeletonOption, read_set
@@ -20,6 +19,7 @@ from mspn.cli.options import (
     PrecisionName,
     PrecisionOption,
 )
+from mspn.cli.printing import SafeConsole, echo
 from mspn.cli.progress import show_count
 from mspn.errors import InvalidValueError
 from mspn.evaluation.label_review import find_suspect_labels
@@ -70,24 +70,24 @@ def review_command(
         num_undrawn = _draw(labeled, corrections, images, out / SHEETS)
     swapped = sum(bool(correction.swap) for correction in corrections.values())
     left_out = sum(len(correction.leave_out) for correction in corrections.values())
-    typer.echo(
+    echo(
         f"{len(corrections)} of {len(results)} people: {swapped} with pairs to swap, {left_out} keypoints to leave out:"
         f" {file}"
     )
     if corrections:
-        typer.echo(f"look at {out / SHEETS}, and delete the entries of those who were right")
+        echo(f"look at {out / SHEETS}, and delete the entries of those who were right")
     if predictions.failed or num_undrawn:
-        typer.echo(f"{predictions.failed + num_undrawn} images or boxes could not be used, see above", err=True)
+        echo(f"{predictions.failed + num_undrawn} images or boxes could not be used, see above", err=True)
         raise typer.Exit(SOME_FAILED)
 
 
 def _draw(labels: LabeledSet, corrections: Mapping[int, Correction], images: Path, out: Path) -> int:
     """Draw the sheets; the number of people who could not be drawn."""
-    console = Console(stderr=True)
+    console = SafeConsole(stderr=True)
     drawing = draw_corrections(labels, corrections, images, out)
     num_undrawn = 0
     for problem in track(drawing, "drawing", len(corrections), console=console, disable=not console.is_terminal):
         if problem is not None:
-            typer.echo(f"skipped: {problem}", err=True)
+            echo(f"skipped: {problem}", err=True)
             num_undrawn += 1
     return num_undrawn

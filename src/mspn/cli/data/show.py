@@ -4,12 +4,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.progress import track
 
 from mspn.cli.data.options import FormatOption, LabelsArgument, SkeletonOption, WorkersOption, read_set, scan_with_bar
 from mspn.cli.errors import SOME_FAILED, one_line_errors
 from mspn.cli.options import AllowOutsideOption, CategoryOption
+from mspn.cli.printing import SafeConsole, echo
 from mspn.errors import InvalidValueError
 from mspn.io.files import prepare_folder
 from mspn.labels.checks import check_labels
@@ -54,7 +54,7 @@ def show_command(
         prepare_folder(out)
         problems = _draw(labeled, images, shown[:limit], out)
     drawn = min(limit, len(shown))
-    typer.echo(f"{drawn} of {len(shown)} people: {out / SHEETS}, their images: {out / IMAGES}")
+    echo(f"{drawn} of {len(shown)} people: {out / SHEETS}, their images: {out / IMAGES}")
     if problems:
         raise typer.Exit(SOME_FAILED)
 
@@ -66,12 +66,12 @@ def _find(labels: LabeledSet, images: Path, kind: str, num_workers: int) -> list
 
 
 def _draw(labels: LabeledSet, images: Path, shown: list[Shown], out: Path) -> list[str]:
-    console = Console(stderr=True)
+    console = SafeConsole(stderr=True)
     num_images = len({entry.person.image_id for entry in shown})
     drawing = draw_set(labels, images, shown, out)
     problems = []
     for problem in track(drawing, "drawing", num_images, console=console, disable=not console.is_terminal):
         if problem is not None:
-            typer.echo(f"skipped: {problem}", err=True)
+            echo(f"skipped: {problem}", err=True)
             problems.append(problem)
     return problems

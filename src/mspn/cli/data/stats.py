@@ -7,13 +7,13 @@ from typing import Annotated
 
 import typer
 from rich.box import SIMPLE
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
 from mspn.cli.data.options import FormatOption, LabelsArgument, SkeletonOption, WorkersOption, read_set, scan_with_bar
 from mspn.cli.errors import one_line_errors
 from mspn.cli.options import AllowOutsideOption, CategoryOption
+from mspn.cli.printing import SafeConsole, echo
 from mspn.io.files import write_text
 from mspn.labels.statistics import PERCENTILES, LabelStatistics, count_labels
 
@@ -38,12 +38,12 @@ def stats_command(
         statistics = count_labels(labeled, sizes)
         if json_file is not None:
             write_text(json_file, json.dumps({"percentiles": PERCENTILES, **asdict(statistics)}, indent=1) + "\n")
-    typer.echo(
+    echo(
         f"{statistics.images} images ({statistics.images_without_people} without people),"
         f" {statistics.people} people, {statistics.crowds} crowds"
     )
     for table in (_distributions(statistics), _keypoints(statistics), _counts(statistics)):
-        Console().print(table)
+        SafeConsole().print(table)
 
 
 def _distributions(statistics: LabelStatistics) -> Table:
