@@ -45,3 +45,15 @@ def test_rows_of_frames_say_number_and_time_and_are_on_the_disk_at_once(tmp_path
     row = _rows(tmp_path)[0]
     writer.close()
     assert (row["source"], row["frame"], row["seconds"]) == ("match.mp4", "3", "0.12")
+
+
+def test_a_name_that_spreadsheets_would_take_for_a_formula_is_quoted(tmp_path: Path):
+    writer = CsvWriter(tmp_path)
+    names = ("=cmd|'/c calc'!A0.jpg", "+1.jpg", "-1.jpg", "@a.jpg", "a=b.jpg")
+
+    for name in names:
+        writer.write(of_image(name))
+    writer.close()
+
+    sources = [row["source"] for row in _rows(tmp_path)[::17]]
+    assert sources == ["'=cmd|'/c calc'!A0.jpg", "'+1.jpg", "'-1.jpg", "'@a.jpg", "a=b.jpg"]

@@ -30,8 +30,13 @@ class CsvWriter:
 
 def _as_text(rows: Iterable[tuple[object, ...]]) -> str:
     text = io.StringIO(newline="")
-    csv.writer(text).writerows(rows)
+    csv.writer(text).writerows([_quote_formula(cell) for cell in row] for row in rows)
     return text.getvalue()
+
+
+def _quote_formula(cell: object) -> object:
+    """Text with an apostrophe before what spreadsheets would take for a formula; names come from anyone."""
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell
 
 
 _ROWS_PER_GROUP = 20_000
