@@ -37,7 +37,7 @@ COMMANDS = {
         "mspn.cli.models:models_app",
         "Networks and their weights: list, show, cost, download, verify, convert, average, quantize.",
     ),
-    "data": LazyCommand("mspn.cli.data:data_app", "Check, draw, count, review and convert labeled sets."),
+    "data": LazyCommand("mspn.cli.data:data_app", "Check, draw, count, review, convert and split labeled sets."),
 }
 
 

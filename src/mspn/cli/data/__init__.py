@@ -21,6 +21,10 @@ COMMANDS = {
         "mspn.cli.data.convert:convert_command",
         "Rewrite labels in another format; warn about what it cannot hold.",
     ),
+    "split": LazyCommand(
+        "mspn.cli.data.split:split_command",
+        "Split labels by image, drawn at random, into a set to train on and one to measure on.",
+    ),
 }
 
 
@@ -28,4 +32,6 @@ class _Commands(LazyGroup):
     table = COMMANDS
 
 
-data_app = typer.Typer(cls=_Commands, help="Check, draw, count, review and convert labeled sets.", no_args_is_help=True)
+data_app = typer.Typer(
+    cls=_Commands, help="Check, draw, count, review, convert and split labeled sets.", no_args_is_help=True
+)
