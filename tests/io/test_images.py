@@ -1,6 +1,7 @@
 import io
 import struct
 import sys
+import time
 import tracemalloc
 import zlib
 from collections.abc import Callable
@@ -611,6 +612,16 @@ def avif(declared: int, coded: int) -> bytes:
 def test_an_avif_that_declares_fewer_pixels_than_it_codes_is_refused(coded: int, pixels: int):
     with pytest.raises(ImageError, match=f"bomb has a tile of {pixels:,} pixels"):
         decode_image(avif(8, coded), "bomb")
+
+
+def test_an_avif_of_millions_of_pieces_is_answered_at_once():
+    # 65,535 items of 65,535 pieces each, all within the file.
+    location = b"iloc" + bytes(4) + b"\0\0" + b"\xff\xff" + 4000 * b"\0\1\0\0\xff\xff"
+    start = time.monotonic()
+
+    read_header(io.BytesIO(avif(8, 8).replace(b"iloc", b"skip") + location))
+
+    assert time.monotonic() - start < 2
 
 
 def test_an_avif_whose_data_lies_beyond_the_end_of_the_file_is_refused():

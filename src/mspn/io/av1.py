@@ -4,13 +4,15 @@ the boxes around it."""
 import io
 import struct
 from collections.abc import Iterator
+from itertools import islice
 from typing import IO
 
 from mspn.structures.boxes import Size
 
-_MAX_ITEMS = 2**12
-_MAX_UNITS = 2**10
-"""Of the data of an item."""
+_MAX_EXTENTS = 2**10
+"""Pieces of data that are looked at; a damaged file may declare millions."""
+_MAX_UNITS = 2**6
+"""Of each of them."""
 _SEQUENCE_HEADER = 1
 _MAX_SEQUENCE_HEADER_BYTES = 512
 
@@ -26,7 +28,9 @@ def largest_coded_size(file: IO[bytes], boxes: bytes) -> Size:
         struct.error: if these are damaged.
     """
     sizes = [
-        _sequence_size(unit) for start, length in _extents(boxes) for unit in _sequence_headers(file, start, length)
+        _sequence_size(unit)
+        for start, length in islice(_extents(boxes), _MAX_EXTENTS)
+        for unit in _sequence_headers(file, start, length)
     ]
     return max(sizes, key=lambda size: size.height * size.width, default=Size(0, 0))
 
@@ -39,12 +43,12 @@ def _extents(boxes: bytes) -> Iterator[tuple[int, int]]:
     version, _flags, sizes, more_sizes = struct.unpack_from(">B3sBB", boxes, position)
     in_items = boxes.find(b"idat") + 4
     reader = _Bytes(boxes, position + 6)
-    for _ in range(min(reader.number(4 if version == 2 else 2), _MAX_ITEMS)):
+    for _ in range(reader.number(4 if version == 2 else 2)):
         reader.number(4 if version == 2 else 2)
         is_inside = bool(version and reader.number(2) & 0xF)  # within the box `idat`, not the file
         reader.number(2)
         base = reader.number(more_sizes >> 4) + (in_items if is_inside else 0)
-        for _extent in range(min(reader.number(2), _MAX_ITEMS)):
+        for _extent in range(reader.number(2)):
             reader.number(more_sizes & 0xF if version else 0)
             offset, length = reader.number(sizes >> 4), reader.number(sizes & 0xF)
             yield base + offset, length

@@ -19,11 +19,10 @@ _WIDTH, _HEIGHT, _TILE_WIDTH, _TILE_HEIGHT, _KIND_OF_PAGE = 256, 257, 322, 323, 
 """Tags of TIFF."""
 _SHORT = 3
 _EXIF_PREFIX = b"Exif\0\0"
-_MAX_EXIF_BYTES = 2**20
 _MAX_PIECES = 2**16
-"""Segments, chunks or pages that are looked at; a file of more could keep us busy for hours."""
+"""Segments, chunks or pages that are looked at; more could keep us busy for hours."""
 _BOXES_BYTES = 2**20
-"""The start of an AVIF or HEIC file, in which the boxes that describe it stand."""
+"""Most of EXIF, and of the start of an AVIF or HEIC file, in which the boxes that describe it stand."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,7 @@ class ImageHeader:
     orientation_position: int | None = None
     """Of a TIFF: where its orientation stands."""
     is_cut_short: bool = False
-    """Of a PNG: whether a chunk is longer than what is left of the file; decoders would make room for it first."""
+    """Of a PNG: whether a chunk is longer than the rest of the file; decoders would make room for it first."""
     largest_block: int = 0
     """Pixels of a tile, of TIFF and AVIF, which decoders keep whole in memory, however small the image."""
 
@@ -284,7 +283,7 @@ def _chunks(file: IO[bytes], position: int, *, is_png: bool) -> Iterator[tuple[b
 
 def _read_at(file: IO[bytes], start: int, length: int) -> bytes:
     file.seek(start)
-    return file.read(min(length, _MAX_EXIF_BYTES))
+    return file.read(min(length, _BOXES_BYTES))
 
 
 _AVIF_BRANDS = {b"avif", b"avis"}
