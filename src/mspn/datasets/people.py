@@ -3,18 +3,15 @@
 import logging
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
-from functools import cached_property
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import torch
 from jaxtyping import Bool, Float, Int, UInt8
-from torch import Tensor
 
 from mspn.config.data import PeopleSetConfig
 from mspn.config.skeleton_file import named_skeleton
+from mspn.datasets.shared_arrays import SharedArrays
 from mspn.errors import AnnotationError
 from mspn.labels.corrections import correct_labels, read_corrections
 from mspn.labels.formats import read_labels
@@ -24,27 +21,6 @@ from mspn.labels.units import find_doubts, warn_of_doubts
 from mspn.structures.boxes import Size
 from mspn.structures.skeleton import Skeleton, convert_keypoints
 from mspn.structures.skeletons import FACE
-
-
-class SharedArrays:
-    """A dataclass whose arrays are shared between processes, not copied.
-
-    A forked process writes a reference count into every Python object it reads, which copies the pages of a list; an
-    array is one object. Spawned processes get pickled data: torch puts tensors into shared memory once, while NumPy
-    arrays would be copied for each process.
-    """
-
-    @cached_property
-    def _parts(self) -> list[Any]:
-        values = [getattr(self, field.name) for field in fields(self)]  # type: ignore[arg-type]  # a dataclass is
-        return [torch.from_numpy(value) if isinstance(value, np.ndarray) else value for value in values]
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _assemble, (type(self), self._parts)
-
-
-def _assemble(kind: type[SharedArrays], parts: Sequence[Any]) -> SharedArrays:
-    return kind(*(part.numpy() if isinstance(part, Tensor) else part for part in parts))
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,7 +85,9 @@ class People(SharedArrays):
 
 
 def merge(sets: Sequence[People]) -> People:
-    """Concatenate several sets."""
+    """Concatenate several sets; a single one is not copied."""
+    if len(sets) == 1:
+        return sets[0]
     offsets = np.cumsum([0] + [len(people.images) for people in sets[:-1]])
     return People(
         images=ImagePaths.of(image for people in sets for image in people.images),

@@ -8,8 +8,9 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from mspn.config.data import SceneDataConfig, SceneSetConfig
-from mspn.datasets.people import ImagePaths, SharedArrays
+from mspn.datasets.people import ImagePaths
 from mspn.datasets.samples import IGNORE, PERSON
+from mspn.datasets.shared_arrays import SharedArrays
 from mspn.errors import AnnotationError
 from mspn.labels.formats import read_labels
 from mspn.labels.label_set import LabeledPerson
@@ -73,7 +74,9 @@ def read_scenes(config: SceneSetConfig, data: SceneDataConfig) -> Scenes:
 
 
 def merge_scenes(sets: Sequence[Scenes]) -> Scenes:
-    """Concatenate several sets."""
+    """Concatenate several sets; a single one is not copied."""
+    if len(sets) == 1:
+        return sets[0]
     offsets = np.cumsum([0] + [len(scenes.boxes) for scenes in sets])
     starts = [scenes.first_box[:-1] + offset for scenes, offset in zip(sets, offsets[:-1], strict=True)]
     return Scenes(

@@ -15,6 +15,7 @@ from mspn.datasets.people import merge
 from mspn.datasets.samples import PERSON, KeypointLabels, SampleRequest, SceneLabels
 from mspn.datasets.scene_dataset import SceneDataset
 from mspn.datasets.scenes import Scenes, merge_scenes, read_scenes
+from mspn.datasets.shared_arrays import read_by_first
 from mspn.distributed import Processes
 from mspn.models import build_network
 from mspn.models.base import PoseNetwork
@@ -38,7 +39,7 @@ class PoseTask(Task):
     def __init__(self, recipe: Recipe, device: torch.device, processes: Processes) -> None:
         """Read the recipe's sets; errors as in `read_training_sets` and `Validation`."""
         self._recipe = recipe
-        self._sets = read_training_sets(recipe)
+        self._sets = read_by_first(processes, lambda: read_training_sets(recipe))
         people = merge(self._sets)
         self._category = people.category
         self._samples = CropDataset(people, recipe)
@@ -88,7 +89,9 @@ class DetectorTask(Task):
     def __init__(self, recipe: DetectorRecipe, device: torch.device, processes: Processes) -> None:
         """Read the recipe's sets; errors as in `read_scenes` and `DetectorValidation`."""
         self._recipe = recipe
-        self._sets: list[Scenes] = [read_scenes(config, recipe.data) for config in recipe.data.train]
+        self._sets: list[Scenes] = read_by_first(
+            processes, lambda: [read_scenes(config, recipe.data) for config in recipe.data.train]
+        )
         scenes = merge_scenes(self._sets)
         self._samples = SceneDataset(scenes, recipe.scene, recipe.train.seed)
         self.data = TrainingData(
