@@ -2,11 +2,14 @@ import errno
 import os
 import shutil
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from mspn.io.files import explain_failures, remove_leftovers, replacing, sha256_of, write_text
+from mspn.errors import FileError
+from mspn.io.files import explain_failures, locked_folder, remove_leftovers, replacing, sha256_of, write_text
 
 
 def test_the_written_file_takes_the_place_of_the_old_one(tmp_path: Path):
@@ -106,3 +109,64 @@ def test_a_failure_names_the_file_and_what_may_help(tmp_path: Path):
     message = r"could not write .*a\.json \(No space left on device\); is there room on the disk\?"
     with pytest.raises(OSError, match=message), explain_failures(tmp_path / "a.json"):
         raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have other limits")
+def test_a_name_may_be_as_long_as_the_file_system_takes(tmp_path: Path):
+    name = "x" * 251 + ".jpg"
+
+    write_text(tmp_path / name, "")
+
+    assert (tmp_path / name).is_file()
+
+
+def test_the_digest_of_a_folder_is_that_of_all_its_files_and_their_names(tmp_path: Path):
+    digests = []
+    for names in (("a", "b/c"), ("a", "b/d"), ("a", "b/c")):
+        folder = tmp_path / str(len(digests))
+        for name in names:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_text("same")
+        digests.append(sha256_of(folder))
+    (tmp_path / "2" / "a").write_text("other")
+
+    assert digests[0] == digests[2] != digests[1]
+    assert sha256_of(tmp_path / "2") != digests[0]
+
+
+_HOLD = """
+import sys, time
+from pathlib import Path
+from mspn.io.files import locked_folder
+
+with locked_folder(Path(sys.argv[1])):
+    print("locked", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_the_lock_of_a_folder_ends_with_its_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    process = subprocess.Popen([sys.executable, "-c", _HOLD, str(tmp_path / "out")], stdout=subprocess.PIPE)
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"locked\n"
+        monkeypatch.setattr("mspn.io.files._SECONDS_TO_LOCK", 0.0)
+
+        message = r"another process is writing into .*out; wait"
+        with pytest.raises(FileError, match=message), locked_folder(tmp_path / "out"):
+            pass
+    finally:
+        process.kill()
+        process.communicate()
+
+    with locked_folder(tmp_path / "out"):
+        pass
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path):
+    (tmp_path / "file").touch()
+
+    message = r"cannot write to the folder .*file/out"
+    with pytest.raises(FileError, match=message), locked_folder(tmp_path / "file" / "out"):
+        pass

@@ -6,11 +6,12 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import yaml
+from filelock import FileLock, Timeout
 
 from mspn.errors import FileError, YamlError
 
@@ -18,6 +19,11 @@ _PARTIAL = ".partial"
 _RANDOM = "?" * 8
 """What `tempfile` puts into names."""
 _CHUNK_BYTES = 2**20
+_MAX_PREFIX_LETTERS = 40
+"""Of the name of a temporary folder, since that of the file may be as long as file systems take."""
+_LOCK_FILE = ".lock"
+_SECONDS_TO_LOCK = 2.0
+"""The workers of a killed process, which hold its lock too, end within this time."""
 
 
 @contextmanager
@@ -25,7 +31,8 @@ def replacing(path: Path) -> Iterator[Path]:
     """Give a temporary path to write to; on success it takes the place of `path` at once, else it is removed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     # A folder, since some writers put temporary files of their own beside what they write.
-    folder = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.stem}-", suffix=_PARTIAL))
+    prefix = f".{path.stem[:_MAX_PREFIX_LETTERS]}-"
+    folder = Path(tempfile.mkdtemp(dir=path.parent, prefix=prefix, suffix=_PARTIAL))
     temporary = folder / path.name
     try:
         yield temporary
@@ -41,12 +48,38 @@ def replacing(path: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+@contextmanager
+def locked_folder(folder: Path) -> Iterator[None]:
+    """Let no other process that asks for the lock of a folder write into it; the lock ends with the process.
+
+    Raises:
+        FileError: if another process has the lock, or the folder cannot be written to.
+    """
+    path = folder / _LOCK_FILE
+    lock = FileLock(path, timeout=_SECONDS_TO_LOCK)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except Timeout as error:
+        raise FileError(
+            f"another process is writing into {folder}; wait until it has ended, or choose another --out"
+        ) from error
+    except OSError as error:
+        raise FileError(f"cannot write to the folder {folder} ({error.strerror}); choose another --out") from error
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # Windows removes no open file
+            path.unlink()
+        lock.release()
+
+
 def remove_leftovers(folder: Path, stem: str | None = None) -> None:
     """Remove what `replacing` left in a folder where a process was killed, of files of that stem or of all.
 
     No other process may be writing these.
     """
-    pattern = "*" if stem is None else f"{glob.escape(stem)}-{_RANDOM}"
+    pattern = "*" if stem is None else f"{glob.escape(stem[:_MAX_PREFIX_LETTERS])}-{_RANDOM}"
     for partial in folder.glob(f".{pattern}{_PARTIAL}"):
         shutil.rmtree(partial, ignore_errors=True)
 
@@ -85,8 +118,12 @@ def write_text(path: Path, text: str) -> None:
 
 
 def sha256_of(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal digits."""
+    """SHA-256 of a file, in hexadecimal digits; of a folder, that of the names and digests of all files below it."""
     digest = hashlib.sha256()
+    if path.is_dir():
+        for inside in sorted(inside for inside in path.rglob("*") if inside.is_file()):
+            digest.update(os.fsencode(f"{inside.relative_to(path).as_posix()}\0{sha256_of(inside)}\n"))
+        return digest.hexdigest()
     with path.open("rb") as file:
         while chunk := file.read(_CHUNK_BYTES):
             digest.update(chunk)

@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from mspn.distributed import ALONE, Processes
 from mspn.errors import FileError, InvalidValueError, TrainingDivergedError, TrainingStoppedError, WeightsError
 from mspn.inference.devices import choose_device
 from mspn.interrupts import StopRequest, stop_requests
-from mspn.io.files import remove_leftovers
+from mspn.io.files import locked_folder, remove_leftovers
 from mspn.models import AnyNetwork
 from mspn.reporting.html import optional_output
 from mspn.training.checkpoint import (
@@ -77,8 +77,8 @@ def train(
         TrainingDivergedError: if the loss or the weights become infinite or no number; the last checkpoint is still
             there.
         TrainingStoppedError: after Ctrl-C or SIGTERM, when a checkpoint is written.
-        OSError: if a checkpoint cannot be written, or a process that reads images is killed; the last checkpoint is
-            still there.
+        OSError: if another process writes into the folder, a checkpoint cannot be written, or a process that reads
+            images is killed; the last checkpoint is still there.
         ImageError: if more than one image in ten cannot be read; fewer are reported and do not count.
         ValueError: if the recipe has no data, fewer iterations than the run already has, or batches that the processes
             cannot share evenly; or the folder holds a run that is not to be resumed, or not the same for all processes.
@@ -88,15 +88,15 @@ def train(
         raise InvalidValueError(f"recipe {recipe.name} names no data to train on; set data.train")
     if recipe.train.threads is not None:
         torch.set_num_threads(recipe.train.threads)
-    has_checkpoint = bool(find_checkpoints(run))
-    # This also waits until all processes have looked: the first one is about to write.
-    if processes.highest(has_checkpoint) != has_checkpoint:
-        raise InvalidValueError(
-            f"another process finds a checkpoint in {run}; all machines must see the same run folder"
-        )
-    if has_checkpoint and not resume:
-        raise InvalidValueError(f"{run} already holds a run; resume it, or choose another folder")
-    with stop_requests() as stop:
+    with locked_folder(run) if processes.is_first else nullcontext(), stop_requests() as stop:
+        has_checkpoint = bool(find_checkpoints(run))
+        # This also waits until all processes have looked: the first one is about to write.
+        if processes.highest(has_checkpoint) != has_checkpoint:
+            raise InvalidValueError(
+                f"another process finds a checkpoint in {run}; all machines must see the same run folder"
+            )
+        if has_checkpoint and not resume:
+            raise InvalidValueError(f"{run} already holds a run; resume it, or choose another folder")
         session = _Session(recipe, run, processes, is_new=not has_checkpoint)
         try:
             session.run_iterations(stop, report, report_validation)
