@@ -9,6 +9,8 @@ import threading
 import cv2
 import torch
 
+from mspn.interrupts import STOP_SIGNALS
+
 
 def prepare_worker(_worker: int) -> None:
     """Set up a worker process of a data loader: one thread, no signals, and an end with the main process.
@@ -23,7 +25,7 @@ def prepare_worker(_worker: int) -> None:
     gc.freeze()
     if hasattr(os, "setpgid"):
         os.setpgid(0, 0)
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in STOP_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_end_with_main_process, daemon=True).start()
 
