@@ -1,7 +1,9 @@
 import json
+import logging
 import os
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import av
@@ -11,8 +13,12 @@ import pytest
 from typer.testing import CliRunner
 
 from mspn.cli.app import app
+from mspn.io.files import locked_folder
+from mspn.io.limits import InputLimits
 from mspn.outputs.journal import JOURNAL_FILE, Journal
 from mspn.predict.pipeline import _MAX_IMAGES, ImageResult
+from mspn.sources import open_source
+from mspn.structures.image import Image, SourceFailure
 from tests.cli.runner import error_line, run
 from tests.untrained import untrained_weights
 
@@ -65,7 +71,13 @@ def _interrupt_after(monkeypatch: pytest.MonkeyPatch, number: int, signals: list
 
 
 @pytest.mark.parametrize(
-    ("signals", "code"), [([signal.SIGINT], 130), ([signal.SIGTERM], 143), ([signal.SIGINT, signal.SIGINT], 130)]
+    ("signals", "code"),
+    [
+        ([signal.SIGINT], 130),
+        ([signal.SIGTERM], 143),
+        ([signal.SIGHUP], 129),
+        ([signal.SIGINT, signal.SIGINT], 130),
+    ],
 )
 def test_a_run_that_is_stopped_and_goes_on_leaves_what_an_undisturbed_one_does(
     tmp_path: Path, arguments: list[object], monkeypatch: pytest.MonkeyPatch, signals: list[signal.Signals], code: int
@@ -92,27 +104,162 @@ def test_a_run_that_is_stopped_and_goes_on_leaves_what_an_undisturbed_one_does(
     assert len(list((tmp_path / "out" / "images").iterdir())) == 12
 
 
-def test_what_is_done_is_neither_read_nor_estimated_again(
+def test_what_is_done_is_neither_decoded_nor_estimated_again(
     tmp_path: Path, images: Path, arguments: list[object], monkeypatch: pytest.MonkeyPatch
 ):
-    first = run(*arguments, "--out", tmp_path, "--save", "json")
-    for path in list(images.iterdir())[1:]:
-        path.write_bytes(b"")
+    first = run(*arguments, "--out", tmp_path / "out", "--save", "json")
     cv2.imwrite(str(images / "new.png"), np.zeros((64, 64, 3), np.uint8))
+    opened = []
 
-    again = run(*arguments, "--out", tmp_path, "--save", "csv", "--resume")
+    def open_and_note(source: Path, limits: InputLimits) -> Iterator[Image | SourceFailure]:
+        opened.append(source.name)
+        return open_source(source, limits)
+
+    monkeypatch.setattr("mspn.cli.predict.open_source", open_and_note)
+    again = run(*arguments, "--out", tmp_path / "out", "--save", "csv", "--resume")
 
     assert first.exit_code == again.exit_code == 0, again.output
+    assert opened == ["new.png"]
     assert "13 images, 13 people" in again.stdout
-    assert len((tmp_path / "predictions.csv").read_text().splitlines()) == 1 + 13 * 17
+    assert len((tmp_path / "out" / "predictions.csv").read_text().splitlines()) == 1 + 13 * 17
+    # Also what the first run has written is brought up to date.
+    assert len(json.loads((tmp_path / "out" / "predictions.json").read_text())) == 13
+
+
+def test_an_image_that_has_changed_is_done_anew(
+    tmp_path: Path, images: Path, arguments: list[object], caplog: pytest.LogCaptureFixture
+):
+    run(*arguments, "--out", tmp_path / "out", "--save", "json")
+    before = json.loads((tmp_path / "out" / "predictions.json").read_text())
+    (images / "5.png").touch()
+    status = (images / "3.png").stat()
+    cv2.imwrite(str(images / "3.png"), np.eye(80, 64, dtype=np.uint8) * 255)
+    os.utime(images / "3.png", ns=(status.st_atime_ns, status.st_mtime_ns))
+
+    with caplog.at_level(logging.INFO):
+        run(*arguments, "--out", tmp_path / "out", "--save", "json", "--resume")
+
+    after = json.loads((tmp_path / "out" / "predictions.json").read_text())
+    changed = [one["source"] for one, other in zip(before, after, strict=True) if one != other]
+    assert changed == [str(images / "3.png")]
+    assert next(row for row in after if row["source"] in changed)["height"] == 80
+    assert [record.getMessage() for record in caplog.records if "changed" in record.getMessage()] == [
+        f"{images / '3.png'} has changed since it was done, and is done anew"
+    ]
+
+
+@pytest.mark.parametrize("option", ["--model", "--boxes", "--detector"])
+def test_going_on_with_other_contents_of_a_file_is_refused(tmp_path: Path, arguments: list[object], option: str):
+    weights = arguments[arguments.index("--model") + 1]
+    assert isinstance(weights, Path)
+    boxes, detector = tmp_path / "boxes.json", tmp_path / "detector.py"
+    boxes.write_text('{"1.png": [[0, 0, 30, 60]]}')
+    detector.write_text("from mspn.detectors.base import FullImage as Mine\n")
+    index = arguments.index("--detector")
+    if option == "--boxes":
+        arguments[index : index + 2] = ["--boxes", boxes]
+    if option == "--detector":
+        arguments[index + 1] = "detector:Mine"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(tmp_path)
+        assert run(*arguments, "--out", tmp_path / "out", "--save", "json").exit_code == 0
+        if option == "--model":
+            content = bytearray(weights.read_bytes())
+            content[-4] ^= 1  # the lowest bit of the last number
+            weights.write_bytes(content)
+        boxes.write_text('{"1.png": [[0, 0, 40, 60]]}')
+        detector.write_text("from mspn.detectors.base import FullImage as Mine  # another\n")
+
+        refused = run(*arguments, "--out", tmp_path / "out", "--save", "json", "--resume")
+
+    name = {"--model": "weights", "--boxes": "boxes", "--detector": "detector"}[option]
+    assert f"holds results of {name} " in error_line(refused)
 
 
 def test_going_on_with_other_settings_is_refused(tmp_path: Path, arguments: list[object]):
-    run(*arguments, "--out", tmp_path)
+    run(*arguments, "--out", tmp_path / "out")
 
-    refused = run(*arguments, "--out", tmp_path, "--resume", "--threshold", 0.5)
+    refused = run(*arguments, "--out", tmp_path / "out", "--resume", "--threshold", 0.5)
 
     assert "holds results of threshold 0.3, not of threshold 0.5" in error_line(refused)
+
+
+def test_a_used_folder_is_refused_and_overwritten_where_that_is_asked_for(tmp_path: Path, arguments: list[object]):
+    out = tmp_path / "out"
+    run(*arguments, "--out", out, "--save", "json,csv,images")
+
+    refused = run(*arguments, "--out", out, "--save", "json")
+    kept = sorted(path.name for path in out.iterdir())
+    overwritten = run(*arguments, "--out", out, "--save", "json", "--overwrite")
+
+    assert f"{out} already holds results; --resume goes on with them" in error_line(refused)
+    assert kept == ["images", "predictions.csv", "predictions.json", JOURNAL_FILE]
+    assert overwritten.exit_code == 0, overwritten.output
+    assert sorted(path.name for path in out.iterdir()) == ["predictions.json", JOURNAL_FILE]
+
+
+def test_results_that_are_a_source_are_never_removed(tmp_path: Path, arguments: list[object]):
+    out = tmp_path / "out"
+    run(*arguments, "--out", out, "--save", "images")
+
+    refused = run("predict", out / "images", *arguments[2:], "--out", out, "--save", "json", "--overwrite")
+
+    assert f"{out / 'images'} is among the results in {out}; choose another --out" in error_line(refused)
+    assert len(list((out / "images").iterdir())) == 12
+
+
+def test_two_runs_do_not_write_into_one_folder(
+    tmp_path: Path, arguments: list[object], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("mspn.io.files._SECONDS_TO_LOCK", 0)
+    with locked_folder(tmp_path / "out"):
+        refused = run(*arguments, "--out", tmp_path / "out")
+
+    assert f"another process is writing into {tmp_path / 'out'}; wait until it has ended" in error_line(refused)
+    assert run(*arguments, "--out", tmp_path / "out").exit_code == 0
+
+
+def test_what_a_killed_run_has_left_is_removed(tmp_path: Path, arguments: list[object]):
+    out = tmp_path / "out"
+    for folder in (out, out / "images", out / "images" / "sub"):
+        (folder / ".a-123.partial").mkdir(parents=True)
+
+    result = run(*arguments, "--out", out)
+
+    assert result.exit_code == 0, result.output
+    assert list(out.rglob("*.partial")) == []
+
+
+def test_results_keep_the_folders_of_their_images(tmp_path: Path, images: Path, arguments: list[object]):
+    (images / "sub").mkdir()
+    (images / "3.png").rename(images / "sub" / "3 (1).png")
+
+    run(*arguments, "--out", tmp_path / "out", "--save", "yolo,images,coco")
+
+    for kind, suffix in (("yolo/labels", "txt"), ("images", "jpg")):
+        folder = tmp_path / "out" / kind
+        names = {path.relative_to(folder).as_posix() for path in folder.rglob(f"*.{suffix}")}
+        assert names == {f"{number}.{suffix}" for number in range(12) if number != 3} | {f"sub/3 (1).{suffix}"}
+    rows = json.loads((tmp_path / "out" / "coco.json").read_text())
+    assert "sub/3 (1).png" in [row["file_name"] for row in rows]
+
+
+def test_image_ids_come_from_the_annotation_file(tmp_path: Path, arguments: list[object]):
+    labels = tmp_path / "labels.json"
+    entries = [{"id": 900 + number, "file_name": f"{number}.png"} for number in range(12)]
+    boxes = [{"image_id": 900 + number, "bbox": [0, 0, 60, 60], "id": number} for number in range(12)]
+    labels.write_text(json.dumps({"images": entries, "annotations": boxes}))
+
+    run(*arguments, "--out", tmp_path / "one", "--save", "coco", "--annotations", labels)
+    index = arguments.index("--detector")
+    arguments[index : index + 2] = ["--boxes", labels]
+    run(*arguments, "--out", tmp_path / "two", "--save", "coco")
+
+    for folder in ("one", "two"):
+        rows = json.loads((tmp_path / folder / "coco.json").read_text())
+        assert {row["image_id"]: row["file_name"] for row in rows} == {
+            900 + number: f"{number}.png" for number in range(12)
+        }
 
 
 def test_an_image_that_vanishes_while_running_is_one_line_and_the_others_are_done(

@@ -33,6 +33,16 @@ def test_poses_of_one_image_are_numbered_and_need_no_source():
     assert frame.seconds.isna().all()
 
 
+def test_an_image_without_people_has_one_row_of_its_own():
+    pytest.importorskip("pandas")
+
+    frame = to_dataframe([of_image("a.jpg", poses=[]), of_image("b.jpg")])
+
+    assert frame.source.tolist() == ["a.jpg"] + ["b.jpg"] * 17
+    assert frame.person.isna().tolist() == [True] + [False] * 17
+    assert (str(frame.person.dtype), str(frame.x.dtype)) == ("Int64", "float64")
+
+
 def test_no_poses_are_a_data_frame_without_rows():
     pytest.importorskip("pandas")
 

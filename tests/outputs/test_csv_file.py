@@ -57,3 +57,15 @@ def test_a_name_that_spreadsheets_would_take_for_a_formula_is_quoted(tmp_path: P
 
     sources = [row["source"] for row in _rows(tmp_path)[::17]]
     assert sources == ["'=cmd|'/c calc'!A0.jpg", "'+1.jpg", "'-1.jpg", "'@a.jpg", "a=b.jpg"]
+
+
+def test_an_image_without_people_has_one_row_of_its_own(tmp_path: Path):
+    writer = CsvWriter(tmp_path)
+
+    writer.write(of_image("a.jpg", poses=[]))
+    writer.write(of_frame(a_video("match.mp4"), 3, 0.12))
+    writer.close()
+
+    rows = _rows(tmp_path)
+    assert len(rows) == 1 + 17
+    assert {name: value for name, value in rows[0].items() if value} == {"source": "a.jpg"}

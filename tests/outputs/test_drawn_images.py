@@ -8,20 +8,25 @@ from mspn.visualize.themes import THEMES
 from tests.outputs.results import a_video, of_frame, of_image, unreadable
 
 
-def test_images_of_the_same_name_do_not_overwrite_each_other(tmp_path: Path):
-    writer = ImageWriter(tmp_path)
+def test_images_keep_their_folders_and_do_not_overwrite_each_other(tmp_path: Path):
+    writer = ImageWriter(tmp_path, source_folder=Path("in"))
 
-    writer.write(of_image("in/a.jpg"))
-    writer.write(of_image("other/a.png"))
-    writer.write(unreadable("other/b.png"))
+    for name in ("in/a.jpg", "in/a.png", "in/b/a.jpg"):
+        writer.write(of_image(name))
+    writer.write(unreadable("in/c.png"))
     writer.close()
 
-    assert sorted(path.name for path in (tmp_path / "images").iterdir()) == ["a-2.jpg", "a.jpg"]
-    assert read_image(tmp_path / "images" / "a.jpg").max() > 0
+    drawn = tmp_path / "images"
+    assert sorted(path.relative_to(drawn).as_posix() for path in drawn.rglob("*.*")) == [
+        "a.jpg",
+        "a.png.jpg",
+        "b/a.jpg",
+    ]
+    assert read_image(drawn / "a.jpg").max() > 0
 
 
 def test_frames_have_their_number_in_the_name(tmp_path: Path):
-    ImageWriter(tmp_path).write(of_frame(a_video("clips/match.mp4"), 123, 4.92))
+    ImageWriter(tmp_path, source_folder=Path("clips")).write(of_frame(a_video("clips/match.mp4"), 123, 4.92))
 
     assert [path.name for path in (tmp_path / "images").iterdir()] == ["match-000123.jpg"]
 

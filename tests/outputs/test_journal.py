@@ -1,9 +1,11 @@
+import json
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from mspn.outputs.journal import JOURNAL_FILE, Journal
+from mspn.outputs.journal import JOURNAL_FILE, Journal, JournalReader
 from mspn.predict.pipeline import ImageResult
 from mspn.structures.boxes import Box, Size
 from mspn.structures.image import FrameInfo, Image, Video
@@ -133,3 +135,106 @@ def test_a_full_disk_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
         with pytest.raises(OSError, match=r"could not write .*progress.jsonl \(No space left on device\); is"):
             journal.append(_result(Image("a.jpg", PIXELS)))
+
+
+def _append(folder: Path, source: Path, number: int, *, resume: bool = True) -> None:
+    with _open(folder, resume=resume) as journal:
+        journal.begin_source(str(source), number)
+        journal.append(_result(Image(str(source), PIXELS)))
+
+
+def test_a_file_that_has_changed_is_not_done_and_comes_back_with_its_new_entry(tmp_path: Path):
+    source = tmp_path / "a.jpg"
+    source.write_bytes(b"one")
+    _append(tmp_path, source, 0)
+    source.write_bytes(b"two")
+    with _open(tmp_path) as journal:
+        journal.begin_source(str(source), 0)
+        assert journal.cached_image(str(source)) is None
+        assert journal.lookup(Image(str(source), PIXELS)) is None
+    _append(tmp_path, source, 0)
+
+    with _open(tmp_path) as journal:
+        journal.begin_source(str(source), 0)
+        assert journal.cached_image(str(source)) is not None
+
+
+def test_frames_of_a_video_that_has_changed_do_not_mix_with_those_of_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    video = Path("walk.mp4")
+    for content, frames in ((b"one", range(5)), (b"two", range(2))):
+        video.write_bytes(content)
+        with _open(tmp_path) as journal:
+            journal.begin_source("walk.mp4", 0)
+            for number in frames:
+                journal.append(_result(_frame(number)))
+
+    with _open(tmp_path) as journal:
+        journal.begin_source("walk.mp4", 0)
+        assert [number for number in range(5) if journal.lookup(_frame(number)) is not None] == [0, 1]
+
+
+def test_of_large_files_size_and_time_must_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("mspn.outputs.journal._MAX_DIGESTED_BYTES", 2)
+    source = tmp_path / "a.mp4"
+    source.write_bytes(b"one")
+    os.utime(source, ns=(0, 5))
+    _append(tmp_path, source, 0)
+
+    for seconds, is_done in ((5, True), (6, False)):
+        os.utime(source, ns=(0, seconds))
+        with _open(tmp_path) as journal:
+            journal.begin_source(str(source), 0)
+            assert (journal.cached_image(str(source)) is not None) == is_done
+
+
+def test_a_line_without_its_end_does_not_count(tmp_path: Path):
+    _append(tmp_path, Path("a.jpg"), 0)
+    path = tmp_path / JOURNAL_FILE
+    path.write_bytes(path.read_bytes()[:-1])
+
+    _append(tmp_path, Path("b.jpg"), 1)
+
+    with _open(tmp_path) as journal:
+        assert journal.num_done_before == 1
+        assert journal.cached_image("b.jpg") is not None
+
+
+_ENTRY = json.dumps(
+    {"source": "a", "number": 0, "version": None, "frame": None, "seconds": None, "width": 5, "height": 5, "poses": []}
+)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"source": "a.jpg"}',
+        _ENTRY.replace('"a"', "5"),
+        _ENTRY.replace('"width": 5', '"width": 0'),
+        _ENTRY.replace("[]", "[{}]"),
+        "[1, 2]",
+        "[" * 100_000,
+        "null",
+        "hello",
+    ],
+)
+def test_a_damaged_line_is_not_done_and_the_others_are(tmp_path: Path, line: str):
+    _append(tmp_path, Path("a.jpg"), 0)
+    with (tmp_path / JOURNAL_FILE).open("a") as file:
+        file.write(line + "\n")
+    _append(tmp_path, Path("b.jpg"), 1)
+
+    with _open(tmp_path) as journal:
+        assert journal.num_done_before == 2
+
+
+def test_outputs_of_all_runs_and_the_source_folder_of_the_first_are_kept(tmp_path: Path):
+    for outputs, folder in ((("json", "csv"), "in"), (("coco", "json"), "elsewhere")):
+        with Journal(tmp_path, SETTINGS, COCO_17, resume=True, outputs=outputs, source_folder=Path(folder)) as journal:
+            journal.append(_result(Image("a.jpg", PIXELS)))
+
+    assert journal.outputs == ("coco", "json", "csv")
+    assert journal.source_folder == Path("in")
+    assert set(JournalReader(tmp_path).outputs) == {"coco", "json", "csv"}

@@ -2,7 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from mspn.outputs import DRAWING_WRITERS, WRITERS, make_writer
+from mspn.outputs import DRAWING_WRITERS, WRITERS, WriterSettings, has_results, make_writer, remove_results
+from mspn.outputs.journal import Journal
+from mspn.structures.skeletons import COCO_17
 from mspn.visualize.themes import THEMES
 from tests.outputs.results import a_video, of_frame, of_image, unreadable
 
@@ -10,7 +12,7 @@ from tests.outputs.results import a_video, of_frame, of_image, unreadable
 @pytest.mark.parametrize("name", WRITERS)
 def test_every_writer_takes_images_frames_and_what_cannot_be_read(tmp_path: Path, name: str):
     pytest.importorskip({"parquet": "pyarrow", "video": "av"}.get(name, "json"))
-    writer = make_writer(name, tmp_path, THEMES["people"])
+    writer = make_writer(name, tmp_path, WriterSettings(theme=THEMES["people"]))
 
     writer.write(of_image("a.jpg"))
     writer.write(unreadable("b.jpg"))
@@ -19,7 +21,57 @@ def test_every_writer_takes_images_frames_and_what_cannot_be_read(tmp_path: Path
     writer.close()
 
     assert list(tmp_path.iterdir())
+    assert any((tmp_path / path).exists() for path in WRITERS[name].paths)
 
 
 def test_writers_that_draw_are_writers():
     assert set(DRAWING_WRITERS) < set(WRITERS)
+
+
+def _write_run(folder: Path, names: list[str], outputs: list[str]) -> None:
+    with Journal(folder, {}, COCO_17, resume=False, outputs=outputs) as journal:
+        for output in outputs:
+            writer = make_writer(output, folder)
+            for name in names:
+                writer.write(of_image(name))
+                journal.append(of_image(name))
+            writer.close()
+
+
+def test_results_are_removed_and_nothing_else(tmp_path: Path):
+    _write_run(tmp_path, ["a.jpg"], ["json", "csv", "yolo", "images"])
+    (tmp_path / "yolo" / "images").mkdir()
+    for name in ("notes.txt", "yolo/images/a.jpg"):
+        (tmp_path / name).touch()
+    assert has_results(tmp_path)
+
+    remove_results(tmp_path)
+
+    assert not has_results(tmp_path)
+    left = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file())
+    assert left == ["notes.txt", "yolo/images/a.jpg"]
+
+
+def test_folders_that_no_run_has_written_stay(tmp_path: Path):
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "mine.jpg").touch()
+    assert not has_results(tmp_path)
+    _write_run(tmp_path, ["a.jpg"], ["json"])
+
+    remove_results(tmp_path)
+
+    assert [path.name for path in tmp_path.rglob("*.*")] == ["mine.jpg"]
+
+
+def test_a_run_without_images_and_an_empty_folder_are_no_results(tmp_path: Path):
+    assert not has_results(tmp_path)
+
+    _write_run(tmp_path, [], ["json"])
+
+    assert not has_results(tmp_path)
+
+
+def test_results_without_a_journal_are_results(tmp_path: Path):
+    (tmp_path / "coco.json").write_text("[]")
+
+    assert has_results(tmp_path)

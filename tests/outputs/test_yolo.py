@@ -13,17 +13,17 @@ from tests.outputs.results import SIZE, a_pose, a_video, of_frame, of_image
 
 
 def test_labels_come_back_as_they_were_predicted(tmp_path: Path):
-    writer = YoloWriter(tmp_path)
-    writer.write(of_image("in/a.jpg", poses=[a_pose(), replace(a_pose(), box=Box(4, 5, 10, 20))]))
+    writer = YoloWriter(tmp_path, Path("in"))
+    writer.write(of_image("in/b/photo (1).jpg", poses=[a_pose(), replace(a_pose(), box=Box(4, 5, 10, 20))]))
     writer.write(of_image("in/nobody.jpg", poses=[]))
     writer.close()
-    (tmp_path / "yolo" / "images").mkdir()
-    for name in ("a.png", "nobody.png"):
+    (tmp_path / "yolo" / "images" / "b").mkdir(parents=True)
+    for name in ("b/photo (1).png", "nobody.png"):
         cv2.imwrite(str(tmp_path / "yolo" / "images" / name), np.zeros((*SIZE, 3), np.uint8))
 
     labels = read_yolo(tmp_path / "yolo")
 
-    assert [image.file_name for image in labels.images] == ["a.png", "nobody.png"]
+    assert [image.file_name for image in labels.images] == ["b/photo (1).png", "nobody.png"]
     first, second = labels.people
     np.testing.assert_allclose(first.keypoints_image[:, :2], a_pose().keypoints_image, atol=1e-5)
     assert first.keypoints_image[:, 2].tolist() == [2] * 17
@@ -32,7 +32,7 @@ def test_labels_come_back_as_they_were_predicted(tmp_path: Path):
 
 
 def test_a_row_is_class_box_and_keypoints_as_shares_of_the_image(tmp_path: Path):
-    writer = YoloWriter(tmp_path)
+    writer = YoloWriter(tmp_path, Path("in"))
 
     writer.write(of_image("in/a.jpg"))
 
@@ -48,7 +48,7 @@ def test_what_is_doubtful_or_outside_is_unlabeled_and_boxes_end_at_the_border(tm
     pose = replace(a_pose(), box=Box(-10, 30, 30, 60))
     pose.keypoints_image[1] = (-1, 5)
     pose.keypoint_scores[2] = 0.29
-    writer = YoloWriter(tmp_path)
+    writer = YoloWriter(tmp_path, Path("in"))
 
     writer.write(of_image("in/a.jpg", poses=[pose]))
 
@@ -60,15 +60,15 @@ def test_what_is_doubtful_or_outside_is_unlabeled_and_boxes_end_at_the_border(tm
 
 
 def test_frames_have_their_number_in_the_name(tmp_path: Path):
-    writer = YoloWriter(tmp_path)
+    writer = YoloWriter(tmp_path, Path("in"))
 
-    writer.write(of_frame(a_video("clips/match.mp4"), 12, 0.48))
+    writer.write(of_frame(a_video("in/match.mp4"), 12, 0.48))
 
     assert [path.name for path in (tmp_path / "yolo" / "labels").iterdir()] == ["match-000012.txt"]
 
 
 def test_a_full_disk_is_named(tmp_path: Path):
-    writer = YoloWriter(tmp_path)
+    writer = YoloWriter(tmp_path, Path("in"))
 
     with full_disk(100), pytest.raises(OSError, match=r"could not write .*a.txt \(.*\); is there room on the disk"):
         writer.write(of_image("a.jpg"))

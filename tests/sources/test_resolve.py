@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mspn.errors import SourceError
+from mspn.errors import InvalidValueError, SourceError
 from mspn.io.limits import InputLimits
-from mspn.sources.resolve import find_sources, is_camera
+from mspn.sources.resolve import Shard, find_sources, is_camera
 from mspn.structures.image import SourceFailure
 
 
@@ -163,3 +163,22 @@ def test_a_list_that_names_itself_ends(monkeypatch: pytest.MonkeyPatch):
 
 def test_the_folder_of_the_results_is_not_searched():
     assert found(".", excluded_folders=(Path("holiday"),)) == ["a.jpg", "b.jpg"]
+
+
+def test_closed_standard_input_is_one_line(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(sys, "stdin", None)
+
+    assert found("-") == ["! standard input is closed; write names of sources to it, one a line"]
+
+
+def test_a_shard_has_every_so_many_th_source():
+    assert list(Shard(3, 16).take(range(40))) == [2, 18, 34]
+    assert list(Shard().take("abc")) == ["a", "b", "c"]
+    assert Shard.parse(" 3/16 ") == Shard(3, 16)
+    assert str(Shard(3, 16)) == "3/16"
+
+
+@pytest.mark.parametrize("text", ["", "3", "0/4", "5/4", "a/b", "1/2/3", "-1/4", "1.0/2"])
+def test_what_is_no_shard_is_refused(text: str):
+    with pytest.raises(InvalidValueError, match=r"no shard .*; write 3/16 for the third of sixteen"):
+        Shard.parse(text)

@@ -1,18 +1,24 @@
 """The `mspn` command."""
 
+import io
 import os
+import sys
+from contextlib import suppress
 from importlib.metadata import version
-from typing import Annotated
+from typing import Annotated, NoReturn, TextIO
 
 import typer
 
+from mspn.cli.errors import USAGE_ERROR
 from mspn.cli.lazy import LazyCommand, LazyGroup
 from mspn.cli.printing import echo, log_to_standard_error
+from mspn.interrupts import end_cleanly_when_terminated
 
 COMMANDS = {
     "predict": LazyCommand(
         "mspn.cli.predict:predict_command", "Find the keypoints of the people in images and videos."
     ),
+    "merge": LazyCommand("mspn.cli.merge:merge_command", "Join the results of several runs, such as shards of one."),
     "evaluate": LazyCommand(
         "mspn.cli.evaluate:evaluate_command",
         "Measure average precision, or the share of correct keypoints, on labeled people.",
@@ -84,4 +90,44 @@ def main() -> None:
     """Entry point of the `mspn` command."""
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    app()
+    _prepare_standard_streams()
+    end_cleanly_when_terminated()
+    try:
+        try:
+            app()
+        finally:
+            sys.stdout.flush()
+    except OSError as error:  # commands explain those of their own files
+        _end_without_output(error)
+
+
+def _end_without_output(error: OSError) -> NoReturn:
+    """Say where it can be said that a standard stream takes nothing more."""
+    with suppress(OSError):
+        echo(
+            f"error: output cannot be printed ({error.strerror or error}); free some room, or direct it elsewhere",
+            err=True,
+        )
+    for stream in (1, 2):  # Python flushes them once more when it ends
+        os.dup2(os.open(os.devnull, os.O_RDWR), stream)
+    sys.exit(USAGE_ERROR)
+
+
+def _prepare_standard_streams() -> None:
+    """Make any text printable, and keep the numbers of closed streams from files that are opened later."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    # The lowest free number is taken, until that is none of the three.
+    while (number := os.open(os.devnull, os.O_RDWR)) <= _LAST_STANDARD_STREAM:
+        pass
+    os.close(number)
+    sys.stdout = sys.stdout or _open_nowhere()
+    sys.stderr = sys.stderr or _open_nowhere()
+
+
+def _open_nowhere() -> TextIO:
+    return open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123 (open as long as the process is there)
+
+
+_LAST_STANDARD_STREAM = 2

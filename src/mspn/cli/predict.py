@@ -5,10 +5,11 @@ from contextlib import ExitStack, closing, suppress
 from functools import partial
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from mspn.checkpoints.hub import find_weights
 from mspn.cli.errors import KILLED, SOME_FAILED, fail, one_line_errors
 from mspn.cli.options import (
     BatchOption,
@@ -28,21 +29,33 @@ from mspn.cli.options import (
 from mspn.cli.printing import echo
 from mspn.cli.progress import Tally, show_progress
 from mspn.config.protocol import PREDICTION_SUPPRESSION_OKS
+from mspn.detectors import detector_files
 from mspn.detectors.base import Detector
 from mspn.detectors.precomputed import BoxesFile, BoxesFolder
 from mspn.errors import InvalidValueError
 from mspn.inference.devices import keep_freed_memory
 from mspn.interrupts import StopRequest, stop_requests
-from mspn.io.files import prepare_folder, remove_leftovers
+from mspn.io.files import locked_folder, remove_leftovers, sha256_of
 from mspn.io.limits import InputLimits
-from mspn.outputs import DRAWING_WRITERS, WRITERS, Writer, make_writer
+from mspn.outputs import (
+    DRAWING_WRITERS,
+    WRITERS,
+    Writer,
+    WriterSettings,
+    has_results,
+    make_writer,
+    remove_results,
+)
+from mspn.outputs.coco import find_image_ids, read_image_ids
 from mspn.outputs.images import ImageWriter
-from mspn.outputs.journal import Journal
+from mspn.outputs.journal import JOURNAL_FILE, Journal
+from mspn.outputs.merge import SHARD_SETTING
+from mspn.outputs.names import common_folder
 from mspn.outputs.video import VideoWriter
 from mspn.predict.estimator import PoseEstimator
 from mspn.predict.pipeline import ImageResult, predict_images
 from mspn.sources import count_images, name_source, open_source
-from mspn.sources.resolve import Source, find_sources
+from mspn.sources.resolve import WHOLE, Shard, Source, find_sources
 from mspn.structures.image import Image, SourceFailure
 from mspn.visualize.themes import THEMES, find_theme
 
@@ -77,6 +90,16 @@ def predict_command(
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue the run in --out; skip images that are done.")
     ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Remove the results of earlier runs in --out first.")
+    ] = False,
+    shard: Annotated[
+        str | None,
+        typer.Option(metavar="N/COUNT", help="Predict one of several parts, e.g. 3/16; `mspn merge` joins them."),
+    ] = None,
+    annotations: Annotated[
+        Path | None, typer.Option(help="Label file whose image ids coco.json takes, by file name.")
+    ] = None,
     allow_networks: Annotated[
         list[str] | None,
         typer.Option(
@@ -98,28 +121,24 @@ def predict_command(
     """Find the keypoints of the people in images and videos."""
     keep_freed_memory()
     with one_line_errors():
-        if boxes:
-            refuse_unused(context, ["detector"], "is not used with --boxes; give only one of the two")
-        if not boxes or boxes.is_dir():
-            refuse_unused(context, ["category"], "is about a boxes file, --boxes FILE")
-        chosen = [_checked_writer(name.strip()) for name in save.split(",")]
+        chosen = parse_writers(save)
+        chosen_theme = find_theme(theme)
+        _refuse_unused_options(context, chosen, boxes, resume=resume)
+        part = Shard.parse(shard) if shard else WHOLE
         allowed = tuple(map(_parse_network, allow_networks or ()))
         drawn, videos = out / ImageWriter.FOLDER, out / VideoWriter.FOLDER
-        draws = any(name in DRAWING_WRITERS for name in chosen)
-        chosen_theme = find_theme(theme)
-        if not draws:
-            refuse_unused(context, ["theme"], f"colors drawings; add {' or '.join(sorted(DRAWING_WRITERS))} to --save")
         limits = InputLimits(
             allowed_networks=allowed,
             own_addresses=frozenset(sources),
             stretch=stretch,
             excluded_folders=(out, drawn, videos),
         )
-        total = count_images(sources, limits)
+        total = count_images(sources, limits, part)
         chosen_detector: Detector | str = detector
         if boxes:
             # Standard input can be read only once.
             chosen_detector = _open_boxes(boxes, category, () if total is None else find_sources(sources, limits))
+        image_ids = read_image_ids(annotations) if annotations else None
         estimator = PoseEstimator(
             load_with_test_settings(models, protocol.value if protocol else None, settings or []),
             chosen_detector,
@@ -132,28 +151,28 @@ def predict_command(
             suppression_oks=None if _changes_suppression(settings or []) else PREDICTION_SUPPRESSION_OKS,
             ensemble_weights=weights,
         )
-        prepare_folder(out)
-        if resume:
-            for folder in (out, drawn, videos):
-                remove_leftovers(folder)
-        settings_of_run = {
-            "models": models,
-            "weights": weights,
-            "detector": detector,
-            "boxes": boxes and str(boxes),
+        settings_of_run = _describe_settings(estimator, models, None if boxes else detector, boxes) | {
             "category": category,
-            "threshold": threshold,
+            "ensemble_weights": weights,
             "detect_every": detect_every,
             "stretch": stretch,
-            "precision": estimator.precision,
-            "test": [member.test.model_dump(mode="json") for member in estimator.top_down.ensemble.members],
-            "suppression_oks": estimator.top_down.suppression_oks,
+            SHARD_SETTING: str(part),
         }
-        journal = Journal(out, settings_of_run, estimator.recipe.keypoint_table, resume=resume)
-        with journal, stop_requests(raise_on_second=True) as stop:
+        with ExitStack() as stack:
+            stack.enter_context(locked_folder(out))
+            _make_room(out, sources, resume=resume, overwrite=overwrite)
+            skeleton = estimator.recipe.keypoint_table
+            base = common_folder(sources)
+            journal = stack.enter_context(
+                Journal(out, settings_of_run, skeleton, resume=resume, outputs=chosen, source_folder=base)
+            )
+            stop = stack.enter_context(stop_requests(raise_on_second=True))
             if journal.num_done_before:
                 echo(f"resuming: {journal.num_done_before} images are done", err=True)
-            images = _read(find_sources(sources, limits), limits, journal, drawn if draws else None)
+            draws = any(name in DRAWING_WRITERS for name in journal.outputs)
+            images = _read(
+                part.take(enumerate(find_sources(sources, limits))), limits, journal, drawn if draws else None
+            )
             predicted = predict_images(
                 estimator.top_down,
                 images,
@@ -162,14 +181,16 @@ def predict_command(
                 keep_pixels=draws,
                 is_over=lambda: stop.signal_number != 0,
             )
-            tally = _write(
-                predicted, [partial(make_writer, name, out, chosen_theme) for name in chosen], journal, total, stop
-            )
+            if image_ids is None and boxes and boxes.is_file() and "coco" in journal.outputs:
+                image_ids = find_image_ids(boxes)
+            run = WriterSettings(journal.source_folder, chosen_theme, image_ids, part)
+            make_writers = [partial(make_writer, name, out, run) for name in journal.outputs]
+            tally = _write(predicted, make_writers, journal, total, stop)
     tally.show()
     echo(f"results: {out}")
-    if "images" in chosen:
+    if "images" in journal.outputs:
         echo(f"drawn images: {drawn}")
-    if "video" in chosen and videos.is_dir():
+    if "video" in journal.outputs and videos.is_dir():
         echo(f"drawn videos: {videos}")
     if stop.signal_number:
         echo("stopped; results so far are written. Continue with the same command and --resume", err=True)
@@ -178,27 +199,81 @@ def predict_command(
         raise typer.Exit(SOME_FAILED)
 
 
+def _refuse_unused_options(context: typer.Context, outputs: Sequence[str], boxes: Path | None, *, resume: bool) -> None:
+    if boxes:
+        refuse_unused(context, ["detector"], "is not used with --boxes; give only one of the two")
+    if not boxes or boxes.is_dir():
+        refuse_unused(context, ["category"], "is about a boxes file, --boxes FILE")
+    if resume:
+        refuse_unused(context, ["overwrite"], "removes what --resume goes on with; give only one of the two")
+    if "coco" not in outputs:
+        refuse_unused(context, ["annotations"], "gives the image ids of coco.json; add coco to --save")
+    if not any(name in DRAWING_WRITERS for name in outputs):
+        refuse_unused(context, ["theme"], f"colors drawings; add {' or '.join(sorted(DRAWING_WRITERS))} to --save")
+
+
 def _changes_suppression(settings: Sequence[str]) -> bool:
     """Whether a setting changes the suppression of duplicate poses."""
     return any(setting.partition("=")[0].strip() == "test.suppression_oks" for setting in settings)
 
 
+def _describe_settings(
+    estimator: PoseEstimator, models: Sequence[str], detector: str | None, boxes: Path | None
+) -> dict[str, Any]:
+    """What the poses of an image depend on; files by their digests."""
+    top_down = estimator.top_down
+    return {
+        "weights": [sha256_of(find_weights(model)) for model in models],
+        "detector": None if detector is None else [detector, *map(sha256_of, detector_files(detector))],
+        "boxes": boxes and sha256_of(boxes),
+        "threshold": top_down.threshold,
+        "precision": estimator.precision,
+        "test": [member.test.model_dump(mode="json") for member in top_down.ensemble.members],
+        "suppression_oks": top_down.suppression_oks,
+    }
+
+
+def _make_room(out: Path, sources: Sequence[str], *, resume: bool, overwrite: bool) -> None:
+    """Refuse a folder that holds results of another run, or remove them; clear away what a killed run has left.
+
+    Raises:
+        ValueError: for results that are neither to be continued nor removed, or that are a source of this run.
+        OSError: if something cannot be removed.
+    """
+    folders = [out / path for writer in WRITERS.values() for path in writer.paths]
+    if not (resume and (out / JOURNAL_FILE).is_file()):
+        if has_results(out) and not overwrite:
+            raise InvalidValueError(
+                f"{out} already holds results; --resume goes on with them where {JOURNAL_FILE} is there, --overwrite"
+                " removes them first; or choose another --out"
+            )
+        for source in sources if (out / JOURNAL_FILE).is_file() else ():
+            if any(Path(source).resolve().is_relative_to(folder.resolve()) for folder in folders):
+                raise InvalidValueError(f"{source} is among the results in {out}; choose another --out")
+        remove_results(out)
+    remove_leftovers(out)
+    for folder in folders:
+        for subfolder in (folder, *(path for path in folder.rglob("*") if path.is_dir())):
+            remove_leftovers(subfolder)
+
+
 def _read(
-    sources: Iterable[Source | SourceFailure],
+    sources: Iterable[tuple[int, Source | SourceFailure]],
     settings: InputLimits,
     journal: Journal,
     drawn: Path | None,
 ) -> Iterator[Image | SourceFailure]:
-    """Open the sources; images that are done are read again only if they are to be drawn.
+    """Open the numbered sources; images that are done are read again only if they are to be drawn.
 
     Raises:
         ValueError: for a source in the folder `drawn`, which a drawing would overwrite.
     """
-    for source in sources:
-        if drawn and isinstance(source, Path) and source.resolve().parent == drawn.resolve():
+    for number, source in sources:
+        if drawn and isinstance(source, Path) and source.resolve().is_relative_to(drawn.resolve()):
             raise InvalidValueError(
                 f"drawn images would go to {drawn}, which holds {source.name}; choose another --out"
             )
+        journal.begin_source(name_source(source), number)
         done = None if drawn else journal.cached_image(name_source(source))
         yield from [done] if done else open_source(source, settings)
 
@@ -243,7 +318,10 @@ def _parse_network(text: str) -> IPv4Network | IPv6Network:
         fail(f"--allow-network {text}: {error}; write one such as 192.168.1.0/24, or an address")
 
 
-def _checked_writer(name: str) -> str:
-    if name not in WRITERS:
-        fail(f"--save {name!r}: there are {', '.join(WRITERS)}")
-    return name
+def parse_writers(save: str) -> list[str]:
+    """Names of writers, each once, from what --save says."""
+    names = list(dict.fromkeys(name.strip() for name in save.split(",")))
+    for name in names:
+        if name not in WRITERS:
+            fail(f"--save {name!r}: there are {', '.join(WRITERS)}")
+    return names

@@ -3,13 +3,14 @@
 import difflib
 import re
 from collections.abc import Callable, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TypeVar
 
 import torch
 from pydantic import ValidationError
 
-from mspn.checkpoints.hub import load_named_detector
+from mspn.checkpoints.hub import find_weights, load_named_detector
 from mspn.detectors.base import Detector, FullImage, import_detector
 from mspn.detectors.embedded import EmbeddedPersonDetector
 from mspn.detectors.huggingface import TransformersDetector, TransformersSettings
@@ -82,6 +83,22 @@ def make_detector(text: str, device: torch.device | None = None) -> Detector:
             raise DetectorError(f"detector {text}: {name} has no settings; leave {written[1:]} out")
         return BUILT_IN[name](device) if name in BUILT_IN else import_detector(name)
     raise DetectorError(_unknown(name, kind))
+
+
+def detector_files(text: str) -> list[Path]:
+    """Files or folders on this machine that decide what `make_detector` makes of a text; none for names of the web."""
+    match = _SETTINGS.fullmatch(text)
+    assert match
+    name = match[1]
+    _, _, target = name.partition(":")
+    if name in (DEFAULT, EMBEDDED):
+        return [find_weights(EMBEDDED)]
+    if name not in BUILT_IN and _IMPORT_PATH.fullmatch(name) and not Path(name).exists():
+        module = find_spec(name.partition(":")[0])
+        candidates = [Path(module.origin)] if module and module.origin else []
+    else:
+        candidates = [Path(name), Path(target)] if target else [Path(name)]
+    return [path for path in candidates if name not in BUILT_IN and path.exists()][:1]
 
 
 def _load_embedded(name: str | Path, device: torch.device) -> EmbeddedPersonDetector:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mspn.io.extras import import_extra
-from mspn.outputs.rows import KeypointRow, list_keypoints
+from mspn.outputs.rows import TEXT_COLUMNS, WHOLE_NUMBER_COLUMNS, KeypointRow, list_keypoints, list_pose_keypoints
 from mspn.predict.pipeline import ImageResult
 from mspn.structures.pose import Pose
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def to_dataframe(results: Iterable[ImageResult | Pose]) -> "pd.DataFrame":
-    """A pandas table with a row for each keypoint, with the columns of `KeypointRow`.
+    """A pandas table with a row for each keypoint, with the columns of `KeypointRow`; one for an image without people.
 
     >>> import mspn, numpy as np
     >>> estimator = mspn.PoseEstimator("mspn-tiny", "none")
@@ -33,7 +33,8 @@ def to_dataframe(results: Iterable[ImageResult | Pose]) -> "pd.DataFrame":
         ImportError: if pandas is not installed.
     """
     frame: pd.DataFrame = _load("pandas").DataFrame(_list_rows(results), columns=list(KeypointRow._fields))
-    return frame.astype({"frame": "Int64", "seconds": "float64"})
+    numbers = [name for name in frame.columns if name not in TEXT_COLUMNS]
+    return frame.astype({name: "Int64" if name in WHOLE_NUMBER_COLUMNS else "float64" for name in numbers})
 
 
 def _list_rows(results: Iterable[ImageResult | Pose]) -> Iterator[KeypointRow]:
@@ -43,7 +44,7 @@ def _list_rows(results: Iterable[ImageResult | Pose]) -> Iterator[KeypointRow]:
             poses.append(result)
         else:
             yield from list_keypoints(result)
-    yield from list_keypoints(ImageResult("", None, poses, []))
+    yield from list_pose_keypoints(poses, KeypointRow("", None, None))
 
 
 def poses_to_supervision_keypoints(poses: Sequence[Pose]) -> "sv.KeyPoints":

@@ -1,42 +1,110 @@
 """The resume log: what a run has done so far, kept beside its results, so that it can be resumed."""
 
 import json
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
+from pydantic import Field
 
 from mspn.errors import FileError, InvalidValueError
+from mspn.io.files import sha256_of
 from mspn.predict.pipeline import ImageResult
-from mspn.structures.boxes import Box
-from mspn.structures.image import Image
+from mspn.structures.boxes import Box, Size
+from mspn.structures.image import FrameInfo, Image, Video
 from mspn.structures.pose import Pose
+from mspn.structures.settings import Settings
 from mspn.structures.skeleton import Skeleton
 
+logger = logging.getLogger(__name__)
+
 JOURNAL_FILE = "progress.jsonl"
-_SETTINGS = "settings"
+_OUTPUTS, _SKELETON, _SOURCE = "outputs", "skeleton", "source"
+_MAX_DIGESTED_BYTES = 2**24
+"""Of larger files, mostly videos, size and modification time must do: reading them takes as long as decoding them."""
+_MAX_LETTERS = 100
 
 Key = tuple[str, int | None]
 """Source, and frame of a video."""
+
+
+_Number = int | float
+"""As it is written; pydantic would make floats of all."""
+
+
+class _PoseEntry(Settings):
+    keypoints: tuple[tuple[_Number, _Number], ...]
+    scores: tuple[_Number, ...]
+    score: _Number
+    ranking_score: _Number
+    box: tuple[_Number, _Number, _Number, _Number]
+    box_score: _Number
+
+
+class _ImageEntry(Settings):
+    """A line of the journal, without the source, whose name may hold bytes that are no text."""
+
+    number: int
+    version: str | None
+    frame: int | None
+    seconds: float | None
+    width: int = Field(gt=0)
+    height: int = Field(gt=0)
+    poses: tuple[_PoseEntry, ...]
+
+
+class _Head(Settings):
+    """The first line."""
+
+    settings: dict[str, Any]
+    source_folder: str
+    outputs: tuple[str, ...]
+
+
+@dataclass
+class _Done:
+    """What earlier runs did of one source."""
+
+    version: str | None
+    """Of its file, see `_version_of`."""
+    offsets: dict[int | None, int] = field(default_factory=dict)
+    """Byte offsets of the entries of its frames, or of the image, whose frame is None."""
 
 
 class Journal:
     """`progress.jsonl`: the settings of a run, then a line for each image that is done, with every digit.
 
     Results that are read back equal those that were written, to the last digit. Images with problems are not logged, so
-    that they are tried again; nor are frames of cameras.
+    that they are tried again; nor are frames of cameras. What was done of a file that has changed since does not count.
+
+    Attributes:
+        outputs: names of all writers whose files are in the folder, or will be.
+        source_folder: what names of files are relative to, as the first of the runs had it.
     """
 
-    def __init__(self, folder: Path, settings: Mapping[str, Any], skeleton: Skeleton, *, resume: bool) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        settings: Mapping[str, Any],
+        skeleton: Skeleton,
+        *,
+        resume: bool,
+        outputs: Sequence[str] = (),
+        source_folder: Path = Path(),
+    ) -> None:
         """Start a journal, or resume the existing one.
 
         Args:
             folder: of the results.
-            settings: what results depend on, as values that JSON has.
+            settings: what results depend on, as values that JSON has; files by their digests.
             skeleton: of the poses.
             resume: keep the existing entries, except a line that was cut short.
+            outputs: names of the writers of this run.
+            source_folder: what names of files are relative to.
 
         Raises:
             ValueError: if the existing journal has other settings, or the file is not a journal.
@@ -44,34 +112,61 @@ class Journal:
         """
         self.path = folder / JOURNAL_FILE
         self._skeleton = skeleton
-        self._offsets: dict[Key, int] = {}
-        """Byte offsets of the images of earlier runs. Images of this run are not looked up, so that results of an image
-        that is named twice do not depend on timing."""
+        earlier = JournalReader(folder) if resume and self.path.is_file() else None
+        settings = {**settings, _SKELETON: skeleton.model_dump(mode="json")}
+        self._done: dict[str, _Done] = {}
+        """By source. Images of this run are not looked up, so that results of an image that is named twice do not
+        depend on timing."""
+        self._versions: dict[str, str | None] = {}
+        self._numbers: dict[str, int] = {}
         self._appended: set[Key] = set()
-        end = self._read_offsets(settings) if resume and self.path.is_file() else 0
+        self.outputs, self.source_folder, end = tuple(outputs), source_folder, 0
+        if earlier is not None and earlier.end:
+            _check_settings(folder, earlier.settings, settings)
+            self._done, end = earlier.done, earlier.end
+            self.source_folder = earlier.source_folder
+            self.outputs = (*outputs, *(name for name in earlier.outputs if name not in outputs))
         # Unbuffered: each entry is in the file at once, and a full disk is noticed at once.
         self._file = self.path.open("r+b" if end else "wb", buffering=0)
         self._file.truncate(end)
         self._file.seek(end)
         if not end:
-            self._write({_SETTINGS: dict(settings)})
+            self._write({"settings": settings, "source_folder": str(source_folder), _OUTPUTS: list(outputs)})
+        elif earlier is not None and set(self.outputs) - set(earlier.outputs):
+            self._write({_OUTPUTS: list(self.outputs)})
 
     @property
     def num_done_before(self) -> int:
         """Images that earlier runs did."""
-        return len(self._offsets)
+        return sum(len(done.offsets) for done in self._done.values())
+
+    def begin_source(self, source: str, number: int) -> None:
+        """Look at the file of a source before it is read: if it has changed, what was done of it does not count.
+
+        Args:
+            source: its name in results.
+            number: its place in the whole run, from 0 on, also in a run that is one of several shards.
+        """
+        self.note_source(source, number, _version_of(source))
+
+    def note_source(self, source: str, number: int, version: str | None) -> None:
+        """Say what the entries of a source's images will tell of its place and its file."""
+        self._numbers.setdefault(source, number)
+        self._versions[source] = version
+        if source in self._done and self._done[source].version != version:
+            del self._done[source]
+            logger.info("%s has changed since it was done, and is done anew", source)
 
     def lookup(self, image: Image) -> list[Pose] | None:
         """The poses of an image that is done, else None."""
-        entry = self._find(_key(image))
-        return None if entry is None else [_read_pose(pose, self._skeleton) for pose in entry["poses"]]
+        source, frame = _key(image)
+        entry = self._find(source, frame)
+        return None if entry is None else [_read_pose(pose, self._skeleton) for pose in entry.poses]
 
     def cached_image(self, source: str) -> Image | None:
         """A black image in place of a finished one, so that its file need not be read; None for frames of videos."""
-        entry = self._find((source, None))
-        if entry is None:
-            return None
-        return Image(source, np.broadcast_to(np.uint8(0), (entry["height"], entry["width"], 3)))
+        entry = self._find(source, None)
+        return None if entry is None else _black_image(source, Size(entry.height, entry.width))
 
     def append(self, result: ImageResult) -> None:
         """Add an image that is done, unless the journal has it already.
@@ -82,14 +177,22 @@ class Journal:
         image = result.image
         if image is None or result.problems or (image.frame and image.frame.video.is_live):
             return
-        key = _key(image)
-        if key not in self._offsets and key not in self._appended:
-            source, frame = key
-            size = {"width": image.size.width, "height": image.size.height}
+        source, frame = _key(image)
+        is_done = source in self._done and frame in self._done[source].offsets
+        if not is_done and (source, frame) not in self._appended:
             self._write(
-                {"source": source, "frame": frame, **size, "poses": [_write_pose(pose) for pose in result.poses]}
+                {
+                    _SOURCE: source,
+                    "number": self._numbers.get(source, 0),
+                    "version": self._versions.get(source),
+                    "frame": frame,
+                    "seconds": image.frame and image.frame.seconds,
+                    "width": image.size.width,
+                    "height": image.size.height,
+                    "poses": [_write_pose(pose) for pose in result.poses],
+                }
             )
-            self._appended.add(key)
+            self._appended.add((source, frame))
 
     def __enter__(self) -> "Journal":
         return self
@@ -99,46 +202,12 @@ class Journal:
     ) -> None:
         self._file.close()
 
-    def _find(self, key: Key) -> dict[str, Any] | None:
-        if key not in self._offsets:
+    def _find(self, source: str, frame: int | None) -> _ImageEntry | None:
+        done = self._done.get(source)
+        if done is None or frame not in done.offsets:
             return None
         with self.path.open("rb") as file:  # opened each time, since two threads look up
-            file.seek(self._offsets[key])
-            entry: dict[str, Any] = json.loads(file.readline())
-        return entry
-
-    def _read_offsets(self, settings: Mapping[str, Any]) -> int:
-        """Store the offset of each image, and return the end of the last whole line."""
-        with self.path.open("rb") as file:
-            first = file.readline()
-            if not first.endswith(b"\n"):  # cut short at the very start
-                return 0
-            self._check_settings(first, settings)
-            end = file.tell()
-            for line in file:
-                try:
-                    entry = json.loads(line)
-                    self._offsets[entry["source"], entry["frame"]] = end
-                except (ValueError, KeyError, TypeError):
-                    break
-                end += len(line)
-        return end
-
-    def _check_settings(self, line: bytes, settings: Mapping[str, Any]) -> None:
-        try:
-            previous = json.loads(line)[_SETTINGS]
-        except (ValueError, KeyError, TypeError) as error:
-            raise InvalidValueError(
-                f"{self.path} does not say what was done; move it away, or choose another --out"
-            ) from error
-        changed = [name for name in {**previous, **settings} if previous.get(name) != settings.get(name)]
-        if changed:
-            before = ", ".join(f"{name} {json.dumps(previous.get(name))}" for name in changed)
-            after = ", ".join(f"{name} {json.dumps(settings.get(name))}" for name in changed)
-            raise InvalidValueError(
-                f"{self.path.parent} holds results of {before}, not of {after}; --resume goes on with the same alone:"
-                " choose another --out, or start anew without --resume"
-            )
+            return _read_entry(file, done.offsets[frame])
 
     def _write(self, entry: Mapping[str, Any]) -> None:
         line = json.dumps(entry).encode() + b"\n"
@@ -148,6 +217,142 @@ class Journal:
             raise FileError(f"could not write {self.path} ({error.strerror}); is there room on the disk?") from error
         if not is_whole:
             raise FileError(f"could not write {self.path} (no room for a whole line); is there room on the disk?")
+
+
+class JournalReader:
+    """What a journal holds: settings, outputs, and where the entries of its images are.
+
+    Attributes:
+        settings: of the run.
+        skeleton: of its poses.
+        outputs: names of its writers.
+        source_folder: what names of files are relative to.
+        done: what was done of each source.
+        end: of the last whole line, in bytes; 0 if there is none.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Read the journal of a folder.
+
+        Raises:
+            ValueError: if the file is not a journal.
+            OSError: if there is none, or it cannot be read.
+        """
+        self.path = folder / JOURNAL_FILE
+        self.settings: dict[str, Any] = {}
+        self.outputs: tuple[str, ...] = ()
+        self.source_folder = Path()
+        self.done: dict[str, _Done] = {}
+        self.end = 0
+        self._numbers: dict[str, int] = {}
+        with self.path.open("rb") as file:
+            first = file.readline()
+            if first.endswith(b"\n"):  # else cut short at the very start
+                self._read_head(first)
+                self.end = len(first)
+                for line in file:
+                    if not line.endswith(b"\n"):
+                        break
+                    self._read_line(line)
+                    self.end += len(line)
+
+    def number_of(self, source: str) -> int:
+        """The place of a source in the whole run."""
+        return self._numbers[source]
+
+    def results(self) -> Iterator[ImageResult]:
+        """Each image, black, with its poses, in the order of their sources in the run."""
+        with self.path.open("rb") as file:
+            for source in sorted(self.done, key=self._numbers.__getitem__):
+                video: Video | None = None
+                for frame in sorted(self.done[source].offsets, key=lambda frame: frame or 0):
+                    entry = _read_entry(file, self.done[source].offsets[frame])
+                    size = Size(entry.height, entry.width)
+                    video = video or Video(source, size, None, None, is_live=False)
+                    position = None if frame is None else FrameInfo(video, frame, entry.seconds or 0.0)
+                    image = _black_image(source, size, position)
+                    poses = [_read_pose(pose, self.skeleton) for pose in entry.poses]
+                    yield ImageResult(source, image, poses, [])
+
+    def _read_head(self, line: bytes) -> None:
+        try:
+            head = _Head.model_validate(json.loads(line))
+            self.settings, self.outputs = head.settings, head.outputs
+            self.skeleton = Skeleton.model_validate(head.settings[_SKELETON])
+        except (ValueError, KeyError, RecursionError) as error:
+            raise InvalidValueError(
+                f"{self.path} does not say what was done; move it away, or choose another --out"
+            ) from error
+        self.source_folder = Path(head.source_folder)
+
+    def _read_line(self, line: bytes) -> None:
+        """Note what a line says; an image whose line is damaged counts as not done."""
+        try:
+            content = json.loads(line)
+            if _OUTPUTS in content:
+                self.outputs = tuple(map(str, content[_OUTPUTS]))
+                return
+            entry, source = _parse_entry(content), content[_SOURCE]
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            return
+        num_keypoints = len(self.skeleton.keypoints)
+        if not isinstance(source, str) or any(
+            len(pose.keypoints) != num_keypoints or len(pose.scores) != num_keypoints for pose in entry.poses
+        ):
+            return
+        if source not in self.done or self.done[source].version != entry.version:
+            self.done[source] = _Done(entry.version)
+        self.done[source].offsets[entry.frame] = self.end
+        self._numbers[source] = entry.number
+
+
+def has_images(folder: Path) -> bool:
+    """Whether the journal of a folder has any image."""
+    with (folder / JOURNAL_FILE).open("rb") as file:
+        return any(line.startswith(b'{"source"') for line in file)
+
+
+def _check_settings(folder: Path, previous: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
+    changed = [name for name in {**previous, **settings} if previous.get(name) != settings.get(name)]
+    if changed:
+        before = ", ".join(f"{name} {_shorten(previous.get(name))}" for name in changed)
+        after = ", ".join(f"{name} {_shorten(settings.get(name))}" for name in changed)
+        raise InvalidValueError(
+            f"{folder} holds results of {before}, not of {after}; --resume goes on with the same alone:"
+            " choose another --out, or start anew with --overwrite"
+        )
+
+
+def _shorten(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= _MAX_LETTERS else text[:_MAX_LETTERS] + "..."
+
+
+def _version_of(source: str) -> str | None:
+    """What changes if a file does: its digest, or size and modification time; None for what is no file."""
+    path = Path(source)
+    try:
+        if not path.is_file():
+            return None
+        status = path.stat()
+        if status.st_size <= _MAX_DIGESTED_BYTES:
+            return sha256_of(path)
+        return f"{status.st_size} bytes, modified {status.st_mtime_ns} ns"
+    except OSError:
+        return None  # reading it will say why
+
+
+def _black_image(source: str, size: Size, frame: FrameInfo | None = None) -> Image:
+    return Image(source, np.broadcast_to(np.uint8(0), (*size, 3)), frame)
+
+
+def _read_entry(file: BinaryIO, offset: int) -> _ImageEntry:
+    file.seek(offset)
+    return _parse_entry(json.loads(file.readline()))
+
+
+def _parse_entry(content: Mapping[str, Any]) -> _ImageEntry:
+    return _ImageEntry.model_validate({name: value for name, value in content.items() if name != _SOURCE})
 
 
 def _key(image: Image) -> Key:
@@ -165,13 +370,13 @@ def _write_pose(pose: Pose) -> dict[str, Any]:
     }
 
 
-def _read_pose(entry: Mapping[str, Any], skeleton: Skeleton) -> Pose:
+def _read_pose(entry: _PoseEntry, skeleton: Skeleton) -> Pose:
     return Pose(
         skeleton=skeleton,
-        keypoints_image=np.array(entry["keypoints"]),
-        keypoint_scores=np.array(entry["scores"]),
-        score=entry["score"],
-        ranking_score=entry["ranking_score"],
-        box=Box(*entry["box"]),
-        box_score=entry["box_score"],
+        keypoints_image=np.array(entry.keypoints),
+        keypoint_scores=np.array(entry.scores),
+        score=entry.score,
+        ranking_score=entry.ranking_score,
+        box=Box(*entry.box),
+        box_score=entry.box_score,
     )

@@ -1,13 +1,13 @@
 """Rows of keypoints, and files that grow row by row, which several writers share."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from mspn.io.files import explain_failures
 from mspn.predict.pipeline import ImageResult
-from mspn.structures.pose import round_coordinates, round_score
+from mspn.structures.pose import Pose, round_coordinates, round_score
 
 _SECONDS_DIGITS = 6
 
@@ -25,33 +25,45 @@ class KeypointRow(NamedTuple):
     """Number in its video from 0 on; None in an image."""
     seconds: float | None
     """Time stamp in its video; None in an image."""
-    person: int
-    """Index in the image, from 0, best first."""
-    person_score: float
-    box_left: float
-    box_top: float
-    box_width: float
-    box_height: float
-    box_score: float
-    keypoint: str
-    x: float
+    person: int | None = None
+    """Index in the image, from 0, best first; None, as all that follows, in the one row of an image without people."""
+    person_score: float | None = None
+    box_left: float | None = None
+    box_top: float | None = None
+    box_width: float | None = None
+    box_height: float | None = None
+    box_score: float | None = None
+    keypoint: str | None = None
+    x: float | None = None
     """As y and the box in image pixels."""
-    y: float
-    score: float
+    y: float | None = None
+    score: float | None = None
+
+
+TEXT_COLUMNS = ("source", "keypoint")
+WHOLE_NUMBER_COLUMNS = ("frame", "person")
+"""The other columns are floats."""
 
 
 def list_keypoints(result: ImageResult) -> Iterator[KeypointRow]:
-    """Rows of the keypoints of all people in an image; none if there are no people, or the image could not be read."""
-    frame = result.image.frame if result.image else None
+    """Rows of the keypoints of all people in an image: one of its own without people, none if it could not be read."""
+    if result.image is None:
+        return
+    frame = result.image.frame
     number, seconds = (None, None) if frame is None else (frame.index, round_seconds(frame.seconds))
     # Names of files need not be UTF-8, tables are.
-    source = result.source.encode(errors="backslashreplace").decode()
-    for person, pose in enumerate(result.poses):
+    image = KeypointRow(result.source.encode(errors="backslashreplace").decode(), number, seconds)
+    yield from list_pose_keypoints(result.poses, image) if result.poses else [image]
+
+
+def list_pose_keypoints(poses: Sequence[Pose], image: KeypointRow) -> Iterator[KeypointRow]:
+    """Rows of the keypoints of all people in an image; `image` is a row that says which it is."""
+    for person, pose in enumerate(poses):
         score, box_score = round_score(pose.score), round_score(pose.box_score)
         box = round_coordinates(*pose.box)
         for name, (x, y, keypoint_score) in pose.keypoints.items():
             values = (*box, box_score, name, *round_coordinates(x, y), round_score(keypoint_score))
-            yield KeypointRow._make((source, number, seconds, person, score, *values))
+            yield KeypointRow._make((image.source, image.frame, image.seconds, person, score, *values))
 
 
 class RowFile:

@@ -10,7 +10,7 @@ from typing import Any
 from mspn.errors import InvalidValueError
 from mspn.io.extras import import_extra
 from mspn.io.files import explain_failures, replacing
-from mspn.outputs.rows import KeypointRow, RowFile, list_keypoints
+from mspn.outputs.rows import TEXT_COLUMNS, WHOLE_NUMBER_COLUMNS, KeypointRow, RowFile, list_keypoints
 from mspn.predict.pipeline import ImageResult
 
 
@@ -41,8 +41,6 @@ def _quote_formula(cell: object) -> object:
 
 _ROWS_PER_GROUP = 20_000
 """As many wait in memory."""
-_TEXT = ("source", "keypoint")
-_WHOLE_NUMBERS = ("frame", "person")
 
 
 class ParquetWriter:
@@ -83,6 +81,6 @@ class ParquetWriter:
         self._file.write_batch(self._pyarrow.record_batch(columns, schema=self._schema))
 
     def _column_type(self, name: str) -> Any:
-        if name in _TEXT:
+        if name in TEXT_COLUMNS:
             return self._pyarrow.string()
-        return self._pyarrow.int64() if name in _WHOLE_NUMBERS else self._pyarrow.float64()
+        return self._pyarrow.int64() if name in WHOLE_NUMBER_COLUMNS else self._pyarrow.float64()

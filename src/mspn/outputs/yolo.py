@@ -6,7 +6,7 @@ import numpy as np
 
 from mspn.io.files import explain_failures, write_text
 from mspn.labels.formats.yolo import SETTINGS_FILE, format_row, write_settings
-from mspn.outputs.images import FileNames
+from mspn.outputs.names import FileNames
 from mspn.predict.pipeline import ImageResult
 from mspn.structures.boxes import Box, Size
 from mspn.structures.pose import Pose
@@ -18,15 +18,16 @@ _MIN_SCORE = 0.3
 class YoloWriter:
     """`yolo/`: one text file per image in `labels`, and data.yaml; put the images themselves into `images`.
 
+    Labels are named as the images are, with their sub-folders below `source_folder`, since names are what links them.
     Trainers refuse what is outside the image: boxes are cut off at its border, and keypoints beyond it, like those
     with a low score, are unlabeled. All others are written as visible.
     """
 
     FOLDER = "yolo"
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, source_folder: Path | None = None) -> None:
         self._folder = folder / self.FOLDER
-        self._names = FileNames()
+        self._names = FileNames(source_folder)
         self._has_settings = False
 
     def write(self, result: ImageResult) -> None:

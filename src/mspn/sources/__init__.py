@@ -14,7 +14,7 @@ from mspn.sources.folders import exists_safely, is_pattern
 from mspn.sources.image_sequences import read_sequence
 from mspn.sources.in_memory import InMemoryImage, read_in_memory
 from mspn.sources.live import watch_camera, watch_stream
-from mspn.sources.resolve import STANDARD_INPUT, Source, find_sources, is_camera
+from mspn.sources.resolve import STANDARD_INPUT, WHOLE, Shard, Source, find_sources, is_camera
 from mspn.sources.video import count_frames, read_video
 from mspn.sources.video_formats import HEAD_BYTES, VIDEO_SUFFIXES, is_motion_jpeg, looks_like_video
 from mspn.structures.image import Image, SourceFailure
@@ -103,9 +103,10 @@ def name_source(source: Source | SourceFailure) -> str:
     return without_password(str(source)) if isinstance(source, str | Path) else ""
 
 
-def count_images(sources: Sequence[Source], settings: InputLimits = DEFAULTS) -> int | None:
-    """How many images will come, as far as file names and the headers of videos tell; None if that is unknown.
+def count_images(sources: Sequence[Source], settings: InputLimits = DEFAULTS, shard: Shard = WHOLE) -> int | None:
+    """How many images of a part of the sources will come, as far as file names and the headers of videos tell.
 
+    None if that is unknown.
     Sources that cannot be read count as one image, as do addresses.
 
     Raises:
@@ -114,7 +115,7 @@ def count_images(sources: Sequence[Source], settings: InputLimits = DEFAULTS) ->
     if any(_is_endless(source) for source in sources):
         return None
     total = 0
-    for source in find_sources(sources, settings):
+    for source in shard.take(find_sources(sources, settings)):
         count = _count(source)
         if count is None:
             return None

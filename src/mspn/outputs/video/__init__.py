@@ -4,7 +4,7 @@ from pathlib import Path
 
 from mspn.errors import InvalidValueError
 from mspn.io.extras import import_extra
-from mspn.outputs.images import FileNames
+from mspn.outputs.names import FileNames
 from mspn.outputs.video.container import VideoFile
 from mspn.predict.pipeline import ImageResult
 from mspn.structures.image import Video
@@ -17,7 +17,7 @@ class VideoWriter:
 
     FOLDER = "videos"
 
-    def __init__(self, folder: Path, theme: Theme = DEFAULT_THEME) -> None:
+    def __init__(self, folder: Path, theme: Theme = DEFAULT_THEME, source_folder: Path | None = None) -> None:
         """Begin without a video.
 
         Raises:
@@ -27,7 +27,7 @@ class VideoWriter:
         self._av = import_extra("av", missing)
         self.folder = folder / self.FOLDER
         self._theme = theme
-        self._names = FileNames()
+        self._names = FileNames(source_folder)
         self._video: Video | None = None
         self._file: VideoFile | None = None
 
