@@ -38,7 +38,7 @@ def main() -> None:
             "import torch": ["-c", "import torch"],
             "import mspn": ["-c", "import mspn"],
             "mspn --help": ["-m", "mspn", "--help"],
-            "mspn predict IMAGE": ["-m", "mspn", "predict", str(options.image), "--out", out],
+            "mspn predict IMAGE": ["-m", "mspn", "predict", str(options.image), "--out", out, "--overwrite"],
         }
         rounds = [[_run(arguments) for arguments in programs.values()] for _ in range(1 + options.runs)]
         assert (Path(out) / "predictions.json").exists()

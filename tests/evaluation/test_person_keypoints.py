@@ -53,8 +53,9 @@ def test_results_find_their_people_by_image_and_by_annotation_id(tmp_path: Path)
         assert {number: rows[0].tolist() for number, rows in found.keypoints_image.items()} == {1: [10, 7], 2: [20, 7]}
 
 
-def test_file_names_find_the_image_where_ids_are_another_systems(tmp_path: Path):
-    path = _write(tmp_path / "results.json", _row(77, 20, 17, file_name="im0002.jpg"))
+@pytest.mark.parametrize("name", ["im0002.jpg", "photos/lsp/im0002.jpg"])
+def test_file_names_find_the_image_where_ids_are_another_systems(tmp_path: Path, name: str):
+    path = _write(tmp_path / "results.json", _row(77, 20, 17, file_name=name))
 
     found = read_person_keypoints(path, _one_in_each())
 

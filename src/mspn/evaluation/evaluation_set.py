@@ -1,9 +1,9 @@
 """PCKh and PCK of a labeled set: the people evaluated, the definition, and results matched with labels."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Literal
 
 import numpy as np
@@ -203,7 +203,7 @@ def _owners(path: Path, rows: Sequence[_ResultRow], labels: LabeledSet) -> list[
     by_name = {image.file_name: image.id for image in labels.images}
     owners: list[int | None] = []
     for number, row in enumerate(rows):
-        image_id = row.image_id if row.file_name is None else by_name.get(row.file_name)
+        image_id = row.image_id if row.file_name is None else _find_by_name(row.file_name, by_name)
         if image_id not in in_image:
             name = row.image_id if row.file_name is None else row.file_name
             raise AnnotationError(f"{path}: row {number} is of image {name}, which is not among the labeled ones")
@@ -219,6 +219,13 @@ def _owners(path: Path, rows: Sequence[_ResultRow], labels: LabeledSet) -> list[
         else:
             owners.append(people[0] if people else None)
     return owners
+
+
+def _find_by_name(file_name: str, ids: Mapping[str, int]) -> int | None:
+    """The id of an image by its path, with or without leading folders."""
+    parts = PurePosixPath(file_name).parts
+    keys = ("/".join(parts[first:]) for first in range(len(parts)))
+    return next((ids[key] for key in keys if key in ids), None)
 
 
 def _read_mat_keypoints(path: Path, labels: LabeledSet) -> PersonKeypoints:
