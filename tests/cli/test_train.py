@@ -1,4 +1,5 @@
 import io
+import json
 import os
 import signal
 from functools import partial
@@ -11,6 +12,7 @@ from mspn.cli import train as command
 from mspn.cli.train import _display, describe
 from mspn.config.recipes import find_recipe
 from mspn.distributed import ALONE
+from mspn.training.checkpoint import load_recipe
 from mspn.training.loop import train
 from mspn.training.progress import IterationReport
 from tests.cli.runner import error_line, run
@@ -123,3 +125,24 @@ def test_without_a_terminal_a_line_appears_every_ten_seconds(
         "iteration 10 of 96000: loss 18.00, 61.6 samples/s, 12% waiting for data, about 6649 min left",
         "validating: 20 of 499 images",
     ]
+
+
+def test_labels_of_other_bodies_bring_their_keypoints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    annotations = write_drawn_set(tmp_path / "set", num_images=2)
+    content = json.loads(annotations.read_text())
+    parts = [f"{side} fin {number}" for number in range(8) for side in ("left", "Right")]
+    content["categories"][0] |= {"name": "fish", "keypoints": ["tail", *parts]}
+    annotations.write_text(json.dumps(content))
+    monkeypatch.chdir(tmp_path)
+    arguments = ["train", "mspn-tiny", *narrow(tmp_path), "--set", "data.train=set/annotations.json"]
+
+    result = run(*arguments, "--out", "run")
+
+    assert result.exit_code == 0, result.output
+    skeleton = load_recipe(tmp_path / "run").keypoint_table
+    assert skeleton.keypoints == ("tail", *parts)
+    assert len(skeleton.mirrored_pairs) == 8
+    assert load_recipe(tmp_path / "run").model.num_keypoints == 17
+    refused = run(*arguments, "--set", "skeleton=coco-17", "--out", "other")
+    assert "labels 0 of coco-17's 17 keypoints" in error_line(refused)
+    assert "--set skeleton=" in error_line(refused)

@@ -2,7 +2,7 @@
 
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, NamedTuple
@@ -16,17 +16,20 @@ from rich.text import Text
 from mspn.cli.errors import KILLED, fail, one_line_errors
 from mspn.cli.printing import SafeConsole, echo
 from mspn.cli.progress import ProgressLines, time_left
-from mspn.config.overrides import override
-from mspn.config.recipe import AnyRecipe
+from mspn.config.overrides import override, with_skeleton
+from mspn.config.recipe import AnyRecipe, Recipe
 from mspn.config.recipes import find_any_recipe
 from mspn.distributed import Processes, is_restart, joined_processes
 from mspn.errors import TrainingStoppedError
 from mspn.inference.devices import keep_freed_memory
 from mspn.io.files import prepare_folder
+from mspn.labels.reading import OtherKeypointsError
 from mspn.training.checkpoint import RECIPE_FILE, load_recipe
 from mspn.training.html_report import write_report
 from mspn.training.loop import train
 from mspn.training.progress import IterationReport, ReportIteration, ReportValidation
+
+logger = logging.getLogger(__name__)
 
 
 def train_command(
@@ -50,12 +53,33 @@ def train_command(
         with _new_folders_removed_on_failure(out), _display(resolved, processes) as display:
             prepare_folder(out)
             try:
-                weights = train(resolved, out, resume=resumes, processes=processes, **display._asdict())
+                weights = _train_labeled(resolved, out, resumes, settings or [], processes, display)
             except TrainingStoppedError as stopped:
                 _print_how_to_resume(stopped, recipe, out, processes)
                 raise typer.Exit(KILLED + stopped.signal_number) from None
     if processes.is_first:
         echo(f"weights: {weights}")
+
+
+def _train_labeled(
+    recipe: AnyRecipe, out: Path, resume: bool, settings: Sequence[str], processes: Processes, display: "_Display"
+) -> Path:
+    """Train a recipe, for the labels' own keypoints where those are of other bodies and nobody names a skeleton."""
+    try:
+        return train(recipe, out, resume=resume, processes=processes, **display._asdict())
+    except OtherKeypointsError as error:
+        given = {assignment.partition("=")[0].strip() for assignment in settings}
+        if not isinstance(recipe, Recipe) or error.labeled is None or resume or "skeleton" in given:
+            raise
+        if "data.train" not in given:
+            raise
+        logger.warning(
+            "keypoints are those of the labels, not of %s (--set skeleton= names others): %s",
+            recipe.keypoint_table.name,
+            ", ".join(error.labeled.keypoints),
+        )
+        recipe = with_skeleton(recipe, error.labeled)
+    return train(recipe, out, resume=resume, processes=processes, **display._asdict())
 
 
 @contextmanager

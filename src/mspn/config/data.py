@@ -1,19 +1,43 @@
 """Settings of labeled data sets: people for pose networks, scenes for person detectors."""
 
-from typing import Literal
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, PositiveFloat
+from pydantic import BeforeValidator, Field, PositiveFloat
 
 from mspn.structures.settings import Settings
 
 
-class PeopleSetConfig(Settings):
-    """One labeled data set, of any format that `mspn data convert` lists."""
+class LabeledSetConfig(Settings):
+    """Where a labeled data set is."""
 
     annotations: str
     """File, or folder where the format is one, relative to the data root."""
-    images: str
-    """Folder, relative to the data root."""
+    images: str | None = None
+    """Folder, relative to the data root; null: `images` beside the annotations, or else their own folder."""
+
+    def image_folder(self, root: Path) -> Path:
+        """The folder of the images, for a data root."""
+        if self.images is not None:
+            return root / self.images
+        annotations = root / self.annotations
+        beside = annotations if annotations.is_dir() else annotations.parent
+        return beside / "images" if (beside / "images").is_dir() else beside
+
+
+def _as_set(value: Any) -> Any:
+    """A path alone is a set with everything else left as it is."""
+    return {"annotations": value} if isinstance(value, str) else value
+
+
+def _as_sets(value: Any) -> Any:
+    values = value if isinstance(value, list | tuple) else [value]
+    return [_as_set(item) for item in values]
+
+
+class PeopleSetConfig(LabeledSetConfig):
+    """One labeled data set, of any format that `mspn data convert` lists."""
+
     format: str | None = None
     """Of the annotations; null: told from them."""
     category: str | None = None
@@ -41,8 +65,8 @@ class PeopleSetConfig(Settings):
 
 class DataConfig(Settings):
     root: str = "data"
-    train: tuple[PeopleSetConfig, ...] = ()
-    validation: PeopleSetConfig | None = None
+    train: Annotated[tuple[PeopleSetConfig, ...], BeforeValidator(_as_sets)] = ()
+    validation: Annotated[PeopleSetConfig | None, BeforeValidator(_as_set)] = None
     """Set whose average precision, with its labeled boxes, says which weights are the best; COCO format."""
     order: Literal["people", "images"] = "people"
     """Of an epoch. people: each on their own, as the released code; images: those of an image one after another, so
@@ -51,13 +75,9 @@ class DataConfig(Settings):
     """Processes that read and cut images for each training process; 0: it does so itself."""
 
 
-class SceneSetConfig(Settings):
-    """Images with boxes of people: some labeled, some proposed by another detector."""
+class SceneSetConfig(LabeledSetConfig):
+    """Images with boxes of people: some labeled, in a COCO file, some proposed by another detector."""
 
-    annotations: str
-    """COCO file, relative to the data root; its boxes are labeled."""
-    images: str
-    """Folder, relative to the data root."""
     labeled: Literal["people", "ignore"] = "people"
     """What labeled boxes are where the proposals say nothing: exact boxes of people, or too rough to learn from."""
     proposals: str | None = None
@@ -70,8 +90,8 @@ class SceneDataConfig(Settings):
     """Sets of images, and which proposals to believe."""
 
     root: str = "data"
-    train: tuple[SceneSetConfig, ...] = ()
-    validation: SceneSetConfig | None = None
+    train: Annotated[tuple[SceneSetConfig, ...], BeforeValidator(_as_sets)] = ()
+    validation: Annotated[SceneSetConfig | None, BeforeValidator(_as_set)] = None
     """Set that says which weights are the best."""
     min_person_score: float = Field(0.45, ge=0, le=1)
     """Proposals with this score are people; those below are neither people nor background."""

@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
@@ -13,6 +14,9 @@ from mspn.errors import SettingsError, SkeletonError
 from mspn.structures.settings import first_problem
 from mspn.structures.skeleton import Skeleton
 from mspn.structures.skeletons import SKELETONS
+
+_SETS = ("data.train", "data.validation")
+"""Settings that may be the path of labels alone."""
 
 RecipeKind = TypeVar("RecipeKind", bound=Recipe | DetectorRecipe)
 
@@ -42,6 +46,8 @@ def override(recipe: RecipeKind, assignments: Sequence[str]) -> RecipeKind:
             # A file is kept whole: the recipe must not depend on where it lies.
             value = value if value in SKELETONS else skeleton.model_dump(mode="json")
             values["model"]["num_keypoints"] = len(skeleton.keypoints)
+        if path in _SETS and isinstance(value, str) and Path(value).exists():
+            value = str(Path(value).absolute())  # a path of the command line is not one below the data root
         try:
             _find_group(values, parents, assignment)[_position(key)] = value
         except (IndexError, TypeError) as error:
@@ -51,6 +57,12 @@ def override(recipe: RecipeKind, assignments: Sequence[str]) -> RecipeKind:
     if not isinstance(changed, type(recipe)):
         raise SettingsError(f"--set: {recipe.name} cannot become a network of another task; name another recipe")
     return changed
+
+
+def with_skeleton(recipe: Recipe, skeleton: Skeleton) -> Recipe:
+    """The recipe for other keypoints."""
+    model = recipe.model.model_copy(update={"num_keypoints": len(skeleton.keypoints)})
+    return recipe.model_copy(update={"skeleton": skeleton, "model": model})
 
 
 def _find_skeleton(name_or_file: str, assignment: str) -> Skeleton:

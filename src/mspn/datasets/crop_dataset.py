@@ -104,6 +104,6 @@ def read_training_sets(recipe: Recipe) -> list[People]:
     """
     root = Path(recipe.data.root)
     for config in recipe.data.train:
-        if (root / config.annotations).exists() and not (root / config.images).is_dir():
-            raise MissingFileError(f"no folder of images at {root / config.images}; set data.train or data.root")
+        if (root / config.annotations).exists() and not (images := config.image_folder(root)).is_dir():
+            raise MissingFileError(f"no folder of images at {images}; set data.train or data.root")
     return [read_people_set(config, root, recipe.keypoint_table) for config in recipe.data.train]

@@ -120,7 +120,7 @@ def read_people_set(config: PeopleSetConfig, root: Path, skeleton: Skeleton) -> 
         corrections = root / config.corrections
         labels = correct_labels(labels, read_corrections(corrections, path), corrections)
     labels = rename_keypoints(labels, config.keypoint_names, skeleton)
-    people = select_people(labels, root / config.images, skeleton, str(path))
+    people = select_people(labels, config.image_folder(root), skeleton, str(path))
     for name in (*config.never_labeled, *(FACE if config.faces else ())):
         if name not in skeleton.keypoints:
             setting = "never_labeled" if name in config.never_labeled else "faces"
@@ -174,7 +174,7 @@ def select_people(labels: LabeledSet, images: Path, skeleton: Skeleton, source: 
     no_people = f"{source} has no person with a box and a labeled keypoint (visibility 1 or 2)"
     if not labels.people:
         raise AnnotationError(no_people)
-    named = check_keypoint_names(source, labels.skeleton.keypoints, skeleton)
+    named = check_keypoint_names(source, labels.skeleton, skeleton)
     entries = sorted(labels.images, key=lambda image: image.id)
     position = {image.id: index for index, image in enumerate(entries)}
     rows = labels.people

@@ -66,7 +66,7 @@ def read_scenes(config: SceneSetConfig, data: SceneDataConfig) -> Scenes:
     ]
     boxes, kinds = zip(*by_image, strict=True)
     return Scenes(
-        images=ImagePaths.of(root / config.images / image.file_name for image in labels.images),
+        images=ImagePaths.of(config.image_folder(root) / image.file_name for image in labels.images),
         first_box=np.cumsum([0, *map(len, boxes)]),
         boxes=np.concatenate(boxes).astype(np.float32),
         kinds=np.concatenate(kinds),

@@ -257,29 +257,39 @@ def _candidates(known: Skeleton | None) -> list[Skeleton]:
     return [*([known] if known else []), *SKELETONS.values()]
 
 
-def check_keypoint_names(source: Path | str, names: Sequence[str], skeleton: Skeleton) -> tuple[str, ...]:
+class OtherKeypointsError(AnnotationError):
+    """Labels have other keypoints than the network."""
+
+    labeled: Skeleton | None = None
+    """Of the labels."""
+
+
+def check_keypoint_names(source: Path | str, labeled: Skeleton, skeleton: Skeleton) -> tuple[str, ...]:
     """Refuse labels that share fewer than half of their keypoints with a skeleton; warn of those that are not shared.
 
     Args:
         source: what messages call the labels.
-        names: of the labels' keypoints.
+        labeled: of the labels.
         skeleton: of the network; names are compared as `match_keypoints` does.
 
     Returns:
         The skeleton's keypoints that are labeled.
 
     Raises:
-        AnnotationError: naming the keypoints that only one of the two has.
+        OtherKeypointsError: naming the keypoints that only one of the two has.
     """
+    names = labeled.keypoints
     matched = match_keypoints(names, skeleton.keypoints)
     unknown = ", ".join(name for name in names if name not in matched.values())
     unlabeled = ", ".join(name for name in skeleton.keypoints if name not in matched)
     if 2 * len(matched) < min(len(names), len(skeleton.keypoints)):
-        raise AnnotationError(
+        error = OtherKeypointsError(
             f"{source} labels {len(matched)} of {skeleton.name}'s {len(skeleton.keypoints)} keypoints; it labels"
             f" {unknown}, which {skeleton.name} does not have, and not {unlabeled}; is it the right network or"
             " skeleton? (--set skeleton=, or keypoint_names of a set)"
         )
+        error.labeled = labeled
+        raise error
     if unknown or unlabeled:
         parts = [
             f"{what}: {listed}"

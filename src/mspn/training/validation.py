@@ -42,7 +42,8 @@ class _ValidationSet:
         config = recipe.data.validation
         if config is None:
             return
-        annotations, self._images = (Path(recipe.data.root) / name for name in (config.annotations, config.images))
+        root = Path(recipe.data.root)
+        annotations, self._images = root / config.annotations, config.image_folder(root)
         missing = next((path for path in (annotations, self._images) if not path.exists()), None)
         if missing is None:
             category = config.category if isinstance(config, PeopleSetConfig) else None

@@ -62,7 +62,7 @@ def review_command(
             raise InvalidValueError(f"{file} is there already, and may have been edited; choose another --out")
         prepare_folder(out)
         estimator = PoseEstimator(models, "none", device=device, precision=precision.value, batch_size=batch, flip=flip)
-        check_keypoint_names(labels, labeled.skeleton.keypoints, estimator.recipe.keypoint_table)
+        check_keypoint_names(labels, labeled.skeleton, estimator.recipe.keypoint_table)
         with show_count() as show:
             predictions, results = predict_labeled(estimator, labeled, images, show)
         corrections = find_suspect_labels(labeled, results, predictions.skeleton)

@@ -136,8 +136,8 @@ def read_coco_people(path: Path, skeleton: Skeleton, category: str | None = None
     content = _read_content(path, skeleton, category)
     known = {image.id for image in content.images}
     check_label_table(path, known, [row.image_id for row in content.annotations], content.keypoints_image)
-    named = check_keypoint_names(path, content.names, skeleton)
     source = skeleton_of(path, content.names)
+    named = check_keypoint_names(path, source, skeleton)
     annotations = _fill_boxes_and_areas(path, content)
     sizes = {image.id: (image.width or np.nan, image.height or np.nan) for image in content.images}
     keypoints = content.keypoints_image
