@@ -1,6 +1,6 @@
 """Settings of the test protocol: from a box to a crop, from heat maps to scored poses."""
 
-from typing import ClassVar, Literal
+from typing import Literal
 
 from pydantic import Field, PositiveFloat, field_validator
 
@@ -9,8 +9,6 @@ from mspn.structures.settings import Settings
 
 class ProtocolConfig(Settings):
     """From heat maps to scored poses (paper Sec. 4.2 and the released code)."""
-
-    __test__: ClassVar[bool] = False  # a name for pytest to leave alone
 
     padding: tuple[PositiveFloat, PositiveFloat] = (1.09, 1.135)
     """Factors on a box's width and height before it is fitted to the crop's shape."""
@@ -22,7 +20,7 @@ class ProtocolConfig(Settings):
     """Width of the Gaussian filter in cells; odd, 1 for none."""
     decoder: Literal["released", "mmpose", "rounded", "dark", "dark_filtered"] = "released"
     """released: a quarter cell toward the second highest cell, as the paper; mmpose: a quarter cell along each axis
-    toward the higher neighbor, and none of it in the outer cells; rounded: the same for weights trained on keypoints
+    toward the higher neighbor, which peaks in the outer cells do not move; rounded: the same for weights trained on keypoints
     rounded to the nearest cell (simple baseline), which lies at its corner then; dark: to the top of the parabola
     through the logarithm of the filtered map (Zhang et al. 2020), from the highest cell before the filter;
     dark_filtered: the same from the filtered map's highest cell."""

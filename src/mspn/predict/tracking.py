@@ -1,4 +1,4 @@
-"""Tracking of boxes in a video between two runs of the detector."""
+"""Box propagation in a video between two runs of the detector; people get no ids."""
 
 from collections.abc import Sequence
 

@@ -67,6 +67,8 @@ def compute_losses(
 def coarse_loss(predicted: Tensor, target: Tensor, labels: KeypointLabels, config: SupervisionConfig) -> Tensor:
     """Mean squared error of (B, K, h, w) maps, over the counted keypoints of each person, then over people.
 
+    `labels.counted` is False for keypoints that their data set does not label: they are in no loss.
+
     With coarse_target "visible", only visible keypoints have targets and the others are trained towards zero, as in the
     released code; with "labeled", unlabeled ones contribute 0 to the mean (MMPose).
     """
