@@ -20,7 +20,7 @@ class ProtocolConfig(Settings):
     """Width of the Gaussian filter in cells; odd, 1 for none."""
     decoder: Literal["released", "mmpose", "rounded", "dark", "dark_filtered"] = "released"
     """released: a quarter cell toward the second highest cell, as the paper; mmpose: a quarter cell along each axis
-    toward the higher neighbor, which peaks in the outer cells do not move; rounded: the same for weights trained on keypoints
+    toward the higher neighbor, none for peaks in the outer cells; rounded: the same for weights trained on keypoints
     rounded to the nearest cell (simple baseline), which lies at its corner then; dark: to the top of the parabola
     through the logarithm of the filtered map (Zhang et al. 2020), from the highest cell before the filter;
     dark_filtered: the same from the filtered map's highest cell."""

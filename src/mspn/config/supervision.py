@@ -11,7 +11,7 @@ class SupervisionConfig(Settings):
     """Coarse-to-fine supervision with online hard keypoint mining (paper Sec. 3.3)."""
 
     kernel_sizes: tuple[int, ...] = (15, 11, 9, 7, 5)
-    """Widths of the target Gaussians in cells, coarse to fine. Stages use the first four, the last stage the last four."""
+    """Widths of target Gaussians in cells, coarse to fine. Stages use the first four, the last stage the last four."""
     finer_last_stage: bool = True
     """Off: the last stage uses the first four kernels too."""
     coarse_weight: float = Field(0.25, ge=0)
