@@ -51,7 +51,7 @@ def test_a_skeleton_of_ones_own_is_trained_scored_and_drawn(tmp_path: Path):
     weights = train(recipe, tmp_path / "run", resume=False)
     (tmp_path / "kite.yaml").unlink()
     annotations = tmp_path / "annotations.json"
-    estimator = PoseEstimator(weights, detector=BoxesFile(annotations), precision="float32")
+    estimator = PoseEstimator(weights, detector=BoxesFile(annotations, category="kite"), precision="float32")
     image = tmp_path / "images" / "000000000001.png"
     (pose,) = estimator(image)
     drawn = draw_poses(cv2.imread(str(image)), [pose])

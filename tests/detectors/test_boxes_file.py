@@ -169,3 +169,12 @@ def test_a_box_of_somebody_whom_the_image_cuts_off_is_none_of_corners(tmp_path: 
     _boxes(tmp_path, {"a.jpg": [[150, 20, 90, 200]]}).detect(Image("a.jpg", np.zeros((240, 200, 3), np.uint8)))
 
     assert not caplog.records
+
+
+def test_results_are_of_category_1_unless_another_number_is_chosen(tmp_path: Path):
+    (tmp_path / "boxes.json").write_text(
+        json.dumps([{"image_id": 1, "category_id": number, "bbox": [0, number, 5, 5]} for number in (1, 18)])
+    )
+
+    for category, top in (("kite", 1), ("18", 18)):
+        assert [found.box.top for found in BoxesFile(tmp_path / "boxes.json", category=category).find("1.jpg")] == [top]

@@ -134,13 +134,15 @@ def predict_command(
             excluded_folders=(out, drawn, videos),
         )
         total = count_images(sources, limits, part)
+        checkpoints = load_with_test_settings(models, protocol.value if protocol else None, settings or [])
         chosen_detector: Detector | str = detector
         if boxes:
+            whose = category or checkpoints[0].metadata.recipe.keypoint_table.category_of_boxes
             # Standard input can be read only once.
-            chosen_detector = _open_boxes(boxes, category, () if total is None else find_sources(sources, limits))
+            chosen_detector = _open_boxes(boxes, whose, () if total is None else find_sources(sources, limits))
         image_ids = read_image_ids(annotations) if annotations else None
         estimator = PoseEstimator(
-            load_with_test_settings(models, protocol.value if protocol else None, settings or []),
+            checkpoints,
             chosen_detector,
             device=device,
             precision=precision.value,

@@ -139,7 +139,9 @@ def _is_table(content: Any) -> bool:
 def _read_rows(path: Path, content: Any, category: str | None) -> Iterator[_Row]:
     if isinstance(content, list):
         for result in check_form(path, content, list[_Result], _FORM):
-            is_person = str(result.category_id) == (category or str(_PERSON))
+            # A list has numbers alone; names are those of annotation files.
+            wanted = category if category and category.isdecimal() else str(_PERSON)
+            is_person = str(result.category_id) == wanted
             yield _Row(str(result.image), is_person, Detection(Box(*result.bbox), result.score))
     elif _is_table(content):
         for name, boxes in check_form(path, content, _Table, _FORM).items():

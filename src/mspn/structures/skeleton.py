@@ -71,6 +71,11 @@ class Skeleton(Settings):
         return is_person_category(self.category)
 
     @property
+    def category_of_boxes(self) -> str | None:
+        """Category that boxes files must say; None for people, and where it is unknown."""
+        return None if self.is_of_people or not self.category else self.category
+
+    @property
     def mirrored_pairs(self) -> tuple[tuple[str, str], ...]:
         """(left, right) names that trade places in a mirror."""
         if self.pairs is not None:
