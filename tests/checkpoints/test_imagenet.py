@@ -173,7 +173,7 @@ def test_the_file_of_another_depth_is_refused(tmp_path: Path):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("resnet.pth", b"no zip", r"resnet\.pth is no checkpoint, or is damaged"),
+        ("resnet.pth", b"no zip", r"resnet\.pth is damaged, or no checkpoint"),
         ("resnet.safetensors", b"no table", r"resnet\.safetensors is not a safetensors file"),
     ],
 )

@@ -81,7 +81,9 @@ def test_where_all_are_damaged_there_is_nothing_to_go_on_from(tmp_path: Path):
     save(tmp_path, 1)
     find_checkpoints(tmp_path)[0].write_bytes(b"no checkpoint")
 
-    with pytest.raises(ValueError, match=r"iteration-000000001\.pt is damaged, and there is no other; start a new"):
+    with pytest.raises(
+        ValueError, match=r"iteration-000000001\.pt is damaged, .*; there is no other to go on from, so start a new run"
+    ):
         restored(tmp_path)
 
 
@@ -89,7 +91,34 @@ def test_a_checkpoint_is_read_without_running_what_is_in_it(tmp_path: Path):
     save(tmp_path, 1)
     torch.save({"weight": logging.getLogger}, find_checkpoints(tmp_path)[0])
 
-    with pytest.raises(ValueError, match="is damaged"):
+    with pytest.raises(
+        ValueError, match=r"wants to run logging\.getLogger when it is read, which is refused; there is no"
+    ):
+        restored(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "damage", [{"iteration": "1"}, {"iteration": -1}, {"seconds": float("nan")}, {"best": None}, {"iteration": None}]
+)
+def test_a_checkpoint_with_an_impossible_progress_is_refused_before_anything_is_restored(
+    damage: dict[str, Any], tmp_path: Path
+):
+    save(tmp_path, 1)
+    path = find_checkpoints(tmp_path)[0]
+    torch.save(torch.load(path, weights_only=True) | damage, path)
+    states: list[Mapping[str, Any]] = []
+
+    with pytest.raises(ValueError, match=r"001\.pt does not fit the recipe of its run folder; start a new run"):
+        restore_checkpoint(tmp_path, states.append)
+
+    assert states == []
+
+
+def test_a_file_that_is_no_table_is_no_checkpoint(tmp_path: Path):
+    save(tmp_path, 1)
+    torch.save([1, 2], find_checkpoints(tmp_path)[0])
+
+    with pytest.raises(ValueError, match="does not fit the recipe of its run folder"):
         restored(tmp_path)
 
 
@@ -125,8 +154,21 @@ def test_a_recipe_with_an_unknown_setting_is_refused(tmp_path: Path):
         load_recipe(tmp_path)
 
 
-def test_a_damaged_recipe_is_refused(tmp_path: Path):
-    (tmp_path / "recipe.json").write_text('{"name": "x",')
+@pytest.mark.parametrize(
+    "content",
+    [
+        b'{"name": "x",',
+        b"\xff\xfe",
+        b"[" * 100_000,
+        b"[]",
+        b"5",
+        b'{"name": 1' + b"0" * 5000 + b"}",
+        b'{"name": "\\ud800"}',
+    ],
+    ids=["cut short", "no text", "deep", "list", "number", "long number", "surrogate"],
+)
+def test_a_damaged_recipe_is_refused(content: bytes, tmp_path: Path):
+    (tmp_path / "recipe.json").write_bytes(content)
 
     with pytest.raises(SettingsError, match=r"recipe\.json"):
         load_recipe(tmp_path)

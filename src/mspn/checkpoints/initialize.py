@@ -12,10 +12,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from mspn.checkpoints.convert.external import read_external_file, rescale_stem_input
+from mspn.checkpoints.convert.external import rescale_stem_input
 from mspn.checkpoints.format import load_any, read_metadata
 from mspn.checkpoints.hub import find_weights
 from mspn.checkpoints.hub.index import load_index
+from mspn.checkpoints.torch_file import read_torch_file
 from mspn.config.model import Backbone, BackboneConfig
 from mspn.errors import WeightsError
 from mspn.models import AnyNetwork
@@ -164,7 +165,7 @@ def _read(path: Path) -> Mapping[str, Tensor]:
     if not path.is_file():
         raise WeightsError(f"no ImageNet weights at {path}; check train.initial_weights")
     try:
-        content = load_file(path) if path.suffix == ".safetensors" else read_external_file(path)
+        content = load_file(path) if path.suffix == ".safetensors" else read_torch_file(path)
     except SafetensorError as error:
         raise WeightsError(f"{path} is not a safetensors file ({error})") from error
     if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):

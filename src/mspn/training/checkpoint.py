@@ -1,18 +1,20 @@
 """Checkpoints of a run: network, optimizer, random state; written atomically, restored exactly."""
 
-import json
 import logging
 import random
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import torch
+from pydantic import Field, FiniteFloat, TypeAdapter
+from pydantic_core import from_json
 
+from mspn.checkpoints.torch_file import read_torch_file
 from mspn.config.overrides import parse_recipe
 from mspn.config.recipe import AnyRecipe
-from mspn.errors import InvalidValueError, SettingsError
+from mspn.errors import InvalidValueError, SettingsError, WeightsError
 from mspn.io.files import replacing, write_text
 
 RECIPE_FILE = "recipe.json"
@@ -26,12 +28,15 @@ logger = logging.getLogger(__name__)
 class Progress(NamedTuple):
     """How far training is."""
 
-    iteration: int = 0
+    iteration: Annotated[int, Field(ge=0)] = 0
     """Iterations done."""
-    seconds: float = 0.0
+    seconds: Annotated[FiniteFloat, Field(ge=0)] = 0.0
     """Time spent training, over all sessions."""
-    best: float = -1.0
+    best: FiniteFloat = -1.0
     """Highest average precision so far; -1: none."""
+
+
+_PROGRESS = TypeAdapter(Progress)
 
 
 def save_checkpoint(run: Path, state: Mapping[str, Any], progress: Progress, keep: int) -> None:
@@ -66,17 +71,18 @@ def restore_checkpoint(run: Path, restore: Callable[[Mapping[str, Any]], None]) 
     problem = ""
     for path in find_checkpoints(run):
         try:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-        except Exception:  # torch raises many types, and its message advises unpickling the file
-            problem = f"{path} is damaged"
+            state = read_torch_file(path)
+        except WeightsError as error:
+            problem = str(error)
             logger.warning("skipped: %s", problem)
             continue
         try:
+            progress = _PROGRESS.validate_python(tuple(state[name] for name in Progress._fields), strict=True)
             restore(state)
-            return Progress(state["iteration"], state["seconds"], state["best"])
-        except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+            return progress
+        except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
             raise InvalidValueError(f"{path} does not fit the recipe of its run folder; start a new run") from error
-    raise InvalidValueError(f"{problem}, and there is no other; start a new run, or put a whole copy of it there")
+    raise InvalidValueError(f"{problem}; there is no other to go on from, so start a new run")
 
 
 def save_recipe(run: Path, recipe: AnyRecipe) -> None:
@@ -94,7 +100,7 @@ def load_recipe(run: Path) -> AnyRecipe:
     if not path.is_file():
         raise SettingsError(f"{run} is no run folder (it has no {RECIPE_FILE}); leave out --resume to start there")
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = from_json(path.read_bytes())  # which refuses deep nesting and half characters
     except ValueError as error:
         raise SettingsError(f"{path} is damaged ({error}); start a new run") from error
     return parse_recipe(values, where=str(path))

@@ -7,10 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mspn.checkpoints.convert.external import Layout, read_external_file
+from mspn.checkpoints.convert.external import Layout
 from mspn.checkpoints.convert.mspn import convert_mspn, to_layout
 from mspn.checkpoints.convert.simple_baseline import convert_simple_baseline, is_simple_baseline
 from mspn.checkpoints.format import Checkpoint, CheckpointMetadata
+from mspn.checkpoints.torch_file import read_torch_file
 from mspn.config.recipe import Recipe
 from mspn.errors import WeightsError
 from mspn.io.files import replacing
@@ -31,7 +32,7 @@ def read_external(path: Path) -> Checkpoint:
     Raises:
         WeightsError: if the file is missing, cannot be read safely, or holds another network.
     """
-    tensors = _find_tensors(read_external_file(path), path)
+    tensors = _find_tensors(read_torch_file(path), path)
     converted = (convert_simple_baseline if is_simple_baseline(tensors) else convert_mspn)(tensors, path)
     config = converted.config
     model = build_network(config)
