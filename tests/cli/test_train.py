@@ -12,6 +12,7 @@ from mspn.cli import train as command
 from mspn.cli.train import _display, describe
 from mspn.config.recipes import find_recipe
 from mspn.distributed import ALONE
+from mspn.io.files import locked_folder
 from mspn.training.checkpoint import load_recipe
 from mspn.training.loop import train
 from mspn.training.progress import IterationReport
@@ -146,3 +147,14 @@ def test_labels_of_other_bodies_bring_their_keypoints(tmp_path: Path, monkeypatc
     refused = run(*arguments, "--set", "skeleton=coco-17", "--out", "other")
     assert "labels 0 of coco-17's 17 keypoints" in error_line(refused)
     assert "--set skeleton=" in error_line(refused)
+
+
+def test_two_processes_do_not_train_in_one_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    write_drawn_set(tmp_path / "set", num_images=2)
+    monkeypatch.setattr("mspn.io.files._SECONDS_TO_LOCK", 0)
+
+    with locked_folder(tmp_path / "run"):
+        refused = run("train", "mspn-tiny", "--out", tmp_path / "run", *narrow(tmp_path))
+
+    assert f"another process is writing into {tmp_path / 'run'}; wait until it has ended" in error_line(refused)
+    assert not (tmp_path / "run").exists() or list((tmp_path / "run").iterdir()) == []
