@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
 from pydantic import ValidationError
 
 from mspn.config.recipe import NAMED_SETTINGS, AnyRecipe, DetectorRecipe, Recipe, recipe_class
 from mspn.config.skeleton_file import named_skeleton
-from mspn.errors import SettingsError, SkeletonError
+from mspn.errors import SettingsError, SkeletonError, YamlError
+from mspn.io.files import parse_yaml
 from mspn.structures.settings import first_problem
 from mspn.structures.skeleton import Skeleton
 from mspn.structures.skeletons import SKELETONS
@@ -36,9 +36,9 @@ def override(recipe: RecipeKind, assignments: Sequence[str]) -> RecipeKind:
             raise SettingsError(f"--set {assignment}: write it as name=value, for example train.batch_size=8")
         *parents, key = path.strip().split(".")
         try:
-            value = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise SettingsError(f"--set {assignment}: the value is not YAML ({error})".replace("\n", " ")) from error
+            value = parse_yaml(text)
+        except YamlError as error:
+            raise SettingsError(f"--set {assignment}: the value is not YAML ({error})") from error
         if isinstance(value, str) and value in NAMED_SETTINGS.get(path, ()):
             value = NAMED_SETTINGS[path][value].model_dump()  # so that what follows can change parts of it
         if path == "skeleton" and isinstance(value, str):

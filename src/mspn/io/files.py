@@ -145,8 +145,25 @@ def read_yaml(path: Path) -> Any:
         raise YamlError(f"{path} is larger than a megabyte; such a file has a few dozen lines")
     try:
         text = path.read_text(encoding="utf-8")
-        if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
-            raise YamlError(f"{path} has an alias (*name); write out what it stands for")
-        return yaml.safe_load(text)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        has_alias = any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text))
+        values = None if has_alias else parse_yaml(text)
+    except (yaml.YAMLError, UnicodeDecodeError, YamlError) as error:
         raise YamlError(f"{path} is not YAML ({' '.join(str(error).split())})") from error
+    if has_alias:
+        raise YamlError(f"{path} has an alias (*name); write out what it stands for")
+    return values
+
+
+def parse_yaml(text: str) -> Any:
+    """Parse YAML.
+
+    Raises:
+        YamlError: if it is none, nests too deep, or a tag such as !!int stands before another kind of value.
+    """
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise YamlError(" ".join(str(error).split())) from error
+    # What PyYAML's constructors raise for a tag that the value does not fit.
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+        raise YamlError(f"{type(error).__name__}: a value is not of the kind that its tag says") from error

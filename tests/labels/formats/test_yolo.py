@@ -238,3 +238,11 @@ def test_one_class_may_be_chosen(tmp_path: Path):
     assert ([person.extra["class"] for person in labels.people], labels.category) == ([1], "Fork")
     with pytest.raises(AnnotationError, match="has no class 'spoon'; it has pen, Fork"):
         read_yolo(tmp_path, None, "spoon")
+
+
+@pytest.mark.parametrize("value", ["!!bool x", "!!int ''", "!!timestamp x", "!!float x"])
+def test_a_value_that_its_tag_does_not_fit_is_one_line(value: str, tmp_path: Path):
+    (tmp_path / "data.yaml").write_text(f"kpt_shape: {value}\n")
+
+    with pytest.raises(AnnotationError, match=r"data\.yaml is not YAML \(.*a value is not of the kind"):
+        read_yolo(tmp_path)
