@@ -92,3 +92,22 @@ def test_a_keypoint_scheme_of_one_s_own_is_checked_too():
     leaf = Skeleton(name="leaf", keypoints=tuple(f"vein_{number}" for number in range(17)))
 
     assert check_labels(replace(labels, skeleton=leaf)) == []
+
+
+def test_names_that_are_nearly_those_of_a_known_skeleton_are_found():
+    labels = sound_set()
+    names = (*(name.replace("_", " ") for name in labels.skeleton.keypoints[:-1]), "toe")
+
+    finding = _find(replace(labels, skeleton=Skeleton(name="mine", keypoints=names)), "keypoint_names")
+
+    assert finding.message.startswith(f"compared with {labels.skeleton.name}, spelled: 'left eye' for left_eye, ")
+    assert finding.message.endswith("; unknown: toe")
+
+
+def test_names_of_other_bodies_are_no_finding():
+    labels = sound_set()
+    names = tuple(f"fin_{number}" for number in range(len(labels.skeleton.keypoints)))
+
+    kinds = {finding.kind for finding in check_labels(replace(labels, skeleton=Skeleton(name="x", keypoints=names)))}
+
+    assert "keypoint_names" not in kinds

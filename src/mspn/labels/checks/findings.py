@@ -93,6 +93,7 @@ KINDS: dict[str, Kind] = {
     "far_from_box": Kind(_WARNING, "mend the keypoint or the box; two people may have traded them"),
     "normalized": Kind(_ERROR, "multiply by the images' width and height: labels are in pixels"),
     "other_scale": Kind(_ERROR, "scale the labels to the images, or give the images that were labeled"),
+    "keypoint_names": Kind(_WARNING, "rename them, or say in a recipe's keypoint_names what they are"),
     # Bodies
     "mirrored_set": Kind(_WARNING, "look at some with `mspn data show`; if so, let left and right trade names"),
     "mirrored_face": Kind(_WARNING, "look at it; if the person faces the camera, left eye and right eye trade places"),

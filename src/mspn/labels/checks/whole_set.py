@@ -8,6 +8,8 @@ from mspn.labels.checks.bodies import measure_facing
 from mspn.labels.checks.findings import Finding
 from mspn.labels.checks.label_table import LabelTable
 from mspn.labels.units import find_doubts
+from mspn.structures.skeleton import match_keypoints
+from mspn.structures.skeletons import SKELETONS
 
 _MIN_SHARE_FACING = 0.4
 """In sets of people seen from all sides, about 7 of 10 face the camera."""
@@ -18,6 +20,22 @@ def check_whole_set(table: LabelTable) -> Iterator[Finding]:
     """Units, scale, the form of boxes, and the side that people turn to the camera."""
     yield from _check_units(table)
     yield from _check_facing(table)
+    yield from _check_names(table)
+
+
+def _check_names(table: LabelTable) -> Iterator[Finding]:
+    """Names that are nearly those of a skeleton of ours: other spellings, and keypoints that it does not have."""
+    names = table.labels.skeleton.keypoints
+    matches = {known: match_keypoints(names, known.keypoints) for known in SKELETONS.values()}
+    # Of several with as many names in common, the smallest, which has the fewest that are missing.
+    known, matched = max(matches.items(), key=lambda match: (len(match[1]), -len(match[0].keypoints)))
+    if known.keypoints == names or 2 * len(matched) < min(len(names), len(known.keypoints)):
+        return
+    spelled = ", ".join(f"{theirs!r} for {ours}" for ours, theirs in matched.items() if ours != theirs)
+    unknown = ", ".join(name for name in names if name not in matched.values())
+    parts = [f"{what}: {listed}" for what, listed in (("spelled", spelled), ("unknown", unknown)) if listed]
+    if parts:
+        yield Finding("keypoint_names", f"compared with {known.name}, {'; '.join(parts)}")
 
 
 def _check_units(table: LabelTable) -> Iterator[Finding]:
