@@ -1,3 +1,4 @@
+import errno
 import json
 import multiprocessing
 from collections.abc import Sequence
@@ -6,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch.utils.data import DataLoader
 
 from mspn.checkpoints.format import read_metadata
 from mspn.config.data import DataConfig
@@ -13,7 +15,7 @@ from mspn.config.overrides import override
 from mspn.config.recipe import Recipe
 from mspn.datasets.samples import Sample
 from mspn.distributed import Processes
-from mspn.errors import TrainingDivergedError, WeightsError
+from mspn.errors import FileError, TrainingDivergedError, WeightsError
 from mspn.training.checkpoint import find_checkpoints
 from mspn.training.loop import train
 from mspn.training.metrics import read_metrics
@@ -264,6 +266,18 @@ def test_a_killed_reading_process_stops_training_and_leaves_the_last_checkpoint(
     assert "a process that reads images was killed, perhaps for want of memory" in message.read_text()
     assert f"{run} keeps that of iteration" in message.read_text()
     assert find_checkpoints(run)
+
+
+def test_readers_that_cannot_be_started_are_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    write_drawn_set(tmp_path, num_images=2)
+
+    def fail(_loader: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(DataLoader, "__iter__", fail)
+
+    with pytest.raises(FileError, match=r"cannot start .* \(No space left on device\); is there room in /dev/shm\?"):
+        train(small_and_fast(tiny_recipe(tmp_path, iterations=2)), tmp_path / "run", resume=False)
 
 
 def test_training_goes_on_without_a_report_that_cannot_be_written(tmp_path: Path, caplog: pytest.LogCaptureFixture):

@@ -5,6 +5,8 @@ import multiprocessing
 import os
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 import cv2
 import torch
@@ -28,6 +30,23 @@ def prepare_worker(_worker: int) -> None:
     for number in STOP_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_end_with_main_process, daemon=True).start()
+
+
+@contextmanager
+def workers_killed_on_failure() -> Iterator[None]:
+    """Kill the processes that have been started within, if an error ends it.
+
+    Where one of several workers was killed, it may hold a lock that the others wait for; Python would wait for them.
+    """
+    before = set(multiprocessing.active_children())
+    try:
+        yield
+    except BaseException:
+        for worker in set(multiprocessing.active_children()) - before:
+            with suppress(RuntimeError):  # by which torch tells that a worker was killed
+                worker.kill()
+                worker.join()
+        raise
 
 
 def _end_with_main_process() -> None:

@@ -18,9 +18,16 @@ from mspn.checkpoints.initialize import initialize_from
 from mspn.checkpoints.provenance import TrainingSession
 from mspn.config.recipe import AnyRecipe
 from mspn.datasets.sampler import SeededBatches
-from mspn.datasets.workers import prepare_worker
+from mspn.datasets.workers import prepare_worker, workers_killed_on_failure
 from mspn.distributed import ALONE, Processes
-from mspn.errors import FileError, InvalidValueError, TrainingDivergedError, TrainingStoppedError, WeightsError
+from mspn.errors import (
+    FileError,
+    InvalidValueError,
+    TrainingDivergedError,
+    TrainingStoppedError,
+    WeightsError,
+    reason,
+)
 from mspn.inference.devices import choose_device
 from mspn.interrupts import StopRequest, stop_requests
 from mspn.io.files import locked_folder, remove_leftovers
@@ -99,13 +106,14 @@ def train(
             raise InvalidValueError(f"{run} already holds a run; resume it, or choose another folder")
         session = _Session(recipe, run, processes, is_new=not has_checkpoint)
         try:
-            session.run_iterations(stop, report, report_validation)
+            with workers_killed_on_failure():
+                session.run_iterations(stop, report, report_validation)
         except (RuntimeError, ConnectionError, EOFError) as error:
             # torch has no error of its own for this, and raises what it has wherever the process happens to be.
             if isinstance(error, RuntimeError) and "DataLoader worker" not in str(error):
                 raise
             raise FileError(
-                "a process that reads images was killed, perhaps for want of memory;"
+                "a process that reads images was killed, perhaps for want of memory, or of room in /dev/shm;"
                 f" {session.describe_last_checkpoint()}: lower data.workers, then go on with --resume"
             ) from error
     return run / WEIGHTS_FILE
@@ -215,7 +223,13 @@ class _Session:
         numbers = range(self._progress.iteration + 1, config.iterations + 1)
         if not numbers:
             return
-        batches = iter(loader)
+        try:
+            batches = iter(loader)
+        except OSError as error:
+            raise FileError(
+                f"cannot start the processes that read images ({reason(error)}); is there room in /dev/shm? lower"
+                " data.workers, 0 needs none"
+            ) from error
         for iteration in numbers:
             yield iteration, list(islice(batches, config.accumulate))
 
