@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import pytest
@@ -137,7 +138,16 @@ def test_safetensors_without_our_header_are_refused(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    "header", ["not json", '{"recipe": {"name": "x", "color": "red"}}'], ids=["no json", "unknown"]
+    "header",
+    [
+        "not json",
+        '{"recipe": {"name": "x", "color": "red"}}',
+        "[" * 100_000,
+        '{"notes": "\\ud800"}',
+        "1" * 5000,
+        "null",
+    ],
+    ids=["no json", "unknown", "deep", "half a character", "long number", "null"],
 )
 def test_metadata_that_cannot_be_read_are_refused(header: str, tmp_path: Path):
     path = tmp_path / "weights.safetensors"
@@ -145,6 +155,40 @@ def test_metadata_that_cannot_be_read_are_refused(header: str, tmp_path: Path):
 
     with pytest.raises(WeightsError, match=r"weights\.safetensors: its metadata (cannot be read|are damaged)"):
         load_checkpoint(path)
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("input_size", [131_072, 98_304]),
+        ("input_size", [1056, 32]),
+        ("num_stages", 17),
+        ("stem_channels", 2**40),
+        ("up_channels", 2**20),
+        ("num_keypoints", 10**9),
+    ],
+)
+def test_metadata_that_ask_for_absurd_sizes_are_refused_before_anything_is_built(
+    setting: str, value: object, tmp_path: Path
+):
+    metadata = json.loads(HEADER.model_dump_json())
+    metadata["recipe"]["model"][setting] = value
+    path = tmp_path / "weights.safetensors"
+    save_file({"weight": torch.zeros(2)}, path, metadata={"mspn": json.dumps(metadata)})
+
+    for read in (read_metadata, load_checkpoint):
+        with pytest.raises(
+            WeightsError, match=rf"cannot be read by this version: recipe\.model\.{setting}: .*(1024|16|4096)"
+        ):
+            read(path)
+
+
+def test_a_header_of_many_megabytes_is_refused_before_it_is_parsed(tmp_path: Path):
+    path = tmp_path / "weights.safetensors"
+    save_file({"weight": torch.zeros(2)}, path, metadata={"mspn": "[" + "[]," * 3_000_000})
+
+    with pytest.raises(WeightsError, match=r"has a header of 9,\d{3},\d{3} bytes; it is no weights file of a network"):
+        read_metadata(path)
 
 
 def test_a_file_that_lacks_a_tensor_is_refused(network: MSPN, tmp_path: Path):

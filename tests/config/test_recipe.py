@@ -41,7 +41,7 @@ def test_an_input_size_is_written_as_text_or_as_a_list(text: str):
 def test_a_text_that_is_no_input_size_is_refused():
     with pytest.raises(SettingsError, match=r"model\.input_size: input size 384: write height x width in pixels"):
         override(RECIPE, ["model.input_size='384'"])
-    with pytest.raises(SettingsError, match=r"model\.input_size: .*multiples of 32 pixels above 0, not 384x280"):
+    with pytest.raises(SettingsError, match=r"model\.input_size: .*multiples of 32 pixels up to 1024, not 384x280"):
         override(RECIPE, ["model.input_size=384x280"])
 
 

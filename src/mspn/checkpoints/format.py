@@ -1,6 +1,5 @@
 """Weights files: safetensors whose metadata describe the network and its training."""
 
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from pydantic import Field, FiniteFloat, ValidationError
+from pydantic_core import from_json
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -43,6 +43,8 @@ _NAMES_OF_FORMAT_1 = {
 }
 """Keys and values that format 2 renamed."""
 _METADATA_KEY = "mspn"
+_MAX_HEADER_BYTES = 8 * 2**20
+"""Of names and sizes of tensors, and metadata; those of the largest networks have half a megabyte."""
 
 
 class AnyMetadata(Settings):
@@ -123,7 +125,7 @@ def read_metadata(path: Path) -> AnyMetadata:
     Raises:
         WeightsError: if it is missing, no safetensors file, or has no metadata of mspn.
     """
-    with _opened(path) as file:
+    with open_safetensors(path) as file:
         return _parse_metadata(file.metadata() or {}, path)
 
 
@@ -161,7 +163,7 @@ def load_any(path: Path) -> AnyNetwork:
 
 
 def _read(path: Path) -> tuple[AnyMetadata, dict[str, Tensor]]:
-    with _opened(path) as file:
+    with open_safetensors(path) as file:
         metadata = _parse_metadata(file.metadata() or {}, path)
         return metadata, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
 
@@ -185,9 +187,19 @@ def _fill(model: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Any]:
+def open_safetensors(path: Path) -> Iterator[Any]:
+    """Open a safetensors file, of this package or of other code.
+
+    Raises:
+        WeightsError: if there is none, or it is damaged.
+    """
     if not path.is_file():
         raise WeightsError(f"no weights at {path}; check the path, or name a model of `mspn models list`")
+    with path.open("rb") as start:
+        header_bytes = int.from_bytes(start.read(8), "little")
+    # A header may name billions of values, which take many times its size when they are parsed.
+    if _MAX_HEADER_BYTES < header_bytes < path.stat().st_size:
+        raise WeightsError(f"{path} has a header of {header_bytes:,} bytes; it is no weights file of a network")
     try:
         with safe_open(path, framework="pt") as file:
             yield file
@@ -200,14 +212,14 @@ def _parse_metadata(header: Mapping[str, str], path: Path) -> AnyMetadata:
     if _METADATA_KEY not in header:
         raise WeightsError(f"{path} has no metadata of mspn; convert external weights with `mspn models convert` first")
     try:
-        values = json.loads(header[_METADATA_KEY])
+        values = from_json(header[_METADATA_KEY])  # which refuses deep nesting and half characters
         if isinstance(values, dict) and values.get("format") == 1:
             values = _upgrade(values) | {"format": FORMAT}
         is_detector = isinstance(values, dict) and recipe_class(values.get("recipe")) is DetectorRecipe
         metadata: AnyMetadata = (DetectorMetadata if is_detector else CheckpointMetadata).model_validate(values)
     except ValidationError as error:
         raise WeightsError(f"{path}: its metadata cannot be read by this version: {first_problem(error)}") from error
-    except json.JSONDecodeError as error:
+    except ValueError as error:
         raise WeightsError(f"{path}: its metadata are damaged ({error})") from error
     if metadata.format != FORMAT:
         raise WeightsError(f"{path} is of format {metadata.format}; this version reads format {FORMAT}")

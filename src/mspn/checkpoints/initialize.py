@@ -8,12 +8,10 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from mspn.checkpoints.convert.external import rescale_stem_input
-from mspn.checkpoints.format import load_any, read_metadata
+from mspn.checkpoints.format import load_any, open_safetensors, read_metadata
 from mspn.checkpoints.hub import find_weights
 from mspn.checkpoints.hub.index import load_index
 from mspn.checkpoints.torch_file import read_torch_file
@@ -164,10 +162,10 @@ def _is_in_scope(name: str, scope: Scope) -> bool:
 def _read(path: Path) -> Mapping[str, Tensor]:
     if not path.is_file():
         raise WeightsError(f"no ImageNet weights at {path}; check train.initial_weights")
-    try:
-        content = load_file(path) if path.suffix == ".safetensors" else read_torch_file(path)
-    except SafetensorError as error:
-        raise WeightsError(f"{path} is not a safetensors file ({error})") from error
+    if path.suffix == ".safetensors":
+        with open_safetensors(path) as file:
+            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+    content = read_torch_file(path)
     if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
         raise WeightsError(f"{path} holds no plain table of tensors; files of ImageNet networks do")
     return content

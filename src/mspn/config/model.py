@@ -24,13 +24,21 @@ Backbone = Literal[
 _LEVELS = 4
 """At 1/4, 1/8, 1/16 and 1/32 of the crop's size."""
 
+# Weights files and run folders from elsewhere name these, too: what memory and time they ask for is bounded.
+_MAX_KEYPOINTS = 1024
+_MAX_STAGES = 16
+_MAX_CHANNELS = 4096
+_MAX_STEM_CHANNELS = 1024
+_MAX_CROP_SIDE = 1024
+_MAX_IMAGE_SIDE = 4096
+
 
 class BackboneConfig(Settings):
     """What every network on a classification backbone has."""
 
     backbone: Backbone = "resnet50"
     """Down-sampling unit (of every stage)."""
-    stem_channels: int = Field(64, ge=1)
+    stem_channels: int = Field(64, ge=1, le=_MAX_STEM_CHANNELS)
     """Width. All channels of stem and backbone grow in proportion; 64 is what the backbone's name stands for, and the
     stem's own channels except where the backbone brings a stem of its own (EfficientNets)."""
     bottleneck_stride: Literal["3x3", "1x1"] = "3x3"
@@ -42,9 +50,9 @@ class DetectorConfig(BackboneConfig):
 
     kind: Literal["person-detector"] = "person-detector"
     backbone: Backbone = "efficientnet-lite0"
-    up_channels: int = Field(96, ge=1)
+    up_channels: int = Field(96, ge=1, le=_MAX_CHANNELS)
     """Channels of the up-sampling units and heads."""
-    longer_side: int = Field(416, ge=32, multiple_of=32)
+    longer_side: int = Field(416, ge=32, le=_MAX_IMAGE_SIDE, multiple_of=32)
     """Pixels that images are resized to."""
 
     @property
@@ -53,21 +61,30 @@ class DetectorConfig(BackboneConfig):
 
 
 def parse_size(text: str) -> Size:
-    """Height and width in pixels from "384x288".
+    """Height and width of a crop in pixels from "384x288".
 
     Raises:
-        InvalidValueError: for any other text.
+        InvalidValueError: for any other text, or a size that no network takes.
     """
     height, _, width = text.partition("x")
-    if not (height.isdecimal() and width.isdecimal()):
+    if not (height.isdecimal() and width.isdecimal() and len(text) < 20):
         raise InvalidValueError(f"input size {text}: write height x width in pixels, for example 384x288")
-    return Size(int(height), int(width))
+    return _check_crop_size(Size(int(height), int(width)))
+
+
+def _check_crop_size(size: Size) -> Size:
+    if not 0 < min(size) <= max(size) <= _MAX_CROP_SIDE or size.height % 32 or size.width % 32:
+        raise InvalidValueError(
+            f"crop height and width must be multiples of 32 pixels up to {_MAX_CROP_SIDE}, not"
+            f" {size.height}x{size.width}"
+        )
+    return size
 
 
 class AnyNetworkConfig(Settings):
     """Settings that every pose network has."""
 
-    num_keypoints: int = Field(17, ge=1)
+    num_keypoints: int = Field(17, ge=1, le=_MAX_KEYPOINTS)
     input_size: Size = Size(256, 192)
     """Crop height and width in pixels, as [384, 288] or "384x288"; the network takes any other multiple of 32, too."""
 
@@ -79,18 +96,16 @@ class AnyNetworkConfig(Settings):
     @field_validator("input_size")
     @classmethod
     def _check_input_size(cls, size: Size) -> Size:
-        if min(size) <= 0 or size.height % 32 or size.width % 32:
-            raise ValueError(f"input_size must be multiples of 32 pixels above 0, not {size.height}x{size.width}")
-        return size
+        return _check_crop_size(size)
 
 
 class ModelConfig(AnyNetworkConfig, BackboneConfig):
     """Shape of a multi-stage pose network (paper Sec. 3.1 and 3.2)."""
 
     kind: Literal["mspn"] = "mspn"
-    num_stages: int = Field(2, ge=1, le=64)
+    num_stages: int = Field(2, ge=1, le=_MAX_STAGES)
     """Single-stage modules one after another."""
-    up_channels: int = Field(256, ge=1)
+    up_channels: int = Field(256, ge=1, le=_MAX_CHANNELS)
     """Channels of the up-sampling units."""
     aggregation: bool = True
     """Whether each stage receives the previous stage's features at every scale."""
@@ -111,11 +126,11 @@ class HourglassConfig(AnyNetworkConfig):
     """Shape of a stacked hourglass network (paper Table 1; Newell et al.)."""
 
     kind: Literal["hourglass"] = "hourglass"
-    num_stages: int = Field(4, ge=1, le=64)
+    num_stages: int = Field(4, ge=1, le=_MAX_STAGES)
     """Hourglasses one after another."""
-    stem_channels: int = Field(64, ge=1)
+    stem_channels: int = Field(64, ge=1, le=_MAX_STEM_CHANNELS)
     """Channels of the 7x7 convolution."""
-    channels: int = Field(256, ge=2)
+    channels: int = Field(256, ge=2, le=_MAX_CHANNELS)
     """Channels everywhere else, at every scale; residuals have half as many inside."""
     aggregation: bool = False
     """Whether each hourglass receives the previous one's features at every scale."""
@@ -136,7 +151,7 @@ class SimpleBaselineConfig(AnyNetworkConfig, BackboneConfig):
     """Shape of a simple baseline: backbone, deconvolutions, one head (Xiao et al.)."""
 
     kind: Literal["simplebaseline"] = "simplebaseline"
-    up_channels: int = Field(256, ge=1)
+    up_channels: int = Field(256, ge=1, le=_MAX_CHANNELS)
     """Channels of the three deconvolutions."""
 
     @property
@@ -153,7 +168,7 @@ class CPNConfig(AnyNetworkConfig, BackboneConfig):
     """Shape of a cascaded pyramid network (Chen et al.)."""
 
     kind: Literal["cpn"] = "cpn"
-    up_channels: int = Field(256, ge=2)
+    up_channels: int = Field(256, ge=2, le=_MAX_CHANNELS)
     """Channels of both pyramids; the bottlenecks of the second have half as many inside."""
 
     @property

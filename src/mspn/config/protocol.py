@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import Field, PositiveFloat, field_validator
+from pydantic import Field, FiniteFloat, PositiveFloat, field_validator
 
 from mspn.structures.settings import Settings
 
@@ -14,9 +14,9 @@ class ProtocolConfig(Settings):
     """Factors on a box's width and height before it is fitted to the crop's shape."""
     flip: bool = True
     """Average with the heat maps of the mirrored crop."""
-    mirror_shift: int = Field(0, ge=0)
+    mirror_shift: int = Field(0, ge=0, le=8)
     """Cells by which the mirrored crop's maps are moved to the right; 1 for decoder rounded."""
-    blur_kernel: int = Field(5, ge=1)
+    blur_kernel: int = Field(5, ge=1, le=255)
     """Width of the Gaussian filter in cells; odd, 1 for none."""
     decoder: Literal["released", "mmpose", "rounded", "dark", "dark_filtered"] = "released"
     """released: a quarter cell toward the second highest cell, as the paper; mmpose: a quarter cell along each axis
@@ -24,7 +24,7 @@ class ProtocolConfig(Settings):
     rounded to the nearest cell (simple baseline), which lies at its corner then; dark: to the top of the parabola
     through the logarithm of the filtered map (Zhang et al. 2020), from the highest cell before the filter;
     dark_filtered: the same from the filtered map's highest cell."""
-    score_offset: float = 0.5
+    score_offset: FiniteFloat = 0.5
     """Added to each keypoint's score before ranking."""
     rescoring: Literal["mean", "confident_mean", "box_only"] = "mean"
     """What ranks a pose: the box's score times the mean of its offset keypoint scores; times the mean of those above

@@ -41,9 +41,9 @@ class TrainConfig(Settings):
     compile: bool = False
     """Let torch compile the network: minutes at the start, faster steps on a GPU."""
     device: str = "auto"
-    threads: int | None = Field(None, ge=1)
+    threads: int | None = Field(None, ge=1, le=1024)
     """CPU threads of a process; null: torch decides."""
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=2**63)
     metrics_every: int = Field(50, ge=1)
     """Iterations between rows of the metrics; there is one at the end of each epoch, too."""
     checkpoint_every: int = Field(2400, ge=1)

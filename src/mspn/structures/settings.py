@@ -35,10 +35,10 @@ def first_problem(error: ValidationError, whole: str = "") -> str:
     """
     first = error.errors()[0]
     parts = [str(part) for part in first["loc"]]
-    for union in ("model", "recipe"):
-        if union in parts:
-            kind = parts.index(union) + 1
-            del parts[kind : kind + 1]  # which of its kinds, which pydantic puts there
+    for union, kinds in (("model", ""), ("recipe", "Recipe")):
+        kind = parts.index(union) + 1 if union in parts else len(parts)
+        if kind < len(parts) and parts[kind].endswith(kinds):
+            del parts[kind]  # which of its kinds, which pydantic puts there
     where = ".".join(parts) or whole
     message = first["msg"].removeprefix("Value error, ")
     return f"{where}: {message}" if where else message

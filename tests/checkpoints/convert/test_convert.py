@@ -418,3 +418,27 @@ def test_tensors_without_names_are_no_table_of_tensors(tmp_path: Path):
 
     with pytest.raises(WeightsError, match="holds no table of tensors"):
         read_external(tmp_path / "optimizer.pth")
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "problem"),
+    [
+        ("top.conv.conv.weight", (0, 3, 7, 7), "stem_channels: Input should be greater than or equal to 1"),
+        ("top.conv.conv.weight", (1025, 3, 1, 1), "stem_channels: Input should be less than or equal to 1024"),
+    ],
+)
+def test_a_network_of_a_width_that_is_not_built_is_refused(
+    name: str, shape: tuple[int, ...], problem: str, tmp_path: Path
+):
+    tensors = random_official(small(num_stages=1)) | {name: torch.zeros(shape)}
+
+    with pytest.raises(WeightsError, match=rf"wide\.pth holds a network of a shape that is not built here: {problem}"):
+        read_external(save_official(tmp_path / "wide.pth", tensors))
+
+
+def test_a_stage_of_a_number_of_thousands_of_digits_is_no_stage(tmp_path: Path):
+    name = f"stage{'1' * 5000}.downsample.layer1.0.conv_bn_relu1.conv.weight"
+    tensors = random_official(small(num_stages=1)) | {name: torch.zeros(1)}
+
+    with pytest.raises(WeightsError, match="has the unknown tensor 'stage1111"):
+        read_external(save_official(tmp_path / "long.pth", tensors))

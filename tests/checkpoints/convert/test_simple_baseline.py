@@ -155,3 +155,10 @@ def test_a_simple_baseline_is_not_written_as_mspn(tmp_path: Path):
 
     with pytest.raises(WeightsError, match="only an MSPN has the official layout, not a simple baseline on resnet18"):
         write_external(tmp_path / "simple.pth", network, "official")
+
+
+def test_deconvolutions_that_are_none_are_named(tmp_path: Path):
+    tensors = original_tensors() | {"deconv_layers.0.weight": torch.zeros(4)}
+
+    with pytest.raises(WeightsError, match=r"has no convolution 'deconv_layers\.0\.weight'; it is no simple baseline"):
+        read_external(save(tmp_path / "flat.pth", tensors))

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import ValidationError
 from torch import Tensor
 
 from mspn.checkpoints.convert.external import Layout
@@ -18,6 +19,7 @@ from mspn.io.files import replacing
 from mspn.models import build_network
 from mspn.models.base import PoseNetwork
 from mspn.models.mspn import MSPN
+from mspn.structures.settings import first_problem
 from mspn.structures.skeleton import unnamed_skeleton
 from mspn.structures.skeletons import SKELETONS
 
@@ -33,7 +35,12 @@ def read_external(path: Path) -> Checkpoint:
         WeightsError: if the file is missing, cannot be read safely, or holds another network.
     """
     tensors = _find_tensors(read_torch_file(path), path)
-    converted = (convert_simple_baseline if is_simple_baseline(tensors) else convert_mspn)(tensors, path)
+    try:
+        converted = (convert_simple_baseline if is_simple_baseline(tensors) else convert_mspn)(tensors, path)
+    except ValidationError as error:
+        raise WeightsError(
+            f"{path} holds a network of a shape that is not built here: {first_problem(error)}"
+        ) from error
     config = converted.config
     model = build_network(config)
     model.load_state_dict(converted.tensors)

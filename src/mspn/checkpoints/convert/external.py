@@ -83,7 +83,7 @@ def read_backbone(tensors: Mapping[str, Tensor], layers: str, third: str, path: 
         WeightsError: if its layers have other numbers of blocks than all ResNets here.
     """
     # A block counts by any of its tensors, so that a missing one is named when it is asked for.
-    pattern = re.compile(re.escape(layers) + r"(\d)\.(\d+)\.(\w+)\.")
+    pattern = re.compile(re.escape(layers) + r"(\d)\.(\d{1,4})\.(\w+)\.")
     found = [match for name in tensors if (match := pattern.match(name))]
     depths = [1 + max((int(one[2]) for one in found if int(one[1]) == layer), default=-1) for layer in (1, 2, 3, 4)]
     is_bottleneck = any(one[3] == third for one in found)

@@ -189,14 +189,14 @@ def _unit(name: str, official: str, mmpose: str) -> _Unit:
 def _read_config(tensors: Mapping[str, Tensor], layout: Layout, path: Path) -> ModelConfig:
     """Shape of the network, read off its tensors."""
     if layout == "official":
-        stage_name, layers, third = r"stage(\d+)\.downsample\.", "stage0.downsample.layer", "conv_bn_relu3"
+        stage_name, layers, third = r"stage(\d{1,4})\.downsample\.", "stage0.downsample.layer", "conv_bn_relu3"
         stem, lateral, head = (
             "top.conv.conv.weight",
             "stage0.upsample.up1.u_skip.conv.weight",
             "stage0.upsample.up4.res_conv2.conv.weight",
         )
     else:
-        stage_name = r"backbone\.multi_stage_mspn\.(\d+)\.downsample\."
+        stage_name = r"backbone\.multi_stage_mspn\.(\d{1,4})\.downsample\."
         layers, third = "backbone.multi_stage_mspn.0.downsample.layer", "conv3"
         stem, head = "backbone.top.top.0.conv.weight", "head.predict_layers.3.conv_layers.1.conv.weight"
         lateral = "backbone.multi_stage_mspn.0.upsample.up1.in_skip.conv.weight"

@@ -43,14 +43,14 @@ def convert_simple_baseline(tensors: Mapping[str, Tensor], path: Path) -> Conver
     is_original = _DECONVOLUTION in tensors
     backbone, head = ("", "") if is_original else ("backbone.", "head.")
     layout = "original" if is_original else "mmpose"
-    stem, final = f"{backbone}conv1.weight", f"{head}final_layer.weight"
-    for name in (stem, final):
+    stem, up, final = f"{backbone}conv1.weight", f"{head}{_DECONVOLUTION}", f"{head}final_layer.weight"
+    for name in (stem, up, final):
         if name not in tensors or tensors[name].ndim != 4:
             raise WeightsError(f"{path} has no convolution {name!r}; it is no simple baseline, or is cut short")
     config = SimpleBaselineConfig(
         backbone=read_backbone(tensors, f"{backbone}layer", "conv3", path),
         stem_channels=tensors[stem].shape[0],
-        up_channels=tensors[f"{head}{_DECONVOLUTION}"].shape[1],
+        up_channels=tensors[up].shape[1],
         num_keypoints=tensors[final].shape[0],
     )
     # PyTorch before 0.4.1 did not count batches.
