@@ -1,4 +1,4 @@
-"""Units that labels, boxes and results are taken to have, and signs that they have others."""
+"""Signs that labels, boxes or results are in other units than pixels, or boxes in another format."""
 
 import logging
 from collections.abc import Iterator
@@ -20,21 +20,21 @@ _MAX_SCORE = 1.5
 """The released code's scores of keypoints carry 0.5 that ranks people."""
 
 
-class Doubt(NamedTuple):
-    """A sign of other units."""
+class SuspectUnits(NamedTuple):
+    """Values that look like other units."""
 
     kind: str
     """As of findings of `mspn data check`, or "scores"."""
     message: str
 
 
-def find_doubts(
+def find_suspect_units(
     *,
     boxes: Float[np.ndarray, "N 4"] | None = None,
     points: Float[np.ndarray, "N K 2"] | None = None,
     sizes: Float[np.ndarray, "N 2"] | None = None,
     scores: Float[np.ndarray, " S"] | None = None,
-) -> Iterator[Doubt]:
+) -> Iterator[SuspectUnits]:
     """Signs of shares instead of pixels, corners instead of sizes, another scale, or scores in percent.
 
     NaN stands for what is not known; what is left out is not looked at.
@@ -58,20 +58,25 @@ def find_doubts(
         None,
     )
     if normalized is not None:
-        yield Doubt("normalized", normalized)
+        yield SuspectUnits("normalized", normalized)
     else:
         high = np.fmax.reduce(points, axis=1)
         yield from _find_other_scale(high, sizes)
         yield from _find_corners(boxes, high, sizes)
     if scores is not None and len(scores) and (highest := float(np.nanmax(scores))) > _MAX_SCORE:
-        yield Doubt("scores", f"scores reach {highest:g}: they look like percent, not 0 to 1")
+        yield SuspectUnits("scores", f"scores reach {highest:g}: they look like percent, not 0 to 1")
 
 
-def warn_of_doubts(source: object, doubts: Iterator[Doubt]) -> bool:
-    """Log what `find_doubts` finds in a file, and return whether it is anything; `source` is what it is called."""
-    found = list(doubts)
-    for doubt in found:
-        logger.warning("%s: %s; %s", source, doubt.message, _EXPECTED[doubt.kind])
+def warn_of_suspect_units(source: object, suspects: Iterator[SuspectUnits]) -> bool:
+    """Log what `find_suspect_units` finds in a file, and return whether it finds anything.
+
+    Args:
+        source: name of the file in messages.
+        suspects: of its values.
+    """
+    found = list(suspects)
+    for suspect in found:
+        logger.warning("%s: %s; %s", source, suspect.message, _EXPECTED[suspect.kind])
     return bool(found)
 
 
@@ -83,25 +88,25 @@ _EXPECTED = {
 }
 
 
-def _find_other_scale(high: Float[np.ndarray, "N 2"], sizes: Float[np.ndarray, "N 2"]) -> Iterator[Doubt]:
+def _find_other_scale(high: Float[np.ndarray, "N 2"], sizes: Float[np.ndarray, "N 2"]) -> Iterator[SuspectUnits]:
     is_known = ~np.isnan(high[:, 0] + sizes[:, 0])
     if is_known.sum() < _MIN_PEOPLE:
         return
     reach = high[is_known] / sizes[is_known]
     beyond = float((reach > _MAX_BEYOND).any(1).mean())
     if beyond > 0.5:
-        yield Doubt("other_scale", f"{beyond:.0%} of the people have keypoints beyond the right or lower border")
+        yield SuspectUnits("other_scale", f"{beyond:.0%} of the people have keypoints beyond the right or lower border")
     elif reach.max() < _MAX_REACH_SMALL:
         across, down = reach.max(0)
         message = (
             f"nobody's keypoints lie further right than {across:.0%} of the images' width, or lower than {down:.0%}"
         )
-        yield Doubt("other_scale", message)
+        yield SuspectUnits("other_scale", message)
 
 
 def _find_corners(
     boxes: Float[np.ndarray, "N 4"], high: Float[np.ndarray, "N 2"], sizes: Float[np.ndarray, "N 2"]
-) -> Iterator[Doubt]:
+) -> Iterator[SuspectUnits]:
     """Read as corners, boxes must fit the keypoints or the images better than read as they should be."""
     start, sides = boxes[:, :2], boxes[:, 2:]
     looks = "they look like [left, top, right, bottom]"
@@ -113,9 +118,9 @@ def _find_corners(
         share = float(fits[is_telling].mean())
         if share > _MIN_SHARE_CORNERS:
             message = f"in {share:.0%} of the boxes the third and fourth number are where the keypoints end"
-            yield Doubt("corner_boxes", f"{message}: {looks}")
+            yield SuspectUnits("corner_boxes", f"{message}: {looks}")
             return
     is_known = ~np.isnan(sizes[:, 0] + boxes[:, 0])
     is_beyond = (start + sides > _MAX_BEYOND * sizes).any(1) & is_corner & (sides <= sizes).all(1)
     if is_known.any() and (share := float(is_beyond[is_known].mean())) >= _MIN_SHARE_CORNERS:
-        yield Doubt("corner_boxes", f"{share:.0%} of the boxes reach beyond the image: {looks}")
+        yield SuspectUnits("corner_boxes", f"{share:.0%} of the boxes reach beyond the image: {looks}")

@@ -16,6 +16,7 @@ from mspn.evaluation.diagnosis.subset import (
     take_subset,
 )
 from mspn.labels.formats.coco import CocoPeople
+from mspn.labels.units import find_suspect_units
 from mspn.structures.boxes import Detection, iou, to_xyxy
 from mspn.structures.skeleton import Skeleton
 
@@ -123,18 +124,11 @@ def _areas(subset: DiagnosisSubset) -> list[str]:
 
 
 def _labeled_boxes(subset: DiagnosisSubset) -> list[str]:
-    people = [(person, keypoints) for person, keypoints in subset.people if (keypoints[:, 2] > 0).sum() > 1]
-    if not people:
-        return []
-    boxes = np.array([person.bbox for person, _ in people])
-    extents = np.array([extent(keypoints[keypoints[:, 2] > 0, :2]) for _, keypoints in people])
-    as_sizes, as_corners = _median_overlaps(boxes, extents)
-    if as_corners > as_sizes + 0.1:
-        return [
-            "the labels' boxes are [left, top, right, bottom], and COCO's are [left, top, width, height]: read so they"
-            f" overlap their keypoints by {as_sizes:.2f}, as corners by {as_corners:.2f}"
-        ]
-    return []
+    boxes = np.array([person.bbox for person, _ in subset.people])
+    keypoints = np.array([keypoints for _, keypoints in subset.people])
+    points = np.where(keypoints[..., 2:] > 0, keypoints[..., :2], np.nan)
+    suspects = find_suspect_units(boxes=boxes, points=points)
+    return [f"the labels' boxes: {suspect.message}" for suspect in suspects if suspect.kind == "corner_boxes"]
 
 
 def _detected_boxes(subset: DiagnosisSubset, boxes: Mapping[int, Sequence[Detection]]) -> list[str]:

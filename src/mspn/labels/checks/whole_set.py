@@ -7,7 +7,7 @@ import numpy as np
 from mspn.labels.checks.bodies import measure_facing
 from mspn.labels.checks.findings import Finding
 from mspn.labels.checks.label_table import LabelTable
-from mspn.labels.units import find_doubts
+from mspn.labels.units import find_suspect_units
 from mspn.structures.skeleton import match_keypoints
 from mspn.structures.skeletons import SKELETONS
 
@@ -39,8 +39,8 @@ def _check_names(table: LabelTable) -> Iterator[Finding]:
 
 
 def _check_units(table: LabelTable) -> Iterator[Finding]:
-    for doubt in find_doubts(boxes=table.boxes, points=table.points, sizes=table.sizes):
-        yield Finding(doubt.kind, doubt.message)
+    for suspect in find_suspect_units(boxes=table.boxes, points=table.points, sizes=table.sizes):
+        yield Finding(suspect.kind, suspect.message)
 
 
 def _check_facing(table: LabelTable) -> Iterator[Finding]:
