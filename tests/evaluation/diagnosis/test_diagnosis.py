@@ -171,8 +171,8 @@ def test_labeled_boxes_that_are_corners_are_named(ground_truth: CocoPeople):
     reasons = explain_low_ap(ground_truth, rows, COCO_17, average_precision(ground_truth, rows, COCO_17))
 
     assert (
-        "the labels' boxes: in 100% of the boxes the third and fourth number are where the keypoints end: they look like"
-        " [left, top, right, bottom]"
+        "the labels' boxes: in 100% of the boxes the third and fourth number are where the keypoints end: they look"
+        " like [left, top, right, bottom]"
     ) in reasons
 
 

@@ -9,7 +9,6 @@ import numpy as np
 from mspn.evaluation.diagnosis.subset import (
     DiagnosisSubset,
     describe_order,
-    extent,
     likely_orders,
     people_to_match,
     reorder,
