@@ -10,6 +10,7 @@ import pytest
 
 from mspn.errors import FileError
 from mspn.io.files import explain_failures, locked_folder, remove_leftovers, replacing, sha256_of, write_text
+from tests.full_disk import full_disk
 
 
 def test_the_written_file_takes_the_place_of_the_old_one(tmp_path: Path):
@@ -138,6 +139,7 @@ _HOLD = """
 import sys, time
 from pathlib import Path
 from mspn.io.files import locked_folder
+from tests.full_disk import full_disk
 
 with locked_folder(Path(sys.argv[1])):
     print("locked", flush=True)
@@ -170,3 +172,16 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path):
     message = r"cannot write to the folder .*file/out"
     with pytest.raises(FileError, match=message), locked_folder(tmp_path / "file" / "out"):
         pass
+
+
+def test_a_file_for_which_there_is_no_room_is_named_and_nothing_is_left(tmp_path: Path):
+    message = r"could not write .*labels\.json \(.*\); is there room on the disk\?"
+    with full_disk(10), pytest.raises(FileError, match=message):
+        write_text(tmp_path / "labels.json", "more than ten bytes")
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_errors_of_other_files_stay_as_they_are(tmp_path: Path):
+    with pytest.raises(FileNotFoundError, match=r"missing\.json"), replacing(tmp_path / "a.json"):
+        (tmp_path / "missing.json").read_text()

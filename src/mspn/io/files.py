@@ -1,5 +1,6 @@
 """Reading and writing files safely: atomic writes, digests, small YAML files."""
 
+import errno
 import glob
 import hashlib
 import os
@@ -21,6 +22,8 @@ _RANDOM = "?" * 8
 _CHUNK_BYTES = 2**20
 _MAX_PREFIX_LETTERS = 40
 """Of the name of a temporary folder, since that of the file may be as long as file systems take."""
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+"""Of systems that write, whose errors may name no file."""
 _LOCK_FILE = ".lock"
 _SECONDS_TO_LOCK = 2.0
 """The workers of a killed process, which hold its lock too, end within this time."""
@@ -28,7 +31,11 @@ _SECONDS_TO_LOCK = 2.0
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary path to write to; on success it takes the place of `path` at once, else it is removed."""
+    """Give a temporary path to write to; on success it takes the place of `path` at once, else it is removed.
+
+    Raises:
+        FileError: if there is no room for it.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     # A folder, since some writers put temporary files of their own beside what they write.
     prefix = f".{path.stem[:_MAX_PREFIX_LETTERS]}-"
@@ -44,6 +51,10 @@ def replacing(path: Path) -> Iterator[Path]:
         os.umask(mask)
         temporary.chmod(0o666 & ~mask)
         temporary.replace(path)
+    except OSError as error:
+        if isinstance(error, FileError) or error.errno not in _NO_ROOM:
+            raise
+        raise _write_error(path, error) from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -108,7 +119,11 @@ def explain_failures(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise FileError(f"could not write {path} ({error.strerror or error}); is there room on the disk?") from error
+        raise _write_error(path, error) from error
+
+
+def _write_error(path: Path, error: OSError) -> FileError:
+    return FileError(f"could not write {path} ({error.strerror or error}); is there room on the disk?")
 
 
 def write_text(path: Path, text: str) -> None:

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any, BinaryIO
 
 import numpy as np
-from pydantic import Field
+from pydantic import BaseModel, Field
 
 from mspn.errors import FileError, InvalidValueError
 from mspn.io.files import sha256_of
@@ -17,7 +17,6 @@ from mspn.predict.pipeline import ImageResult
 from mspn.structures.boxes import Box, Size
 from mspn.structures.image import FrameInfo, Image, Video
 from mspn.structures.pose import Pose
-from mspn.structures.settings import Settings
 from mspn.structures.skeleton import Skeleton
 
 logger = logging.getLogger(__name__)
@@ -36,7 +35,7 @@ _Number = int | float
 """As it is written; pydantic would make floats of all."""
 
 
-class _PoseEntry(Settings):
+class _PoseEntry(BaseModel):
     keypoints: tuple[tuple[_Number, _Number], ...]
     scores: tuple[_Number, ...]
     score: _Number
@@ -45,7 +44,7 @@ class _PoseEntry(Settings):
     box_score: _Number
 
 
-class _ImageEntry(Settings):
+class _ImageEntry(BaseModel):
     """A line of the journal, without the source, whose name may hold bytes that are no text."""
 
     number: int
@@ -57,7 +56,7 @@ class _ImageEntry(Settings):
     poses: tuple[_PoseEntry, ...]
 
 
-class _Head(Settings):
+class _Head(BaseModel):
     """The first line."""
 
     settings: dict[str, Any]
