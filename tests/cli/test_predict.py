@@ -381,3 +381,23 @@ def test_an_engine_that_is_not_installed_is_refused_in_one_line(
     result = run(*arguments, "--engine", "openvino", "--out", tmp_path / "out")
 
     assert error_line(result) == "error: engine openvino is not installed; pip install 'mspn[openvino]'"
+
+
+def test_shards_are_predicted_apart_and_joined(tmp_path: Path, arguments: list[object]):
+    saved = ("--save", "json,coco")
+    run(*arguments, "--out", tmp_path / "whole", *saved)
+    for number in (1, 2, 3):
+        part = run(*arguments, "--out", tmp_path / f"part-{number}", "--shard", f"{number}/3", *saved)
+        assert "4 images, 4 people" in part.stdout
+
+    incomplete = run("merge", tmp_path / "part-1", tmp_path / "part-3", "--out", tmp_path / "two")
+    joined = run("merge", *(tmp_path / f"part-{number}" for number in (3, 1, 2)), "--out", tmp_path / "joined")
+
+    assert (incomplete.exit_code, joined.exit_code) == (1, 0), joined.output
+    assert "missing: 2/3; predict what is missing" in incomplete.stderr
+    for name in ("predictions.json", "coco.json"):
+        rows, expected = (json.loads((tmp_path / run_ / name).read_text()) for run_ in ("joined", "whole"))
+        keys = ("source", "image_id", "file_name")
+        assert [[row.get(key) for key in keys] for row in rows] == [[row.get(key) for key in keys] for row in expected]
+    refused = run(*arguments, "--out", tmp_path / "part-1", "--shard", "2/3", "--resume")
+    assert 'holds results of shard "1/3", not of shard "2/3"' in error_line(refused)
