@@ -325,4 +325,6 @@ def test_cost_refuses_what_it_cannot_count():
     assert "name one model, or give --all" in error_line(run("models", "cost", "mspn-1", "--all"))
     assert "did you mean 'mspn-2'?" in error_line(run("models", "cost", "mspn2"))
     assert "input size 384: write height x width" in error_line(run("models", "cost", "mspn-1", "--input-size", "384"))
-    assert "multiples of 32 pixels up to 1024, not 100x64" in error_line(run("models", "cost", "mspn-1", "--input-size", "100x64"))
+    assert "multiples of 32 pixels up to 1024, not 100x64" in error_line(
+        run("models", "cost", "mspn-1", "--input-size", "100x64")
+    )

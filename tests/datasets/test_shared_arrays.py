@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mspn.datasets.people import ImagePaths, People
-from mspn.datasets.shared_arrays import read_by_first
+from mspn.datasets.workers import read_by_first
 from mspn.distributed import Processes
 from mspn.errors import AnnotationError
 from tests.training.several import run_together

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from mspn.errors import AnnotationError
-from mspn.labels.label_set import LabeledImage, LabeledPerson, LabeledSet
-from mspn.labels.split import split_by_image
+from mspn.labels.label_set import LabeledImage, LabeledPerson, LabeledSet, split_by_image
 from mspn.structures.skeletons import COCO_17
 
 

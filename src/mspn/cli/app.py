@@ -9,9 +9,8 @@ from typing import Annotated, NoReturn, TextIO
 
 import typer
 
-from mspn.cli.errors import USAGE_ERROR
 from mspn.cli.lazy import LazyCommand, LazyGroup
-from mspn.cli.printing import echo, log_to_standard_error
+from mspn.cli.printing import USAGE_ERROR, echo, log_to_standard_error
 from mspn.interrupts import end_cleanly_when_terminated
 
 COMMANDS = {

@@ -16,9 +16,8 @@ from mspn.benchmark.throughput import REFERENCE, Rate, Setup, measure_rates
 from mspn.benchmark.upper_bound import UpperBound, measure_matrix_product, measure_upper_bound
 from mspn.checkpoints.format import Checkpoint, CheckpointMetadata
 from mspn.checkpoints.hub import load_named
-from mspn.cli.errors import fail, one_line_errors
 from mspn.cli.options import EngineName, PrecisionName
-from mspn.cli.printing import SafeConsole, echo
+from mspn.cli.printing import SafeConsole, echo, fail, one_line_errors
 from mspn.config.recipes import find_recipe
 from mspn.inference.devices import Precision, choose_precision
 from mspn.inference.engines import Engine, EngineChoice, choose_engine

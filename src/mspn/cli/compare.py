@@ -7,8 +7,7 @@ import typer
 from rich.box import SIMPLE
 from rich.table import Table
 
-from mspn.cli.errors import one_line_errors
-from mspn.cli.printing import SafeConsole, echo
+from mspn.cli.printing import SafeConsole, echo, one_line_errors
 from mspn.evaluation.comparison import Comparison, compare_reports
 
 

@@ -10,7 +10,6 @@ import typer
 from rich.box import SIMPLE
 from rich.table import Column, Table
 
-from mspn.cli.errors import SOME_FAILED, fail, one_line_errors
 from mspn.cli.options import (
     AllowOutsideOption,
     BatchOption,
@@ -28,7 +27,7 @@ from mspn.cli.options import (
     load_with_test_settings,
     refuse_unused,
 )
-from mspn.cli.printing import SafeConsole, echo
+from mspn.cli.printing import SOME_FAILED, SafeConsole, echo, fail, one_line_errors
 from mspn.cli.progress import show_count
 from mspn.detectors.precomputed import BoxesFile
 from mspn.distributed import Processes, joined_processes

@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command, get_group
 
-from mspn.cli.errors import fail
+from mspn.cli.printing import fail
 
 
 class LazyCommand(NamedTuple):

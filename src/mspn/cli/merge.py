@@ -5,9 +5,8 @@ from typing import Annotated
 
 import typer
 
-from mspn.cli.errors import SOME_FAILED, one_line_errors
 from mspn.cli.predict import parse_writers
-from mspn.cli.printing import echo
+from mspn.cli.printing import SOME_FAILED, echo, one_line_errors
 from mspn.outputs import WRITERS
 from mspn.outputs.coco import read_image_ids
 from mspn.outputs.merge import merge_results

@@ -13,8 +13,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from mspn.checkpoints.format import Checkpoint, load_checkpoint
 from mspn.checkpoints.hub import find_weights
 from mspn.checkpoints.hub.download import Report
-from mspn.cli.errors import fail
-from mspn.cli.printing import SafeConsole
+from mspn.cli.printing import SafeConsole, fail
 from mspn.config.overrides import override
 from mspn.config.recipe import Recipe
 

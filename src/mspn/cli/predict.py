@@ -10,7 +10,6 @@ from typing import Annotated, Any
 import typer
 
 from mspn.checkpoints.hub import find_weights
-from mspn.cli.errors import KILLED, SOME_FAILED, fail, one_line_errors
 from mspn.cli.options import (
     BatchOption,
     DeviceOption,
@@ -26,7 +25,7 @@ from mspn.cli.options import (
     load_with_test_settings,
     refuse_unused,
 )
-from mspn.cli.printing import echo
+from mspn.cli.printing import KILLED, SOME_FAILED, echo, fail, one_line_errors
 from mspn.cli.progress import Tally, show_progress
 from mspn.config.protocol import PREDICTION_SUPPRESSION_OKS
 from mspn.detectors import detector_files

@@ -1,13 +1,17 @@
-"""What commands print: names in it come from files of others, and may hold escape sequences and line breaks."""
+"""What commands print, safe for terminals, and how they end when something is wrong: one line, exit code 2."""
 
 import logging
 import sys
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import NoReturn
 
 import typer
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
+
+from mspn.errors import MspnError
 
 _INVISIBLE_CATEGORIES = ("Cc", "Cf", "Cs", "Zl", "Zp")
 """Unicode's control and format signs, bytes that are no UTF-8, and line breaks."""
@@ -55,3 +59,26 @@ def log_to_standard_error() -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_LineFormatter("%(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
+
+
+USAGE_ERROR = 2
+SOME_FAILED = 1
+KILLED = 128
+"""And the number of the signal, as shells have it."""
+
+
+@contextmanager
+def one_line_errors() -> Iterator[None]:
+    """Print errors that a user can cause as one line and exit with code 2; anything else keeps its traceback."""
+    try:
+        yield
+    except MspnError as error:
+        fail(str(error))
+    except OSError as error:
+        fail(f"{error.filename}: {error.strerror}; check the path and its rights" if error.filename else str(error))
+
+
+def fail(message: str) -> NoReturn:
+    """Print one line on standard error and end with exit code 2."""
+    echo("error: " + " ".join(message.split()), err=True)
+    raise typer.Exit(USAGE_ERROR)

@@ -5,7 +5,6 @@ from typing import Annotated
 
 import typer
 
-from mspn.cli.errors import one_line_errors
 from mspn.cli.evaluate import exit_if_failed, make_estimator, quiet_followers
 from mspn.cli.options import (
     BatchOption,
@@ -20,7 +19,7 @@ from mspn.cli.options import (
     ProtocolSettingsOption,
     WeightsOption,
 )
-from mspn.cli.printing import echo
+from mspn.cli.printing import echo, one_line_errors
 from mspn.cli.progress import show_count
 from mspn.detectors.precomputed import BoxesFile
 from mspn.distributed import joined_processes

@@ -13,8 +13,7 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from mspn.cli.errors import KILLED, fail, one_line_errors
-from mspn.cli.printing import SafeConsole, echo
+from mspn.cli.printing import KILLED, SafeConsole, echo, fail, one_line_errors
 from mspn.cli.progress import ProgressLines, time_left
 from mspn.config.overrides import override, with_skeleton
 from mspn.config.recipe import AnyRecipe, Recipe

@@ -11,13 +11,13 @@ from jaxtyping import Bool, Float, Int, UInt8
 
 from mspn.config.data import PeopleSetConfig
 from mspn.config.skeleton_file import named_skeleton
-from mspn.datasets.shared_arrays import SharedArrays
+from mspn.datasets.workers import SharedArrays
 from mspn.errors import AnnotationError
 from mspn.labels.corrections import correct_labels, read_corrections
 from mspn.labels.formats import read_labels
 from mspn.labels.label_set import LabeledSet, box_around
 from mspn.labels.reading import check_keypoint_names, check_label_table, read_json
-from mspn.labels.units import find_suspect_units, warn_of_suspect_units
+from mspn.labels.units import suspect_units, warn_of_units
 from mspn.structures.boxes import Size
 from mspn.structures.skeleton import Skeleton, convert_keypoints
 from mspn.structures.skeletons import FACE
@@ -191,12 +191,12 @@ def select_people(labels: LabeledSet, images: Path, skeleton: Skeleton, source: 
         category=labels.skeleton.category or labels.category,
     )
     sizes = {entry.id: entry.size or Size(0, 0) for entry in entries}
-    suspects = find_suspect_units(
+    suspects = suspect_units(
         boxes=people.boxes,
         points=np.where(keypoints[..., 2:] > 0, keypoints[..., :2], np.nan),
         sizes=np.array([(sizes[row.image_id].width or np.nan, sizes[row.image_id].height or np.nan) for row in rows]),
     )
-    warn_of_suspect_units(source, suspects)
+    warn_of_units(source, suspects)
     is_person = ~np.array([row.is_crowd for row in rows])
     has_box = np.isfinite(people.boxes).all(1) & (people.boxes[:, 2:] > 0).all(1)
     if not has_box.all():

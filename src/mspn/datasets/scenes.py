@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from mspn.config.data import SceneDataConfig, SceneSetConfig
 from mspn.datasets.people import ImagePaths
 from mspn.datasets.samples import IGNORE, PERSON
-from mspn.datasets.shared_arrays import SharedArrays
+from mspn.datasets.workers import SharedArrays
 from mspn.errors import AnnotationError
 from mspn.labels.formats import read_labels
 from mspn.labels.label_set import LabeledPerson

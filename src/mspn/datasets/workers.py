@@ -1,16 +1,23 @@
-"""Worker processes of data loaders."""
+"""Processes that load data: arrays that they share, and worker processes of data loaders."""
 
 import gc
 import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, fields
+from functools import cached_property
+from typing import Any, TypeVar
 
 import cv2
+import numpy as np
 import torch
+from torch import Tensor
 
+from mspn.distributed import Processes
+from mspn.errors import MspnError
 from mspn.interrupts import STOP_SIGNALS
 
 
@@ -55,3 +62,91 @@ def _end_with_main_process() -> None:
     main.join()
     # A normal exit would block until the queue is read.
     os._exit(1)
+
+
+class SharedArrays:
+    """A dataclass whose arrays are shared between processes, not copied.
+
+    A forked process writes a reference count into every Python object it reads, which copies the pages of a list; an
+    array is one object. Spawned processes get pickled data: torch puts tensors into shared memory once, while NumPy
+    arrays would be copied for each process.
+    """
+
+    @cached_property
+    def _parts(self) -> list[Any]:
+        values = [getattr(self, field.name) for field in fields(self)]  # type: ignore[arg-type]  # a dataclass is
+        return [torch.from_numpy(value) if isinstance(value, np.ndarray) else value for value in values]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _assemble, (type(self), self._parts)
+
+
+_Arrays = TypeVar("_Arrays", bound=SharedArrays)
+
+
+def read_by_first(processes: Processes, read: Callable[[], list[_Arrays]]) -> list[_Arrays]:
+    """What the first process reads; the others receive its arrays, without the far larger file.
+
+    Raises:
+        MspnError: in every process, what reading raises in the first one.
+    """
+    if processes.count == 1:
+        return read()
+    items: list[_Arrays] = []
+    problem: MspnError | None = None
+    if processes.is_first:
+        try:
+            items = read()
+        except MspnError as error:
+            problem = error
+    sent = [(problem, [_outline(item) for item in items])] if processes.is_first else []
+    problem, outlines = processes.gather(sent)[0]
+    if problem is not None:
+        raise problem
+    return [
+        _receive(outline, items[index] if processes.is_first else None, processes)
+        for index, outline in enumerate(outlines)
+    ]
+
+
+@dataclass(frozen=True)
+class _ArrayOutline:
+    dtype: str
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class _DataclassOutline:
+    kind: type[SharedArrays]
+    parts: list[Any]
+
+
+def _outline(value: Any) -> Any:
+    """The value, or what is known of it without the numbers of its arrays."""
+    if isinstance(value, np.ndarray):
+        return _ArrayOutline(value.dtype.str, value.shape)
+    if isinstance(value, SharedArrays):
+        parts = [_outline(getattr(value, field.name)) for field in fields(value)]  # type: ignore[arg-type]  # a dataclass is
+        return _DataclassOutline(type(value), parts)
+    return value
+
+
+def _receive(outline: Any, value: Any, processes: Processes) -> Any:
+    """The first process's value; None stands for it in the others."""
+    if isinstance(outline, _ArrayOutline):
+        array = np.empty(outline.shape, outline.dtype) if value is None else np.ascontiguousarray(value)
+        processes.copy_from_first(torch.from_numpy(array.reshape(-1).view(np.uint8)))
+        return array
+    if isinstance(outline, _DataclassOutline):
+        names = [field.name for field in fields(outline.kind)]  # type: ignore[arg-type]  # as above
+        return outline.kind(
+            *(
+                _receive(part, None if value is None else getattr(value, name), processes)
+                for name, part in zip(names, outline.parts, strict=True)
+            )
+        )
+    return outline
+
+
+def _assemble(kind: type[SharedArrays], parts: Sequence[Any]) -> SharedArrays:
+    return kind(*(part.numpy() if isinstance(part, Tensor) else part for part in parts))

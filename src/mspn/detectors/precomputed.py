@@ -10,7 +10,7 @@ from pydantic import AliasChoices, BaseModel, Field
 from mspn.detectors.selection import MAX_BOXES, BoxSelection, select_detections, select_indices
 from mspn.errors import AnnotationError, DetectorError
 from mspn.labels.reading import Flag, check_form, read_json
-from mspn.labels.units import find_suspect_units, warn_of_suspect_units
+from mspn.labels.units import suspect_units, warn_of_units
 from mspn.structures.boxes import Box, Detection, Size
 from mspn.structures.image import Image
 from mspn.structures.skeleton import is_person_category
@@ -93,7 +93,7 @@ class BoxesFile:
                 " use the rule people, or the detector's whole output"
             )
         boxes = np.array([row.detection.box for row in rows], np.float64).reshape(-1, 4)
-        warn_of_suspect_units(path, find_suspect_units(boxes=boxes, scores=np.array([row.detection.score for row in rows])))
+        warn_of_units(path, suspect_units(boxes=boxes, scores=np.array([row.detection.score for row in rows])))
         # A table may name images without people.
         self._rows: dict[str, list[_Row]] = {name: [] for name in content} if _is_table(content) else {}
         for row in rows:
@@ -105,7 +105,7 @@ class BoxesFile:
         if len(self._checked) < _NUM_CHECKED:
             self._checked += [(detection.box, image.size) for detection in detections]
             boxes, sizes = (np.array([pair[part] for pair in self._checked], float) for part in (0, 1))
-            if self._checked and warn_of_suspect_units(self.path, find_suspect_units(boxes=boxes, sizes=sizes[:, ::-1])):
+            if self._checked and warn_of_units(self.path, suspect_units(boxes=boxes, sizes=sizes[:, ::-1])):
                 self._checked += self._checked[:1] * _NUM_CHECKED
         return detections
 

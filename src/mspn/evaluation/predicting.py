@@ -15,7 +15,7 @@ from mspn.distributed import ALONE, Processes
 from mspn.errors import AnnotationError, MissingFileError
 from mspn.labels.formats.coco import CocoPeople
 from mspn.labels.label_set import LabeledPerson, LabeledSet, box_around
-from mspn.labels.units import find_suspect_units, warn_of_suspect_units
+from mspn.labels.units import suspect_units, warn_of_units
 from mspn.outputs.coco import coco_result
 from mspn.predict.estimator import PoseEstimator
 from mspn.predict.pipeline import predict_images
@@ -180,9 +180,9 @@ def _boxes_of_file(ground_truth: CocoPeople, boxes: BoxesFile) -> dict[int, list
     """The file's boxes by image id; images without any are left out."""
     by_image = {image.id: boxes.find(image.file_name, image.id) for image in ground_truth.images}
     found = [(detection.box, image) for image in ground_truth.images for detection in by_image[image.id]]
-    warn_of_suspect_units(
+    warn_of_units(
         boxes.path,
-        find_suspect_units(
+        suspect_units(
             boxes=np.array([box for box, _ in found]).reshape(-1, 4),
             sizes=np.array([(image.width or np.nan, image.height or np.nan) for _, image in found]).reshape(-1, 2),
         ),

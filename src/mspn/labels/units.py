@@ -28,7 +28,7 @@ class SuspectUnits(NamedTuple):
     message: str
 
 
-def find_suspect_units(
+def suspect_units(
     *,
     boxes: Float[np.ndarray, "N 4"] | None = None,
     points: Float[np.ndarray, "N K 2"] | None = None,
@@ -67,8 +67,8 @@ def find_suspect_units(
         yield SuspectUnits("scores", f"scores reach {highest:g}: they look like percent, not 0 to 1")
 
 
-def warn_of_suspect_units(source: object, suspects: Iterator[SuspectUnits]) -> bool:
-    """Log what `find_suspect_units` finds in a file, and return whether it finds anything.
+def warn_of_units(source: object, suspects: Iterator[SuspectUnits]) -> bool:
+    """Log what `suspect_units` finds in a file, and return whether it finds anything.
 
     Args:
         source: name of the file in messages.

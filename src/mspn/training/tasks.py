@@ -15,7 +15,7 @@ from mspn.datasets.people import merge
 from mspn.datasets.samples import PERSON, KeypointLabels, SampleRequest, SceneLabels
 from mspn.datasets.scene_dataset import SceneDataset
 from mspn.datasets.scenes import Scenes, merge_scenes, read_scenes
-from mspn.datasets.shared_arrays import read_by_first
+from mspn.datasets.workers import read_by_first
 from mspn.distributed import Processes
 from mspn.models import build_network
 from mspn.models.base import PoseNetwork

@@ -22,7 +22,7 @@ COMMANDS = {
         "Rewrite labels in another format; warn about what it cannot hold.",
     ),
     "split": LazyCommand(
-        "mspn.cli.data.split:split_command",
+        "mspn.cli.data.convert:split_command",
         "Split labels by image, drawn at random, into a set to train on and one to measure on.",
     ),
 }

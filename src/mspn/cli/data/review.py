@@ -8,7 +8,6 @@ import typer
 from rich.progress import track
 
 from mspn.cli.data.options import FormatOption, LabelsArgument, SkeletonOption, read_set
-from mspn.cli.errors import SOME_FAILED, one_line_errors
 from mspn.cli.options import (
     AllowOutsideOption,
     BatchOption,
@@ -19,7 +18,7 @@ from mspn.cli.options import (
     PrecisionName,
     PrecisionOption,
 )
-from mspn.cli.printing import SafeConsole, echo
+from mspn.cli.printing import SOME_FAILED, SafeConsole, echo, one_line_errors
 from mspn.cli.progress import show_count
 from mspn.errors import InvalidValueError
 from mspn.evaluation.label_review import find_suspect_labels

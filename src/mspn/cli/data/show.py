@@ -7,9 +7,8 @@ import typer
 from rich.progress import track
 
 from mspn.cli.data.options import FormatOption, LabelsArgument, SkeletonOption, WorkersOption, read_set, scan_with_bar
-from mspn.cli.errors import SOME_FAILED, one_line_errors
 from mspn.cli.options import AllowOutsideOption, CategoryOption
-from mspn.cli.printing import SafeConsole, echo
+from mspn.cli.printing import SOME_FAILED, SafeConsole, echo, one_line_errors
 from mspn.errors import InvalidValueError
 from mspn.io.files import prepare_folder
 from mspn.labels.checks import check_labels

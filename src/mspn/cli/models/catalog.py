@@ -15,9 +15,8 @@ from mspn.checkpoints.format import AnyMetadata, CheckpointMetadata, DetectorMet
 from mspn.checkpoints.hub import find_shape, find_weights
 from mspn.checkpoints.hub.cache import cache_folder, download_weights, evict, is_cached, is_present, verify
 from mspn.checkpoints.hub.index import ASSETS, IndexEntry, load_index
-from mspn.cli.errors import SOME_FAILED, fail, one_line_errors
 from mspn.cli.options import download_bar
-from mspn.cli.printing import SafeConsole, echo
+from mspn.cli.printing import SOME_FAILED, SafeConsole, echo, fail, one_line_errors
 from mspn.config.model import NetworkConfig, parse_size
 from mspn.config.recipes import RECIPES
 from mspn.models.cost import Cost, count_cost

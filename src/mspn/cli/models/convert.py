@@ -20,9 +20,8 @@ from mspn.checkpoints.format import (
     read_metadata,
     save_weights,
 )
-from mspn.cli.errors import fail, one_line_errors
 from mspn.cli.options import change_test, find_with_bar
-from mspn.cli.printing import echo
+from mspn.cli.printing import echo, fail, one_line_errors
 from mspn.config.model import parse_size
 from mspn.inference.quantization import calibrate_activations
 from mspn.io.images import IMAGE_SUFFIXES

@@ -15,7 +15,7 @@ from mspn.evaluation.diagnosis.subset import (
     take_subset,
 )
 from mspn.labels.formats.coco import CocoPeople
-from mspn.labels.units import find_suspect_units
+from mspn.labels.units import suspect_units
 from mspn.structures.boxes import Detection, iou, to_xyxy
 from mspn.structures.skeleton import Skeleton
 
@@ -126,7 +126,7 @@ def _labeled_boxes(subset: DiagnosisSubset) -> list[str]:
     boxes = np.array([person.bbox for person, _ in subset.people])
     keypoints = np.array([keypoints for _, keypoints in subset.people])
     points = np.where(keypoints[..., 2:] > 0, keypoints[..., :2], np.nan)
-    suspects = find_suspect_units(boxes=boxes, points=points)
+    suspects = suspect_units(boxes=boxes, points=points)
     return [f"the labels' boxes: {suspect.message}" for suspect in suspects if suspect.kind == "corner_boxes"]
 
 

@@ -13,7 +13,7 @@ from mspn.evaluation.metrics.coco_backends import CocoBackend, compute_stats
 from mspn.labels.formats import FORMATS
 from mspn.labels.formats.coco import CocoPeople, read_coco_people
 from mspn.labels.reading import read_json
-from mspn.labels.units import find_suspect_units, warn_of_suspect_units
+from mspn.labels.units import suspect_units, warn_of_units
 from mspn.structures.boxes import Detection
 from mspn.structures.settings import first_problem
 from mspn.structures.skeleton import Skeleton
@@ -125,7 +125,7 @@ def read_results(path: Path, skeleton: Skeleton) -> list[dict[str, Any]]:
             raise AnnotationError(f"{path}: row {number} has {len(row.keypoints)} keypoint numbers, not {length}")
     keypoints = np.array([row.keypoints for row in rows], np.float64).reshape(len(rows), len(skeleton.keypoints), 3)
     scores = np.array([row.score for row in rows])
-    warn_of_suspect_units(path, find_suspect_units(points=keypoints[..., :2], scores=scores))
+    warn_of_units(path, suspect_units(points=keypoints[..., :2], scores=scores))
     left_out = None if all(row.bbox for row in rows) else {"bbox"}
     return [row.model_dump(exclude=left_out) for row in rows]
 

@@ -5,13 +5,15 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from mspn.labels.checks.bodies import check_bodies
+from mspn.labels.checks.bodies import check_bodies, measure_facing
 from mspn.labels.checks.findings import Finding
 from mspn.labels.checks.images import ImageFile, check_images
 from mspn.labels.checks.label_table import LabelTable, make_table
 from mspn.labels.checks.people import check_boxes, check_keypoints, check_repeats
-from mspn.labels.checks.whole_set import check_whole_set
 from mspn.labels.label_set import LabeledSet
+from mspn.labels.units import suspect_units
+from mspn.structures.skeleton import match_keypoints
+from mspn.structures.skeletons import SKELETONS
 
 
 def check_entries(table: LabelTable) -> Iterator[Finding]:
@@ -44,6 +46,47 @@ def check_entries(table: LabelTable) -> Iterator[Finding]:
         is_first & is_repeated,
         lambda index: f"people in images {', '.join(map(str, image_ids[labels.people[index].id]))} have this id",
     )
+
+
+_MIN_SHARE_FACING = 0.4
+"""In sets of people seen from all sides, about 7 of 10 face the camera."""
+_MIN_FACING = 20
+
+
+def check_whole_set(table: LabelTable) -> Iterator[Finding]:
+    """Units, scale, the form of boxes, and the side that people turn to the camera."""
+    yield from _check_units(table)
+    yield from _check_facing(table)
+    yield from _check_names(table)
+
+
+def _check_names(table: LabelTable) -> Iterator[Finding]:
+    """Names that are nearly those of a skeleton of ours: other spellings, and keypoints that it does not have."""
+    names = table.labels.skeleton.keypoints
+    matches = {known: match_keypoints(names, known.keypoints) for known in SKELETONS.values()}
+    # Of several with as many names in common, the smallest, which has the fewest that are missing.
+    known, matched = max(matches.items(), key=lambda match: (len(match[1]), -len(match[0].keypoints)))
+    if known.keypoints == names or 2 * len(matched) < min(len(names), len(known.keypoints)):
+        return
+    spelled = ", ".join(f"{theirs!r} for {ours}" for ours, theirs in matched.items() if ours != theirs)
+    unknown = ", ".join(name for name in names if name not in matched.values())
+    parts = [f"{what}: {listed}" for what, listed in (("spelled", spelled), ("unknown", unknown)) if listed]
+    if parts:
+        yield Finding("keypoint_names", f"compared with {known.name}, {'; '.join(parts)}")
+
+
+def _check_units(table: LabelTable) -> Iterator[Finding]:
+    for suspect in suspect_units(boxes=table.boxes, points=table.points, sizes=table.sizes):
+        yield Finding(suspect.kind, suspect.message)
+
+
+def _check_facing(table: LabelTable) -> Iterator[Finding]:
+    facing = measure_facing(table, "shoulder")
+    facing = facing[np.isfinite(facing)]
+    share = float((facing > 0).mean()) if len(facing) else 1.0
+    if len(facing) >= _MIN_FACING and share < _MIN_SHARE_FACING:
+        message = f"by their shoulders, {share:.0%} of {len(facing)} people face the camera; usually about 70 % do"
+        yield Finding("mirrored_set", message)
 
 
 _RULES = (check_whole_set, check_entries, check_boxes, check_keypoints, check_repeats, check_bodies)

@@ -30,7 +30,7 @@ from mspn.labels.reading import (
     read_json,
     skeleton_of,
 )
-from mspn.labels.units import find_suspect_units, warn_of_suspect_units
+from mspn.labels.units import suspect_units, warn_of_units
 from mspn.structures.boxes import Box
 from mspn.structures.skeleton import Skeleton, convert_keypoints
 from mspn.structures.skeletons import COCO_17, CROWDPOSE_14
@@ -141,12 +141,12 @@ def read_coco_people(path: Path, skeleton: Skeleton, category: str | None = None
     annotations = _fill_boxes_and_areas(path, content)
     sizes = {image.id: (image.width or np.nan, image.height or np.nan) for image in content.images}
     keypoints = content.keypoints_image
-    suspects = find_suspect_units(
+    suspects = suspect_units(
         boxes=np.array([row.bbox for row in annotations]),
         points=np.where(keypoints[..., 2:] > 0, keypoints[..., :2], np.nan),
         sizes=np.array([sizes[row.image_id] for row in annotations]),
     )
-    warn_of_suspect_units(path, suspects)
+    warn_of_units(path, suspects)
     return CocoPeople(
         images=content.images,
         category_id=content.categories[0].id,
