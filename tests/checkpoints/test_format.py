@@ -10,9 +10,10 @@ from mspn.config.model import ModelConfig
 from mspn.config.overrides import override
 from mspn.config.recipe import Recipe
 from mspn.config.recipes import find_recipe
-from mspn.errors import WeightsError
+from mspn.errors import FileError, WeightsError
 from mspn.models import build_network
 from mspn.models.mspn import MSPN
+from tests.full_disk import full_disk
 
 RECIPE = Recipe(
     name="tiny",
@@ -240,3 +241,17 @@ def test_weights_that_are_not_finite_as_the_network_holds_them_are_refused(
 
     with pytest.raises(WeightsError, match=f"tensor '{name}' has values that are not finite numbers"):
         load_checkpoint(save_tensors(tmp_path / "weights.safetensors", tensors))
+
+
+def test_a_full_disk_names_the_file_and_leaves_the_earlier_one(network: MSPN, tmp_path: Path):
+    path = tmp_path / "weights.safetensors"
+    path.write_bytes(b"earlier")
+
+    with (
+        full_disk(1000),
+        pytest.raises(FileError, match=r"could not write .*weights\.safetensors \(.*\); is there room"),
+    ):
+        save_weights(path, network, HEADER)
+
+    assert [file.name for file in tmp_path.iterdir()] == ["weights.safetensors"]
+    assert path.read_bytes() == b"earlier"

@@ -40,6 +40,31 @@ def test_an_error_while_writing_leaves_the_old_file_and_nothing_else(tmp_path: P
     assert [entry.name for entry in tmp_path.iterdir()] == ["report.json"]
 
 
+@pytest.mark.parametrize(
+    "failure", [OSError(errno.ENOSPC, "No space left on device"), KeyError("No space left on device")]
+)
+def test_a_failing_write_names_the_file_whatever_its_library_raises(failure: Exception, tmp_path: Path):
+    def write(_temporary: Path) -> None:
+        raise failure
+
+    with (
+        pytest.raises(
+            FileError, match=r"^could not write .*report\.json \(.*No space left on device.*\); is there room"
+        ),
+        replacing(tmp_path / "report.json", KeyError) as temporary,
+    ):
+        write(temporary)
+
+
+def test_a_failure_is_explained_once(tmp_path: Path):
+    path = tmp_path / "a.txt"
+
+    with pytest.raises(FileError) as caught, explain_failures(path), replacing(path):
+        raise OSError(errno.EIO, "Input/output error")
+
+    assert str(caught.value) == f"could not write {path} (Input/output error); is there room on the disk?"
+
+
 def test_the_temporary_file_keeps_the_name_and_lies_on_the_same_disk(tmp_path: Path):
     with replacing(tmp_path / "drawn.png") as temporary:
         temporary.write_bytes(b"")

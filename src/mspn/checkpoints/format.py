@@ -115,7 +115,7 @@ def save_weights(path: Path, model: nn.Module, metadata: AnyMetadata, dtype: tor
     recipe = metadata.recipe.model_copy(update={"data": data, "train": train})
     sessions = tuple(session.without_places() for session in metadata.sessions)
     content = metadata.model_copy(update={"recipe": recipe, "sessions": sessions}).model_dump_json()
-    with replacing(path) as temporary:
+    with replacing(path, SafetensorError) as temporary:
         save_file(tensors, temporary, metadata={_METADATA_KEY: content})
 
 

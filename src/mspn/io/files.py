@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 from filelock import FileLock, Timeout
 
-from mspn.errors import FileError, YamlError
+from mspn.errors import FileError, MspnError, YamlError, reason
 
 _PARTIAL = ".partial"
 _RANDOM = "?" * 8
@@ -30,8 +30,12 @@ _SECONDS_TO_LOCK = 2.0
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, *failures: type[Exception]) -> Iterator[Path]:
     """Give a temporary path to write to; on success it takes the place of `path` at once, else it is removed.
+
+    Args:
+        path: of the file, in a folder that need not exist.
+        failures: errors by which the library that writes says that it could not.
 
     Raises:
         FileError: if there is no room for it.
@@ -41,6 +45,7 @@ def replacing(path: Path) -> Iterator[Path]:
     prefix = f".{path.stem[:_MAX_PREFIX_LETTERS]}-"
     folder = Path(tempfile.mkdtemp(dir=path.parent, prefix=prefix, suffix=_PARTIAL))
     temporary = folder / path.name
+    kinds: tuple[type[Exception], ...] = (OSError, *failures)
     try:
         yield temporary
         # Windows syncs only files that are open for writing.
@@ -51,8 +56,8 @@ def replacing(path: Path) -> Iterator[Path]:
         os.umask(mask)
         temporary.chmod(0o666 & ~mask)
         temporary.replace(path)
-    except OSError as error:
-        if isinstance(error, FileError) or error.errno not in _NO_ROOM:
+    except kinds as error:
+        if isinstance(error, MspnError) or (isinstance(error, OSError) and error.errno not in _NO_ROOM):
             raise
         raise _write_error(path, error) from error
     finally:
@@ -118,12 +123,14 @@ def explain_failures(path: Path) -> Iterator[None]:
     """
     try:
         yield
+    except FileError:
+        raise
     except OSError as error:
         raise _write_error(path, error) from error
 
 
-def _write_error(path: Path, error: OSError) -> FileError:
-    return FileError(f"could not write {path} ({error.strerror or error}); is there room on the disk?")
+def _write_error(path: Path, error: Exception) -> FileError:
+    return FileError(f"could not write {path} ({reason(error)}); is there room on the disk?")
 
 
 def write_text(path: Path, text: str) -> None:

@@ -43,10 +43,10 @@ def save_checkpoint(run: Path, state: Mapping[str, Any], progress: Progress, kee
     """Write a checkpoint atomically, then delete all but the newest `keep` up to this iteration.
 
     Raises:
-        OSError, RuntimeError: if it cannot be written; earlier checkpoints are then kept.
+        FileError: if it cannot be written; earlier checkpoints are then kept.
     """
     path = run / CHECKPOINT_FOLDER / f"iteration-{progress.iteration:09d}.pt"
-    with replacing(path) as temporary:
+    with replacing(path, RuntimeError) as temporary:
         torch.save({**progress._asdict(), **state}, temporary)
     # Training resumes from the newest readable checkpoint, so a later one is damaged and must not count as one to keep.
     for outdated in [found for found in find_checkpoints(run) if found.name <= path.name][keep:]:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -307,7 +306,7 @@ class _Session:
             yield
         except WeightsError as error:
             raise self._diverged("the weights are not finite", self._progress.iteration) from error
-        except (OSError, RuntimeError, SafetensorError) as error:
+        except OSError as error:
             raise FileError(
                 f"iteration {self._progress.iteration} cannot be written ({error}); {self.describe_last_checkpoint()}:"
                 " make room, then go on with --resume"

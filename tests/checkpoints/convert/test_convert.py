@@ -13,8 +13,9 @@ from mspn.checkpoints.convert.external import Layout
 from mspn.checkpoints.convert.mspn import to_layout
 from mspn.config.model import ModelConfig
 from mspn.config.protocol import FAITHFUL_TEST, MMPOSE_TEST
-from mspn.errors import WeightsError
+from mspn.errors import FileError, WeightsError
 from mspn.models.mspn import MSPN
+from tests.full_disk import full_disk
 
 LAYOUTS: list[Layout] = ["official", "mmpose"]
 
@@ -442,3 +443,16 @@ def test_a_stage_of_a_number_of_thousands_of_digits_is_no_stage(tmp_path: Path):
 
     with pytest.raises(WeightsError, match="has the unknown tensor 'stage1111"):
         read_external(save_official(tmp_path / "long.pth", tensors))
+
+
+@pytest.mark.parametrize("layout", ["official", "mmpose"])
+def test_a_full_disk_names_the_file(layout: Layout, tmp_path: Path):
+    network = random_network(small(num_stages=1))
+
+    with (
+        full_disk(1000),
+        pytest.raises(FileError, match=r"could not write .*other\.pth \(.*\); is there room on the disk"),
+    ):
+        write_external(tmp_path / "other.pth", network, layout)
+
+    assert list(tmp_path.iterdir()) == []

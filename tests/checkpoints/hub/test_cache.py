@@ -19,6 +19,7 @@ from mspn.checkpoints.hub.cache import (
     download_weights,
     is_cached,
     is_offline,
+    is_present,
     verify,
 )
 from mspn.checkpoints.hub.download import Limits
@@ -30,6 +31,7 @@ from mspn.structures.boxes import Size
 from tests.checkpoints.hub import file_server
 from tests.checkpoints.hub.file_server import FileServer
 from tests.checkpoints.pocket import CONFIG, RECIPE, entry_of, pocket_network, saved, serving
+from tests.full_disk import full_disk
 
 LIMITS = Limits(stall_seconds=0.5, tries=2, pause_seconds=0)
 
@@ -249,6 +251,22 @@ def test_a_cache_that_cannot_be_written_to_is_one_line(server: FileServer, tmp_p
 
     with pytest.raises(WeightsError, match=r"cannot write to the cache .*cache \(.*\); .* chosen with MSPN_CACHE"):
         download_weights(entry_of(server), tmp_path / "cache")
+
+
+@pytest.mark.parametrize("is_there", [False, True], ids=["while it is downloaded", "while it is converted"])
+def test_a_full_disk_is_one_line_and_leaves_no_weights(is_there: bool, server: FileServer, tmp_path: Path):
+    entry = entry_of(server)
+    if is_there:
+        (tmp_path / entry.filename).write_bytes(server.content)
+
+    with (
+        full_disk(1_000),
+        pytest.raises(WeightsError, match=r"cannot write to the cache .*; is there room on the disk"),
+    ):
+        download_weights(entry, tmp_path)
+
+    assert not is_present(entry, tmp_path)
+    assert not list(tmp_path.glob(".*.partial"))
 
 
 _CHILD = """

@@ -63,7 +63,7 @@ def write_external(path: Path, model: PoseNetwork, layout: Layout) -> None:
         raise WeightsError(f"only an MSPN has the {layout} layout, not a {model.config.summary}")
     tensors = to_layout(model, layout)
     content = {"model": tensors} if layout == "official" else {"state_dict": tensors, "meta": {}}
-    with replacing(path) as temporary:
+    with replacing(path, RuntimeError) as temporary:
         torch.save(content, temporary)
 
 
