@@ -8,8 +8,7 @@ if TYPE_CHECKING:
     from mspn.checkpoints.hub import build_model, load_model
     from mspn.errors import MspnError
     from mspn.inference.runner import load_runner
-    from mspn.outputs.adapters import to_dataframe
-    from mspn.outputs.notebook import show_poses
+    from mspn.outputs.adapters import show_poses, to_dataframe
     from mspn.predict.estimator import PoseEstimator
     from mspn.predict.pipeline import ImageResult
     from mspn.structures.boxes import Box, Detection, Size
@@ -53,7 +52,7 @@ _MODULES = {
     "draw_poses": "mspn.visualize.draw",
     "load_model": "mspn.checkpoints.hub",
     "load_runner": "mspn.inference.runner",
-    "show_poses": "mspn.outputs.notebook",
+    "show_poses": "mspn.outputs.adapters",
     "to_dataframe": "mspn.outputs.adapters",
 }
 

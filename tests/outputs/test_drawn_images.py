@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 
 from mspn.io.images import read_image
-from mspn.outputs.images import ImageWriter
+from mspn.outputs.drawings import ImageWriter
 from mspn.visualize.themes import THEMES
 from tests.outputs.results import a_video, of_frame, of_image, unreadable
 

@@ -17,16 +17,16 @@ COMMANDS = {
     "predict": LazyCommand(
         "mspn.cli.predict:predict_command", "Find the keypoints of the people in images and videos."
     ),
-    "merge": LazyCommand("mspn.cli.merge:merge_command", "Join the results of several runs, such as shards of one."),
+    "merge": LazyCommand("mspn.cli.results:merge_command", "Join the results of several runs, such as shards of one."),
     "evaluate": LazyCommand(
         "mspn.cli.evaluate:evaluate_command",
         "Measure average precision, or the share of correct keypoints, on labeled people.",
     ),
     "compare": LazyCommand(
-        "mspn.cli.compare:compare_command", "Rank reports of the same protocol, after computing their numbers again."
+        "mspn.cli.results:compare_command", "Rank reports of the same protocol, after computing their numbers again."
     ),
     "submit": LazyCommand(
-        "mspn.cli.submit:submit_command",
+        "mspn.cli.results:submit_command",
         "Predict everyone in the images of a COCO split and write the zip for COCO's server.",
     ),
     "train": LazyCommand("mspn.cli.train:train_command", "Train a recipe and keep everything in a run folder."),

@@ -46,11 +46,10 @@ from mspn.outputs import (
     remove_results,
 )
 from mspn.outputs.coco import find_image_ids, read_image_ids
-from mspn.outputs.images import ImageWriter
+from mspn.outputs.drawings import ImageWriter, VideoWriter
 from mspn.outputs.journal import JOURNAL_FILE, Journal
 from mspn.outputs.merge import SHARD_SETTING
 from mspn.outputs.names import common_folder
-from mspn.outputs.video import VideoWriter
 from mspn.predict.estimator import PoseEstimator
 from mspn.predict.pipeline import ImageResult, predict_images
 from mspn.sources import count_images, name_source, open_source

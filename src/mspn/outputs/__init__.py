@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from mspn.outputs.coco import CocoWriter
-from mspn.outputs.images import ImageWriter
+from mspn.outputs.drawings import ImageWriter, VideoWriter
 from mspn.outputs.journal import JOURNAL_FILE, JournalReader, has_images
 from mspn.outputs.json import JsonLinesWriter, JsonWriter
 from mspn.outputs.tables import CsvWriter, ParquetWriter
-from mspn.outputs.video import VideoWriter
 from mspn.outputs.yolo import YoloWriter
 from mspn.predict.pipeline import ImageResult
 from mspn.sources.resolve import WHOLE, Shard

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from mspn.outputs.video.audio import Sound, open_sound
+from mspn.outputs.drawings import Sound, open_sound
 from tests.outputs.video_files import video_of, write_video
 
 _TIMES = [frame / 25 for frame in range(30)]

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mspn.outputs.video import VideoWriter
-from mspn.outputs.video.audio import Sound
+from mspn.outputs.drawings import Sound, VideoWriter
 from mspn.structures.boxes import Size
 from tests.full_disk import full_disk
 from tests.outputs.results import of_image
@@ -151,7 +150,7 @@ def test_frames_at_one_time_stand_one_after_the_other(tmp_path: Path):
 
 def test_without_h264_it_is_mpeg_4(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     pytest.importorskip("av")
-    monkeypatch.setattr("mspn.outputs.video.container._ENCODERS", {"libx999": {}, "mpeg4": {}})
+    monkeypatch.setattr("mspn.outputs.drawings._ENCODERS", {"libx999": {}, "mpeg4": {}})
 
     path = _write(tmp_path, "gone.mp4", _STEADY)
 

@@ -10,7 +10,7 @@ COMMANDS = {
     ),
     "show": LazyCommand(
         "mspn.cli.models.catalog:show_command",
-        "Print the metadata of a weights file, or the index entry of weights that are not downloaded, as JSON.",
+        "Describe a weights file, or weights that are not downloaded yet, in a screen.",
     ),
     "cost": LazyCommand(
         "mspn.cli.models.catalog:cost_command", "Count parameters and the multiply-adds of one crop, by part."
