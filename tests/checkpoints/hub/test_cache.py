@@ -1,6 +1,7 @@
 import hashlib
 import os
 import pickle
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -71,6 +72,23 @@ def test_weights_are_converted_into_the_cache_once(server: FileServer, tmp_path:
     assert metadata.recipe.model.input_size == Size(64, 64)
     assert hashlib.sha256(server.content).hexdigest() in metadata.notes
     assert "their own boxes" in metadata.notes
+
+
+def test_weights_of_which_eight_digits_are_known_are_called_so_whenever_they_are_loaded(
+    server: FileServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    digest = hashlib.sha256(server.content).hexdigest()
+    message = f"pocket-theirs: its publisher names only the first 8 digits of its SHA-256, .*; the whole is {digest}"
+    for _ in range(2):
+        caplog.clear()
+
+        download_weights(entry_of(server), tmp_path)
+
+        assert re.search(message, caplog.text)
+
+    caplog.clear()
+    download_weights(entry_of(server, sha256=digest), tmp_path)
+    assert "digits" not in caplog.text
 
 
 def test_what_a_killed_process_left_in_the_cache_is_removed(server: FileServer, tmp_path: Path):

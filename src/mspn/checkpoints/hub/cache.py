@@ -79,6 +79,8 @@ def download_weights(
 ) -> Path:
     """Download and convert an entry's weights unless they are cached; other processes wait meanwhile.
 
+    Warns of weights whose SHA-256 is not known whole: another file with the same first digits can be made.
+
     Args:
         entry: an entry of the index.
         folder: the cache.
@@ -94,6 +96,7 @@ def download_weights(
     """
     cached = cached_file(entry, folder) if entry.urls else None
     if cached is not None and is_cached(entry, folder):
+        _warn_of_short_digest(entry, folder)
         return cached
     if entry.recipe not in RECIPES:
         raise WeightsError(
@@ -115,7 +118,20 @@ def download_weights(
         with FileLock(folder / f".{entry.name}.lock"):
             if not is_cached(entry, folder):
                 _fetch_and_convert(entry, folder, limits, report)
+    _warn_of_short_digest(entry, folder)
     return cached
+
+
+def _warn_of_short_digest(entry: IndexEntry, folder: Path) -> None:
+    record = _read_record(entry, folder)
+    if entry.sha256 is not None and record is not None and len(entry.sha256) < len(record.original_sha256):
+        logger.warning(
+            "%s: its publisher names only the first %d digits of its SHA-256, which do not prove that it is the"
+            " published file; the whole is %s",
+            entry.name,
+            len(entry.sha256),
+            record.original_sha256,
+        )
 
 
 def verify(entry: IndexEntry, folder: Path) -> str | None:
