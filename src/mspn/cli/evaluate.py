@@ -10,12 +10,11 @@ import typer
 from rich.box import SIMPLE
 from rich.table import Column, Table
 
+from mspn.cli.data.options import AllowOutsideOption, CategoryOption
 from mspn.cli.options import (
-    AllowOutsideOption,
     BatchOption,
     BoxSelectionName,
     BoxSelectionOption,
-    CategoryOption,
     DeviceOption,
     FlipOption,
     PrecisionName,

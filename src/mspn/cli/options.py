@@ -64,13 +64,6 @@ FlipOption = Annotated[
     bool | None,
     typer.Option("--flip/--no-flip", help="Average with the mirrored crop, or do not; by default as the weights ask."),
 ]
-CategoryOption = Annotated[
-    str | None,
-    typer.Option(help="Category of the labels to read, by name or id; else the first with keypoints, and its like."),
-]
-AllowOutsideOption = Annotated[
-    bool, typer.Option("--allow-outside", help="Read images outside --images, if the labels name such.")
-]
 BatchOption = Annotated[
     int, typer.Option("--batch", "--batch-size", min=1, help="People that the network sees at once.")
 ]

@@ -6,8 +6,16 @@ from typing import Annotated
 
 import typer
 
-from mspn.cli.data.options import FormatOption, LabelsArgument, SkeletonOption, WorkersOption, read_set, scan_with_bar
-from mspn.cli.options import AllowOutsideOption, CategoryOption
+from mspn.cli.data.options import (
+    AllowOutsideOption,
+    CategoryOption,
+    FormatOption,
+    LabelsArgument,
+    SkeletonOption,
+    WorkersOption,
+    read_set,
+    scan_with_bar,
+)
 from mspn.cli.printing import SOME_FAILED, echo, fail, one_line_errors
 from mspn.io.files import write_text
 from mspn.labels.checks import check_labels

@@ -5,8 +5,14 @@ from typing import Annotated
 
 import typer
 
-from mspn.cli.data.options import FormatOption, LabelsArgument, SkeletonOption, read_set
-from mspn.cli.options import AllowOutsideOption, CategoryOption
+from mspn.cli.data.options import (
+    AllowOutsideOption,
+    CategoryOption,
+    FormatOption,
+    LabelsArgument,
+    SkeletonOption,
+    read_set,
+)
 from mspn.cli.printing import echo, one_line_errors
 from mspn.errors import InvalidValueError
 from mspn.io.files import prepare_folder

@@ -20,6 +20,13 @@ FormatOption = Annotated[
 SkeletonOption = Annotated[
     str | None, typer.Option(help="Name or YAML file of the skeleton, where the labels do not say it.")
 ]
+CategoryOption = Annotated[
+    str | None,
+    typer.Option(help="Category of the labels to read, by name or id; else the first with keypoints, and its like."),
+]
+AllowOutsideOption = Annotated[
+    bool, typer.Option("--allow-outside", help="Read images outside --images, if the labels name such.")
+]
 WorkersOption = Annotated[int, typer.Option(min=1, max=64, help="Threads that read images.")]
 
 

@@ -7,11 +7,16 @@ from typing import Annotated
 import typer
 from rich.progress import track
 
-from mspn.cli.data.options import FormatOption, LabelsArgument, SkeletonOption, read_set
-from mspn.cli.options import (
+from mspn.cli.data.options import (
     AllowOutsideOption,
-    BatchOption,
     CategoryOption,
+    FormatOption,
+    LabelsArgument,
+    SkeletonOption,
+    read_set,
+)
+from mspn.cli.options import (
+    BatchOption,
     DeviceOption,
     FlipOption,
     ModelsOption,

@@ -6,8 +6,16 @@ from typing import Annotated
 import typer
 from rich.progress import track
 
-from mspn.cli.data.options import FormatOption, LabelsArgument, SkeletonOption, WorkersOption, read_set, scan_with_bar
-from mspn.cli.options import AllowOutsideOption, CategoryOption
+from mspn.cli.data.options import (
+    AllowOutsideOption,
+    CategoryOption,
+    FormatOption,
+    LabelsArgument,
+    SkeletonOption,
+    WorkersOption,
+    read_set,
+    scan_with_bar,
+)
 from mspn.cli.printing import SOME_FAILED, SafeConsole, echo, one_line_errors
 from mspn.errors import InvalidValueError
 from mspn.io.files import prepare_folder

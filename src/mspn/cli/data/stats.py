@@ -10,8 +10,16 @@ from rich.box import SIMPLE
 from rich.markup import escape
 from rich.table import Column, Table
 
-from mspn.cli.data.options import FormatOption, LabelsArgument, SkeletonOption, WorkersOption, read_set, scan_with_bar
-from mspn.cli.options import AllowOutsideOption, CategoryOption
+from mspn.cli.data.options import (
+    AllowOutsideOption,
+    CategoryOption,
+    FormatOption,
+    LabelsArgument,
+    SkeletonOption,
+    WorkersOption,
+    read_set,
+    scan_with_bar,
+)
 from mspn.cli.printing import SafeConsole, echo, one_line_errors
 from mspn.io.files import write_text
 from mspn.labels.statistics import PERCENTILES, LabelStatistics, count_labels
