@@ -7,7 +7,7 @@ import argparse
 from collections.abc import Mapping
 from pathlib import Path
 
-from benchmarks.held_out import evaluate_on_held_out, read_held_out
+from benchmarks.validation_sets import evaluate_on_validation_sets, read_validation_sets
 from mspn.evaluation.report import Report
 from mspn.structures.skeletons import COCO_17
 
@@ -20,8 +20,8 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder of the sets of photos")
     parser.add_argument("--out", type=Path, required=True, help="folder of the reports")
     chosen = parser.parse_args()
-    evaluate_on_held_out(chosen.model, chosen.data, chosen.out)
-    reports = read_held_out(chosen.out)
+    evaluate_on_validation_sets(chosen.model, chosen.data, chosen.out)
+    reports = read_validation_sets(chosen.out)
     print("\n".join([*precision_lines(reports), "", *joint_lines(reports), "", *error_lines(reports)]))
 
 

@@ -13,7 +13,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks.held_out import HELD_OUT, evaluate_on_held_out, is_evaluated, read_held_out, run_mspn
+from benchmarks.validation_sets import (
+    VALIDATION_SETS,
+    evaluate_on_validation_sets,
+    is_evaluated,
+    read_validation_sets,
+    run_mspn,
+)
 from mspn.config.recipes import STUDY_RECIPES
 
 
@@ -70,7 +76,7 @@ class Measured(NamedTuple):
     gmacs: float
     seeds: list[int]
     by_set: dict[str, list[float]]
-    """AP on each held-out set, in the order of the seeds."""
+    """AP on each validation set, in the order of the seeds."""
 
     @property
     def means(self) -> list[float]:
@@ -106,7 +112,7 @@ def main() -> None:
 
 
 def train_and_measure(name: str, seed: int, runs: Path, data: Path) -> None:
-    """Train a recipe and evaluate it on the held-out sets, each with the command that a reader would use.
+    """Train a recipe and evaluate it on the validation sets, each with the command that a reader would use.
 
     Only a run that reached its end is evaluated; weights alone do not say so, a run that is cut off leaves them too.
     """
@@ -115,7 +121,7 @@ def train_and_measure(name: str, seed: int, runs: Path, data: Path) -> None:
         settings = [f"data.root={data}", f"train.seed={seed}", "train.threads=1"]
         resume = ["--resume"] if folder.is_dir() else []
         run_mspn("train", name, "--out", folder, *resume, *(word for one in settings for word in ("--set", one)))
-        evaluate_on_held_out(folder / "weights.safetensors", data, folder)
+        evaluate_on_validation_sets(folder / "weights.safetensors", data, folder)
 
 
 def read_runs(runs: Path) -> dict[str, Measured]:
@@ -124,21 +130,21 @@ def read_runs(runs: Path) -> dict[str, Measured]:
     for name in STUDY_RECIPES:
         folders = [folder for folder in sorted(runs.glob(f"{name}-seed*")) if is_evaluated(folder)]
         if folders:
-            reports = [read_held_out(folder) for folder in folders]
-            gmacs = reports[0][HELD_OUT[0]].gmacs
+            reports = [read_validation_sets(folder) for folder in folders]
+            gmacs = reports[0][VALIDATION_SETS[0]].gmacs
             assert gmacs is not None
             seeds = [int(folder.name.removeprefix(f"{name}-seed")) for folder in folders]
-            by_set = {held_out: [one[held_out].stats["AP"] for one in reports] for held_out in HELD_OUT}
+            by_set = {name: [one[name].stats["AP"] for one in reports] for name in VALIDATION_SETS}
             measured[name] = Measured(gmacs, seeds, by_set)
     return measured
 
 
 def table_lines(rows: Sequence[Row], measured: Mapping[str, Measured]) -> list[str]:
     """Lines of a Markdown table; numbers are means over the seeds, with half the range between the extremes."""
-    sets = " | ".join(f"`{held_out}`" for held_out in HELD_OUT)
+    sets = " | ".join(f"`{name}`" for name in VALIDATION_SETS)
     lines = [
         f"| | multiply-adds, M | {sets} | mean of the three | seeds | paper |",
-        f"|---|---|{'---|' * (len(HELD_OUT) + 3)}",
+        f"|---|---|{'---|' * (len(VALIDATION_SETS) + 3)}",
     ]
     for row in rows:
         if row.recipe in measured:
@@ -177,7 +183,7 @@ def write_numbers(path: Path, measured: Mapping[str, Measured]) -> None:
     """One line a network: what the tables and the figure are made of."""
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["recipe", "seed", "million_multiply_adds", *HELD_OUT])
+        writer.writerow(["recipe", "seed", "million_multiply_adds", *VALIDATION_SETS])
         for name, one in measured.items():
             for seed, *aps in zip(one.seeds, *one.by_set.values(), strict=True):
                 writer.writerow([name, seed, f"{1000 * one.gmacs:.1f}", *(f"{ap:.4f}" for ap in aps)])

@@ -10,10 +10,14 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "mspn"
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [
+    *(ROOT / f"{name}.md" for name in ("README", "CONTRIBUTING", "CHANGELOG")),
+    *sorted((ROOT / "docs").glob("*.md")),
+]
 _MODULE_FILE = re.compile(r"`(?:src/mspn/)?((?:[a-z_]+/)+[a-z_0-9]+\.py)\b")
 _DOTTED_NAME = re.compile(r"`(mspn(?:\.[a-z_0-9]+)+)\b")
 _LINK = re.compile(r"\]\((?!https?:|mailto:)([^)#\s]*)(?:#([^)\s]*))?\)")
+_PAGE_LINK = re.compile(r"\[`?([\w./-]+\.md)`?\]\((?!https?:)([^)#\s]*)")
 _EXAMPLE = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _CORE_ONLY = """\
 import runpy, sys
@@ -66,6 +70,13 @@ def test_links_lead_to_files_and_headings(page: Path):
         if not path.exists() or (anchor and path.suffix == ".md" and anchor not in _anchors(path)):
             missing.append(f"{target}#{anchor}")
     assert missing == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_a_link_by_the_name_of_a_page_leads_to_that_page(page: Path):
+    links = _PAGE_LINK.findall(page.read_text(encoding="utf-8"))
+
+    assert [(text, target) for text, target in links if Path(text).name != Path(target).name] == []
 
 
 def test_the_readme_is_a_first_look():

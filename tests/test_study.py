@@ -2,14 +2,14 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.held_out import HELD_OUT
 from benchmarks.study import LINES, TABLES, Measured, Row, table_lines, write_numbers
+from benchmarks.validation_sets import VALIDATION_SETS
 from mspn.config.recipes import STUDY_RECIPES
 
 
 def measured(*lspet: float) -> Measured:
     others = [0.5] * len(lspet)
-    by_set = dict(zip(HELD_OUT, (list(lspet), others, others), strict=True))
+    by_set = dict(zip(VALIDATION_SETS, (list(lspet), others, others), strict=True))
     return Measured(gmacs=0.0759, seeds=list(range(len(lspet))), by_set=by_set)
 
 

@@ -74,7 +74,7 @@ def poses_to_supervision_keypoints(poses: Sequence[Pose]) -> "sv.KeyPoints":
 
 
 def poses_to_supervision_detections(poses: Sequence[Pose]) -> "sv.Detections":
-    """The boxes of one image, in image pixels, with the scores of the detector; for trackers, for example.
+    """The boxes of one image, in image pixels, with the scores of the detector.
 
     Raises:
         ImportError: if supervision is not installed.
