@@ -17,6 +17,8 @@ from tests.sessions import SESSION
             """mspn train x --set 'data.train=[{"annotations": "a/b.json"}]'""",
             """mspn train x --set 'data.train=[{"annotations": "a/b.json"}]'""",
         ),
+        # A file from elsewhere may hold what is no command.
+        ("mspn train 'x --out /home/me/runs", """mspn train ''"'"'x' --out runs"""),
     ],
 )
 def test_a_command_can_be_told_without_the_places(command: str, without: str):

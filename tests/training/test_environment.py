@@ -13,6 +13,7 @@ import torch
 
 from mspn.config.recipe import Recipe
 from mspn.distributed import ALONE
+from mspn.errors import InvalidValueError
 from mspn.inference.devices import processor_name
 from mspn.io.files import sha256_of
 from mspn.labels.corrections import Correction, write_corrections
@@ -114,6 +115,18 @@ def test_corrections_that_changed_since_the_first_session_are_named(tmp_path: Pa
     first, second = (session.data[0] for session in read_sessions(tmp_path / "run"))
     assert (first.corrections, first.corrections_sha256) == ("corrections.json", digest)
     assert changed_files([first], [second]) == ["corrections.json"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"[]", b"\xff\xfe{", b"[" * 100_000, b'{"sessions": 5}', b'{"sessions": [{"started": "\\ud800"}]}'],
+    ids=["empty", "list", "no text", "deep", "number", "half a character"],
+)
+def test_a_file_of_another_form_is_refused(content: bytes, tmp_path: Path):
+    (tmp_path / "environment.json").write_bytes(content)
+
+    with pytest.raises(InvalidValueError, match=r"environment\.json is damaged \(.*\); move it away to go on"):
+        read_sessions(tmp_path)
 
 
 def test_a_damaged_file_is_refused(tmp_path: Path):

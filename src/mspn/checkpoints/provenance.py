@@ -57,7 +57,11 @@ class TrainingSession(Settings):
 
     def without_places(self) -> "TrainingSession":
         """With a command that does not say where things lay: of paths, only the last part is left."""
-        words = [_last_part(word) for word in shlex.split(self.command)]
+        try:
+            words = shlex.split(self.command)
+        except ValueError:  # a quotation without its end, which no command of ours has
+            words = self.command.split()
+        words = [_last_part(word) for word in words]
         return self.model_copy(update={"command": shlex.join(words)})
 
 
