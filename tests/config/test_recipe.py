@@ -1,3 +1,4 @@
+import re
 from typing import get_args
 
 import pytest
@@ -96,7 +97,9 @@ def test_impossible_sizes_and_ranges_are_refused_on_the_spot(kind: type, values:
 
 @pytest.mark.parametrize("sizes", [(15, 11, 9, 7), (15, 11, 9, 7, 4), (15, 11, 9, 7, 1)])
 def test_kernels_that_are_not_five_odd_numbers_are_refused(sizes: tuple[int, ...]):
-    with pytest.raises(ValidationError, match=r"kernel_sizes must be five odd numbers from 3 on, not \[15, 11, 9, 7"):
+    with pytest.raises(
+        ValidationError, match=r"kernel_sizes must be five odd numbers from 3 to 255, not \[15, 11, 9, 7"
+    ):
         SupervisionConfig(kernel_sizes=sizes)
 
 
@@ -263,3 +266,18 @@ def test_an_override_that_makes_a_recipe_contradict_itself_is_refused():
 def test_what_is_no_table_of_settings_is_refused():
     with pytest.raises(SettingsError, match=r"^recipe.json: Input should be a valid dictionary"):
         parse_recipe([1, 2], where="recipe.json")
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        *("train.batch_size=2147483648", "train.threads=2147483648", "train.seed=18446744073709551616"),
+        *("train.iterations=1000000001", "train.accumulate=65537", "data.workers=257", "test.blur_kernel=257"),
+        *("supervision.kernel_sizes=[15, 11, 9, 7, 257]", "model.num_stages=17", "test.score_offset=.inf"),
+    ],
+)
+def test_settings_that_would_take_all_memory_are_refused(setting: str):
+    name = setting.partition("=")[0].replace("supervision.kernel_sizes", "kernel_sizes")
+
+    with pytest.raises(SettingsError, match=re.escape(name)):
+        override(RECIPE, [setting])

@@ -71,7 +71,7 @@ class DataConfig(Settings):
     order: Literal["people", "images"] = "people"
     """Of an epoch. people: each on their own, as the released code; images: those of an image one after another, so
     that it is decoded once, where reading images is what training waits for."""
-    workers: int = Field(1, ge=0)
+    workers: int = Field(1, ge=0, le=256)
     """Processes that read and cut images for each training process; 0: it does so itself."""
 
 
@@ -95,14 +95,14 @@ class SceneDataConfig(Settings):
     """Set that says which weights are the best."""
     min_person_score: float = Field(0.45, ge=0, le=1)
     """Proposals with this score are people; those below are neither people nor background."""
-    workers: int = Field(1, ge=0)
+    workers: int = Field(1, ge=0, le=256)
     """Processes that read and compose images for each training process; 0: it does so itself."""
 
 
 class SceneConfig(Settings):
     """How scenes are composed of images."""
 
-    side: int = Field(416, ge=32, multiple_of=32)
+    side: int = Field(416, ge=32, le=4096, multiple_of=32)
     """Of the square that the network is trained on, in pixels."""
     scale: tuple[PositiveFloat, PositiveFloat] = (0.6, 1.6)
     """Longer side of an image that has the scene to itself, as a share of the scene's side."""
@@ -111,7 +111,7 @@ class SceneConfig(Settings):
     mosaic_scale: tuple[PositiveFloat, PositiveFloat] = (0.5, 1.3)
     paste_probability: float = Field(0.4, ge=0, le=1)
     """Of people cut out of the scene's images and pasted anywhere, one over another."""
-    max_pasted: int = Field(6, ge=1)
+    max_pasted: int = Field(6, ge=1, le=1000)
     paste_height: tuple[PositiveFloat, PositiveFloat] = (0.15, 0.8)
     """Height of a person who is pasted, as a share of the scene's side."""
     mirror_probability: float = Field(0.5, ge=0, le=1)

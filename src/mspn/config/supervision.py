@@ -29,8 +29,8 @@ class SupervisionConfig(Settings):
 
     @model_validator(mode="after")
     def _check_kernels(self) -> "SupervisionConfig":
-        if len(self.kernel_sizes) != 5 or any(size < 3 or size % 2 == 0 for size in self.kernel_sizes):
-            raise ValueError(f"kernel_sizes must be five odd numbers from 3 on, not {list(self.kernel_sizes)}")
+        if len(self.kernel_sizes) != 5 or any(not 3 <= size <= 255 or size % 2 == 0 for size in self.kernel_sizes):
+            raise ValueError(f"kernel_sizes must be five odd numbers from 3 to 255, not {list(self.kernel_sizes)}")
         return self
 
 

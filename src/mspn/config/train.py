@@ -10,9 +10,9 @@ from mspn.structures.settings import Settings
 class TrainConfig(Settings):
     """Optimizer and schedule (paper Sec. 4.2 and the released code); how the work is spread and kept."""
 
-    iterations: int = Field(96_000, ge=2)
+    iterations: int = Field(96_000, ge=2, le=10**9)
     """Steps of the optimizer."""
-    batch_size: int = Field(256, ge=1)
+    batch_size: int = Field(256, ge=1, le=2**16)
     """People a step, over all processes."""
     learning_rate: float = Field(5e-4, gt=0)
     """For 32 people a batch; scaled in proportion to the batch."""
@@ -33,7 +33,7 @@ class TrainConfig(Settings):
     running statistics (frozen)."""
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     """float16 scales the loss so that gradients do not vanish."""
-    accumulate: int = Field(1, ge=1)
+    accumulate: int = Field(1, ge=1, le=2**16)
     """A process sees its people in this many parts, one after another: less memory for the same gradient (but each
     part has batch statistics of its own)."""
     recompute_activations: bool = False
