@@ -72,7 +72,7 @@ def test_after_twenty_rows_the_others_are_counted(capsys: pytest.CaptureFixture[
 def test_a_terminal_shows_images_rates_and_that_ctrl_c_was_heard(monkeypatch: pytest.MonkeyPatch):
     screen = io.StringIO()
     terminal = partial(Console, file=screen, force_terminal=True, width=120)
-    monkeypatch.setattr("mspn.cli.progress.Console", lambda stderr: terminal())
+    monkeypatch.setattr("mspn.cli.progress.SafeConsole", lambda stderr: terminal())
 
     with stop_requests() as stop, show_progress(4, stop) as advance:
         for number in range(3):

@@ -99,7 +99,7 @@ def test_after_torchrun_started_a_process_again_it_resumes_unasked(tmp_path: Pat
 def test_on_a_terminal_a_bar_is_drawn_with_the_details_below(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     write_drawn_set(tmp_path / "set", num_images=2)
     screen = io.StringIO()
-    monkeypatch.setattr(command, "Console", lambda stderr: Console(file=screen, force_terminal=True, width=100))
+    monkeypatch.setattr(command, "SafeConsole", lambda stderr: Console(file=screen, force_terminal=True, width=100))
 
     run("train", "study-mspn-2", "--out", tmp_path / "run", *narrow(tmp_path))
 

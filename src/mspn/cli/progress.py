@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColum
 from rich.table import Column, Table
 from rich.text import Text
 
-from mspn.cli.printing import SafeConsole, echo
+from mspn.cli.printing import SafeConsole, echo, escape_control_characters
 from mspn.distributed import ALONE, Processes
 from mspn.interrupts import StopRequest
 from mspn.predict.pipeline import ImageResult
@@ -161,7 +161,7 @@ class Tally:
         table = Table("image", "people", "best score")
         for row in self._rows:
             best = f"{row.best_score:.2f}" if row.num_people else "-"
-            table.add_row(escape(row.source), _people(row), best)
+            table.add_row(escape(escape_control_characters(row.source)), _people(row), best)  # before it is measured
         if self._num_sources > _MAX_ROWS:
             table.add_row(f"... and {self._num_sources - _MAX_ROWS} more", "", "")
         SafeConsole().print(table)
