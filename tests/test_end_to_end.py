@@ -89,9 +89,9 @@ def test_the_shipped_weights_find_the_faces_of_the_sample_photographs():
     ],
 )
 def test_the_shipped_weights_reach_the_average_precision_of_their_card(model: str, photos: str, on_card: float):
-    """Slow: the network sees up to 499 people and their mirror images."""
+    """Slow: the network sees up to 499 people and their mirror images, in bfloat16 where the processor has it."""
     folder = Path(str(PHOTOS)) / photos
-    estimator = mspn.PoseEstimator(model, "none", precision="float32")
+    estimator = mspn.PoseEstimator(model, "none")
     ground_truth = read_ground_truth(folder / "annotations.json", COCO_17)
 
     rows = predict_people(estimator, ground_truth, folder / "images", None).rows
