@@ -34,20 +34,12 @@ from mspn.detectors.precomputed import BoxesFile, BoxesFolder
 from mspn.errors import InvalidValueError
 from mspn.inference.devices import keep_freed_memory
 from mspn.interrupts import StopRequest, stop_requests
-from mspn.io.files import locked_folder, remove_leftovers, sha256_of
+from mspn.io.files import locked_folder, sha256_of
 from mspn.io.limits import InputLimits
-from mspn.outputs import (
-    DRAWING_WRITERS,
-    WRITERS,
-    Writer,
-    WriterSettings,
-    has_results,
-    make_writer,
-    remove_results,
-)
+from mspn.outputs import DRAWING_WRITERS, WRITERS, Writer, WriterSettings, make_writer, prepare_results
 from mspn.outputs.coco import find_image_ids, read_image_ids
 from mspn.outputs.drawings import ImageWriter, VideoWriter
-from mspn.outputs.journal import JOURNAL_FILE, Journal
+from mspn.outputs.journal import Journal
 from mspn.outputs.merge import SHARD_SETTING
 from mspn.outputs.names import common_folder
 from mspn.predict.estimator import PoseEstimator
@@ -160,7 +152,7 @@ def predict_command(
         }
         with ExitStack() as stack:
             stack.enter_context(locked_folder(out))
-            _make_room(out, sources, resume=resume, overwrite=overwrite)
+            prepare_results(out, sources, resume=resume, overwrite=overwrite)
             skeleton = estimator.recipe.keypoint_table
             base = common_folder(sources)
             journal = stack.enter_context(
@@ -231,30 +223,6 @@ def _describe_settings(
         "test": [member.test.model_dump(mode="json") for member in top_down.ensemble.members],
         "suppression_oks": top_down.suppression_oks,
     }
-
-
-def _make_room(out: Path, sources: Sequence[str], *, resume: bool, overwrite: bool) -> None:
-    """Refuse a folder that holds results of another run, or remove them; clear away what a killed run has left.
-
-    Raises:
-        ValueError: for results that are neither to be continued nor removed, or that are a source of this run.
-        OSError: if something cannot be removed.
-    """
-    folders = [out / path for writer in WRITERS.values() for path in writer.paths]
-    if not (resume and (out / JOURNAL_FILE).is_file()):
-        if has_results(out) and not overwrite:
-            raise InvalidValueError(
-                f"{out} already holds results; --resume goes on with them where {JOURNAL_FILE} is there, --overwrite"
-                " removes them first; or choose another --out"
-            )
-        for source in sources if (out / JOURNAL_FILE).is_file() else ():
-            if any(Path(source).resolve().is_relative_to(folder.resolve()) for folder in folders):
-                raise InvalidValueError(f"{source} is among the results in {out}; choose another --out")
-        remove_results(out)
-    remove_leftovers(out)
-    for folder in folders:
-        for subfolder in (folder, *(path for path in folder.rglob("*") if path.is_dir())):
-            remove_leftovers(subfolder)
 
 
 def _read(

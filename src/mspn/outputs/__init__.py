@@ -1,11 +1,13 @@
 """Writers of predictions, one module per format."""
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+from mspn.errors import InvalidValueError
+from mspn.io.files import remove_leftovers
 from mspn.outputs.coco import CocoWriter
 from mspn.outputs.drawings import ImageWriter, VideoWriter
 from mspn.outputs.journal import JOURNAL_FILE, JournalReader, has_images
@@ -93,3 +95,27 @@ def remove_results(folder: Path) -> None:
             else:
                 path.unlink(missing_ok=True)
     journal.unlink(missing_ok=True)
+
+
+def prepare_results(out: Path, sources: Sequence[str], *, resume: bool, overwrite: bool) -> None:
+    """Refuse a folder that holds results of another run, or remove them; clear away what a killed run has left.
+
+    Raises:
+        ValueError: for results that are neither to be continued nor removed, or that are a source of this run.
+        OSError: if something cannot be removed.
+    """
+    folders = [out / path for writer in WRITERS.values() for path in writer.paths]
+    if not (resume and (out / JOURNAL_FILE).is_file()):
+        if has_results(out) and not overwrite:
+            raise InvalidValueError(
+                f"{out} already holds results; --resume goes on with them where {JOURNAL_FILE} is there, --overwrite"
+                " removes them first; or choose another --out"
+            )
+        for source in sources if (out / JOURNAL_FILE).is_file() else ():
+            if any(Path(source).resolve().is_relative_to(folder.resolve()) for folder in folders):
+                raise InvalidValueError(f"{source} is among the results in {out}; choose another --out")
+        remove_results(out)
+    remove_leftovers(out)
+    for folder in folders:
+        for subfolder in (folder, *(path for path in folder.rglob("*") if path.is_dir())):
+            remove_leftovers(subfolder)

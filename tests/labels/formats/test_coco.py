@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from mspn.structures.boxes import Box
 from mspn.structures.skeleton import Skeleton
 from mspn.structures.skeletons import COCO_17
 from tests.coco_files import person, write_annotations
+from tests.labels.label_sets import two_people
 
 IMAGES = {7: "seven.jpg", 3: "three.jpg"}
 
@@ -289,6 +291,15 @@ def test_whoever_is_of_a_second_category_is_written_with_it(tmp_path: Path):
 @pytest.mark.parametrize(("category", "ids"), [("dog", [5, 6]), ("child", [4]), ("3", [5, 6])])
 def test_a_category_is_chosen_by_its_name_or_number(category: str, ids: list[int], tmp_path: Path):
     assert [row.id for row in read(write_categories(tmp_path / "zoo.json"), None, category).people] == ids
+
+
+@pytest.mark.parametrize(("category", "written"), [("fish", "fish"), ("", "person")])
+def test_the_written_category_is_that_of_the_labels(category: str, written: str, tmp_path: Path):
+    write_coco(replace(two_people(COCO_17), category=category), tmp_path / "out.json")
+
+    (row,) = json.loads((tmp_path / "out.json").read_text())["categories"]
+    assert (row["name"], row["supercategory"]) == (written, written)
+    assert read(tmp_path / "out.json").category == written
 
 
 def test_a_category_that_is_not_there_is_refused(tmp_path: Path):

@@ -238,7 +238,7 @@ def write_coco(labels: LabeledSet, path: Path) -> None:
     names = list(labels.skeleton.keypoints)
     category = next((row for row in categories if row.get("keypoints") == names and "id" in row), None)
     if category is None:
-        category = _category(labels.skeleton)
+        category = _category(labels)
         categories = [category]
     num_areas = sum(person.area is not None and not person.area > 0 for person in labels.people)
     warn_dropped(path, num_areas, "areas that are not above 0 become 0.53 times that of the box")
@@ -274,13 +274,14 @@ def _annotation(person: LabeledPerson, category_id: int) -> dict[str, Any]:
     }
 
 
-def _category(skeleton: Skeleton) -> dict[str, Any]:
+def _category(labels: LabeledSet) -> dict[str, Any]:
+    name = labels.category or labels.skeleton.category or "person"
     return {
         "id": 1,
-        "name": "person",
-        "supercategory": "person",
-        "keypoints": list(skeleton.keypoints),
-        "skeleton": [[start + 1, end + 1] for start, end in skeleton.limb_indices],
+        "name": name,
+        "supercategory": name,
+        "keypoints": list(labels.skeleton.keypoints),
+        "skeleton": [[start + 1, end + 1] for start, end in labels.skeleton.limb_indices],
     }
 
 
