@@ -31,14 +31,13 @@ from mspn.cli.progress import show_count
 from mspn.detectors.precomputed import BoxesFile
 from mspn.distributed import Processes, joined_processes
 from mspn.evaluation.evaluate import (
-    WORST_FILE,
     evaluate_ap_of_model,
     evaluate_ap_of_results,
     evaluate_pck_of_model,
     evaluate_pck_of_results,
 )
 from mspn.evaluation.evaluation_set import Metric, default_metric
-from mspn.evaluation.html_report import PAGE_FILE, write_page
+from mspn.evaluation.html_report import PAGE_FILE, WORST_FILE, write_page
 from mspn.evaluation.metrics.pck import UNDEFINED_SHARE
 from mspn.evaluation.report import REPORT_FILE, Report, write_report
 from mspn.inference.devices import keep_freed_memory

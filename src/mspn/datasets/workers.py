@@ -15,10 +15,13 @@ import cv2
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader
 
 from mspn.distributed import Processes
-from mspn.errors import MspnError
+from mspn.errors import FileError, MspnError, reason
 from mspn.interrupts import STOP_SIGNALS
+
+_Batch = TypeVar("_Batch")
 
 
 def prepare_worker(_worker: int) -> None:
@@ -37,6 +40,21 @@ def prepare_worker(_worker: int) -> None:
     for number in STOP_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_end_with_main_process, daemon=True).start()
+
+
+def start_workers(loader: DataLoader[_Batch]) -> Iterator[_Batch]:
+    """The batches of a loader, whose worker processes are started.
+
+    Raises:
+        FileError: if they cannot be started, for want of shared memory.
+    """
+    try:
+        return iter(loader)
+    except OSError as error:
+        raise FileError(
+            f"cannot start the processes that read images ({reason(error)}); is there room in /dev/shm? lower"
+            " data.workers, 0 needs none"
+        ) from error
 
 
 @contextmanager

@@ -2,12 +2,9 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 from mspn.detectors.precomputed import BoxesFile
 from mspn.distributed import ALONE, Processes
-from mspn.evaluation.analysis import analyze
-from mspn.evaluation.analysis.worst import draw_worst
 from mspn.evaluation.diagnosis import explain_low_ap
 from mspn.evaluation.evaluation_set import (
     EvaluationSet,
@@ -16,6 +13,7 @@ from mspn.evaluation.evaluation_set import (
     read_evaluation_set,
     read_person_keypoints,
 )
+from mspn.evaluation.html_report import explain
 from mspn.evaluation.metrics.average_precision import (
     average_precision,
     box_average_precision,
@@ -25,17 +23,14 @@ from mspn.evaluation.metrics.average_precision import (
 from mspn.evaluation.metrics.coco_backends import CocoBackend, check_engine
 from mspn.evaluation.predicting import PersonKeypoints, predict_labeled, predict_people
 from mspn.evaluation.report import (
-    REPORT_FILE,
     RESULTS_FILE,
     EvaluationProtocol,
     Report,
     describe_ensemble,
-    write_report,
     write_results,
 )
 from mspn.evaluation.submission import confirm_split
 from mspn.io.files import sha256_of
-from mspn.io.images import write_jpeg
 from mspn.labels.formats import read_labels
 from mspn.labels.formats.coco import CocoPeople
 from mspn.labels.formats.mpii import with_head_boxes
@@ -43,7 +38,6 @@ from mspn.labels.label_set import LabeledSet
 from mspn.labels.reading import refuse_outside
 from mspn.models.cost import count_cost
 from mspn.predict.estimator import PoseEstimator
-from mspn.reporting.html import optional_output
 from mspn.structures.skeleton import Skeleton
 from mspn.structures.skeletons import COCO_17
 
@@ -282,43 +276,3 @@ def _report_pck(
         by_keypoint=dict(evaluation.pck.by_keypoint),
         protocol=protocol.model_copy(update=changes),
     )
-
-
-WORST_FILE = "worst.jpg"
-
-
-def explain(
-    report: Report,
-    ground_truth: CocoPeople,
-    results: Sequence[dict[str, Any]],
-    skeleton: Skeleton,
-    *,
-    images: Path | None,
-    out: Path,
-) -> Report:
-    """Write report.json, analyze the results, and draw the worst people as worst.jpg.
-
-    What cannot be analyzed or drawn is logged; the report is written all the same.
-
-    Args:
-        report: of these results.
-        ground_truth: the labels that they were scored against.
-        results: COCO results list.
-        skeleton: of both.
-        images: folder of the images; without it no people are drawn.
-        out: the report's folder; it holds the results already.
-
-    Returns:
-        The report with its analysis, and a digest of results.json.
-    """
-    report = report.model_copy(update={"results_sha256": sha256_of(out / RESULTS_FILE)})
-    write_report(out / REPORT_FILE, report)
-    (out / WORST_FILE).unlink(missing_ok=True)  # of an earlier evaluation
-    with optional_output("analysis"):
-        diagnosed = analyze(ground_truth, results, skeleton)
-        report = report.model_copy(update={"analysis": diagnosed.analysis})
-        with optional_output(WORST_FILE):
-            sheet = None if images is None else draw_worst(ground_truth, diagnosed, images, skeleton)
-            if sheet is not None:
-                write_jpeg(out / WORST_FILE, sheet)
-    return report

@@ -1,17 +1,35 @@
-"""report.html of an evaluation: numbers, errors and the worst people, in one file that opens anywhere."""
+"""What explains an evaluation: its analysis, the sheet of the worst people, and report.html with all of it."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
-from mspn.evaluation.analysis import Analysis
+from mspn.evaluation.analysis import Analysis, analyze
 from mspn.evaluation.analysis.breakdown import GroupPrecision
 from mspn.evaluation.analysis.keypoint_errors import ERRORS, NUM_BINS, Calibration
-from mspn.evaluation.report import Report
-from mspn.io.files import write_text
+from mspn.evaluation.analysis.worst import draw_worst
+from mspn.evaluation.report import REPORT_FILE, RESULTS_FILE, Report, write_report
+from mspn.io.files import sha256_of, write_text
+from mspn.io.images import write_jpeg
+from mspn.labels.formats.coco import CocoPeople
 from mspn.reporting.charts import Bar, Chart, Series, draw_bars, draw_chart
-from mspn.reporting.html import Block, Details, Figure, Figures, Jpeg, Note, Page, Section, Table, Tile, render_page
+from mspn.reporting.html import (
+    Block,
+    Details,
+    Figure,
+    Figures,
+    Jpeg,
+    Note,
+    Page,
+    Section,
+    Table,
+    Tile,
+    optional_output,
+    render_page,
+)
 from mspn.structures.settings import flatten
+from mspn.structures.skeleton import Skeleton
 
 PAGE_FILE = "report.html"
 _NUM_HEADLINE_STATS = 4
@@ -22,6 +40,46 @@ _KINDS_EXPLAINED = (
     " keypoint. Miss: elsewhere. Order: a worse prediction has the higher score. Background: false positives."
     " Missed: people without a prediction."
 )
+
+
+WORST_FILE = "worst.jpg"
+
+
+def explain(
+    report: Report,
+    ground_truth: CocoPeople,
+    results: Sequence[dict[str, Any]],
+    skeleton: Skeleton,
+    *,
+    images: Path | None,
+    out: Path,
+) -> Report:
+    """Write report.json, analyze the results, and draw the worst people as worst.jpg.
+
+    What cannot be analyzed or drawn is logged; the report is written all the same.
+
+    Args:
+        report: of these results.
+        ground_truth: the labels that they were scored against.
+        results: COCO results list.
+        skeleton: of both.
+        images: folder of the images; without it no people are drawn.
+        out: the report's folder; it holds the results already.
+
+    Returns:
+        The report with its analysis, and a digest of results.json.
+    """
+    report = report.model_copy(update={"results_sha256": sha256_of(out / RESULTS_FILE)})
+    write_report(out / REPORT_FILE, report)
+    (out / WORST_FILE).unlink(missing_ok=True)  # of an earlier evaluation
+    with optional_output("analysis"):
+        diagnosed = analyze(ground_truth, results, skeleton)
+        report = report.model_copy(update={"analysis": diagnosed.analysis})
+        with optional_output(WORST_FILE):
+            sheet = None if images is None else draw_worst(ground_truth, diagnosed, images, skeleton)
+            if sheet is not None:
+                write_jpeg(out / WORST_FILE, sheet)
+    return report
 
 
 def write_page(path: Path, report: Report, worst: Path) -> None:

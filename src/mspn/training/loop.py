@@ -17,16 +17,9 @@ from mspn.checkpoints.initialize import initialize_from
 from mspn.checkpoints.provenance import TrainingSession
 from mspn.config.recipe import AnyRecipe
 from mspn.datasets.sampler import SeededBatches
-from mspn.datasets.workers import prepare_worker, workers_killed_on_failure
+from mspn.datasets.workers import prepare_worker, start_workers, workers_killed_on_failure
 from mspn.distributed import ALONE, Processes
-from mspn.errors import (
-    FileError,
-    InvalidValueError,
-    TrainingDivergedError,
-    TrainingStoppedError,
-    WeightsError,
-    reason,
-)
+from mspn.errors import FileError, InvalidValueError, TrainingDivergedError, TrainingStoppedError, WeightsError
 from mspn.inference.devices import choose_device
 from mspn.interrupts import StopRequest, stop_requests
 from mspn.io.files import locked_folder, remove_leftovers
@@ -222,13 +215,7 @@ class _Session:
         numbers = range(self._progress.iteration + 1, config.iterations + 1)
         if not numbers:
             return
-        try:
-            batches = iter(loader)
-        except OSError as error:
-            raise FileError(
-                f"cannot start the processes that read images ({reason(error)}); is there room in /dev/shm? lower"
-                " data.workers, 0 needs none"
-            ) from error
+        batches = start_workers(loader)
         for iteration in numbers:
             yield iteration, list(islice(batches, config.accumulate))
 
@@ -286,13 +273,9 @@ class _Session:
             with self._write_errors():
                 state = {**self._train_step.state(), "random": random_states, "metrics": self._logger.state()}
                 save_checkpoint(self._run, state, self._progress, self._recipe.train.keep_checkpoints)
-            self._report()
+            with optional_output(REPORT_FILE):
+                write_report(self._run)
         self._saved = self._progress.iteration
-
-    def _report(self) -> None:
-        """Write the run's page; training continues where that fails."""
-        with optional_output(REPORT_FILE):
-            write_report(self._run)
 
     def _save_weights(self, name: str) -> None:
         if self._processes.is_first:

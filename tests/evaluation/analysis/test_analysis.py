@@ -6,8 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from mspn.evaluation.evaluate import WORST_FILE, explain
-from mspn.evaluation.html_report import write_page
+from mspn.evaluation.html_report import WORST_FILE, explain, write_page
 from mspn.evaluation.metrics.average_precision import average_precision
 from mspn.evaluation.report import (
     REPORT_FILE,
@@ -83,9 +82,9 @@ def test_what_cannot_be_drawn_costs_a_line_and_not_the_report(
     def fail(*arguments: object) -> None:
         raise ZeroDivisionError("no width")
 
-    monkeypatch.setattr("mspn.evaluation.evaluate.draw_worst", fail)
+    monkeypatch.setattr("mspn.evaluation.html_report.draw_worst", fail)
     report = _explain(ground_truth, tmp_path, tmp_path)
-    monkeypatch.setattr("mspn.evaluation.evaluate.analyze", fail)
+    monkeypatch.setattr("mspn.evaluation.html_report.analyze", fail)
     without_analysis = _explain(ground_truth, tmp_path, tmp_path)
 
     assert report.analysis is not None
