@@ -23,8 +23,8 @@ from mspn.evaluation.metrics.pck import (
     reference_lengths,
 )
 from mspn.evaluation.predicting import PersonKeypoints
+from mspn.io.matlab import read_mat
 from mspn.labels.formats import recognize_format
-from mspn.labels.formats.matlab import read_mat
 from mspn.labels.label_set import LabeledSet
 from mspn.labels.reading import check_form, read_json
 from mspn.structures.skeleton import Skeleton, match_keypoints

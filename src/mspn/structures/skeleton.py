@@ -123,8 +123,8 @@ def convert_keypoints(
     Keypoints are matched by `match_keypoints`; those that the source does not have become (0, 0, 0), unlabeled.
     """
     converted = np.zeros((*keypoints.shape[:-2], len(target.keypoints), 3), dtype=keypoints.dtype)
-    for name, theirs in match_keypoints(source.keypoints, target.keypoints).items():
-        converted[..., target.keypoints.index(name), :] = keypoints[..., source.keypoints.index(theirs), :]
+    for name, source_name in match_keypoints(source.keypoints, target.keypoints).items():
+        converted[..., target.keypoints.index(name), :] = keypoints[..., source.keypoints.index(source_name), :]
     return converted
 
 
@@ -137,9 +137,9 @@ def match_keypoints(source: Sequence[str], target: Sequence[str]) -> dict[str, s
     >>> match_keypoints(["L Eye", "RightEye", "chin"], ["nose", "left_eye", "right_eye"])
     {'left_eye': 'L Eye', 'right_eye': 'RightEye'}
     """
-    theirs = _by_key(name for name in source if name not in target)
-    ours = _by_key(name for name in target if name not in source)
-    alike = {ours[key]: theirs[key] for key in ours.keys() & theirs.keys()}
+    by_source_key = _by_key(name for name in source if name not in target)
+    by_target_key = _by_key(name for name in target if name not in source)
+    alike = {by_target_key[key]: by_source_key[key] for key in by_target_key.keys() & by_source_key.keys()}
     return {name: name if name in source else alike[name] for name in target if name in source or name in alike}
 
 

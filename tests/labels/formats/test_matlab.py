@@ -6,7 +6,7 @@ import pytest
 from scipy.io import savemat
 
 from mspn.errors import AnnotationError
-from mspn.labels.formats.matlab import mat_variables, number_or_none, read_mat
+from mspn.io.matlab import mat_variables, number_or_none, read_mat
 
 
 def test_a_variable_is_read_by_its_name(tmp_path: Path):

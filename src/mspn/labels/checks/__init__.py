@@ -61,14 +61,14 @@ def check_whole_set(table: LabelTable) -> Iterator[Finding]:
 
 
 def _check_names(table: LabelTable) -> Iterator[Finding]:
-    """Names that are nearly those of a skeleton of ours: other spellings, and keypoints that it does not have."""
+    """Names that are nearly those of a built-in skeleton: other spellings, and keypoints that it does not have."""
     names = table.labels.skeleton.keypoints
     matches = {known: match_keypoints(names, known.keypoints) for known in SKELETONS.values()}
     # Of several with as many names in common, the smallest, which has the fewest that are missing.
     known, matched = max(matches.items(), key=lambda match: (len(match[1]), -len(match[0].keypoints)))
     if known.keypoints == names or 2 * len(matched) < min(len(names), len(known.keypoints)):
         return
-    spelled = ", ".join(f"{theirs!r} for {ours}" for ours, theirs in matched.items() if ours != theirs)
+    spelled = ", ".join(f"{name!r} for {known_name}" for known_name, name in matched.items() if known_name != name)
     unknown = ", ".join(name for name in names if name not in matched.values())
     parts = [f"{what}: {listed}" for what, listed in (("spelled", spelled), ("unknown", unknown)) if listed]
     if parts:

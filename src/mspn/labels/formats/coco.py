@@ -2,32 +2,24 @@
 
 import json
 import logging
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float
-from pydantic import BaseModel, BeforeValidator
 
-from mspn.errors import AnnotationError
 from mspn.io.files import write_text
 from mspn.labels.conversion_report import to_skeleton, warn_dropped
+from mspn.labels.formats.coco_content import NO_BOX, CocoAnnotation, CocoCategory, CocoContent, CocoImage, read_content
 from mspn.labels.label_set import LabeledImage, LabeledPerson, LabeledSet, area_of, box_around
 from mspn.labels.reading import (
-    FileName,
-    Flag,
-    Id,
-    Text,
-    check_form,
     check_keypoint_names,
     check_label_table,
     field_of,
     image_size,
     plain_number,
-    read_json,
     skeleton_of,
 )
 from mspn.labels.units import suspect_units, warn_of_units
@@ -36,66 +28,6 @@ from mspn.structures.skeleton import Skeleton, convert_keypoints
 from mspn.structures.skeletons import COCO_17, CROWDPOSE_14
 
 logger = logging.getLogger(__name__)
-
-_NO_BOX = (0.0, 0.0, 0.0, 0.0)
-
-
-class CocoImage(BaseModel):
-    """What we need of an image's entry."""
-
-    id: Id
-    file_name: FileName
-    width: int | None = None
-    height: int | None = None
-
-
-class CocoAnnotation(BaseModel):
-    """What we need of a person's entry."""
-
-    id: Id
-    image_id: Id
-    category_id: Id | None = None
-    bbox: Annotated[tuple[float, float, float, float], BeforeValidator(lambda box: box or _NO_BOX)] = _NO_BOX
-    """All 0 where there is none."""
-    keypoints: list[float] | None = None
-    num_keypoints: int | None = None
-    area: float | None = None
-    iscrowd: Flag = 0
-
-
-class CocoCategory(BaseModel):
-    """What we need of a category's entry."""
-
-    id: Id
-    name: Text | None = None
-    keypoints: Annotated[tuple[Text, ...], BeforeValidator(lambda names: names or ())] = ()
-    skeleton: list[tuple[int, int]] | None = None
-    """Numbers of the keypoints that a line joins, from 1 on."""
-
-    @property
-    def label(self) -> str:
-        """What messages call it."""
-        return self.name or str(self.id)
-
-
-class _CocoFile(BaseModel):
-    images: list[CocoImage]
-    annotations: list[CocoAnnotation]
-    categories: list[CocoCategory]
-
-
-class _Content(NamedTuple):
-    raw: dict[str, Any]
-    images: list[CocoImage]
-    categories: list[CocoCategory]
-    """Those that are read; all have the same keypoints."""
-    people: list[int]
-    """Positions of the people among the annotations."""
-    annotations: list[CocoAnnotation]
-    """One for each of N people."""
-    keypoints_image: Float[np.ndarray, "N Ks 3"]
-    """In the order of `names`."""
-    names: tuple[str, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,7 +65,7 @@ def read_coco_people(path: Path, skeleton: Skeleton, category: str | None = None
         AnnotationError: naming the first entry that is missing or wrong, or if nobody has keypoints, or none of the
             skeleton's.
     """
-    content = _read_content(path, skeleton, category)
+    content = read_content(path, skeleton, category)
     known = {image.id for image in content.images}
     check_label_table(path, known, [row.image_id for row in content.annotations], content.keypoints_image)
     source = skeleton_of(path, content.names)
@@ -157,16 +89,16 @@ def read_coco_people(path: Path, skeleton: Skeleton, category: str | None = None
     )
 
 
-def _fill_boxes_and_areas(path: Path, content: _Content) -> list[CocoAnnotation]:
+def _fill_boxes_and_areas(path: Path, content: CocoContent) -> list[CocoAnnotation]:
     annotations = list(content.annotations)
     num_areas = 0
     for index, row in enumerate(annotations):
         has_area = row.area is not None and row.area > 0
-        if row.bbox != _NO_BOX and has_area:
+        if row.bbox != NO_BOX and has_area:
             continue
         box = _box(row)
         person = LabeledPerson(row.id, row.image_id, content.keypoints_image[index], box, row.area)
-        filled = {"bbox": tuple(box or box_around(person.keypoints_image) or _NO_BOX), "area": area_of(person)}
+        filled = {"bbox": tuple(box or box_around(person.keypoints_image) or NO_BOX), "area": area_of(person)}
         annotations[index] = row.model_copy(update=filled)
         num_areas += not has_area
     if num_areas:
@@ -187,7 +119,7 @@ def read_coco(path: Path, skeleton: Skeleton | None = None, category: str | None
     Raises:
         AnnotationError: naming the first entry that is missing or has another form, or if nobody has keypoints.
     """
-    content = _read_content(path, skeleton or COCO_17, category)
+    content = read_content(path, skeleton or COCO_17, category)
     rows = content.raw["annotations"]
     first = content.categories[0]
     chosen = set(content.people)
@@ -292,7 +224,7 @@ def _limbs(category: CocoCategory, names: Sequence[str]) -> list[tuple[str, str]
 
 
 def _box(row: CocoAnnotation) -> Box | None:
-    return None if row.bbox == _NO_BOX else Box(*row.bbox)
+    return None if row.bbox == NO_BOX else Box(*row.bbox)
 
 
 def _size_fields(image: LabeledImage) -> dict[str, int]:
@@ -307,50 +239,6 @@ def _own_count(row: CocoAnnotation, num_labeled: int) -> dict[str, int]:
 def _others(row: Mapping[str, Any], known: Iterable[str]) -> dict[str, Any]:
     """The fields that we have no name for."""
     return {key: value for key, value in row.items() if key not in known}
-
-
-def _read_content(path: Path, unnamed: Skeleton, category: str | None) -> _Content:
-    """Parse and check a file; `unnamed` is the skeleton of a category without names."""
-    raw = read_json(path)
-    file = check_form(path, raw, _CocoFile, "a COCO keypoint file (`mspn data convert` writes one)")
-    if not file.categories:
-        raise AnnotationError(f"{path} has no category; it must be a COCO keypoint file")
-    categories = _choose_categories(path, file, category)
-    ids = {None, *(chosen.id for chosen in categories)}
-    chosen = [position for position, row in enumerate(file.annotations) if row.category_id in ids and row.keypoints]
-    left_out = Counter(row.category_id for row in file.annotations if row.category_id not in ids and row.keypoints)
-    if left_out:
-        names_by_id = {other.id: other.label for other in file.categories}
-        listed = ", ".join(f"{count} of {names_by_id.get(number or 0, number)}" for number, count in left_out.items())
-        logger.warning(
-            "%s: read are annotations of %s, not %s; --category chooses",
-            path,
-            ", ".join(read.label for read in categories),
-            listed,
-        )
-    if not chosen:
-        raise AnnotationError(f"{path} has no annotation with keypoints; a keypoint file is needed, not boxes only")
-    people = [file.annotations[position] for position in chosen]
-    names = categories[0].keypoints or unnamed.keypoints
-    for row in people:
-        if len(row.keypoints or ()) != 3 * len(names):
-            raise AnnotationError(
-                f"{path}: annotation {row.id} has {len(row.keypoints or ())} keypoint numbers, not 3 x {len(names)}"
-            )
-    keypoints = np.array([row.keypoints for row in people], np.float64).reshape(len(people), len(names), 3)
-    return _Content(raw, file.images, categories, chosen, people, keypoints, names)
-
-
-def _choose_categories(path: Path, file: _CocoFile, wanted: str | None) -> list[CocoCategory]:
-    """Categories with the same keypoints: those called `wanted`, else the first that has keypoints, and its like."""
-    if wanted is not None:
-        named = [row for row in file.categories if wanted.casefold() in (row.label.casefold(), str(row.id))]
-        if not named:
-            there = ", ".join(row.label for row in file.categories)
-            raise AnnotationError(f"{path} has no category {wanted!r}; it has {there}")
-        return [row for row in named if row.keypoints == named[0].keypoints]
-    first = next((row for row in file.categories if row.keypoints), file.categories[0])
-    return [row for row in file.categories if row == first or (row.keypoints and row.keypoints == first.keypoints)]
 
 
 _CROWDPOSE_FILE_NAMES = {"head_top": "head"}

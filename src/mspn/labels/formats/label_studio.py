@@ -40,7 +40,7 @@ class _Region(BaseModel):
     original_width: ImageSide = 1
     original_height: ImageSide = 1
     image_rotation: FiniteFloat = 0
-    parentID: str | None = None  # noqa: N815 (theirs)
+    parentID: str | None = None  # noqa: N815 (Label Studio's)
 
     @property
     def is_ours(self) -> bool:

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from mspn.errors import AnnotationError
-from mspn.labels.formats.matlab import read_mat
+from mspn.io.matlab import read_mat
 from mspn.labels.label_set import LabeledImage, LabeledPerson, LabeledSet
 from mspn.structures.skeleton import Skeleton
 from mspn.structures.skeletons import LSP_14

@@ -12,8 +12,8 @@ from pydantic import BaseModel, ConfigDict, FiniteFloat
 
 from mspn.errors import AnnotationError
 from mspn.io.files import write_text
+from mspn.io.matlab import as_list, mat_variables, number_or_none, read_mat
 from mspn.labels.conversion_report import to_skeleton, warn_dropped, warn_dropped_fields, warn_occluded, without_crowds
-from mspn.labels.formats.matlab import as_list, mat_variables, number_or_none, read_mat
 from mspn.labels.label_set import LabeledImage, LabeledPerson, LabeledSet, box_around
 from mspn.labels.reading import FileName, check_form, field_of, plain_number, read_json
 from mspn.structures.boxes import Box
@@ -192,7 +192,7 @@ def with_head_boxes(labels: LabeledSet, path: Path) -> LabeledSet:
 
     Args:
         labels: of HRNet's JSON.
-        path: the truth that comes with that JSON, `gt_valid.mat` of HRNet or `mpii_gt_val.mat` of MMPose, which lists
+        path: the ground truth beside that JSON, `gt_valid.mat` of HRNet or `mpii_gt_val.mat` of MMPose, which lists
             the same people in the same order; or MPII's own .mat, whose people are found by image and center.
 
     Raises:
@@ -216,12 +216,12 @@ def with_head_boxes(labels: LabeledSet, path: Path) -> LabeledSet:
 
 def _boxes_in_order(labels: LabeledSet, path: Path) -> list[list[float] | None]:
     corners = np.asarray(read_mat(path, "headboxes_src"), np.float64)  # 2 corners x 2 coordinates x N
-    truth = np.asarray(read_mat(path, "pos_gt_src"), np.float64)  # K x 2 x N
+    ground_truth = np.asarray(read_mat(path, "pos_gt_src"), np.float64)  # K x 2 x N
     count, num_keypoints = len(labels.people), len(labels.skeleton.keypoints)
-    if corners.size != 4 * count or truth.size != 2 * num_keypoints * count:
+    if corners.size != 4 * count or ground_truth.size != 2 * num_keypoints * count:
         raise AnnotationError(f"{path} has {corners.size // 4} head boxes, not {count}; is it of the same split?")
     labeled = np.stack([person.keypoints_image for person in labels.people])
-    offset = truth.reshape(num_keypoints, 2, count).transpose(2, 0, 1) - 1 - labeled[..., :2]
+    offset = ground_truth.reshape(num_keypoints, 2, count).transpose(2, 0, 1) - 1 - labeled[..., :2]
     is_other = ((np.linalg.norm(offset, axis=2) > _MAX_PX) & (labeled[..., 2] > 0)).any(1)
     if is_other.mean() > _MAX_OTHERS:
         raise AnnotationError(

@@ -13,7 +13,7 @@ from mspn.structures.boxes import Box
 from mspn.structures.skeleton import Skeleton
 
 _VISIBILITY = {0: 0, 1: 2, 2: 2, 3: 1}
-"""Theirs (missing, visible, hidden by oneself, hidden by others) to COCO's, as their own conversion does it."""
+"""OCHuman's (missing, visible, hidden by oneself, hidden by others) to COCO's, as their own conversion does it."""
 
 
 class _Person(BaseModel):

@@ -12,7 +12,10 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import numpy
+import numpy as np
+
+from mspn.errors import AnnotationError
+from mspn.io.extras import import_extra
 
 _SECONDS = 120
 _BYTES_AT_LEAST = 2**30
@@ -104,8 +107,57 @@ def _plain(value: Any) -> Any:
         return SimpleNamespace(**{name: _plain(getattr(value, name)) for name in value._fieldnames})
     if isinstance(value, dict):
         return {name: _plain(item) for name, item in value.items()}
-    if isinstance(value, numpy.ndarray) and value.dtype.hasobject and value.dtype.names is None:
+    if isinstance(value, np.ndarray) and value.dtype.hasobject and value.dtype.names is None:
         copy = value.copy()
         copy.ravel()[:] = [_plain(item) for item in value.ravel()]
         return copy
     return value
+
+
+_MAX_BYTES = 512 * 2**20
+
+
+def read_mat(path: Path, variable: str) -> Any:
+    """A variable of a .mat file: arrays, and structs as objects, each without axes of length 1.
+
+    Raises:
+        AnnotationError: if there is no such file or variable, it is damaged or huge, or SciPy is not installed.
+    """
+    content = _read(path, "loadmat", squeeze_me=True, struct_as_record=False, variable_names=[variable])
+    if variable not in content:
+        raise AnnotationError(f"{path} has no variable {variable!r}; is it the annotation file?")
+    return content[variable]
+
+
+def mat_variables(path: Path) -> list[str]:
+    """The names of a .mat file's variables.
+
+    Raises:
+        AnnotationError: as `read_mat`.
+    """
+    return [name for name, _shape, _kind in _read(path, "whosmat")]
+
+
+def _read(path: Path, function: str, **settings: Any) -> Any:
+    import_extra("scipy.io", AnnotationError(f"reading {path} needs SciPy; pip install 'mspn[mat]'"))
+    if not path.is_file():
+        raise AnnotationError(f"no file at {path}; check the path")
+    if path.stat().st_size > _MAX_BYTES:
+        raise AnnotationError(f"{path} is larger than {_MAX_BYTES // 2**20} MiB; is it a label file?")
+    try:
+        return read_in_process(path, function, **settings)
+    except ValueError as error:
+        raise AnnotationError(f"{path} cannot be read as a MATLAB file ({error}); is it whole?") from error
+
+
+def as_list(value: Any) -> list[Any]:
+    """The entries of a MATLAB array of structs, of which a single one comes bare, and none as an empty array."""
+    return list(value.ravel()) if isinstance(value, np.ndarray) else [value]
+
+
+def number_or_none(value: Any) -> float | None:
+    """A number; None for the empty array or text that stands for none."""
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return None

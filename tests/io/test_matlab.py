@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
-from mspn.io import mat_process
-from mspn.io.mat_process import _Unpickler, read_in_process
+from mspn.io import matlab
+from mspn.io.matlab import _Unpickler, read_in_process
 
 
 def test_structs_are_namespaces_at_every_depth(tmp_path: Path):
@@ -35,7 +35,7 @@ def test_a_process_that_crashes_is_one_line(tmp_path: Path, monkeypatch):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems do not limit the memory of a process")
 def test_memory_is_limited():
-    program = "from mspn.io.mat_process import _limit_memory; _limit_memory(2**30); bytearray({})"
+    program = "from mspn.io.matlab import _limit_memory; _limit_memory(2**30); bytearray({})"
 
     small, large = (
         subprocess.run([sys.executable, "-c", program.format(size)], capture_output=True, check=False)
@@ -51,7 +51,7 @@ def test_a_process_that_is_held_is_ended(tmp_path: Path, monkeypatch):
     slow.write_text("#!/bin/sh\nexec sleep 60\n")
     slow.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(slow))
-    monkeypatch.setattr(mat_process, "_SECONDS", 0.2)
+    monkeypatch.setattr(matlab, "_SECONDS", 0.2)
 
     with pytest.raises(ValueError, match=r"it is not read after 0\.2 seconds"):
         read_in_process(tmp_path / "a.mat", "whosmat")
