@@ -1,0 +1,72 @@
+"""What the people of a video do over time: the keypoints of each, frame by frame."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from mspn.structures.skeleton import Skeleton
+
+_MIN_SIZE_PX = 1.0
+
+
+@dataclass(frozen=True, eq=False)
+class Track:
+    """One person's keypoints in F frames of a video, in the order of time; frames without the person are left out."""
+
+    track_id: int
+    frames: Int[np.ndarray, " F"]
+    """Numbers in the video, from 0 on, each once."""
+    seconds: Float[np.ndarray, " F"]
+    """Time stamps in the video; they rise, at any rate."""
+    keypoints: Float[np.ndarray, "F K 2"]
+    """(x, y) in image pixels; NaN where a keypoint is missing."""
+    scores: Float[np.ndarray, "F K"]
+    """Of the network, 0 to 1; 0 where it said nothing."""
+    filled: Bool[np.ndarray, "F K"]
+    """Whether a keypoint was not seen but put into a gap by smoothing."""
+
+    @property
+    def size_px(self) -> float:
+        """The person's size: the median of those in all frames, see `person_sizes`; NaN if there is no keypoint."""
+        sizes = person_sizes(self.keypoints)
+        return float(np.nanmedian(sizes)) if np.isfinite(sizes).any() else float("nan")
+
+    def select_frames(self, chosen: Bool[np.ndarray, " F"]) -> "Track":
+        """The same person in some of the frames."""
+        return replace(
+            self,
+            frames=self.frames[chosen],
+            seconds=self.seconds[chosen],
+            keypoints=self.keypoints[chosen],
+            scores=self.scores[chosen],
+            filled=self.filled[chosen],
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class VideoTracks:
+    """The tracks of all people in one video."""
+
+    source: str
+    """Path or address of the video as it was predicted; empty if unknown."""
+    skeleton: Skeleton
+    """Of the keypoints."""
+    frames: Int[np.ndarray, " N"]
+    """Numbers of all frames, also of those without people, rising."""
+    seconds: Float[np.ndarray, " N"]
+    """Their time stamps."""
+    tracks: tuple[Track, ...]
+    """In the order of their ids."""
+
+
+def person_sizes(keypoints: Float[np.ndarray, "*any K 2"]) -> Float[np.ndarray, "*any"]:
+    """How large people are in pixels: the longer side of the box around all keypoints, at least 1.
+
+    NaN keypoints do not count; the size is NaN where a person has none.
+    """
+    missing = np.isnan(keypoints)
+    lowest = np.where(missing, np.inf, keypoints).min(-2)
+    highest = np.where(missing, -np.inf, keypoints).max(-2)
+    sizes = (highest - lowest).max(-1)
+    return np.where(np.isfinite(sizes), np.maximum(sizes, _MIN_SIZE_PX), np.nan)
