@@ -3,7 +3,7 @@
 import io
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -14,6 +14,7 @@ from mspn.errors import ImageError
 from mspn.io.extras import import_extra
 from mspn.io.files import explain_failures, replacing
 from mspn.io.image_headers import ImageHeader, read_header
+from mspn.io.jpeg import REDUCTIONS, START_OF_JPEG, ReducedImage, decode_jpeg, lacks_end
 from mspn.io.orientation import turn_by_exif
 
 logger = logging.getLogger(__name__)
@@ -22,26 +23,14 @@ MAX_FILE_BYTES = 512 * 2**20
 MAX_PIXELS = 100_000_000
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
 """What a folder is searched for; a file that is named outright may have any suffix."""
-_START_OF_JPEG, _END_OF_JPEG = b"\xff\xd8", b"\xff\xd9"
 _STRIP_PIXELS = 2**14
-
-
-@dataclass(frozen=True, eq=False)
-class ReducedImage:
-    """An image, or a smaller version of it."""
-
-    pixels: UInt8[np.ndarray, "H W 3"]
-    """RGB."""
-    reduction: int
-    """1, 2, 4 or 8: pixel i stands for the image's pixels reduction * i to reduction * i + reduction - 1, along both
-    sides; where a side is no multiple of the reduction, its last pixel reaches beyond the image."""
 
 
 def read_image(path: Path, max_pixels: int = MAX_PIXELS, *, stretch: bool = False) -> UInt8[np.ndarray, "H W 3"]:
     """Read an image as RGB, upright as its EXIF orientation says.
 
     Gray is repeated over the channels, 16-bit is scaled to 8-bit, CMYK is converted, transparency is laid on white.
-    Of a file with several frames it is the first.
+    Of a file with several frames it is the first. A damaged JPEG is decoded as far as it goes, which is told.
 
     Args:
         path: of the image.
@@ -51,16 +40,18 @@ def read_image(path: Path, max_pixels: int = MAX_PIXELS, *, stretch: bool = Fals
     Raises:
         ImageError: if there is no file, it is no image, it is cut short, or it has more than max_pixels.
     """
-    return _decode_image(_read_bytes(path), str(path), 1, max_pixels, stretch).pixels
+    return decode_image(_read_bytes(path), str(path), max_pixels, stretch=stretch)
 
 
 def allowed_reduction(factor: float) -> int:
     """The largest reduction up to a factor: 1, 2, 4 or 8."""
-    return next((reduction for reduction in _REDUCTION_FLAGS if reduction <= factor), 1)
+    return next((reduction for reduction in REDUCTIONS if reduction <= factor), 1)
 
 
 def read_reduced_image(path: Path, largest_reduction: float, max_pixels: int = MAX_PIXELS) -> ReducedImage:
     """Read an image as `read_image` does, a JPEG at a fraction of its size, which takes a fraction of the time.
+
+    Damage is not told, but returned.
 
     Args:
         path: of the image.
@@ -77,7 +68,12 @@ def decode_image(
     encoded: bytes, name: str, max_pixels: int = MAX_PIXELS, *, stretch: bool = False
 ) -> UInt8[np.ndarray, "H W 3"]:
     """Decode the bytes of a whole image file, see `read_image`; `name` is what errors call it."""
-    return _decode_image(encoded, name, 1, max_pixels, stretch).pixels
+    decoded = _decode_image(encoded, name, 1, max_pixels, stretch)
+    if decoded.damage:
+        logger.warning(
+            "%s is damaged (%s): a part of its pixels may be wrong; copy or download it again", name, decoded.damage
+        )
+    return decoded.pixels
 
 
 def _read_bytes(path: Path) -> bytes:
@@ -96,52 +92,34 @@ def _decode_image(
     header = read_header(io.BytesIO(encoded))
     if header is not None:
         _check_size(header, name, max_pixels, stretch)
-    if encoded.startswith(_START_OF_JPEG) and _lacks_end(encoded, header):
+    if encoded.startswith(START_OF_JPEG) and lacks_end(encoded, header):
         raise ImageError(f"{name} is cut short (a JPEG without its end); copy or download it again")
     if header is None or header.is_cut_short:
         raise _unreadable(name)
     if header.format == "heic":
         return ReducedImage(_decode_heic(encoded, name), 1)
-    reduction = _jpeg_reduction(header, largest_reduction) if header.format == "jpeg" else 1
+    decoded = decode_jpeg(encoded, header, largest_reduction) if header.format == "jpeg" else None
+    if decoded is None:
+        decoded = ReducedImage(_decode_by_opencv(encoded, header, name, stretch), 1)
+    return replace(decoded, pixels=turn_by_exif(decoded.pixels, header.orientation))
+
+
+def _decode_by_opencv(
+    encoded: bytes | bytearray, header: ImageHeader, name: str, stretch: bool
+) -> UInt8[np.ndarray, "H W 3"]:
+    """RGB as it is stored."""
     needs_all = header.may_be_transparent or (stretch and header.is_16_bit)
     if header.orientation_position is not None:
         encoded = _without_orientation(encoded, header.orientation_position)
     # Turned by us: OpenCV's versions turn one format, but not another.
-    flags = cv2.IMREAD_UNCHANGED if needs_all else _REDUCTION_FLAGS[reduction] | cv2.IMREAD_IGNORE_ORIENTATION
+    flags = cv2.IMREAD_UNCHANGED if needs_all else cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
     decoded = _decode(encoded, flags)
-    if decoded is None or decoded.dtype not in (np.uint8, np.uint16):
-        raise _unreadable(name)
-    if reduction == 1 and decoded.shape[:2] != header.size:
+    if decoded is None or decoded.dtype not in (np.uint8, np.uint16) or decoded.shape[:2] != header.size:
         raise _unreadable(name)
     pixels = _to_rgb(decoded, stretch)
     if header.is_16_bit and not stretch:
         warn_if_nearly_black(pixels, name)
-    return ReducedImage(turn_by_exif(pixels, header.orientation), reduction)
-
-
-_REDUCTION_FLAGS = {
-    8: cv2.IMREAD_REDUCED_COLOR_8,
-    4: cv2.IMREAD_REDUCED_COLOR_4,
-    2: cv2.IMREAD_REDUCED_COLOR_2,
-    1: cv2.IMREAD_COLOR,
-}
-
-
-def _jpeg_reduction(header: ImageHeader, largest: float) -> int:
-    """The largest reduction up to `largest` that leaves pixels where `ReducedImage` says."""
-    # Turned upright, an image may have its last, incomplete pixels in front.
-    for reduction in _REDUCTION_FLAGS:
-        is_exact = header.orientation == 1 or all(side % reduction == 0 for side in header.size)
-        if reduction <= largest and is_exact:
-            return reduction
-    return 1
-
-
-def _lacks_end(jpeg: bytes | bytearray, header: ImageHeader | None) -> bool:
-    if header is None:
-        return not jpeg.rstrip(b"\0").endswith(_END_OF_JPEG)
-    # Searched from the scan on, since a thumbnail has an end marker of its own, and backwards, since it is the last.
-    return jpeg.rfind(_END_OF_JPEG, header.scan_start) == -1
+    return pixels
 
 
 def _without_orientation(tiff: bytes | bytearray, position: int) -> bytearray:

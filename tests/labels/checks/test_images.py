@@ -58,6 +58,17 @@ def test_an_image_of_another_size_is_found(folder: Path):
     assert finding.message == "the image has 450x300 pixels, the labels say 300x200"
 
 
+def test_a_damaged_image_is_found_and_checked_further(folder: Path):
+    noise = np.random.default_rng(0).integers(0, 256, (199, 300, 3), np.uint8)
+    jpeg = cv2.imencode(".jpg", noise)[1].tobytes()
+    (folder / "4.jpg").write_bytes(jpeg[: len(jpeg) // 2] + bytes(500) + jpeg[len(jpeg) // 2 + 500 :])
+
+    damaged, size = _check(_of_jpeg(lambda size: size), folder)
+
+    assert (damaged.kind, damaged.image, size.kind) == ("damaged_image", "4.jpg", "wrong_size")
+    assert damaged.message.startswith("damaged (Corrupt JPEG data: ")
+
+
 def test_two_files_with_the_same_bytes_are_found(folder: Path):
     (folder / "4.png").write_bytes((folder / "2.png").read_bytes())
 

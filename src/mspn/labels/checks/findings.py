@@ -64,6 +64,7 @@ KINDS: dict[str, Kind] = {
     # Images
     "missing_image": Kind(_ERROR, "copy the image there, mend its file name, or remove it and its people"),
     "unreadable_image": Kind(_ERROR, "copy or download the image again, or remove it and its people"),
+    "damaged_image": Kind(_ERROR, "copy or download the image again, or remove it and its people"),
     "wrong_size": Kind(_ERROR, "label that very file, or scale the labels; then write its true width and height"),
     "rotated_image": Kind(
         _WARNING, "see with `mspn data show` that the labels fit the upright image; save it upright to be safe"

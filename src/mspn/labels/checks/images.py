@@ -9,12 +9,12 @@ from pathlib import Path
 
 from mspn.errors import ImageError
 from mspn.io.image_headers import TRANSPOSED_ORIENTATIONS, read_header
-from mspn.io.images import read_image
+from mspn.io.images import read_reduced_image
 from mspn.labels.checks.findings import Finding
 from mspn.labels.label_set import LabeledImage
 from mspn.structures.boxes import Size
 
-IMAGE_KINDS = ("missing_image", "unreadable_image", "wrong_size", "rotated_image", "same_image")
+IMAGE_KINDS = ("missing_image", "unreadable_image", "damaged_image", "wrong_size", "rotated_image", "same_image")
 """Kinds of findings that only the images' files show."""
 _IMAGES_PER_BATCH = 256
 """Images that are handed to the workers together, so that an interruption is answered soon."""
@@ -32,7 +32,7 @@ class ImageFile:
     digest: bytes = b""
     """Of the file's bytes."""
     problem: Finding | None = None
-    """Why it cannot be read."""
+    """Why it cannot be read, or not all of it."""
 
 
 def scan_images(images: Sequence[LabeledImage], folder: Path, num_workers: int) -> Iterator[ImageFile]:
@@ -74,10 +74,13 @@ def _scan(image: LabeledImage, folder: Path) -> ImageFile:
         message = f"no image at {path}; is --images the folder that holds it?"
         return ImageFile(image, problem=Finding("missing_image", message, image.file_name, image.id))
     try:
-        height, width, _ = read_image(path).shape
+        read = read_reduced_image(path, 1)
         encoded = path.read_bytes()
     except (ImageError, OSError) as error:
         return ImageFile(image, problem=Finding("unreadable_image", str(error), image.file_name, image.id))
     header = read_header(io.BytesIO(encoded))
     orientation = header.orientation if header else 1  # None if the file changes this moment
-    return ImageFile(image, Size(height, width), orientation, hashlib.sha256(encoded).digest())
+    message = f"damaged ({read.damage}): a part of its pixels may be wrong"
+    problem = Finding("damaged_image", message, image.file_name, image.id) if read.damage else None
+    size = Size(*read.pixels.shape[:2])
+    return ImageFile(image, size, orientation, hashlib.sha256(encoded).digest(), problem)
