@@ -15,7 +15,7 @@ from mspn.checkpoints.format import load_any, open_safetensors, read_metadata
 from mspn.checkpoints.hub import find_weights
 from mspn.checkpoints.hub.index import load_index
 from mspn.checkpoints.torch_file import read_torch_file
-from mspn.config.model import Backbone, BackboneConfig
+from mspn.config.model import Backbone, BackboneConfig, ModelConfig
 from mspn.errors import WeightsError
 from mspn.models import AnyNetwork
 from mspn.models.backbones.efficientnet import EFFICIENTNETS
@@ -24,6 +24,7 @@ from mspn.models.base import CHANNEL_DEVIATION, CHANNEL_MEAN
 
 logger = logging.getLogger(__name__)
 
+_STAGE = re.compile(r"stages\.(\d+)\.")
 DOWN = r"(?:stages\.\d+\.|global_net\.)?down"
 """Pattern of the names of down-sampling layers in an MSPN, a CPN and a simple baseline."""
 
@@ -107,7 +108,7 @@ def initialize_from_imagenet(model: AnyNetwork, path: Path, scope: Scope) -> Non
     convolution reads padding.
 
     Args:
-        model: is changed in place; what the file does not cover stays as it was.
+        model: is changed in place; what the file does not cover, as stages of another backbone, stays as it was.
         path: .safetensors, or .pth, which is read without unpickling objects.
         scope: all-stages fills the stem and every stage's down-sampling layers; first-stage the stem and the first
             stage's; stem the stem alone.
@@ -127,6 +128,8 @@ def initialize_from_imagenet(model: AnyNetwork, path: Path, scope: Scope) -> Non
     filled: dict[str, Tensor] = {}
     used = set()
     for name, tensor in model.state_dict().items():
+        if _is_in_other_backbone(name, config):
+            continue
         original = layout.original_name(name)
         if original is None:
             assert not re.match(rf"stem\.|{DOWN}\.", name), name
@@ -153,6 +156,14 @@ def initialize_from_imagenet(model: AnyNetwork, path: Path, scope: Scope) -> Non
         state[name].copy_(tensor)
 
 
+def _is_in_other_backbone(name: str, config: BackboneConfig) -> bool:
+    stage = _STAGE.match(name)
+    if stage is None or not isinstance(config, ModelConfig):
+        return False
+    backbones = config.stage_backbones
+    return backbones[int(stage[1])] != backbones[0]
+
+
 def _is_in_scope(name: str, scope: Scope) -> bool:
     if scope == "all-stages" or name.startswith("stem."):
         return True
@@ -169,9 +180,6 @@ def _read(path: Path) -> Mapping[str, Tensor]:
     if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
         raise WeightsError(f"{path} holds no plain table of tensors; files of ImageNet networks do")
     return content
-
-
-_STAGE = re.compile(r"stages\.(\d+)\.")
 
 
 def initialize_from(network: AnyNetwork, source: str, scope: Scope) -> None:

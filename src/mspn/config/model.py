@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, Tag, field_validator
+from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from mspn.errors import InvalidValueError
 from mspn.structures.boxes import Size
@@ -37,7 +37,7 @@ class BackboneConfig(Settings):
     """What every network on a classification backbone has."""
 
     backbone: Backbone = "resnet50"
-    """Down-sampling unit (of every stage)."""
+    """Down-sampling unit."""
     stem_channels: int = Field(64, ge=1, le=_MAX_STEM_CHANNELS)
     """Width. All channels of stem and backbone grow in proportion; 64 is what the backbone's name stands for, and the
     stem's own channels except where the backbone brings a stem of its own (EfficientNets)."""
@@ -105,6 +105,8 @@ class ModelConfig(AnyNetworkConfig, BackboneConfig):
     kind: Literal["mspn"] = "mspn"
     num_stages: int = Field(2, ge=1, le=_MAX_STAGES)
     """Single-stage modules one after another."""
+    stages: tuple[BackboneConfig, ...] = Field((), max_length=_MAX_STAGES)
+    """The backbone of each stage where they differ, the first as `backbone` above; empty where all have that one."""
     up_channels: int = Field(256, ge=1, le=_MAX_CHANNELS)
     """Channels of the up-sampling units."""
     aggregation: bool = True
@@ -112,14 +114,35 @@ class ModelConfig(AnyNetworkConfig, BackboneConfig):
     coarse_heads: bool = True
     """Whether the three coarser levels predict heat maps too."""
 
+    @model_validator(mode="after")
+    def _check_stages(self) -> "ModelConfig":
+        if self.stages and len(self.stages) != self.num_stages:
+            raise InvalidValueError(f"stages lists {len(self.stages)} backbones, but num_stages is {self.num_stages}")
+        if self.stages and self.stages[0] != self._backbone:
+            raise InvalidValueError(f"the first of stages must be the network's own backbone, {self.backbone}")
+        return self
+
     @property
     def summary(self) -> str:
+        if self.stages:
+            return "stages of " + ", ".join(stage.backbone for stage in self.stages)
         return f"{_stages(self.num_stages)} of {self.backbone}"
+
+    @property
+    def stage_backbones(self) -> tuple[BackboneConfig, ...]:
+        """The backbone of each stage."""
+        return self.stages or (self._backbone,) * self.num_stages
 
     @property
     def levels_by_stage(self) -> list[int]:
         """Number of levels at which each stage predicts heat maps."""
         return [_LEVELS if self.coarse_heads else 1] * self.num_stages
+
+    @property
+    def _backbone(self) -> BackboneConfig:
+        return BackboneConfig(
+            backbone=self.backbone, stem_channels=self.stem_channels, bottleneck_stride=self.bottleneck_stride
+        )
 
 
 class HourglassConfig(AnyNetworkConfig):

@@ -45,7 +45,7 @@ class CascadedPyramid(PoseNetwork):
         super().__init__()
         self.config = config
         self.stem = build_stem(config)
-        self.global_net = SingleStage(config, coarse_heads=True)
+        self.global_net = SingleStage(config, config, coarse_heads=True)
         self.refine_net = RefineNet(config.up_channels, len(self.global_net.up), config.num_keypoints)
         initialize(self)
 

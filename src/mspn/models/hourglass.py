@@ -115,7 +115,8 @@ class HourglassLink(Aggregation):
     """Between two stages: the next one's input is the last one's, corrected by its features and heat maps."""
 
     def __init__(self, config: HourglassConfig) -> None:
-        super().__init__([config.channels] * _LEVELS if config.aggregation else [], config.channels)
+        channels = [(config.channels, config.channels)] * _LEVELS
+        super().__init__(channels if config.aggregation else [], config.channels)
         self.from_features = nn.Conv2d(config.channels, config.channels, 1)
         self.from_heatmaps = nn.Conv2d(config.num_keypoints, config.channels, 1)
 

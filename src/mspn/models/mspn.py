@@ -7,12 +7,13 @@ Shapes: a crop is H x W; level i (0 is the finest) has features of (B, C_i, H/4/
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple, cast
 
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mspn.config.model import CPNConfig, ModelConfig
+from mspn.config.model import BackboneConfig, CPNConfig, ModelConfig
 from mspn.models.backbones import build_downsample, build_stem
 from mspn.models.base import PoseNetwork, check_crops, initialize
 from mspn.models.blocks import ConvNorm, ConvNormReLU, Downsample, HeatmapConvNorm, resize
@@ -55,9 +56,9 @@ class Head(nn.Sequential):
 class SingleStage(nn.Module):
     """A U-shaped module with most of its capacity in the down-sampling unit, and a head at each level (Fig. 2)."""
 
-    def __init__(self, config: ModelConfig | CPNConfig, *, coarse_heads: bool) -> None:
+    def __init__(self, config: ModelConfig | CPNConfig, backbone: BackboneConfig, *, coarse_heads: bool) -> None:
         super().__init__()
-        self.down = build_downsample(config)
+        self.down = build_downsample(backbone)
         coarsest = len(self.down.out_channels) - 1
         self.up = nn.ModuleList(
             UpUnit(channels, config.up_channels, is_coarsest=level == coarsest)
@@ -94,14 +95,15 @@ class Aggregation(nn.Module):
     As in the released code, both convolutions end in a ReLU.
 
     Args:
-        down_channels: channels of each level, finest first; empty disables aggregation.
-        up_channels: channels on the way up, at every level.
+        channels: of each level, finest first, on the way down of the previous and of the next stage; empty disables
+            aggregation.
+        up_channels: of the previous stage on the way up, at every level.
     """
 
-    def __init__(self, down_channels: Sequence[int], up_channels: int) -> None:
+    def __init__(self, channels: Sequence[tuple[int, int]], up_channels: int) -> None:
         super().__init__()
-        self.from_down = nn.ModuleList(ConvNormReLU(channels, channels, 1) for channels in down_channels)
-        self.from_up = nn.ModuleList(ConvNormReLU(up_channels, channels, 1) for channels in down_channels)
+        self.from_down = nn.ModuleList(ConvNormReLU(previous, following, 1) for previous, following in channels)
+        self.from_up = nn.ModuleList(ConvNormReLU(up_channels, following, 1) for _, following in channels)
 
     def aggregate(self, features: StageFeatures) -> list[Tensor]:
         """(B, C_i, h_i, w_i) that the next stage adds to its down-sampling features; empty without aggregation."""
@@ -115,12 +117,14 @@ class StageLink(Aggregation):
     """From one stage to the next: the next stage's input, and the features aggregated at each of its levels.
 
     Args:
-        down: the next stage's down-sampling unit; the previous stage has one of the same shape.
+        previous: the previous stage's down-sampling unit.
+        following: the next stage's.
     """
 
-    def __init__(self, config: ModelConfig, down: Downsample) -> None:
-        super().__init__(down.out_channels if config.aggregation else (), config.up_channels)
-        self.next_input = ConvNormReLU(config.up_channels, down.in_channels, 1)
+    def __init__(self, config: ModelConfig, previous: Downsample, following: Downsample) -> None:
+        channels = list(zip(previous.out_channels, following.out_channels, strict=True))
+        super().__init__(channels if config.aggregation else [], config.up_channels)
+        self.next_input = ConvNormReLU(config.up_channels, following.in_channels, 1)
 
     def forward(self, features: StageFeatures) -> tuple[Tensor, list[Tensor]]:
         """The next stage's input, (B, in_channels, H/4, W/4), and its `skip_features`."""
@@ -136,9 +140,13 @@ class MSPN(PoseNetwork):
         super().__init__()
         self.config = config
         self.stem = build_stem(config)
-        stages = [SingleStage(config, coarse_heads=config.coarse_heads) for _ in range(config.num_stages)]
+        stages = [
+            SingleStage(config, backbone, coarse_heads=config.coarse_heads) for backbone in config.stage_backbones
+        ]
         self.stages = cast("Sequence[SingleStage]", nn.ModuleList(stages))
-        self.links = nn.ModuleList(StageLink(config, stage.down) for stage in stages[1:])
+        self.links = nn.ModuleList(
+            StageLink(config, previous.down, following.down) for previous, following in pairwise(stages)
+        )
         initialize(self)
 
     def forward(self, crops: Tensor) -> list[list[Tensor]]:

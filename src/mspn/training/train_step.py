@@ -161,17 +161,22 @@ class TrainStep:
         self._forward.train()
         every_norm = self._config.norm == "frozen"
         for name, module in self._network.named_modules():
-            if isinstance(module, _BatchNorm) and (every_norm or name.startswith(self._config.frozen_parts)):
+            if isinstance(module, _BatchNorm) and (every_norm or _is_in(name, self._config.frozen_parts)):
                 module.eval()
 
 
 def _freeze(network: nn.Module, parts: tuple[str, ...]) -> None:
     for part in parts:
-        frozen = [tensor for name, tensor in network.named_parameters() if f"{name}.".startswith(f"{part}.")]
+        frozen = [tensor for name, tensor in network.named_parameters() if _is_in(name, (part,))]
         if not frozen:
             raise InvalidValueError(f"train.frozen_parts: the network has no part {part!r}")
         for tensor in frozen:
             tensor.requires_grad_(False)
+
+
+def _is_in(name: str, parts: tuple[str, ...]) -> bool:
+    """Whether a tensor or module is in one of the parts: "stages.1" holds no "stages.10"."""
+    return f"{name}.".startswith(tuple(f"{part}." for part in parts))
 
 
 def _convert_norms(network: nn.Module, config: TrainConfig, device: torch.device, processes: Processes) -> nn.Module:

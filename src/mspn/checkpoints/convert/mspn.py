@@ -86,6 +86,8 @@ def to_layout(model: MSPN, layout: Layout) -> "OrderedDict[str, Tensor]":
         WeightsError: for a network without coarse heads or with a backbone that neither layout knows.
     """
     config = model.config
+    if config.stages:
+        raise WeightsError(f"a network whose stages differ in their backbone has no {layout} layout")
     if config.backbone not in RESNETS or config.bottleneck_stride != "3x3":
         raise WeightsError(
             f"a network of {config.backbone}, size halved by {config.bottleneck_stride} convolutions, has no {layout}"
