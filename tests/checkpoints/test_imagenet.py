@@ -7,7 +7,14 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from mspn.checkpoints.initialize import Scope, initialize_from_imagenet
-from mspn.config.model import CPNConfig, HourglassConfig, ModelConfig, NetworkConfig, SimpleBaselineConfig
+from mspn.config.model import (
+    BackboneConfig,
+    CPNConfig,
+    HourglassConfig,
+    ModelConfig,
+    NetworkConfig,
+    SimpleBaselineConfig,
+)
 from mspn.errors import WeightsError
 from mspn.models import build_network
 from mspn.models.mspn import MSPN
@@ -53,6 +60,17 @@ def test_the_stem_and_every_stage_on_its_way_down_are_filled(backbone: str, tmp_
     # Each of the three stages has them all; the stem is there once, the classifier nowhere.
     stem = [name for name in tensors if name.startswith(("conv1.", "bn1."))]
     assert len(filled) == 3 * (len(tensors) - len(stem) - 2) + len(stem)
+
+
+def test_a_stage_of_another_backbone_stays_as_it_was(tmp_path: Path):
+    tensors = resnet(18)
+    own, other = (BackboneConfig(backbone=name, stem_channels=CHANNELS) for name in ("resnet18", "resnet34"))
+    model = build_network(ModelConfig(backbone="resnet18", stem_channels=CHANNELS, up_channels=6, stages=(own, other)))
+
+    filled = start(model, save(tensors, tmp_path / "resnet.pth"))
+
+    assert len(filled) == len(tensors) - 2
+    assert not any(name.startswith("stages.1.") for name in filled)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import torch
 from mspn.checkpoints.format import CheckpointMetadata, save_weights
 from mspn.checkpoints.hub import load_model
 from mspn.checkpoints.initialize import initialize_from
-from mspn.config.model import ModelConfig
+from mspn.config.model import BackboneConfig, ModelConfig
 from mspn.config.recipe import Recipe
 from mspn.errors import WeightsError
 from mspn.models import build_network
@@ -55,6 +55,20 @@ def test_further_stages_begin_as_the_files_last_one(tmp_path: Path):
     for stage in range(3):
         assert all(torch.equal(after[f"stages.{stage}.{name}"], tensor) for name, tensor in of_first.items())
     assert torch.equal(after["links.1.next_input.conv.weight"], link)
+
+
+def test_a_further_stage_of_another_backbone_begins_at_random(tmp_path: Path):
+    theirs = save(tmp_path / "w.safetensors", NARROW.model_copy(update={"num_stages": 1}))
+    own = BackboneConfig(backbone=NARROW.backbone, stem_channels=NARROW.stem_channels)
+    other = BackboneConfig(backbone="resnet34", stem_channels=2 * NARROW.stem_channels)
+    ours = build_network(NARROW.model_copy(update={"num_stages": 2, "stages": (own, other)}))
+    before = ours.stages[1].down.layers[0][0].conv1.conv.weight.clone()
+
+    initialize_from(ours, str(tmp_path / "w.safetensors"), "all-stages")
+
+    after = ours.state_dict()
+    assert all(torch.equal(after[name], tensor) for name, tensor in theirs.items())
+    assert torch.equal(ours.stages[1].down.layers[0][0].conv1.conv.weight, before)
 
 
 def test_weights_may_be_named():

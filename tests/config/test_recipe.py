@@ -6,7 +6,15 @@ from pydantic import ValidationError
 
 from mspn.config.augmentation import PAPER_AUGMENTATION, AugmentationConfig
 from mspn.config.data import PeopleSetConfig
-from mspn.config.model import Backbone, CPNConfig, HourglassConfig, ModelConfig, NetworkConfig, SimpleBaselineConfig
+from mspn.config.model import (
+    Backbone,
+    BackboneConfig,
+    CPNConfig,
+    HourglassConfig,
+    ModelConfig,
+    NetworkConfig,
+    SimpleBaselineConfig,
+)
 from mspn.config.overrides import override, parse_recipe
 from mspn.config.protocol import ProtocolConfig
 from mspn.config.recipe import Recipe
@@ -103,6 +111,20 @@ def test_kernels_that_are_not_five_odd_numbers_are_refused(sizes: tuple[int, ...
         SupervisionConfig(kernel_sizes=sizes)
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"num_stages": 3}, "stages lists 2 backbones, but num_stages is 3"),
+        ({"backbone": "resnet34"}, "the first of stages must be the network's own backbone, resnet34"),
+        ({"stem_channels": 16}, "the first of stages must be the network's own backbone, resnet50"),
+    ],
+)
+def test_stages_that_contradict_the_network_are_refused(changes: dict, message: str):
+    stages = (BackboneConfig(), BackboneConfig(backbone="resnet18"))
+    with pytest.raises(ValidationError, match=message):
+        ModelConfig(stages=stages, **changes)
+
+
 def test_a_recipe_whose_keypoints_disagree_is_refused():
     with pytest.raises(
         ValidationError, match=r"model.num_keypoints is 16, but skeleton coco-17 has 17; make them agree"
@@ -146,6 +168,10 @@ def test_every_backbone_of_the_settings_can_be_built():
     ("config", "summary"),
     [
         (ModelConfig(num_stages=1), "1 stage of resnet50"),
+        (
+            ModelConfig(stages=(BackboneConfig(), BackboneConfig(backbone="resnet18", stem_channels=32))),
+            "2 stages of resnet50, resnet18",
+        ),
         (HourglassConfig(num_stages=8), "8 stages of hourglass"),
         (SimpleBaselineConfig(backbone="resnet152"), "simple baseline on resnet152"),
         (CPNConfig(), "CPN on resnet50"),

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from mspn.checkpoints.convert.mspn import to_layout
-from mspn.config.model import ModelConfig
+from mspn.config.model import BackboneConfig, ModelConfig
 from mspn.config.supervision import SupervisionConfig
 from mspn.models.base import RELEASED_PEAK, place
 from mspn.models.mspn import MSPN
@@ -151,6 +151,17 @@ def test_a_stage_sees_the_one_before_at_every_level():
                 path.norm.bias -= 0.5
 
             assert not torch.allclose(changed, before)
+
+
+def test_stages_of_different_backbones_are_linked_at_every_level():
+    stages = (BackboneConfig(backbone="efficientnet-lite0"), BackboneConfig(backbone="resnet18", stem_channels=8))
+    network = random_network(small(backbone="efficientnet-lite0", stem_channels=64, num_stages=2, stages=stages))
+
+    link = network.links[0]
+    assert [path.conv.weight.shape[:2] for path in link.from_down] == [(8, 24), (16, 40), (32, 112), (64, 320)]
+    assert {path.conv.weight.shape[0] for path in link.from_up} == {8, 16, 32, 64}
+    assert link.next_input.conv.weight.shape[0] == 8
+    assert len(network(random_crops())) == 2
 
 
 def test_without_aggregation_a_stage_sees_only_its_input():

@@ -124,9 +124,8 @@ class ModelConfig(AnyNetworkConfig, BackboneConfig):
 
     @property
     def summary(self) -> str:
-        if self.stages:
-            return "stages of " + ", ".join(stage.backbone for stage in self.stages)
-        return f"{_stages(self.num_stages)} of {self.backbone}"
+        backbones = dict.fromkeys(stage.backbone for stage in self.stage_backbones)
+        return f"{_stages(self.num_stages)} of {', '.join(backbones)}"
 
     @property
     def stage_backbones(self) -> tuple[BackboneConfig, ...]:

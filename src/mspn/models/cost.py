@@ -58,7 +58,10 @@ def count_cost(
         ValueError: if the size is no multiple of 32.
     """
     if convention == "paper" and isinstance(config, BackboneConfig):
-        config = _stride_in_first(config)
+        strided: dict[str, Any] = {"bottleneck_stride": "1x1"}
+        if isinstance(config, ModelConfig):
+            strided["stages"] = tuple(stage.model_copy(update=strided) for stage in config.stages)
+        config = config.model_copy(update=strided)
     with torch.device("meta"):
         network = build_network(config).eval()
         crops = torch.zeros(1, 3, *(input_size or config.input_size))
@@ -134,14 +137,6 @@ def conv_multiply_adds(conv: nn.Module, features: Tensor, output: Tensor) -> int
     assert isinstance(conv.weight, Tensor)
     pixels = features if isinstance(conv, nn.ConvTranspose2d) else output
     return pixels[0, 0].numel() * conv.weight.numel()
-
-
-def _stride_in_first(config: BackboneConfig) -> BackboneConfig:
-    """Bottlenecks halve the size in their first 1x1 convolution, as the paper counted."""
-    changes: dict[str, object] = {"bottleneck_stride": "1x1"}
-    if isinstance(config, ModelConfig):
-        changes["stages"] = tuple(_stride_in_first(stage) for stage in config.stages)
-    return config.model_copy(update=changes)
 
 
 def _part(name: str) -> str:

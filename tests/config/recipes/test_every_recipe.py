@@ -1,4 +1,8 @@
-"""Every recipe at a small size: a training step, weights saved and loaded, export, prediction."""
+"""Every recipe, small: a training step, weights saved and loaded, export, prediction.
+
+A network is narrow, on a small crop, with the first two of more stages and of more blocks in a row: further ones would
+only repeat them.
+"""
 
 from pathlib import Path
 
@@ -12,6 +16,8 @@ from mspn.config.recipe import Recipe
 from mspn.config.recipes import RECIPES, STUDY_RECIPES
 from mspn.datasets.samples import KeypointLabels
 from mspn.models import build_network
+from mspn.models.backbones.resnet import RESNETS
+from mspn.models.backbones.xception import XCEPTIONS
 from mspn.predict.estimator import PoseEstimator
 from mspn.structures.boxes import Size
 from mspn.training.losses.keypoint import compute_losses
@@ -20,7 +26,7 @@ _CROP = Size(64, 32)
 
 
 def small(recipe: Recipe) -> Recipe:
-    """The same network, narrow, on a small crop; of more than two stages, the first two."""
+    """The same network, narrow, on a small crop, with at most two stages."""
     shape = recipe.model
     narrower: dict[str, object] = {"stem_channels": 4, "input_size": _CROP}
     narrower["channels" if isinstance(shape, HourglassConfig) else "up_channels"] = 8
@@ -33,6 +39,14 @@ _EVERY = {**RECIPES, **STUDY_RECIPES}
 _SMALL = [small(recipe) for recipe in _EVERY.values()]
 _NETWORKS = {recipe.model: recipe.name for recipe in _SMALL}
 """Those that differ, by the last recipe that has them."""
+
+
+@pytest.fixture(autouse=True)
+def _two_blocks_in_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, (block, depths) in RESNETS.items():
+        monkeypatch.setitem(RESNETS, name, (block, tuple(min(depth, 2) for depth in depths)))
+    for name, shape in XCEPTIONS.items():
+        monkeypatch.setitem(XCEPTIONS, name, shape._replace(middle_blocks=2))
 
 
 @pytest.mark.parametrize("recipe", _SMALL, ids=_EVERY)
