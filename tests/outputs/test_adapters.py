@@ -46,7 +46,7 @@ def test_an_image_without_people_has_one_row_of_its_own():
 def test_no_poses_are_a_data_frame_without_rows():
     pytest.importorskip("pandas")
 
-    assert to_dataframe([]).shape == (0, 14)
+    assert to_dataframe([]).shape == (0, 15)
 
 
 def test_supervision_gets_keypoints_with_their_scores():

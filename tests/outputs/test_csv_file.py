@@ -24,6 +24,7 @@ def test_predictions_csv_has_a_row_for_each_keypoint(tmp_path: Path):
         "frame": "",
         "seconds": "",
         "person": "0",
+        "track_id": "",
         "person_score": "0.6",
         "box_left": "1",
         "box_top": "2",

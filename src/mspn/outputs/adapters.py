@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Int, UInt8
 
 from mspn.io.extras import import_extra
 from mspn.io.images import encode_jpeg, fit_within
@@ -74,7 +74,7 @@ def poses_to_supervision_keypoints(poses: Sequence[Pose]) -> "sv.KeyPoints":
 
 
 def poses_to_supervision_detections(poses: Sequence[Pose]) -> "sv.Detections":
-    """The boxes of one image, in image pixels, with the scores of the detector.
+    """The boxes of one image, in image pixels, with the scores of the detector, and the tracks if all have one.
 
     Raises:
         ImportError: if supervision is not installed.
@@ -84,6 +84,7 @@ def poses_to_supervision_detections(poses: Sequence[Pose]) -> "sv.Detections":
     detections: sv.Detections = supervision.Detections(
         xyxy=np.stack([left, top, left + width, top + height], axis=1),
         confidence=np.array([pose.box_score for pose in poses], np.float32),
+        tracker_id=_track_ids(poses),
         **_class_of(poses),
     )
     return detections
@@ -93,6 +94,11 @@ def _class_of(poses: Sequence[Pose]) -> dict[str, Any]:
     """All detections are of the class person, number 0."""
     names = np.full(len(poses), "person")
     return {"class_id": np.zeros(len(poses), int), "data": {"class_name": names}}
+
+
+def _track_ids(poses: Sequence[Pose]) -> Int[np.ndarray, " N"] | None:
+    track_ids = [pose.track_id for pose in poses if pose.track_id is not None]
+    return np.array(track_ids) if poses and len(track_ids) == len(poses) else None
 
 
 def _load(library: str) -> Any:

@@ -63,7 +63,8 @@ class CocoWriter:
             frame_fields = {} if frame is None else {"frame": frame.index, "seconds": round_seconds(frame.seconds)}
             for pose in result.poses:
                 category = {"category": pose.skeleton.category} if pose.skeleton.category else {}
-                row = coco_result(pose, image_id) | {"file_name": str(name)} | category | frame_fields
+                track = {} if pose.track_id is None else {"track_id": pose.track_id}
+                row = coco_result(pose, image_id) | {"file_name": str(name)} | category | frame_fields | track
                 self._waiting.append(json.dumps(row) + "\n")
         self._stems.append(name.stem)
 

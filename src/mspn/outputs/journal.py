@@ -42,6 +42,7 @@ class _PoseEntry(BaseModel):
     ranking_score: _Number
     box: tuple[_Number, _Number, _Number, _Number]
     box_score: _Number
+    track_id: int | None = None
 
 
 class _ImageEntry(BaseModel):
@@ -366,6 +367,7 @@ def _write_pose(pose: Pose) -> dict[str, Any]:
         "ranking_score": pose.ranking_score,
         "box": list(pose.box),
         "box_score": pose.box_score,
+        "track_id": pose.track_id,
     }
 
 
@@ -378,4 +380,5 @@ def _read_pose(entry: _PoseEntry, skeleton: Skeleton) -> Pose:
         ranking_score=entry.ranking_score,
         box=Box(*entry.box),
         box_score=entry.box_score,
+        track_id=entry.track_id,
     )

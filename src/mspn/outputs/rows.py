@@ -27,6 +27,8 @@ class KeypointRow(NamedTuple):
     """Time stamp in its video; None in an image."""
     person: int | None = None
     """Index in the image, from 0, best first; None, as all that follows, in the one row of an image without people."""
+    track_id: int | None = None
+    """Number in the video, the same in all its frames; None if people were not tracked."""
     person_score: float | None = None
     box_left: float | None = None
     box_top: float | None = None
@@ -41,7 +43,7 @@ class KeypointRow(NamedTuple):
 
 
 TEXT_COLUMNS = ("source", "keypoint")
-WHOLE_NUMBER_COLUMNS = ("frame", "person")
+WHOLE_NUMBER_COLUMNS = ("frame", "person", "track_id")
 """The other columns are floats."""
 
 
@@ -63,7 +65,7 @@ def list_pose_keypoints(poses: Sequence[Pose], image: KeypointRow) -> Iterator[K
         box = round_coordinates(*pose.box)
         for name, (x, y, keypoint_score) in pose.keypoints.items():
             values = (*box, box_score, name, *round_coordinates(x, y), round_score(keypoint_score))
-            yield KeypointRow._make((image.source, image.frame, image.seconds, person, score, *values))
+            yield KeypointRow._make((image.source, image.frame, image.seconds, person, pose.track_id, score, *values))
 
 
 class RowFile:

@@ -39,6 +39,8 @@ class Pose:
     """That the keypoints were estimated in, in image pixels."""
     box_score: float
     """The detector's, 0 to 1."""
+    track_id: int | None = None
+    """The person's number in a video, the same in all its frames; None if nobody followed the person."""
 
     @property
     def bbox(self) -> tuple[float, float, float, float]:
@@ -67,11 +69,12 @@ class Pose:
         return np.array([*self.keypoints_image[index], self.keypoint_scores[index]])
 
     def to_dict(self) -> dict[str, Any]:
-        """The pose as `predictions.json` has it: box, scores, category if it is known, [x, y, score] by keypoint name.
+        """The pose as `predictions.json` has it: box, scores, track and category if known, (x, y, score) by keypoint.
 
         Coordinates are rounded to a hundredth of a pixel, scores to four digits; all values are plain Python numbers.
         """
         return {
+            **({} if self.track_id is None else {"track_id": self.track_id}),
             "box": round_coordinates(*self.box),
             "box_score": round_score(self.box_score),
             "score": round_score(self.score),
@@ -84,7 +87,8 @@ class Pose:
     def __repr__(self) -> str:
         box = ", ".join(f"{value:.0f}" for value in self.box)
         count = len(self.skeleton.keypoints)
-        return f"Pose(score={self.score:.2f}, box=({box}), {count} keypoints of {self.skeleton.name})"
+        track = "" if self.track_id is None else f"track_id={self.track_id}, "
+        return f"Pose({track}score={self.score:.2f}, box=({box}), {count} keypoints of {self.skeleton.name})"
 
 
 def round_coordinates(*coordinates: float) -> list[float]:

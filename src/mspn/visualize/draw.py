@@ -35,6 +35,11 @@ _FACE_TO_BODY = 0.6
 """Scale of joints and limbs of the face, which lie close together."""
 _MAX_COORDINATE_PX = 1e6
 """Keypoints farther away are not drawn."""
+_FONT = cv2.FONT_HERSHEY_DUPLEX
+_PERSON_TO_DIGIT, _DIGIT_RANGE_PX = 14, (11, 48)
+"""Ratio of a person's size to the height of the digits of their track's number, within this range."""
+_FONT_HEIGHT_PX = 22
+"""Of digits, at scale 1."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +83,8 @@ def draw_poses(
 ) -> UInt8[np.ndarray, "H W 3"]:
     """Draw skeletons on a copy of an RGB image: fainter for lower scores, with the best person on top.
 
-    Full strength is at a score of 0.6, or lower where the image's highest is below 0.35.
+    The number of a person's track stands above the person. Full strength is at a score of 0.6, or lower where the
+    image's highest is below 0.35.
 
     >>> import mspn
     >>> image = np.zeros((64, 48, 3), np.uint8)
@@ -88,8 +94,8 @@ def draw_poses(
     Args:
         image: to draw on.
         poses: in its pixels.
-        theme: colors, or the name of one of `THEMES`. Themes that color by person go from left to right, so that
-            colors stay the same in a video while people keep their order.
+        theme: colors, or the name of one of `THEMES`. Themes that color by person go by the numbers of tracks, or
+            else from left to right.
         with_boxes: draw boxes too.
 
     Raises:
@@ -102,7 +108,11 @@ def draw_poses(
     for person, pose in sorted(enumerate(from_left), key=lambda numbered: numbered[1].score):
         if with_boxes:
             _draw_box(canvas, pose.box)
-        _draw_figure(canvas, _pose_figure(pose, full_score), theme, person)
+        figure = _pose_figure(pose, full_score)
+        number = person if pose.track_id is None else pose.track_id
+        _draw_figure(canvas, figure, theme, number)
+        if pose.track_id is not None:
+            _draw_number(canvas, pose, color_skeleton(theme, pose.skeleton, number)[0][0])
     return canvas
 
 
@@ -217,6 +227,19 @@ def _color_figure(figure: _Figure, theme: Theme, person: int) -> tuple[list[_Lim
         if is_shown[index]
     ]
     return sorted(limbs, key=lambda limb: limb.opacity), joints
+
+
+def _draw_number(canvas: UInt8[np.ndarray, "H W 3"], pose: Pose, color: Color) -> None:
+    """Write the number of a pose's track above its box, inside the image."""
+    text = str(pose.track_id)
+    height = float(np.clip(max(pose.box.width, pose.box.height) / _PERSON_TO_DIGIT, *_DIGIT_RANGE_PX))
+    scale, thickness = height / _FONT_HEIGHT_PX, max(1, round(height / 10))
+    (width, _), _ = cv2.getTextSize(text, _FONT, scale, thickness)
+    left = np.clip(pose.box.center[0] - width / 2, 0, max(canvas.shape[1] - width, 0))
+    bottom = np.clip(pose.box.top - height / 4, height + thickness, canvas.shape[0] - 1)
+    position = (round(float(left)), round(float(bottom)))
+    cv2.putText(canvas, text, position, _FONT, scale, _OUTLINE_COLOR, thickness + max(2, thickness), cv2.LINE_AA)
+    cv2.putText(canvas, text, position, _FONT, scale, color, thickness, cv2.LINE_AA)
 
 
 def _draw_box(canvas: UInt8[np.ndarray, "H W 3"], box: Box) -> None:
