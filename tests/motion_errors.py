@@ -16,6 +16,7 @@ def mean_error(keypoints: Float[np.ndarray, "F K 2"], truth: Float[np.ndarray, "
 def frames_behind(keypoints: Float[np.ndarray, "F K 2"], truth: Float[np.ndarray, "F K 2"]) -> int:
     """By how many frames keypoints lag: where their velocity correlates best with the true one."""
     moved, true = np.diff(keypoints, axis=0), np.diff(truth, axis=0)
+    true -= true.mean(0)
     inside = slice(_MAX_FRAMES, len(true) - _MAX_FRAMES)
     shifts = range(-_MAX_FRAMES, _MAX_FRAMES + 1)
     correlations = [float((np.roll(moved, -shift, axis=0)[inside] * true[inside]).sum()) for shift in shifts]

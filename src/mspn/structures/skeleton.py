@@ -92,6 +92,11 @@ class Skeleton(Settings):
         return [self.keypoints.index(partner.get(name, name)) for name in self.keypoints]
 
     @property
+    def pair_indices(self) -> list[tuple[int, int]]:
+        """`mirrored_pairs` by their places among the keypoints."""
+        return [(self.keypoints.index(left), self.keypoints.index(right)) for left, right in self.mirrored_pairs]
+
+    @property
     def limb_indices(self) -> list[tuple[int, int]]:
         return [(self.keypoints.index(start), self.keypoints.index(end)) for start, end in self.limbs]
 

@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from pydantic import Field
 
 from mspn.structures.settings import Settings
-from mspn.tracking.tracks import person_sizes
+from mspn.tracking.tracks import median_of_seen, person_sizes
 
 _MIN_SECONDS = 1e-3
 """Between frames; time stamps of live sources may repeat."""
@@ -187,12 +187,6 @@ def _relative_scores(
 def _shared_motion(steps: Float[np.ndarray, "P K 2"]) -> Float[np.ndarray, "P 1 2"]:
     """The mean motion of a person's keypoints, none where nothing was seen twice; jumps of single ones are cut off."""
     steps = np.where(np.isfinite(steps).any(1, keepdims=True), steps, 0.0)
-    middle = _median_of_seen(steps)
-    widest = _CLIPPED_DEVIATIONS * _median_of_seen(np.abs(steps - middle))
+    middle = median_of_seen(steps)
+    widest = _CLIPPED_DEVIATIONS * median_of_seen(np.abs(steps - middle))
     return np.asarray(np.nanmean(np.clip(steps, middle - widest, middle + widest), axis=1, keepdims=True))
-
-
-def _median_of_seen(values: Float[np.ndarray, "P K 2"]) -> Float[np.ndarray, "P 1 2"]:
-    """As NumPy's nanmedian over keypoints, which is slow: the lower one of two in the middle."""
-    middle = (np.isfinite(values).sum(1, keepdims=True) - 1) // 2
-    return np.take_along_axis(np.sort(values, axis=1), middle, axis=1)

@@ -70,3 +70,9 @@ def person_sizes(keypoints: Float[np.ndarray, "*any K 2"]) -> Float[np.ndarray, 
     highest = np.where(missing, -np.inf, keypoints).max(-2)
     sizes = (highest - lowest).max(-1)
     return np.where(np.isfinite(sizes), np.maximum(sizes, _MIN_SIZE_PX), np.nan)
+
+
+def median_of_seen(points: Float[np.ndarray, "*any K 2"]) -> Float[np.ndarray, "*any 1 2"]:
+    """As NumPy's nanmedian over keypoints, which is slow: the lower one of two in the middle, NaN if there is none."""
+    middle = np.maximum(np.isfinite(points).sum(-2, keepdims=True) - 1, 0) // 2
+    return np.take_along_axis(np.sort(points, axis=-2), middle, axis=-2)
