@@ -4,6 +4,8 @@ import shutil
 import stat
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -85,16 +87,90 @@ def test_what_a_killed_writer_left_can_be_removed(tmp_path: Path):
     assert [entry.name for entry in tmp_path.iterdir()] == [".notes"]
 
 
-def test_leftovers_of_one_file_are_removed_beside_those_of_others(tmp_path: Path):
-    for name in (".net-4-abcdefgh.partial", ".net-4-wide-abcdefgh.partial", ".net-abcdefgh.partial"):
-        (tmp_path / name).mkdir()
+_WRITE_AND_WAIT = """
+import sys, time
+from pathlib import Path
+from mspn.io.files import replacing
 
-    remove_leftovers(tmp_path, "net-4")
+with replacing(Path(sys.argv[1])) as temporary:
+    temporary.write_text("ha")
+    (temporary.parent / "another").mkdir()
+    print("writing", flush=True)
+    sys.stdin.readline()
+    temporary.write_text("whole")
+"""
 
-    assert sorted(entry.name for entry in tmp_path.iterdir()) == [
-        ".net-4-wide-abcdefgh.partial",
-        ".net-abcdefgh.partial",
-    ]
+
+@contextmanager
+def another_writer(path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that has begun to write a file, and ends when it is sent a line."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", _WRITE_AND_WAIT, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"writing\n"
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_the_next_write_of_a_file_removes_what_a_killed_one_left(tmp_path: Path):
+    path = tmp_path / "state.pt"
+    with another_writer(path) as first, another_writer(path) as second:
+        assert len(list(tmp_path.glob(".state-*.partial"))) == 2
+        first.kill()
+        second.kill()
+        first.wait()
+        second.wait()
+    (tmp_path / ".other-1.partial").mkdir()
+    assert len(list(tmp_path.glob(".state-*.partial"))) == 2
+
+    write_text(path, "new")
+
+    # Of other files nothing is touched.
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == [".other-1.partial", "state.pt"]
+    assert path.read_text() == "new"
+
+
+def test_what_a_living_process_writes_is_never_removed(tmp_path: Path):
+    path = tmp_path / "state.pt"
+    with another_writer(path) as other:
+        write_text(path, "first")
+        remove_leftovers(tmp_path)
+        assert path.read_text() == "first"
+
+        other.communicate(b"go on\n")
+        assert other.returncode == 0
+
+    assert path.read_text() == "whole"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["state.pt"]
+
+
+def test_two_writers_of_one_file_in_one_process_do_not_meet(tmp_path: Path):
+    path = tmp_path / "state.pt"
+    with replacing(path) as first:
+        first.write_text("first")
+        with replacing(path) as second:
+            second.write_text("second")
+        assert path.read_text() == "second"
+
+    assert path.read_text() == "first"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["state.pt"]
+
+
+def test_a_link_in_place_of_the_temporary_folder_is_not_followed(tmp_path: Path):
+    path, elsewhere = tmp_path / "state.pt", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    with replacing(path) as temporary:
+        temporary.touch()
+    temporary.parent.symlink_to(elsewhere)
+
+    write_text(path, "new")
+
+    assert path.read_text() == "new"
+    assert list(elsewhere.iterdir()) == []
 
 
 def test_missing_folders_are_made(tmp_path: Path):

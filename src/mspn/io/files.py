@@ -1,25 +1,25 @@
 """Reading and writing files safely: atomic writes, digests, small YAML files."""
 
 import errno
-import glob
 import hashlib
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import yaml
-from filelock import FileLock, Timeout
+from filelock import BaseFileLock, FileLock, Timeout
 
 from mspn.errors import FileError, MspnError, YamlError, reason
 
 _PARTIAL = ".partial"
-_RANDOM = "?" * 8
-"""What `tempfile` puts into names."""
 _CHUNK_BYTES = 2**20
+_DIGITS = 8
+"""Of the digest of a file's name in that of its temporary folder."""
 _MAX_PREFIX_LETTERS = 40
 """Of the name of a temporary folder, since that of the file may be as long as file systems take."""
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
@@ -33,6 +33,8 @@ _SECONDS_TO_LOCK = 2.0
 def replacing(path: Path, *failures: type[Exception]) -> Iterator[Path]:
     """Give a temporary path to write to; on success it takes the place of `path` at once, else it is removed.
 
+    What processes that were killed left of earlier tries to write this file is removed, too.
+
     Args:
         path: of the file, in a folder that need not exist.
         failures: errors by which the library that writes says that it could not.
@@ -41,27 +43,73 @@ def replacing(path: Path, *failures: type[Exception]) -> Iterator[Path]:
         FileError: if there is no room for it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    # A folder, since some writers put temporary files of their own beside what they write.
-    prefix = f".{path.stem[:_MAX_PREFIX_LETTERS]}-"
-    folder = Path(tempfile.mkdtemp(dir=path.parent, prefix=prefix, suffix=_PARTIAL))
-    temporary = folder / path.name
     kinds: tuple[type[Exception], ...] = (OSError, *failures)
     try:
-        yield temporary
-        # Windows syncs only files that are open for writing.
-        with temporary.open("r+b") as written:
-            os.fsync(written.fileno())
-        # Some writers make files that only the owner reads; give what a plain open() would have given.
-        mask = os.umask(0)
-        os.umask(mask)
-        temporary.chmod(0o666 & ~mask)
-        temporary.replace(path)
+        with _temporary_folder(path) as folder:
+            temporary = folder / path.name
+            yield temporary
+            # Windows syncs only files that are open for writing.
+            with temporary.open("r+b") as written:
+                os.fsync(written.fileno())
+            # Some writers make files that only the owner reads; give what a plain open() would have given.
+            mask = os.umask(0)
+            os.umask(mask)
+            temporary.chmod(0o666 & ~mask)
+            temporary.replace(path)
     except kinds as error:
         if isinstance(error, MspnError) or (isinstance(error, OSError) and error.errno not in _NO_ROOM):
             raise
         raise _write_error(path, error) from error
+
+
+@contextmanager
+def _temporary_folder(path: Path) -> Iterator[Path]:
+    """A folder beside a file, for this writer alone.
+
+    It is a folder, since some writers put temporary files of their own beside what they write.
+    """
+    digest = hashlib.sha256(os.fsencode(path.name)).hexdigest()[:_DIGITS]
+    name = f".{path.stem[:_MAX_PREFIX_LETTERS]}-{digest}"
+    folders = (path.parent / f"{name}-{number}{_PARTIAL}" for number in count())
+    folder, lock = next((folder, lock) for folder in folders if (lock := _claim_empty(folder)))
+    for other in folders:  # of writers that came while another one wrote
+        if not other.exists():
+            break
+        _remove_if_abandoned(other)
+    try:
+        yield folder
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        _remove(folder, lock)
+
+
+def _claim_empty(folder: Path) -> BaseFileLock | None:
+    _remove_if_abandoned(folder)
+    return _claim(folder)
+
+
+def _remove_if_abandoned(folder: Path) -> None:
+    if folder.is_dir() and (lock := _claim(folder)):
+        _remove(folder, lock)
+
+
+def _claim(folder: Path) -> BaseFileLock | None:
+    """The lock of a temporary folder, which ends with its process; None if it is another writer's, or no folder."""
+    if folder.is_symlink():
+        return None
+    folder.mkdir(exist_ok=True)
+    lock = FileLock(folder / _LOCK_FILE, timeout=0)
+    try:
+        lock.acquire()
+    except (Timeout, PermissionError):
+        return None
+    return lock
+
+
+def _remove(folder: Path, lock: BaseFileLock) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    lock.release()
+    with suppress(OSError):  # Windows keeps the lock's file, and so the folder, until here
+        folder.rmdir()
 
 
 @contextmanager
@@ -90,14 +138,10 @@ def locked_folder(folder: Path) -> Iterator[None]:
         lock.release()
 
 
-def remove_leftovers(folder: Path, stem: str | None = None) -> None:
-    """Remove what `replacing` left in a folder where a process was killed, of files of that stem or of all.
-
-    No other process may be writing these.
-    """
-    pattern = "*" if stem is None else f"{glob.escape(stem[:_MAX_PREFIX_LETTERS])}-{_RANDOM}"
-    for partial in folder.glob(f".{pattern}{_PARTIAL}"):
-        shutil.rmtree(partial, ignore_errors=True)
+def remove_leftovers(folder: Path) -> None:
+    """Remove what `replacing` left in a folder where a process was killed, of whichever files."""
+    for partial in folder.glob(f".*{_PARTIAL}"):
+        _remove_if_abandoned(partial)
 
 
 def prepare_folder(path: Path) -> None:

@@ -28,6 +28,7 @@ from mspn.config.protocol import MMPOSE_TEST
 from mspn.config.recipe import Recipe
 from mspn.config.recipes import RECIPES
 from mspn.errors import WeightsError
+from mspn.io.files import replacing
 from mspn.structures.boxes import Size
 from tests.checkpoints.hub import file_server
 from tests.checkpoints.hub.file_server import FileServer
@@ -93,7 +94,9 @@ def test_weights_of_which_eight_digits_are_known_are_called_so_whenever_they_are
 
 def test_what_a_killed_process_left_in_the_cache_is_removed(server: FileServer, tmp_path: Path):
     entry = entry_of(server)
-    leftover = tmp_path / f".{cached_file(entry, tmp_path).stem}-abcdefgh.partial"
+    with replacing(cached_file(entry, tmp_path)) as temporary:
+        temporary.touch()
+    leftover = temporary.parent
     leftover.mkdir()
 
     download_weights(entry, tmp_path)

@@ -1,4 +1,7 @@
 import json
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -35,6 +38,26 @@ def test_sizes_come_from_the_folder_of_images(tmp_path: Path):
     # The box of 30 x 60 at (10, 20) in 50 x 100 pixels; then the nose at (5, 5).
     row = (tmp_path / "yolo" / "labels" / "seven.txt").read_text().split()
     assert [float(word) for word in row[:8]] == [0, 0.5, 0.5, 0.6, 0.6, 0.1, 0.05, 2]
+
+
+_KILLED_WHILE_WRITING = """
+import os, signal
+os.fsync = lambda _: os.kill(os.getpid(), signal.SIGKILL)
+from mspn.cli.app import main
+main()
+"""
+
+
+def test_a_conversion_that_was_killed_leaves_nothing_once_it_is_repeated(tmp_path: Path):
+    arguments = ["data", "convert", str(write_coco(tmp_path)), str(tmp_path / "out" / "a.json"), "--to", "crowdpose"]
+    killed = subprocess.run([sys.executable, "-c", _KILLED_WHILE_WRITING, *arguments], capture_output=True, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert [entry.suffix for entry in (tmp_path / "out").iterdir()] == [".partial"]
+
+    result = run(*arguments)
+
+    assert result.exit_code == 0, result.output
+    assert [entry.name for entry in (tmp_path / "out").iterdir()] == ["a.json"]
 
 
 def test_a_skeleton_of_ones_own_names_keypoints_that_the_source_does_not(tmp_path: Path):

@@ -16,7 +16,7 @@ from mspn.checkpoints.hub.download import Limits, Report, download
 from mspn.checkpoints.hub.index import ASSETS, IndexEntry
 from mspn.config.recipes import RECIPES
 from mspn.errors import DownloadError, WeightsError
-from mspn.io.files import remove_leftovers, sha256_of, write_text
+from mspn.io.files import sha256_of, write_text
 from mspn.structures.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -170,7 +170,6 @@ def evict(entry: IndexEntry, folder: Path) -> None:
 def _fetch_and_convert(entry: IndexEntry, folder: Path, limits: Limits | None, report: Report) -> None:
     """With the lock held: write the original, the converted file, then the record, which marks them as complete."""
     assert entry.sha256 is not None
-    remove_leftovers(folder, cached_file(entry, folder).stem)  # of a process that was killed here
     original, url = folder / entry.filename, None
     if original.is_file():
         digest = sha256_of(original)
