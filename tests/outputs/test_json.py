@@ -55,7 +55,7 @@ def test_predictions_json_appears_when_it_is_whole_and_grows_on_the_disk_until_t
     writer.write(of_image("a.jpg"))
 
     (hidden,) = tmp_path.iterdir()
-    (growing,) = hidden.iterdir()
+    growing = hidden / "predictions.json"
     assert growing.stat().st_size > 500
 
     writer.close()
