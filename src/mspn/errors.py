@@ -73,6 +73,10 @@ class AnnotationError(MspnError):
     """An annotation file that cannot be used as it is."""
 
 
+class TracksError(MspnError):
+    """Tracks that cannot be read, or not be used as is wanted."""
+
+
 class DetectorError(MspnError):
     """A detector that cannot be used as it is, or not for an image."""
 

@@ -30,13 +30,21 @@ class CsvWriter:
 
 def _as_text(rows: Iterable[tuple[object, ...]]) -> str:
     text = io.StringIO(newline="")
-    csv.writer(text).writerows([_quote_formula(cell) for cell in row] for row in rows)
+    csv.writer(text).writerows([quote_formula(cell) for cell in row] for row in rows)
     return text.getvalue()
 
 
-def _quote_formula(cell: object) -> object:
+_FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r")
+
+
+def quote_formula(cell: object) -> object:
     """Text with an apostrophe before what spreadsheets would take for a formula; names come from anyone."""
-    return f"'{cell}" if isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(_FORMULA_SIGNS) else cell
+
+
+def unquote_formula(cell: str) -> str:
+    """Text as it was before `quote_formula`."""
+    return cell[1:] if cell.startswith("'") and cell[1:].startswith(_FORMULA_SIGNS) else cell
 
 
 _ROWS_PER_GROUP = 20_000
