@@ -578,13 +578,49 @@ def test_a_transparent_image_takes_few_bytes_a_pixel():
     assert peak < 8 * 1500 * 2000
 
 
-@pytest.mark.parametrize("suffix", [".png", ".tiff"])
-def test_images_that_take_more_memory_to_decode_may_have_fewer_pixels(suffix: str):
-    deep = cv2.imencode(suffix, np.zeros((8, 10, 4), np.uint16))[1].tobytes()
+@pytest.mark.parametrize(
+    ("suffix", "num_channels", "dtype", "stretch", "bytes_per_pixel"),
+    [
+        (".png", 4, np.uint16, False, 16),  # four channels of two bytes, and OpenCV's copy of them
+        (".png", 3, np.uint16, True, 12),
+        (".png", 3, np.uint16, False, 6),
+        (".tiff", 3, np.uint8, False, 10),  # 3 as decoded, the one strip twice, 1 for what libtiff puts between
+        (".tiff", 4, np.uint16, False, 25),
+    ],
+)
+def test_the_memory_for_an_image_counts_its_copies_and_its_file(
+    suffix: str, num_channels: int, dtype: type, stretch: bool, bytes_per_pixel: int, monkeypatch: pytest.MonkeyPatch
+):
+    pixels = np.random.default_rng(0).integers(0, np.iinfo(dtype).max, (16, 10, num_channels), dtype, endpoint=True)
+    encoded = cv2.imencode(suffix, pixels)[1].tobytes()
+    monkeypatch.setattr("mspn.io.images._SMALL_FILE_BYTES", 0)
+    # 12 bytes for each pixel of the limit.
+    enough = -(-(160 * bytes_per_pixel + len(encoded)) // 12)
 
-    assert decode_image(deep, "fits", max_pixels=160).shape == (8, 10, 3)
-    with pytest.raises(ImageError, match="deep has 10x8 pixels, above the limit of 79;"):
-        decode_image(deep, "deep", max_pixels=159)
+    assert decode_image(encoded, "fits", enough, stretch=stretch).shape == (16, 10, 3)
+    with pytest.raises(ImageError, match=r"large has 10x16 pixels, above the limit of 15[89];"):
+        decode_image(encoded, "large", enough - 1, stretch=stretch)
+
+
+@pytest.mark.parametrize(("num_channels", "bytes_per_pixel"), [(3, 10), (4, 13)])
+def test_a_jpeg_is_counted_as_if_it_were_progressive(num_channels: int, bytes_per_pixel: int):
+    encoded = cmyk_jpeg((9, 9, 9, 9)) if num_channels == 4 else encode(noise(8, 8), ".jpg")
+    header = read_header(io.BytesIO(encoded))
+    assert header is not None
+    assert (header.num_channels, header.size) == (num_channels, (8, 8))
+
+    # 63 pixels of 10 bytes are 630, and 52 of 12 are 624; 64 of 13 are 832, and 69 of 12 are 828.
+    limit = {10: "large has 8x8 pixels, above the limit of 62;", 13: "large has 8x8 pixels, above the limit of 63;"}
+    with pytest.raises(ImageError, match=limit[bytes_per_pixel]):
+        decode_image(encoded, "large", {10: 62, 13: 69}[bytes_per_pixel])
+
+
+def test_more_than_16_bits_are_refused_before_they_are_decoded(monkeypatch: pytest.MonkeyPatch):
+    encoded = cv2.imencode(".tiff", np.zeros((8, 8, 3), np.float32))[1].tobytes()
+    monkeypatch.setattr(cv2, "imdecode", None)  # is not asked
+
+    with pytest.raises(ImageError, match="deep is not an image that can be read"):
+        decode_image(encoded, "deep")
 
 
 def test_a_small_image_in_huge_tiles_is_refused():

@@ -15,7 +15,7 @@ from mspn.structures.boxes import Size
 TRANSPOSED_ORIENTATIONS = (5, 6, 7, 8)
 """EXIF orientations in which width and height trade places."""
 _ORIENTATION, _BITS_PER_SAMPLE, _SAMPLES_PER_PIXEL, _EXTRA_SAMPLES = 274, 258, 277, 338
-_WIDTH, _HEIGHT, _TILE_WIDTH, _TILE_HEIGHT, _KIND_OF_PAGE = 256, 257, 322, 323, 254
+_WIDTH, _HEIGHT, _STRIP_HEIGHT, _TILE_WIDTH, _TILE_HEIGHT, _KIND_OF_PAGE = 256, 257, 278, 322, 323, 254
 """Tags of TIFF."""
 _SHORT = 3
 _EXIF_PREFIX = b"Exif\0\0"
@@ -38,7 +38,10 @@ class ImageHeader:
     num_frames: int = 1
     """Pages of a TIFF, frames of an animation."""
     may_be_transparent: bool = False
-    is_16_bit: bool = False
+    depth: int = 8
+    """Bits of a channel, of PNG and TIFF."""
+    num_channels: int = 3
+    """Of JPEG and TIFF."""
     scan_start: int = 0
     """Of a JPEG: where its compressed pixels start."""
     orientation_position: int | None = None
@@ -46,7 +49,7 @@ class ImageHeader:
     is_cut_short: bool = False
     """Of a PNG: whether a chunk is longer than the rest of the file; decoders would make room for it first."""
     largest_block: int = 0
-    """Pixels of a tile, of TIFF and AVIF, which decoders keep whole in memory, however small the image."""
+    """Pixels of a tile or strip, of TIFF and AVIF, which decoders keep whole in memory, however small the image."""
 
     @property
     def upright_size(self) -> Size:
@@ -88,7 +91,7 @@ def _unpack(layout: str, file: IO[bytes], position: int | None = None) -> tuple[
 
 
 def _read_jpeg(file: IO[bytes]) -> ImageHeader | None:
-    size, orientation, position = Size(0, 0), 1, 2
+    size, num_channels, orientation, position = Size(0, 0), 3, 1, 2
     for _ in range(_MAX_PIECES):
         start, marker = _unpack("BB", file, position)
         if start != 0xFF:
@@ -98,14 +101,14 @@ def _read_jpeg(file: IO[bytes]) -> ImageHeader | None:
             continue
         (length,) = _unpack(">H", file)
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            _precision, *sides = _unpack(">BHH", file)
+            _precision, *sides, num_channels = _unpack(">BHHB", file)
             size = Size(*sides)
         elif marker == 0xE1 and orientation == 1:
             segment = file.read(max(0, length - 2))
             orientation = _exif_orientation(segment) if segment.startswith(_EXIF_PREFIX) else 1
         position += 2 + length
         if marker == 0xDA:
-            return ImageHeader("jpeg", size, orientation, scan_start=position)
+            return ImageHeader("jpeg", size, orientation, num_channels=num_channels, scan_start=position)
     return None
 
 
@@ -126,7 +129,7 @@ def _read_png(file: IO[bytes]) -> ImageHeader:
         orientation,
         max(1, num_frames),
         is_transparent,
-        is_16_bit=depth == 16,
+        depth=depth,
         is_cut_short=end > file.seek(0, io.SEEK_END),
     )
 
@@ -195,15 +198,18 @@ def _read_tiff(file: IO[bytes]) -> ImageHeader | None:
     if first is None:
         return None
     values = first.values
+    size = Size(values.get(_HEIGHT, 0), values.get(_WIDTH, 0))
+    block_height, block_width = values.get(_TILE_HEIGHT), values.get(_TILE_WIDTH, size.width)
     return ImageHeader(
         "tiff",
-        Size(values.get(_HEIGHT, 0), values.get(_WIDTH, 0)),
+        size,
         _valid(values.get(_ORIENTATION, 1)),
         max(1, num_pages),
         may_be_transparent=_EXTRA_SAMPLES in values or values.get(_SAMPLES_PER_PIXEL, 1) in (2, 4),
-        is_16_bit=values.get(_BITS_PER_SAMPLE, 1) == 16,
+        depth=values.get(_BITS_PER_SAMPLE, 1),
+        num_channels=values.get(_SAMPLES_PER_PIXEL, 1),
         orientation_position=first.positions.get(_ORIENTATION),
-        largest_block=values.get(_TILE_WIDTH, 0) * values.get(_TILE_HEIGHT, 0),
+        largest_block=block_width * (block_height or min(values.get(_STRIP_HEIGHT, size.height), size.height)),
     )
 
 

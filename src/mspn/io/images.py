@@ -91,10 +91,11 @@ def _decode_image(
     # that is known is not decoded.
     header = read_header(io.BytesIO(encoded))
     if header is not None:
-        _check_size(header, name, max_pixels, stretch)
+        _check_size(header, len(encoded), name, max_pixels, stretch)
     if encoded.startswith(START_OF_JPEG) and lacks_end(encoded, header):
         raise ImageError(f"{name} is cut short (a JPEG without its end); copy or download it again")
-    if header is None or header.is_cut_short:
+    # More than 16 bits are numbers that only their programs know the meaning of, and up to eight times as large.
+    if header is None or header.is_cut_short or header.depth > 16:
         raise _unreadable(name)
     if header.format == "heic":
         return ReducedImage(_decode_heic(encoded, name), 1)
@@ -108,7 +109,7 @@ def _decode_by_opencv(
     encoded: bytes | bytearray, header: ImageHeader, name: str, stretch: bool
 ) -> UInt8[np.ndarray, "H W 3"]:
     """RGB as it is stored."""
-    needs_all = header.may_be_transparent or (stretch and header.is_16_bit)
+    needs_all = header.may_be_transparent or (stretch and header.depth == 16)
     if header.orientation_position is not None:
         encoded = _without_orientation(encoded, header.orientation_position)
     # Turned by us: OpenCV's versions turn one format, but not another.
@@ -117,7 +118,7 @@ def _decode_by_opencv(
     if decoded is None or decoded.dtype not in (np.uint8, np.uint16) or decoded.shape[:2] != header.size:
         raise _unreadable(name)
     pixels = _to_rgb(decoded, stretch)
-    if header.is_16_bit and not stretch:
+    if header.depth == 16 and not stretch:
         warn_if_nearly_black(pixels, name)
     return pixels
 
@@ -150,9 +151,10 @@ def _unreadable(name: str) -> ImageError:
     return ImageError(f"{name} is not an image that can be read, or it is damaged; convert it to JPEG or PNG")
 
 
-def _check_size(header: ImageHeader, name: str, max_pixels: int, stretch: bool) -> None:
+def _check_size(header: ImageHeader, file_bytes: int, name: str, max_pixels: int, stretch: bool) -> None:
     height, width = header.size
-    for limit in (max_pixels, max_pixels * _BYTES_PER_PIXEL // _decoder_bytes(header, stretch)):
+    free_bytes = max_pixels * _BYTES_PER_PIXEL - max(0, file_bytes - _SMALL_FILE_BYTES)
+    for limit in (max_pixels, max(0, int(free_bytes / _decoder_bytes(header, stretch)))):
         if height * width > limit:
             raise ImageError(f"{name} has {width}x{height} pixels, above the limit of {limit:,}; make it smaller first")
         if header.largest_block > max(limit, _TILE_PIXELS):
@@ -161,15 +163,30 @@ def _check_size(header: ImageHeader, name: str, max_pixels: int, stretch: bool) 
 
 _TILE_PIXELS = 2**20
 """A tile may have as many, however few are allowed for an image."""
+_SMALL_FILE_BYTES = 2**20
+"""What a file may take, however few pixels are allowed."""
 _BYTES_PER_PIXEL = 12
 """What an image of the largest size may take while it is decoded, the file itself included."""
 
 
-def _decoder_bytes(header: ImageHeader, stretch: bool) -> int:
-    """Bytes of memory for a pixel, as measured; what takes no more than `_BYTES_PER_PIXEL` is not told apart."""
+def _decoder_bytes(header: ImageHeader, stretch: bool) -> float:
+    """Bytes of memory for a pixel while it is decoded, without the file: measured, `benchmarks.image_memory`."""
     if header.format in ("avif", "heic"):
-        return 36 if header.may_be_transparent else 18
-    return 24 if header.is_16_bit and (header.may_be_transparent or stretch) else _BYTES_PER_PIXEL
+        return 44 if header.may_be_transparent else 24
+    if header.format == "jpeg":
+        # A progressive one: two bytes for each coefficient, then RGB.
+        return 13 if header.num_channels == 4 else 10
+    needs_all = header.may_be_transparent or stretch
+    decoded = (4 if header.may_be_transparent else 3) * (2 if header.depth == 16 and needs_all else 1)
+    # OpenCV copies what it has decoded into an array.
+    copied = 2 * decoded
+    if header.format == "webp":
+        return max(copied, decoded + 5)  # a lossless one is decoded to four bytes first
+    if header.format != "tiff":
+        return copied
+    # A strip as it is stored, and unpacked.
+    share = min(1, header.largest_block / (header.size.height * header.size.width))
+    return max(copied, decoded + share * (1 + 2 * header.num_channels * header.depth / 8))
 
 
 def _to_rgb(decoded: np.ndarray, stretch: bool) -> UInt8[np.ndarray, "H W 3"]:
