@@ -38,7 +38,7 @@ def main() -> None:
     def estimate(people: slice) -> list[Pose]:
         averaged = average_mirrored(maps[people], mirrored[people], COCO_17.mirror_order)
         decoded = decode(averaged, FAITHFUL_TEST)
-        return make_poses(detections[people], frames[people], decoded, COCO_17, FAITHFUL_TEST)
+        return make_poses(detections[people], frames[people], decoded, COCO_17, FAITHFUL_TEST, None)
 
     def one_by_one() -> list[Pose]:
         return [pose for place in range(PEOPLE) for pose in estimate(slice(place, place + 1))]

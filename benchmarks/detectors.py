@@ -43,7 +43,7 @@ def main() -> None:
             start = time.thread_time()
             found[name][entry.id] = detector.detect(image)
             seconds[name].append(time.thread_time() - start)
-    unlabeled = _sure_proposals(photos / "people_boxes.json", {image.id: image.file_name for image in truth.images})
+    unlabeled = sure_proposals(photos / "people_boxes.json", {image.id: image.file_name for image in truth.images})
     for name in names:
         precision = box_average_precision(truth, found[name])
         tall, every = (
@@ -59,7 +59,8 @@ def main() -> None:
         )
 
 
-def _sure_proposals(path: Path, names: dict[int, str]) -> dict[int, list[Box]]:
+def sure_proposals(path: Path, names: dict[int, str]) -> dict[int, list[Box]]:
+    """Boxes with a score of 0.3 or more, by image id."""
     proposed = BoxesFile(path)
     return {
         image_id: [one.box for one in proposed.find(name, image_id) if one.score >= THRESHOLD]

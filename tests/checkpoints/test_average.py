@@ -6,6 +6,7 @@ from mspn.checkpoints.average import average_weights
 from mspn.checkpoints.format import Checkpoint, CheckpointMetadata
 from mspn.config.overrides import override
 from mspn.config.recipes import find_recipe
+from mspn.config.score_calibration import ScoreCalibration
 from mspn.errors import WeightsError
 from mspn.models import build_network
 from tests.sessions import SESSION
@@ -20,7 +21,12 @@ def checkpoint(value: float, settings: Sequence[str] = (), data: tuple[str, ...]
     for tensor in model.state_dict().values():
         tensor.fill_(value if tensor.is_floating_point() else batches)
     metadata = CheckpointMetadata(
-        recipe=recipe, data=data, sessions=(SESSION,), results={"sports": 0.5}, calibration_ranges={"stem": (0.0, 1.0)}
+        recipe=recipe,
+        data=data,
+        sessions=(SESSION,),
+        results={"sports": 0.5},
+        calibration_ranges={"stem": (0.0, 1.0)},
+        score_calibration=ScoreCalibration(slope=2.0, offsets=(0.0,) * 17, people=5),
     )
     return Checkpoint(metadata, model)
 
@@ -55,6 +61,7 @@ def test_the_header_tells_of_all_runs_and_claims_nothing_that_was_measured_on_on
     assert metadata.notes == "average of 2 runs"
     assert not metadata.results
     assert not metadata.calibration_ranges
+    assert metadata.score_calibration is None
 
 
 def test_one_alone_has_no_average():

@@ -10,6 +10,7 @@ from mspn.config.model import ModelConfig
 from mspn.config.overrides import override
 from mspn.config.recipe import Recipe
 from mspn.config.recipes import find_recipe
+from mspn.config.score_calibration import ScoreCalibration
 from mspn.errors import FileError, WeightsError
 from mspn.models import build_network
 from mspn.models.mspn import MSPN
@@ -48,6 +49,15 @@ def test_a_network_and_its_header_come_back_as_they_were_saved(network: MSPN, tm
     expected, actual = network.state_dict(), loaded.model.state_dict()
     assert actual.keys() == expected.keys()
     assert all(torch.equal(actual[name], expected[name]) for name in expected)
+
+
+def test_a_score_calibration_of_other_keypoints_is_refused(network: MSPN, tmp_path: Path):
+    calibration = ScoreCalibration(slope=2.0, offsets=(0.0, 1.0), people=5)
+    metadata = HEADER.model_copy(update={"score_calibration": calibration})
+    path = save_tensors(tmp_path / "weights.safetensors", network.state_dict(), metadata)
+
+    with pytest.raises(WeightsError, match="score_calibration is of 2 keypoints, the network has 3"):
+        load_checkpoint(path)
 
 
 def test_weights_can_be_stored_in_half_precision_and_come_back_in_full(network: MSPN, tmp_path: Path):

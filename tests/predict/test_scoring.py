@@ -3,6 +3,7 @@ import pytest
 import torch
 
 from mspn.config.protocol import FAITHFUL_TEST
+from mspn.config.score_calibration import ScoreCalibration
 from mspn.heatmaps.decode import Decoded
 from mspn.predict.scoring import make_poses
 from mspn.structures.boxes import Box, Detection, Size
@@ -19,7 +20,7 @@ def _make(scores: list[float], **changes: object) -> list[Pose]:
     points = torch.arange(2 * 17 * 2.0).reshape(2, 17, 2)
     frames = [CropFrame((50.0, 60.0), 48.0, Size(256, 192)), CropFrame((10.0, 20.0), 96.0, Size(256, 192))]
     detections = [Detection(Box(0, 0, 10, 20), 0.5), Detection(Box(5, 5, 10, 20), 0.25)]
-    return make_poses(detections, frames, Decoded(points, raw), COCO_17, test)
+    return make_poses(detections, frames, Decoded(points, raw), COCO_17, test, None)
 
 
 def test_each_person_is_put_back_by_their_own_frame():
@@ -36,6 +37,19 @@ def test_people_see_clipped_scores():
 
     np.testing.assert_allclose(pose.keypoint_scores[:4], [1.0, 0.0, 0.5, 0.0])
     assert pose.score == pytest.approx(0.5 * 1.5 / 17)
+
+
+def test_calibrated_scores_rate_a_pose_and_peaks_rank_it():
+    peaks = Decoded(torch.zeros(1, 17, 2), torch.full((1, 17), 0.8))
+    frame = CropFrame((50.0, 60.0), 48.0, Size(256, 192))
+    # Odds of 4 for a peak of 0.8; half of it for the nose.
+    calibration = ScoreCalibration(slope=1.0, offsets=(-np.log(2), *[0.0] * 16), people=1)
+
+    (pose,) = make_poses([Detection(Box(0, 0, 10, 20), 0.5)], [frame], peaks, COCO_17, FAITHFUL_TEST, calibration)
+
+    np.testing.assert_allclose(pose.keypoint_scores, [2 / 3, *[0.8] * 16])
+    assert pose.score == pytest.approx(0.5 * (2 / 3 + 16 * 0.8) / 17)
+    assert pose.ranking_score == pytest.approx(0.5 * (0.8 + 0.5))
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ def average_weights(checkpoints: Sequence[Checkpoint]) -> Checkpoint:
     2022). Of runs from different random weights the average is worthless.
 
     The recipe is that of the last, sessions and training sets are those of all; what was measured on one (results, how
-    far values go) is left out.
+    far values go, what its scores mean) is left out.
 
     Raises:
         WeightsError: if there are fewer than two, or they are not of one network and one set of keypoints.
@@ -39,6 +39,7 @@ def average_weights(checkpoints: Sequence[Checkpoint]) -> Checkpoint:
             "notes": f"average of {len(checkpoints)} runs",
             "results": {},
             "calibration_ranges": {},
+            "score_calibration": None,
         }
     )
     return Checkpoint(metadata, model.eval())

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from pydantic import Field, FiniteFloat, ValidationError
+from pydantic import Field, FiniteFloat, ValidationError, model_validator
 from pydantic_core import from_json
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from mspn.checkpoints.provenance import TrainingSession
 from mspn.config.recipe import AnyRecipe, DetectorRecipe, Recipe, recipe_class
+from mspn.config.score_calibration import ScoreCalibration
 from mspn.errors import WeightsError
 from mspn.io.files import replacing
 from mspn.models import AnyNetwork, build_network
@@ -69,6 +70,16 @@ class CheckpointMetadata(AnyMetadata):
     recipe: Recipe
     calibration_ranges: dict[str, tuple[FiniteFloat, FiniteFloat]] = Field(default_factory=dict)
     """For int8: lowest and highest activation by tensor, see `mspn.inference.quantization`; empty if not calibrated."""
+    score_calibration: ScoreCalibration | None = None
+    """From the peaks of heat maps to the scores of keypoints; null: the peaks are the scores."""
+
+    @model_validator(mode="after")
+    def _check_score_calibration(self) -> "CheckpointMetadata":
+        if self.score_calibration is not None:
+            given, expected = len(self.score_calibration.offsets), self.recipe.model.num_keypoints
+            if given != expected:
+                raise ValueError(f"score_calibration is of {given} keypoints, the network has {expected}")
+        return self
 
 
 class DetectorMetadata(AnyMetadata):

@@ -7,7 +7,8 @@ from typing import Any
 
 from mspn.evaluation.analysis import Analysis, analyze
 from mspn.evaluation.analysis.breakdown import GroupPrecision
-from mspn.evaluation.analysis.keypoint_errors import ERRORS, NUM_BINS, Calibration
+from mspn.evaluation.analysis.calibration import NUM_BINS, Calibration
+from mspn.evaluation.analysis.keypoint_errors import ERRORS
 from mspn.evaluation.analysis.worst import draw_worst
 from mspn.evaluation.report import REPORT_FILE, RESULTS_FILE, Report, write_report
 from mspn.io.files import sha256_of, write_text
@@ -161,20 +162,20 @@ def _draw_groups(groups: Sequence[GroupPrecision]) -> list[Figure]:
 
 def _draw_calibration(calibration: Calibration) -> Figure:
     middles = [(index + 0.5) / NUM_BINS for index in range(NUM_BINS)]
-    shares = [None if score_bin is None else score_bin.share_right for score_bin in calibration.bins]
+    shares = [None if score_bin is None else score_bin.share_good for score_bin in calibration.bins]
     counts = [0 if score_bin is None else score_bin.keypoints for score_bin in calibration.bins]
     names = [
         f"scores {index / NUM_BINS:.1f} to {(index + 1) / NUM_BINS:.1f}: {count:,} keypoints"
         for index, count in enumerate(counts)
     ]
-    title = "Share of correct keypoints, by score"
+    title = "Share of good keypoints, by score"
     chart = Chart(
         title=title,
         x=[*middles, 1.0],
         x_label="score",
         point_names=[*names, ""],
         series=[
-            Series("correct (similarity 0.5 or higher)", [*shares, None]),
+            Series("good (similarity 0.85 or higher)", [*shares, None]),
             Series("perfectly calibrated", [*middles, 1.0]),
         ],
         limits=(0.0, 1.0),

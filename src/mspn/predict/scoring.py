@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Float
 
 from mspn.config.protocol import ProtocolConfig
+from mspn.config.score_calibration import ScoreCalibration
 from mspn.heatmaps.decode import Decoded
 from mspn.structures.boxes import Detection
 from mspn.structures.crop import CropFrame, heatmap_to_crop
@@ -23,6 +24,7 @@ def make_poses(
     decoded: Decoded,
     skeleton: Skeleton,
     test: ProtocolConfig,
+    calibration: ScoreCalibration | None,
 ) -> list[Pose]:
     """Poses in image pixels of people whose heat maps are decoded, in the same order.
 
@@ -31,14 +33,15 @@ def make_poses(
         frames: of the crops that the heat maps belong to.
         decoded: keypoints in the people's heat maps.
         skeleton: names the keypoints.
-        test: how keypoint scores rank a pose.
+        test: how peaks of heat maps rank a pose, whatever its keypoints' scores say.
+        calibration: from peaks to scores; None: scores are the peaks, clipped to 0..1.
     """
     keypoints_crop = heatmap_to_crop(decoded.keypoints_heatmap).double().numpy()
     matrices = np.stack([frame.crop_to_image for frame in frames])
     keypoints_image = keypoints_crop @ matrices[:, :, :2].swapaxes(1, 2) + matrices[:, None, :, 2]
-    raw = decoded.scores.double().numpy()
-    clipped = raw.clip(0, 1)
-    means, factors = clipped.mean(-1).tolist(), _box_factors(raw, test).tolist()
+    peaks = decoded.scores.double().numpy()
+    keypoint_scores = peaks.clip(0, 1) if calibration is None else calibration.scores(peaks)
+    means, factors = keypoint_scores.mean(-1).tolist(), _box_factors(peaks, test).tolist()
     return [
         Pose(
             skeleton=skeleton,
@@ -50,7 +53,7 @@ def make_poses(
             box_score=detection.score,
         )
         for detection, keypoints, scores, mean, factor in zip(
-            detections, keypoints_image, clipped, means, factors, strict=True
+            detections, keypoints_image, keypoint_scores, means, factors, strict=True
         )
     ]
 
@@ -66,11 +69,11 @@ def select_poses(poses: Sequence[Pose], suppression_oks: float | None) -> list[P
     return sorted(kept, key=lambda pose: -pose.score)
 
 
-def _box_factors(scores: Float[np.ndarray, "B K"], test: ProtocolConfig) -> Float[np.ndarray, " B"]:
+def _box_factors(peaks: Float[np.ndarray, "B K"], test: ProtocolConfig) -> Float[np.ndarray, " B"]:
     """What each box's score is multiplied with to rank its pose."""
-    offset = scores + test.score_offset
+    offset = peaks + test.score_offset
     if test.rescoring == "box_only":
-        return np.ones(len(scores))
+        return np.ones(len(peaks))
     counted = offset > (_MIN_CONFIDENT_SCORE if test.rescoring == "confident_mean" else -np.inf)
     means: np.ndarray = np.where(counted, offset, 0.0).sum(-1) / counted.sum(-1).clip(min=1)
     return means

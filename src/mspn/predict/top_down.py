@@ -15,6 +15,7 @@ from mspn.checkpoints.format import Checkpoint
 from mspn.checkpoints.hub import load_named
 from mspn.config.protocol import PREDICTION_SUPPRESSION_OKS, ProtocolConfig
 from mspn.config.recipe import Recipe
+from mspn.config.score_calibration import ScoreCalibration
 from mspn.detectors import detector_for
 from mspn.detectors.base import Detector
 from mspn.errors import InvalidValueError
@@ -65,6 +66,8 @@ class Member:
     recipe: Recipe
     test: ProtocolConfig
     runner: Runner
+    calibration: ScoreCalibration | None = None
+    """What the scores of keypoints mean; None: they are the peaks of its maps."""
 
     def frame(self, box: Box) -> CropFrame:
         """The region of a person that this network takes as its crop."""
@@ -118,7 +121,7 @@ class Ensemble:
 
     @property
     def leader(self) -> Member:
-        """The first network, on whose cells the maps are averaged, and whose settings decode them."""
+        """The first network, on whose cells the maps are averaged, and whose settings decode and score them."""
         return self.members[0]
 
     def frames(self, box: Box) -> tuple[CropFrame, ...]:
@@ -191,7 +194,7 @@ class TopDown:
             runner = Runner(
                 checkpoint.model, device, config.precision, config.engine, checkpoint.metadata.calibration_ranges
             )
-            members.append(Member(recipe, test, runner))
+            members.append(Member(recipe, test, runner, checkpoint.metadata.score_calibration))
         self.ensemble = Ensemble(members, config.ensemble_weights)
         skeleton = self.ensemble.leader.recipe.keypoint_table
         self.detector = detector or detector_for(config.detector, skeleton, device)
@@ -238,7 +241,8 @@ class TopDown:
         leader = self.ensemble.leader
         detections = [person.detection for person in people]
         frames = _frames_by_network(people)[0]
-        return make_poses(detections, frames, decode(heatmaps, leader.test), leader.recipe.keypoint_table, leader.test)
+        decoded = decode(heatmaps, leader.test)
+        return make_poses(detections, frames, decoded, leader.recipe.keypoint_table, leader.test, leader.calibration)
 
     def estimate(self, people: Sequence[PersonCrop]) -> list[Pose]:
         """Poses of people of any images, in the same order, in batches of `batch_size`."""

@@ -30,11 +30,12 @@ class Pose:
     keypoints_image: Float[np.ndarray, "K 2"]
     """(x, y) in image pixels; they may lie outside the image."""
     keypoint_scores: Float[np.ndarray, " K"]
-    """Heat-map value at each keypoint, clipped to 0..1."""
+    """Of weights whose scores are calibrated (`mspn models calibrate`), how probable it is that each keypoint is right:
+    within the distance at which COCO's similarity is 0.85; of others, the heat map's peak. 0 to 1."""
     score: float
     """Box score times the mean keypoint score, 0 to 1."""
     ranking_score: float
-    """What average precision sorts by: box score times the mean of the raw, offset keypoint scores."""
+    """What average precision sorts by: box score times the mean of the raw, offset peaks of the heat maps."""
     box: Box
     """That the keypoints were estimated in, in image pixels."""
     box_score: float

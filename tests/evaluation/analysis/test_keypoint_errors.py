@@ -2,7 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from mspn.evaluation.analysis.keypoint_errors import Calibration, Outcome, ScoreBin, calibrate, judge_keypoints
+from mspn.evaluation.analysis.calibration import Calibration, ScoreBin
+from mspn.evaluation.analysis.keypoint_errors import Outcome, calibrate, judge_keypoints
 from mspn.evaluation.matching import match_people
 from mspn.structures.skeletons import COCO_17
 from tests.evaluation.posed_people import SHOULDERS, Labels, ground_truth_of, labeled, predicted
@@ -66,7 +67,7 @@ def _calibrate(folder: Path, left_score: float, right_score: float) -> Calibrati
     return calibrate(matching, judge_keypoints(ground_truth, matching, COCO_17))
 
 
-def test_scores_of_one_bin_are_compared_with_the_share_that_is_right(tmp_path: Path):
+def test_scores_of_one_bin_are_compared_with_the_share_that_is_good(tmp_path: Path):
     calibration = _calibrate(tmp_path, 0.74, 0.72)
 
     assert calibration is not None
@@ -75,7 +76,7 @@ def test_scores_of_one_bin_are_compared_with_the_share_that_is_right(tmp_path: P
     assert calibration.bins[7].model_dump() == {
         "keypoints": 2,
         "mean_score": pytest.approx(0.73),
-        "share_right": 0.5,
+        "share_good": 0.5,
     }
     assert calibration.expected_error == pytest.approx(0.23)
 
@@ -86,7 +87,7 @@ def test_bins_weigh_as_many_keypoints_as_they_hold(tmp_path: Path):
     # |1 - 1| and |0.2 - 0|, a keypoint each; a score of 1 is in the last bin.
     assert calibration is not None
     assert calibration.expected_error == pytest.approx(0.1)
-    assert calibration.bins[9] == ScoreBin(keypoints=1, mean_score=1.0, share_right=1.0)
+    assert calibration.bins[9] == ScoreBin(keypoints=1, mean_score=1.0, share_good=1.0)
 
 
 def test_scores_that_are_visibilities_are_not_calibrated(tmp_path: Path):

@@ -19,6 +19,7 @@ from mspn.cli.options import download_bar
 from mspn.cli.printing import SOME_FAILED, SafeConsole, echo, fail, one_line_errors
 from mspn.config.model import NetworkConfig, parse_size
 from mspn.config.recipes import RECIPES
+from mspn.config.score_calibration import ScoreCalibration
 from mspn.models.cost import Cost, count_cost
 from mspn.structures.boxes import Size
 
@@ -140,6 +141,7 @@ def _card_of_file(path: Path, metadata: AnyMetadata, entry: IndexEntry | None) -
         network = _network_rows(metadata.recipe.model)
         network["keypoints"] = f"{metadata.recipe.model.num_keypoints}, skeleton {metadata.recipe.skeleton}"
         network["int8"] = "calibrated for --precision int8" if metadata.calibration_ranges else ""
+        network["scores"] = _describe_scores(metadata.score_calibration)
     elif isinstance(metadata, DetectorMetadata):
         network = {"longer side": f"{metadata.recipe.model.longer_side} pixels"}
     last = metadata.sessions[-1] if metadata.sessions else None
@@ -155,6 +157,12 @@ def _card_of_file(path: Path, metadata: AnyMetadata, entry: IndexEntry | None) -
         "notes": metadata.notes,
         "where": str(path),
     }
+
+
+def _describe_scores(calibration: ScoreCalibration | None) -> str:
+    if calibration is None:
+        return "peaks of heat maps; `mspn models calibrate` makes them probabilities"
+    return f"probability that a keypoint is right, calibrated on {calibration.people:,} people"
 
 
 def _network_rows(model: NetworkConfig) -> dict[str, str]:

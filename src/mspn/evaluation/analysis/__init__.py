@@ -7,7 +7,8 @@ import numpy as np
 from jaxtyping import Int
 
 from mspn.evaluation.analysis.breakdown import GroupPrecision, estimate_gains, evaluate_groups
-from mspn.evaluation.analysis.keypoint_errors import Calibration, Outcome, calibrate, judge_keypoints
+from mspn.evaluation.analysis.calibration import Calibration
+from mspn.evaluation.analysis.keypoint_errors import Outcome, calibrate, judge_keypoints
 from mspn.evaluation.matching import Matching, match_people
 from mspn.labels.formats.coco import CocoPeople
 from mspn.structures.settings import Settings

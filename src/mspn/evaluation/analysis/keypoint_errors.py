@@ -9,13 +9,12 @@ from enum import IntEnum
 import numpy as np
 from jaxtyping import Float, Int
 
+from mspn.evaluation.analysis.calibration import MIN_SIMILARITY_GOOD, Calibration, compare_scores
 from mspn.evaluation.matching import UNMATCHED, Matching
 from mspn.labels.formats.coco import CocoPeople
 from mspn.structures.oks import keypoint_similarity
-from mspn.structures.settings import Settings
 from mspn.structures.skeleton import Skeleton
 
-MIN_SIMILARITY_GOOD = 0.85
 MIN_SIMILARITY_NEAR = 0.5
 
 
@@ -85,30 +84,8 @@ def _similarities(
     return own, inverted
 
 
-NUM_BINS = 10
-
-
-class ScoreBin(Settings):
-    """Keypoints with scores in a tenth of 0 to 1."""
-
-    keypoints: int
-    mean_score: float
-    share_right: float
-    """Share of keypoints whose similarity with their label is at least 0.5."""
-
-
-class Calibration(Settings):
-    """Scores compared with the share of correct keypoints."""
-
-    bins: tuple[ScoreBin | None, ...]
-    """By rising score; None where no keypoint has such a score."""
-    expected_error: float
-    """Mean distance of score and share over the bins, weighted by keypoints (Guo et al., "On Calibration of Modern
-    Neural Networks", ICML 2017)."""
-
-
 def calibrate(matching: Matching, outcomes: Int[np.ndarray, "R K"]) -> Calibration | None:
-    """Compare scores of the labeled keypoints of matched predictions with the share of them that is correct.
+    """Compare scores of the labeled keypoints of matched predictions with the share of them that is good.
 
     Returns:
         None if there are none, or if a score is outside 0 to 1: some systems write visibilities instead.
@@ -117,19 +94,4 @@ def calibrate(matching: Matching, outcomes: Int[np.ndarray, "R K"]) -> Calibrati
     scores = matching.keypoints_image[..., 2][judged]
     if not scores.size or scores.min() < 0 or scores.max() > 1:
         return None
-    is_correct = np.isin(outcomes[judged], (Outcome.GOOD, Outcome.JITTER))
-    bin_indices = np.minimum((scores * NUM_BINS).astype(int), NUM_BINS - 1)
-    bins: list[ScoreBin | None] = []
-    for bin_index in range(NUM_BINS):
-        inside = bin_indices == bin_index
-        if not inside.any():
-            bins.append(None)
-            continue
-        mean, share = float(scores[inside].mean()), float(is_correct[inside].mean())
-        bins.append(ScoreBin(keypoints=int(inside.sum()), mean_score=mean, share_right=share))
-    distances = [
-        score_bin.keypoints * abs(score_bin.mean_score - score_bin.share_right)
-        for score_bin in bins
-        if score_bin is not None
-    ]
-    return Calibration(bins=tuple(bins), expected_error=sum(distances) / scores.size)
+    return compare_scores(scores, outcomes[judged] == Outcome.GOOD)
