@@ -113,7 +113,7 @@ def test_the_page_shows_everything_and_loads_nothing(ground_truth: CocoPeople, t
     for text in (
         "Errors",
         "AP by size",
-        "Share of correct keypoints",
+        "Share of good keypoints",
         "left_shoulder",
         "version.torch",
     ):
