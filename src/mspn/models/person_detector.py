@@ -106,10 +106,8 @@ def _start_cautiously(head: nn.Module) -> None:
 
 def _decode(logits: Tensor, log_reach: Tensor, stride: int) -> Candidates:
     height, width = logits.shape[-2:]
-    rows, columns = torch.meshgrid(
-        torch.arange(height, device=logits.device), torch.arange(width, device=logits.device), indexing="ij"
-    )
-    centers = (torch.stack([columns, rows], -1).reshape(-1, 2).float() + 0.5) * stride
+    x, y = ((torch.arange(length, device=logits.device) + 0.5) * stride for length in (width, height))
+    centers = torch.stack([x.repeat(height), y.repeat_interleave(width)], -1)
     reach = log_reach.float().clamp(max=math.log(_MAX_REACH)).exp() * stride
     reach = reach.flatten(2).transpose(1, 2)
     boxes = torch.cat([centers - reach[..., :2], centers + reach[..., 2:]], -1)
