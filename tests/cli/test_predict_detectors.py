@@ -4,6 +4,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import pytest
 
 from tests.cli.runner import error_line, run
 from tests.detectors.family_outputs import yolox_outputs
@@ -26,6 +27,42 @@ def test_an_onnx_detector_says_who_is_there(tmp_path: Path):
     (person,) = _predict(tmp_path, "--detector", path)
 
     np.testing.assert_allclose(person["box"], [48, 24, 64, 32], atol=0.01)
+
+
+def test_a_size_is_for_a_detector_that_leaves_it_open(tmp_path: Path):
+    inputs = {"images": (1, 3, "height", "width")}
+    path = write_answers(tmp_path / "yolox.onnx", yolox_outputs(), inputs)
+
+    (person,) = _predict(tmp_path, "--detector", path, "--detector-size", 64)
+
+    np.testing.assert_allclose(person["box"], [48, 24, 64, 32], atol=0.01)
+    line = error_line(
+        run("predict", tmp_path / "gray.png", "--detector", path, "--detector-size", 65, "--out", tmp_path / "other")
+    )
+    assert "detector_size: Input should be a multiple of 32" in line
+
+
+def test_slices_show_people_who_are_not_seen_in_the_whole(tmp_path: Path):
+    # Two slices of 72 pixels, from 0 and from 56, each 64 high: a person of the left half of each, as of the image.
+    detector = "tests.detectors.own_detectors:LeftHalf"
+
+    people = _predict(tmp_path, "--detector", detector, "--detector-slices", 2, "--set", "test.suppression_oks=null")
+
+    assert sorted(person["box"] for person in people) == [[0, 0, 64, 64], [56, 0, 36, 64]]
+
+
+def test_other_settings_of_the_detector_are_another_run(tmp_path: Path):
+    detector = "tests.detectors.own_detectors:LeftHalf"
+    _predict(tmp_path, "--detector", detector)
+
+    line = error_line(
+        run(
+            *("predict", tmp_path / "gray.png", "--model", "mspn-tiny", "--no-flip", "--detector", detector),
+            *("--detector-slices", 2, "--out", tmp_path / "out", "--resume"),
+        )
+    )
+
+    assert "detector_slices" in line
 
 
 def test_nobody_in_the_image_is_an_empty_list_of_people(tmp_path: Path):
@@ -77,3 +114,12 @@ def test_a_detector_beside_boxes_is_refused_even_if_it_is_the_default(tmp_path: 
         line = error_line(run("predict", "a.png", "--boxes", tmp_path / "boxes", "--detector", detector))
 
         assert line == "error: --detector is not used with --boxes; give only one of the two"
+
+
+@pytest.mark.parametrize("option", ["--detector-size", "--detector-slices"])
+def test_settings_of_a_detector_are_refused_beside_boxes(tmp_path: Path, option: str):
+    value = 416 if option == "--detector-size" else 2
+
+    line = error_line(run("predict", "a.png", "--boxes", tmp_path, option, value))
+
+    assert line == f"error: {option} is not used with --boxes; give only one of the two"

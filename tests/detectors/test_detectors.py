@@ -84,6 +84,52 @@ def test_what_has_no_settings_refuses_them(name: str):
         make_detector(f"{name},side=64")
 
 
+@pytest.mark.parametrize("text", ["default", "person-detector"])
+def test_our_own_takes_images_at_any_size(text: str):
+    at_64 = make_detector(f"{text},side=64")
+
+    with pytest.raises(DetectorError, match=r"side=100: side: .* multiple of 32"):
+        make_detector(f"{text},side=100")
+    with pytest.raises(DetectorError, match=r"no setting 'rule' in EmbeddedSettings; it has side"):
+        make_detector(f"{text},rule=people")
+    assert at_64.detect(_IMAGE) == make_detector(text, side=64).detect(_IMAGE)
+
+
+def test_a_size_is_given_to_an_onnx_file_that_leaves_it_open(tmp_path: Path):
+    path = write_answers(tmp_path / "open.onnx", yolox_outputs(), {"images": (1, 3, "height", "width")})
+
+    assert len(make_detector(str(path), side=64).detect(_IMAGE)) == 1
+    with pytest.raises(DetectorError, match=r"the size of its input is given twice; leave one of the two out"):
+        make_detector(f"{path},side=64", side=64)
+
+
+def test_a_size_is_refused_where_it_cannot_be_chosen(tmp_path: Path):
+    fixed = write_answers(tmp_path / "fixed.onnx", yolox_outputs())
+
+    for text, problem in {
+        str(fixed): r"fixed.onnx takes 64x64 pixels and no others; leave side=96 out",
+        "none": r"none has no settings; leave side=96 out",
+        "tests.detectors.own_detectors:LeftHalf": r"LeftHalf has no settings; leave side=96 out",
+        "transformers:owner/network": r"its own files give the size of its input; leave side=96 out",
+    }.items():
+        with pytest.raises(DetectorError, match=problem):
+            make_detector(text, side=96)
+
+
+def test_any_detector_of_people_looks_into_slices():
+    # Slices are 0 to 50 and 40 to 90. The left one's person, 0 to 25, is more than half of the image's, 0 to 45.
+    detector = make_detector("tests.detectors.own_detectors:LeftHalf", slices=2)
+
+    found = detector.detect(Image("", np.zeros((50, 90, 3), np.uint8)))
+
+    assert [one.box.left for one in found] == [0, 40]
+
+
+def test_an_image_that_is_one_person_is_not_sliced():
+    with pytest.raises(DetectorError, match=r"detector none takes the whole image for one person; leave the slices"):
+        make_detector("none", slices=2)
+
+
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
@@ -112,6 +158,8 @@ def test_a_detector_of_ones_own_training_is_named_by_its_file(tmp_path: Path):
     save_weights(tmp_path / "own.safetensors", PersonDetector(recipe.model), DetectorMetadata(recipe=recipe))
 
     assert isinstance(make_detector(str(tmp_path / "own.safetensors")), EmbeddedPersonDetector)
+    with pytest.raises(DetectorError, match=r"no setting 'sid' in EmbeddedSettings; did you mean 'side'"):
+        make_detector(f"{tmp_path / 'own.safetensors'},sid=64")
     with pytest.raises(DetectorError, match=r"absent\.safetensors"):
         make_detector(str(tmp_path / "absent.safetensors"))
     with pytest.raises(DetectorError, match="is a pose network, not a person detector; give it to --model"):

@@ -45,6 +45,15 @@ def test_boxes_come_back_in_image_pixels():
     assert score == pytest.approx(0.9)
 
 
+def test_images_are_seen_at_the_size_that_is_asked_for():
+    # The network's own 64 would halve the image; at 128 pixels the cell's box, 12 to 44 by 4 to 36, is the image's.
+    finder = EmbeddedPersonDetector(detector_that_sees((0, 2, 3)), CPU, "float32", longer_side=128)
+
+    (person,) = finder.detect(Image("", np.zeros((96, 128, 3), np.uint8)))
+
+    assert person.box == pytest.approx([12, 4, 32, 32])
+
+
 def test_boxes_end_at_the_image():
     # Row 0, column 0: center (4, 4), from -12 to 20; in the image of twice the size, from 0 to 40.
     ((box, _),) = find(detector_that_sees((0, 0, 0)), height=96, width=128)

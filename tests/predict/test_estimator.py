@@ -13,6 +13,7 @@ from mspn import PoseEstimator
 from mspn.checkpoints.hub import load_named
 from mspn.config.protocol import FAITHFUL_TEST
 from mspn.datasets.people import select_people
+from mspn.detectors.slices import SlicedDetector
 from mspn.errors import DetectorError, MspnError
 from mspn.inference.engines import Engine
 from mspn.io.images import read_image
@@ -204,6 +205,31 @@ def test_a_pickled_estimator_has_the_same_settings(model: Model):
     for pose, same in zip(estimator(image), other(image), strict=True):
         np.testing.assert_array_equal(pose.keypoints_image, same.keypoints_image)
         assert pose.box == same.box == Box(0, 0, 20, 40)
+
+
+def test_a_named_detector_is_asked_for_its_size_and_slices():
+    estimator = PoseEstimator("mspn-tiny", "default", detector_size=64, detector_slices=2)
+
+    other = pickle.loads(pickle.dumps(estimator))
+
+    assert isinstance(other.top_down.detector, SlicedDetector)
+    assert other([np.zeros((64, 48, 3), np.uint8)]) == [[]]
+
+
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        ({"detector": _Left(), "detector_size": 64}, "are for a detector that is named; make this one with them"),
+        ({"detector": _Left(), "detector_slices": 2}, "are for a detector that is named; make this one with them"),
+        ({"detector_size": 100}, "detector_size: Input should be a multiple of 32"),
+        ({"detector_size": 4128}, "detector_size: Input should be less than or equal to 4096"),
+        ({"detector_slices": 0}, "detector_slices: Input should be greater than or equal to 1"),
+        ({"detector": "none", "detector_size": 64}, "none has no settings; leave side=64 out"),
+    ],
+)
+def test_sizes_and_slices_that_do_not_fit_are_refused(settings: dict[str, Any], problem: str):
+    with pytest.raises(ValueError, match=problem):
+        PoseEstimator("mspn-tiny", **settings)
 
 
 @pytest.mark.parametrize("engine", ["torch", "openvino", "onnxruntime"])

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from mspn.structures.boxes import giou, iou, to_xyxy
+from mspn.structures.boxes import covered_share, giou, iou, to_xyxy
 
 SQUARE = [0.0, 0.0, 2.0, 2.0]
 
@@ -33,6 +33,14 @@ def test_all_pairs_are_compared_by_broadcasting(array):  # type: ignore[no-untyp
     overlaps = iou(boxes[:, None], boxes[None, :2])
 
     np.testing.assert_allclose(overlaps, [[1, 1 / 3], [1 / 3, 1], [0, 0]], atol=1e-6)
+
+
+def test_a_box_is_covered_by_the_share_of_it_that_another_takes():
+    child, adult = np.array([1.0, 0, 2, 2]), np.array([0.0, 0, 4, 4])
+
+    assert covered_share(child, adult) == 1
+    assert covered_share(adult, child) == 2 / 16
+    assert covered_share(np.zeros(4), adult) == 0
 
 
 def test_boxes_without_area_have_finite_gradients():

@@ -30,7 +30,9 @@ from mspn.cli.progress import Tally, show_progress
 from mspn.config.protocol import PREDICTION_SUPPRESSION_OKS
 from mspn.detectors import detector_files
 from mspn.detectors.base import Detector
+from mspn.detectors.letterbox import MAX_SIDE
 from mspn.detectors.precomputed import BoxesFile, BoxesFolder
+from mspn.detectors.slices import MAX_SLICES
 from mspn.errors import InvalidValueError
 from mspn.inference.devices import keep_freed_memory
 from mspn.interrupts import StopRequest, stop_requests
@@ -65,6 +67,18 @@ def predict_command(
             " FAMILY:FILE.onnx, transformers:NAME or package.module:Class; see docs/detectors.md."
         ),
     ] = "default",
+    detector_size: Annotated[
+        int | None,
+        typer.Option(
+            min=32, max=MAX_SIDE, help="Pixels of the longer side that the detector sees images at; more for crowds."
+        ),
+    ] = None,
+    detector_slices: Annotated[
+        int,
+        typer.Option(
+            min=1, max=MAX_SLICES, help="Slices along the longer side of large images to look for small people in, too."
+        ),
+    ] = 1,
     threshold: Annotated[float, typer.Option(min=0, max=1, help="Detections with a lower score are dropped.")] = 0.3,
     boxes: Annotated[
         Path | None, typer.Option(help="Boxes file, or a folder of text files, in place of a detector.")
@@ -134,6 +148,8 @@ def predict_command(
         estimator = PoseEstimator(
             checkpoints,
             chosen_detector,
+            detector_size=detector_size,
+            detector_slices=detector_slices,
             device=device,
             precision=precision.value,
             engine=engine.value,
@@ -145,6 +161,8 @@ def predict_command(
         )
         settings_of_run = _describe_settings(estimator, models, None if boxes else detector, boxes) | {
             "category": category,
+            "detector_size": detector_size,
+            "detector_slices": detector_slices,
             "ensemble_weights": weights,
             "detect_every": detect_every,
             "stretch": stretch,
@@ -193,7 +211,11 @@ def predict_command(
 
 def _refuse_unused_options(context: typer.Context, outputs: Sequence[str], boxes: Path | None, *, resume: bool) -> None:
     if boxes:
-        refuse_unused(context, ["detector"], "is not used with --boxes; give only one of the two")
+        refuse_unused(
+            context,
+            ["detector", "detector_size", "detector_slices"],
+            "is not used with --boxes; give only one of the two",
+        )
     if not boxes or boxes.is_dir():
         refuse_unused(context, ["category"], "is about a boxes file, --boxes FILE")
     if resume:

@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TypeVar
@@ -12,30 +12,29 @@ from pydantic import ValidationError
 
 from mspn.checkpoints.hub import find_weights, load_named_detector
 from mspn.detectors.base import Detector, FullImage, import_detector
-from mspn.detectors.embedded import EmbeddedPersonDetector
+from mspn.detectors.embedded import EmbeddedPersonDetector, EmbeddedSettings
 from mspn.detectors.huggingface import TransformersDetector, TransformersSettings
 from mspn.detectors.onnx import OnnxDetector, OnnxSettings
 from mspn.detectors.onnx.families import FAMILIES
+from mspn.detectors.slices import SlicedDetector
 from mspn.errors import DetectorError, WeightsError
 from mspn.structures.settings import Settings, first_problem
 from mspn.structures.skeleton import Skeleton
 
 _Settings = TypeVar("_Settings", bound=Settings)
 
-DEFAULT, EMBEDDED = "default", "person-detector"
-BUILT_IN: Mapping[str, Callable[[torch.device], Detector]] = {
-    DEFAULT: lambda device: _load_embedded(EMBEDDED, device),
-    EMBEDDED: lambda device: _load_embedded(EMBEDDED, device),
-    "none": lambda _device: FullImage(),
-}
-"""Detectors without settings."""
+DEFAULT, EMBEDDED, NONE = "default", "person-detector", "none"
+BUILT_IN = (DEFAULT, EMBEDDED, NONE)
+"""Names of detectors that need no file."""
 
 _TRANSFORMERS = "transformers"
 _SETTINGS = re.compile(r"(.*?)((?:,\w+=[^,]*)*)", re.DOTALL)
 _IMPORT_PATH = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 
-def detector_for(text: str, skeleton: Skeleton, device: torch.device) -> Detector:
+def detector_for(
+    text: str, skeleton: Skeleton, device: torch.device, *, side: int | None = None, slices: int = 1
+) -> Detector:
     """Make a detector for a network of this skeleton; as `make_detector`.
 
     Raises:
@@ -48,40 +47,61 @@ def detector_for(text: str, skeleton: Skeleton, device: torch.device) -> Detecto
             f" alone; name another with --detector (none for whole images), give --boxes, or name {EMBEDDED} if these"
             " are people after all"
         )
-    return make_detector(text, device)
+    return make_detector(text, device, side=side, slices=slices)
 
 
-def make_detector(text: str, device: torch.device | None = None) -> Detector:
+def make_detector(
+    text: str, device: torch.device | None = None, *, side: int | None = None, slices: int = 1
+) -> Detector:
     """Make a detector from what a user wrote.
 
     Args:
         text: a name of `BUILT_IN`, FILE.safetensors (a detector that `mspn train` made), FILE.onnx, FAMILY:FILE.onnx,
-            transformers:NAME or package.module:Class. Settings of ONNX and transformers detectors follow with commas:
-            model.onnx,side=640,rule=top-100.
+            transformers:NAME or package.module:Class. Settings of our own, ONNX and transformers detectors follow with
+            commas: model.onnx,side=640,rule=top-100.
         device: to compute on; None is the CPU.
+        side: the setting of that name, for a detector that takes images of any size.
+        slices: along an image's longer side, see `SlicedDetector`; 1 detects in the whole image alone.
 
     Raises:
-        DetectorError: if the text names nothing, or that cannot be used.
+        DetectorError: if the text names nothing, or that cannot be used, or not with such a side or slices.
     """
+    detector = _make_unsliced(text, device or torch.device("cpu"), side)
+    if slices == 1:
+        return detector
+    if isinstance(detector, FullImage):
+        raise DetectorError(f"detector {text} takes the whole image for one person; leave the slices out")
+    return SlicedDetector(detector, slices)
+
+
+def _make_unsliced(text: str, device: torch.device, side: int | None) -> Detector:
     match = _SETTINGS.fullmatch(text)
     assert match
     name, written = match[1], match[2]
     values = dict(pair.split("=", 1) for pair in written.split(",")[1:])
+    if side is not None:
+        if "side" in values:
+            raise DetectorError(f"detector {text}: the size of its input is given twice; leave one of the two out")
+        values["side"] = str(side)
     kind, _, target = name.partition(":")
-    device = device or torch.device("cpu")
     if kind == _TRANSFORMERS and target:
+        if "side" in values:
+            raise DetectorError(
+                f"detector {text}: its own files give the size of its input; leave side={values['side']} out"
+            )
         return TransformersDetector(target, _settings(TransformersSettings, text, values), device)
     if kind in FAMILIES and target:
         return OnnxDetector(Path(target), kind, _settings(OnnxSettings, text, values), device)
-    if name.lower().endswith(".safetensors"):
-        return _load_embedded(Path(name), device)
+    if name in (DEFAULT, EMBEDDED) or name.lower().endswith(".safetensors"):
+        return _load_embedded(name, _settings(EmbeddedSettings, text, values), device)
     # A colon may be part of a path, such as a drive's.
     if name.lower().endswith(".onnx") and (not target or len(kind) == 1 or Path(name).exists()):
         return OnnxDetector(Path(name), None, _settings(OnnxSettings, text, values), device)
-    if name in BUILT_IN or (_IMPORT_PATH.fullmatch(name) and not name.endswith(".onnx")):
+    if name == NONE or (_IMPORT_PATH.fullmatch(name) and not name.endswith(".onnx")):
         if values:
-            raise DetectorError(f"detector {text}: {name} has no settings; leave {written[1:]} out")
-        return BUILT_IN[name](device) if name in BUILT_IN else import_detector(name)
+            given = ", ".join(f"{setting}={value}" for setting, value in values.items())
+            raise DetectorError(f"detector {text}: {name} has no settings; leave {given} out")
+        return FullImage() if name == NONE else import_detector(name)
     raise DetectorError(_unknown(name, kind))
 
 
@@ -101,9 +121,10 @@ def detector_files(text: str) -> list[Path]:
     return [path for path in candidates if name not in BUILT_IN and path.exists()][:1]
 
 
-def _load_embedded(name: str | Path, device: torch.device) -> EmbeddedPersonDetector:
+def _load_embedded(name: str, settings: EmbeddedSettings, device: torch.device) -> EmbeddedPersonDetector:
     try:
-        return EmbeddedPersonDetector(load_named_detector(name).model, device)
+        network = load_named_detector(EMBEDDED if name in (DEFAULT, EMBEDDED) else Path(name)).model
+        return EmbeddedPersonDetector(network, device, longer_side=settings.side)
     except WeightsError as error:
         raise DetectorError(str(error)) from error
 

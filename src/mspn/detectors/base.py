@@ -2,9 +2,10 @@
 
 import difflib
 import importlib
+from collections.abc import Sequence
 from typing import Protocol, cast
 
-from mspn.errors import DetectorError
+from mspn.errors import DetectorError, InvalidValueError
 from mspn.structures.boxes import Box, Detection
 from mspn.structures.image import Image
 
@@ -64,6 +65,20 @@ def check_detector(detector: object, name: str) -> Detector:
     if not callable(getattr(detector, "detect", None)):
         raise DetectorError(f"detector {name} has no method detect(image); docs/detectors.md says what it must do")
     return cast(Detector, detector)
+
+
+def checked_detections(detector: Detector, image: Image) -> Sequence[Detection]:
+    """What a detector finds.
+
+    Raises:
+        DetectorError: as the detector's own.
+        ValueError: if the detector gives anything but detections.
+    """
+    found: object = detector.detect(image)
+    if not (isinstance(found, Sequence) and all(isinstance(item, Detection) for item in found)):
+        name = type(detector).__name__
+        raise InvalidValueError(f"the detector {name} must give a list of mspn.Detection, not {repr(found)[:60]}")
+    return found
 
 
 class FullImage:

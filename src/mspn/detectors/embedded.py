@@ -5,8 +5,9 @@ import os
 import numpy as np
 import torch
 from jaxtyping import Float
+from pydantic import Field
 
-from mspn.detectors.letterbox import fit_longer_side
+from mspn.detectors.letterbox import MAX_SIDE, fit_longer_side
 from mspn.detectors.selection import MIN_SCORE, select_detections
 from mspn.inference.devices import Precision, check_process, choose_precision
 from mspn.inference.fold import prepare
@@ -14,27 +15,42 @@ from mspn.models.base import normalize
 from mspn.models.person_detector import PersonDetector
 from mspn.structures.boxes import Detection, nms
 from mspn.structures.image import Image
+from mspn.structures.settings import Settings
 
-_IOU_THRESHOLD = 0.6
+_IOU_THRESHOLD = 0.5
 """Of two boxes with a higher IoU, the one with the lower score is dropped."""
 _MAX_PEOPLE = 100
+
+
+class EmbeddedSettings(Settings):
+    """Settings of a detector of our own."""
+
+    side: int | None = Field(None, ge=32, le=MAX_SIDE, multiple_of=32)
+    """Longer side in pixels that images are scaled to; None: what the network was trained for."""
 
 
 class EmbeddedPersonDetector:
     """Finds people with a network; images of all sizes."""
 
-    def __init__(self, network: PersonDetector, device: torch.device, precision: Precision = "auto") -> None:
+    def __init__(
+        self,
+        network: PersonDetector,
+        device: torch.device,
+        precision: Precision = "auto",
+        longer_side: int | None = None,
+    ) -> None:
         """Prepare a network for inference.
 
         Args:
             network: in any mode; not modified.
             device: to compute on.
             precision: what to compute with.
+            longer_side: in pixels that images are scaled to, a multiple of 32; None: the network's own.
         """
         self._device = device
         self._process = os.getpid()
         self._dtype: torch.dtype = getattr(torch, choose_precision(precision, device))
-        self._longer_side = network.config.longer_side
+        self._longer_side = longer_side or network.config.longer_side
         self._network = prepare(network, device, self._dtype)
 
     def detect(self, image: Image) -> list[Detection]:
@@ -44,7 +60,7 @@ class EmbeddedPersonDetector:
         letterbox = fit_longer_side(image.size, self._longer_side)
         scores, boxes_xyxy_input = self._infer(letterbox.draw(image.pixels))
         boxes_xyxy_image = letterbox.to_image(boxes_xyxy_input)
-        kept = nms(boxes_xyxy_image, scores, np.zeros(len(scores), int), _IOU_THRESHOLD)[:_MAX_PEOPLE]
+        kept = nms(boxes_xyxy_image, scores, np.zeros(len(scores), np.int32), _IOU_THRESHOLD)[:_MAX_PEOPLE]
         return select_detections(boxes_xyxy_image[kept], scores[kept], np.ones(len(kept), bool), "people")
 
     @torch.inference_mode()

@@ -8,6 +8,8 @@ from jaxtyping import Float, UInt8
 
 from mspn.structures.boxes import Size
 
+MAX_SIDE = 4096
+"""Of an input, in pixels."""
 _GRAY = 114
 """What YOLOX, NanoDet and RTMDet pad with."""
 _STRONG_REDUCTION = 0.5

@@ -52,6 +52,8 @@ class PoseEstimator:
         model: Model | Sequence[Model] = "default",
         detector: Detector | str | Path = "default",
         *,
+        detector_size: int | None = None,
+        detector_slices: int = 1,
         device: str = "auto",
         precision: Precision = "auto",
         engine: Engine = "auto",
@@ -68,6 +70,10 @@ class PoseEstimator:
             model: name, weights file, or a loaded checkpoint; or a list of them.
             detector: an object with a method `detect`, or a name or file, see `make_detector`: "default" is the
                 embedded detector of people, "none" takes the full image for one person.
+            detector_size: pixels of the longer side that a named detector sees images at, a multiple of 32; None: what
+                it was trained for. More finds smaller people, such as those of crowds, and takes longer.
+            detector_slices: along an image's longer side, up to 8: a named detector looks for people in overlapping
+                slices of the image as well as in the whole, for large images of small people; 1: in the whole alone.
             device: auto, cpu, cuda, cuda:1, ...
             precision: auto, float32, bfloat16 or int8, see `load_runner`.
             engine: auto, torch, onnxruntime or openvino; the last two start slower and may run faster: `load_runner`.
@@ -89,6 +95,8 @@ class PoseEstimator:
         self._settings: dict[str, Any] = {
             "model": model,
             "detector": detector,
+            "detector_size": detector_size,
+            "detector_slices": detector_slices,
             "device": device,
             "precision": precision,
             "engine": engine,
@@ -101,11 +109,18 @@ class PoseEstimator:
         }
         models = [model] if isinstance(model, str | Path | Checkpoint) else list(model)
         is_named = isinstance(detector, str | Path)
+        if not is_named and (detector_size is not None or detector_slices != 1):
+            raise InvalidValueError(
+                "detector_size and detector_slices are for a detector that is named; make this one with them, for"
+                " example with make_detector of mspn.detectors"
+            )
         try:
             config = TopDownConfig(
                 models=tuple(item for item in models if not isinstance(item, Checkpoint)),
                 ensemble_weights=None if ensemble_weights is None else tuple(ensemble_weights),
                 detector=str(detector) if is_named else repr(detector),
+                detector_size=detector_size,
+                detector_slices=detector_slices,
                 test=test,
                 flip=flip,
                 device=device,

@@ -17,7 +17,9 @@ from mspn.config.protocol import PREDICTION_SUPPRESSION_OKS, ProtocolConfig
 from mspn.config.recipe import Recipe
 from mspn.config.score_calibration import ScoreCalibration
 from mspn.detectors import detector_for
-from mspn.detectors.base import Detector
+from mspn.detectors.base import Detector, checked_detections
+from mspn.detectors.letterbox import MAX_SIDE
+from mspn.detectors.slices import MAX_SLICES
 from mspn.errors import InvalidValueError
 from mspn.heatmaps.decode import average_mirrored, decode
 from mspn.heatmaps.resample import Grid, resample
@@ -41,6 +43,10 @@ class TopDownConfig(Settings):
     """Weight of each model in the average; null: equal."""
     detector: str = "default"
     """As `make_detector` takes it."""
+    detector_size: int | None = Field(None, ge=32, le=MAX_SIDE, multiple_of=32)
+    """Pixels of the longer side that the detector sees images at; null: what it was trained for."""
+    detector_slices: int = Field(1, ge=1, le=MAX_SLICES)
+    """Slices along an image's longer side in which the detector looks for people, too; 1: in the whole image alone."""
     test: ProtocolConfig | None = None
     """Padding, flip, filter and decoder; null: those of each model's recipe."""
     flip: bool | None = None
@@ -197,7 +203,9 @@ class TopDown:
             members.append(Member(recipe, test, runner, checkpoint.metadata.score_calibration))
         self.ensemble = Ensemble(members, config.ensemble_weights)
         skeleton = self.ensemble.leader.recipe.keypoint_table
-        self.detector = detector or detector_for(config.detector, skeleton, device)
+        self.detector = detector or detector_for(
+            config.detector, skeleton, device, side=config.detector_size, slices=config.detector_slices
+        )
         self.batch_size = config.batch_size
         self.threshold = config.threshold
         protocol = self.ensemble.leader.test.suppression_oks
@@ -209,12 +217,7 @@ class TopDown:
         Raises:
             ValueError: if the detector gives anything but detections.
         """
-        detections = self.detector.detect(image)
-        if not (isinstance(detections, Sequence) and all(isinstance(item, Detection) for item in detections)):
-            name = type(self.detector).__name__
-            raise InvalidValueError(
-                f"the detector {name} must give a list of mspn.Detection, not {repr(detections)[:60]}"
-            )
+        detections = checked_detections(self.detector, image)
         return [detection for detection in detections if not detection.score < self.threshold]
 
     def crop(self, image: Image, detection: Detection) -> PersonCrop:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
+import cv2
 import numpy as np
 from jaxtyping import Float, Int
 
@@ -128,12 +129,27 @@ def giou(first: Array, second: Array) -> Array:
     return overlap
 
 
+def covered_share(first: Array, second: Array) -> Array:
+    """Share of the first box's area that lies in the second, 0 to 1. Shapes as those of `iou`."""
+    share: Array = _intersection(first, second) / _area(first).clip(min=_MIN_AREA)
+    return share
+
+
 def _intersection_and_union(first: Array, second: Array) -> tuple[Array, Array]:
+    intersection = _intersection(first, second)
+    return intersection, _area(first) + _area(second) - intersection
+
+
+def _intersection(first: Array, second: Array) -> Array:
     top_left = first[..., :2].clip(min=second[..., :2])
     bottom_right = first[..., 2:].clip(max=second[..., 2:])
-    intersection = (bottom_right - top_left).clip(min=0).prod(-1)
-    areas = [(boxes[..., 2:] - boxes[..., :2]).clip(min=0).prod(-1) for boxes in (first, second)]
-    return intersection, areas[0] + areas[1] - intersection
+    intersection: Array = (bottom_right - top_left).clip(min=0).prod(-1)
+    return intersection
+
+
+def _area(boxes: Array) -> Array:
+    area: Array = (boxes[..., 2:] - boxes[..., :2]).clip(min=0).prod(-1)
+    return area
 
 
 def nms(
@@ -151,13 +167,9 @@ def nms(
         iou_threshold: highest IoU of two kept boxes of one category.
 
     Returns:
-        Indices of the kept boxes, highest score first.
+        Indices of the kept boxes, highest score first. Boxes of score 0 are not kept, of several without area one is.
     """
-    remaining = np.argsort(-scores, kind="stable")[:_MAX_NMS_BOXES]
-    kept = []
-    while len(remaining):
-        best, remaining = remaining[0], remaining[1:]
-        kept.append(best)
-        is_other = categories[remaining] != categories[best]
-        remaining = remaining[is_other | (iou(boxes[best], boxes[remaining]) <= iou_threshold)]
+    boxes_xywh = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)
+    found = (boxes_xywh, scores, categories)  # its stubs ask for sequences; it takes arrays, too
+    kept = cv2.dnn.NMSBoxesBatched(*found, 0.0, iou_threshold, top_k=_MAX_NMS_BOXES)  # type: ignore[arg-type]
     return np.array(kept, dtype=int)

@@ -6,9 +6,10 @@ import numpy as np
 import torch
 from pydantic import Field
 
+from mspn.detectors.letterbox import MAX_SIDE
 from mspn.detectors.onnx.families import FAMILIES
 from mspn.detectors.onnx.layout import Candidates, Layout
-from mspn.detectors.onnx.session import MAX_SIDE, OnnxNetwork
+from mspn.detectors.onnx.session import OnnxNetwork
 from mspn.detectors.selection import BoxSelection, require_all_categories, select_detections
 from mspn.errors import DetectorError
 from mspn.structures.boxes import Detection, nms

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
+from mspn.detectors.letterbox import MAX_SIDE
 from mspn.detectors.onnx.layout import Outputs
 from mspn.errors import DetectorError
 from mspn.inference.devices import check_process
@@ -17,8 +18,6 @@ from mspn.structures.boxes import Size
 
 logger = logging.getLogger(__name__)
 
-MAX_SIDE = 4096
-"""Of an input, in pixels."""
 _TYPES: dict[str, type[np.floating[Any]]] = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 _TARGET_SIZE = "orig_target_sizes"
 _ERRORS_ONLY = 3
