@@ -1,4 +1,4 @@
-"""A network over-fitted to a few drawn people, made once for all tests that need one that works."""
+"""A network over-fitted to a few drawn people, made once for all tests that need a network that works."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -51,4 +51,4 @@ def overfitted() -> tuple[Path, Path]:
 
 def _overfit(folder: Path) -> None:
     write_drawn_set(folder, num_images=4, people_per_image=2)
-    train(tiny_recipe(folder, iterations=150), folder / "run", resume=False)
+    train(override(tiny_recipe(folder, iterations=150), ["model.num_stages=1"]), folder / "run", resume=False)

@@ -248,7 +248,7 @@ def test_models_lists_shows_and_converts(tmp_path: Path):
     assert "27,010,538" in listed  # CPN's parameters
     assert json.loads(shown.stdout)["recipe"]["name"] == "tiny"
     assert there.exit_code == 0, there.output
-    assert "2 stages of resnet18, 17 keypoints, 256x192 crops (assumed; --input-size says otherwise)" in back.stdout
+    assert "1 stage of resnet18, 17 keypoints, 256x192 crops (assumed; --input-size says otherwise)" in back.stdout
     sized = run(
         *("models", "convert", tmp_path / "theirs.pth", tmp_path / "sized.safetensors"),
         *("--input-size", "192x128"),
