@@ -7,14 +7,15 @@ import pytest
 
 import mspn
 
+_LIBRARIES = {"to_dataframe": "pandas", "to_movement": "xarray"}
 NAMES = sorted(set(mspn.__all__) - {"__version__"})
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_examples_of_a_public_name_give_what_they_show(name: str):
     public = getattr(mspn, name)
-    if name == "to_dataframe":
-        pytest.importorskip("pandas")
+    if name in _LIBRARIES:
+        pytest.importorskip(_LIBRARIES[name])
     module = importlib.import_module(public.__module__)
     finder, runner = doctest.DocTestFinder(), doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE)
 

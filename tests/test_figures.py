@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from benchmarks import figure_cost, figure_gallery, figure_heatmaps
+from benchmarks import figure_cost, figure_gallery, figure_heatmaps, figure_kinematics
 from mspn.evaluation.report import EvaluationProtocol, Report, write_report, write_results
 from mspn.structures.skeletons import COCO_17
 from tests.coco_files import person, write_annotations
@@ -71,3 +71,10 @@ def test_the_gallery_begins_with_the_fullest_image(tmp_path: Path, monkeypatch: 
     # Squares of 384 px from (16, 50), each 400 px after the last; images of 2 x 1 fill their middle half.
     assert figure is not None
     assert [int(figure[50 + 120, 16 + 400 * tile + 20, 0]) for tile in (0, 1)] == pytest.approx([200, 100], abs=3)
+
+
+def test_the_figure_of_the_joint_angles_in_the_pages_is_the_drawn_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    _run(monkeypatch, figure_kinematics.main, tmp_path / "figure.svg")
+
+    figure = Path(__file__).parents[1] / "docs" / "images" / "kinematics.svg"
+    assert (tmp_path / "figure.svg").read_text() == figure.read_text()

@@ -13,6 +13,7 @@ NAMES = {
     "Image",
     "ImageResult",
     "MspnError",
+    "OneEuroFilter",
     "Pose",
     "PoseEstimator",
     "Size",
@@ -22,8 +23,12 @@ NAMES = {
     "draw_poses",
     "load_model",
     "load_runner",
+    "measure_kinematics",
+    "read_tracks",
     "show_poses",
+    "smooth_tracks",
     "to_dataframe",
+    "to_movement",
 }
 
 

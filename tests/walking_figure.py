@@ -92,13 +92,13 @@ def _pose(seconds: np.ndarray, forward: np.ndarray, strides: float, direction: i
 
 def _direction(degrees: np.ndarray) -> np.ndarray:
     """Unit vectors at angles from straight down, forward (right) positive; y points down."""
-    return np.stack([np.sin(np.radians(degrees)), np.cos(np.radians(degrees))], -1)
+    return np.stack([np.sin(np.radians(degrees)), np.cos(np.radians(degrees))], axis=-1)
 
 
 def _bumps(phase: np.ndarray) -> np.ndarray:
     """Flexion of a knee over the stride: a little in stance, a lot in swing."""
     distances = [(phase - center + 0.5) % 1 - 0.5 for center in (0.13, 0.72)]
-    return 13 * np.exp(-((distances[0] / 0.08) ** 2)) + 55 * np.exp(-((distances[1] / 0.13) ** 2))
+    return np.asarray(13 * np.exp(-((distances[0] / 0.08) ** 2)) + 55 * np.exp(-((distances[1] / 0.13) ** 2)))
 
 
 def _farthest_forward(phase: np.ndarray, seconds: np.ndarray) -> np.ndarray:
@@ -108,4 +108,4 @@ def _farthest_forward(phase: np.ndarray, seconds: np.ndarray) -> np.ndarray:
     ahead = _THIGH * np.sin(np.radians(thigh)) + _SHANK * np.sin(np.radians(thigh - 5 - _bumps(fine)))
     offset = phase[0] - seconds[0] / _SECONDS_PER_STRIDE
     times = (fine[ahead.argmax()] - offset + np.arange(-1, seconds[-1] / _SECONDS_PER_STRIDE + 2)) * _SECONDS_PER_STRIDE
-    return times[(times >= seconds[0]) & (times <= seconds[-1])]
+    return np.asarray(times[(times >= seconds[0]) & (times <= seconds[-1])])

@@ -9,12 +9,17 @@ if TYPE_CHECKING:
     from mspn.errors import MspnError
     from mspn.inference.runner import load_runner
     from mspn.outputs.adapters import show_poses, to_dataframe
+    from mspn.outputs.track_exports import to_movement
+    from mspn.outputs.track_reading import read_tracks
     from mspn.predict.estimator import PoseEstimator
     from mspn.predict.pipeline import ImageResult
     from mspn.structures.boxes import Box, Detection, Size
     from mspn.structures.image import Image
     from mspn.structures.pose import Pose
     from mspn.structures.skeleton import Skeleton
+    from mspn.tracking.kinematics import measure_kinematics
+    from mspn.tracking.one_euro import OneEuroFilter
+    from mspn.tracking.smoothing import smooth_tracks
     from mspn.visualize.draw import draw_poses
 
     __version__: str
@@ -25,6 +30,7 @@ __all__ = [
     "Image",
     "ImageResult",
     "MspnError",
+    "OneEuroFilter",
     "Pose",
     "PoseEstimator",
     "Size",
@@ -34,8 +40,12 @@ __all__ = [
     "draw_poses",
     "load_model",
     "load_runner",
+    "measure_kinematics",
+    "read_tracks",
     "show_poses",
+    "smooth_tracks",
     "to_dataframe",
+    "to_movement",
 ]
 
 _MODULES = {
@@ -44,6 +54,7 @@ _MODULES = {
     "Image": "mspn.structures.image",
     "ImageResult": "mspn.predict.pipeline",
     "MspnError": "mspn.errors",
+    "OneEuroFilter": "mspn.tracking.one_euro",
     "Pose": "mspn.structures.pose",
     "PoseEstimator": "mspn.predict.estimator",
     "Size": "mspn.structures.boxes",
@@ -52,8 +63,12 @@ _MODULES = {
     "draw_poses": "mspn.visualize.draw",
     "load_model": "mspn.checkpoints.hub",
     "load_runner": "mspn.inference.runner",
+    "measure_kinematics": "mspn.tracking.kinematics",
+    "read_tracks": "mspn.outputs.track_reading",
     "show_poses": "mspn.outputs.adapters",
+    "smooth_tracks": "mspn.tracking.smoothing",
     "to_dataframe": "mspn.outputs.adapters",
+    "to_movement": "mspn.outputs.track_exports",
 }
 
 

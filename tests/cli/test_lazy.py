@@ -5,7 +5,7 @@ import sys
 import pytest
 from typer.testing import CliRunner
 
-from mspn.cli import app, data, models
+from mspn.cli import app, data, models, tracks
 from mspn.cli.lazy import LazyCommand, load_command
 from tests.cli.runner import run
 
@@ -23,7 +23,9 @@ def _complete(words: str) -> list[str]:
     return CliRunner().invoke(app.app, prog_name="mspn", env=shell).stdout.split()
 
 
-@pytest.mark.parametrize(("name", "command"), [*app.COMMANDS.items(), *data.COMMANDS.items(), *models.COMMANDS.items()])
+@pytest.mark.parametrize(
+    ("name", "command"), [item for table in (app, data, models, tracks) for item in table.COMMANDS.items()]
+)
 def test_a_group_lists_each_command_by_the_first_line_of_its_own_help(name: str, command: LazyCommand):
     own = load_command(command.path)
 
@@ -34,6 +36,7 @@ def test_help_is_there_without_torch_opencv_and_numpy():
     assert {"torch", "cv2", "numpy"} & _imports("--help") == set()
     assert {"torch", "cv2", "numpy"} & _imports("data", "--help") == set()
     assert {"torch", "cv2", "numpy"} & _imports("models", "--help") == set()
+    assert {"torch", "cv2", "numpy"} & _imports("tracks", "--help") == set()
 
 
 @pytest.mark.parametrize("name", ["check", "stats", "convert"])

@@ -122,6 +122,17 @@ def test_nothing_is_measured_across_a_long_gap():
     assert first_after.step_seconds is None
 
 
+def test_steps_are_not_timed_while_a_foot_is_not_seen():
+    keypoints = walk(SECONDS).keypoints.copy()
+    keypoints[(SECONDS > 2.0) & (SECONDS < 3.0), COCO_17.keypoints.index("left_ankle")] = np.nan
+
+    steps = measure_kinematics(make_track(SECONDS, keypoints), COCO_17).steps
+
+    assert [round(step.seconds, 1) for step in steps] == [0.5, 1.1, 1.6, 3.3, 3.8, 4.4, 4.9, 5.5]
+    assert steps[3].step_seconds is None
+    assert steps[4].step_seconds == pytest.approx(0.55, abs=0.02)
+
+
 def test_left_and_right_are_compared():
     motion = walk(SECONDS)
     measured = measure_kinematics(make_track(SECONDS, motion.keypoints), COCO_17)

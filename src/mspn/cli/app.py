@@ -42,6 +42,9 @@ COMMANDS = {
         "mspn.cli.models:models_app",
         "Networks and their weights: list, show, cost, download, verify, convert, average, quantize.",
     ),
+    "tracks": LazyCommand(
+        "mspn.cli.tracks:tracks_app", "Smooth people's tracks through a video, measure angles, export."
+    ),
     "data": LazyCommand("mspn.cli.data:data_app", "Check, draw, count, review, convert and split labeled sets."),
 }
 

@@ -42,8 +42,16 @@ class _Frame(BaseModel):
     people: tuple[_Person, ...]
 
 
-def read_tracks(path: Path, source: str | None = None, track_ids: Collection[int] = ()) -> VideoTracks:
+def read_tracks(path: Path | str, source: str | None = None, track_ids: Collection[int] = ()) -> VideoTracks:
     """Read the tracks of one video, row by row; a keypoint takes some 100 bytes of memory, whatever the file.
+
+    >>> import mspn, pathlib, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     table = pathlib.Path(folder) / "tracks.csv"
+    ...     written = table.write_text("frame,seconds,track,keypoint,x,y,score,filled\\n0,0.0,3,nose,10,20,0.9,0\\n")
+    ...     video = mspn.read_tracks(folder)
+    >>> video.tracks[0].track_id, video.tracks[0].keypoints.tolist()
+    (3, [[[10.0, 20.0]]])
 
     Args:
         path: a folder that `mspn predict` or `mspn tracks` has written, or one of its files: tracks.parquet,
@@ -57,7 +65,7 @@ def read_tracks(path: Path, source: str | None = None, track_ids: Collection[int
         InvalidValueError: if pyarrow is needed and not installed.
         MissingFileError: if there is no such file or folder.
     """
-    path = _find_file(path)
+    path = _find_file(Path(path))
     table = _Table(path, frozenset(track_ids))
     try:
         if path.suffix in (".jsonl", ".json"):

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from html import escape
-from itertools import pairwise
+from itertools import groupby, pairwise
 from typing import Literal, NamedTuple
 
 _VIEW_WIDTH, _VIEW_HEIGHT = 560, 246
@@ -29,7 +29,7 @@ class Chart(NamedTuple):
 
     title: str
     x: Sequence[float]
-    """Rising, above 0; the axis begins at 0."""
+    """Rising, from 0 or above, with the last above 0; the axis begins at 0."""
     x_label: str
     point_names: Sequence[str]
     """Titles of the tooltips, one per x."""
@@ -39,6 +39,8 @@ class Chart(NamedTuple):
     limits: tuple[float, float] | None = None
     """Lowest and highest value that the axis must show; None: a linear axis goes from 0 to the highest value of the
     series, a logarithmic one from the lowest."""
+    gaps: Literal["bridged", "open"] = "bridged"
+    """Whether lines go on over missing values."""
 
 
 def draw_chart(chart: Chart) -> str:
@@ -64,9 +66,10 @@ def draw_chart(chart: Chart) -> str:
     ]
     for number, values in enumerate(drawable):
         points = [
-            (x, _y_px(value, ticks, chart.scale)) for x, value in zip(xs_px, values, strict=True) if value is not None
+            None if value is None else (x, _y_px(value, ticks, chart.scale))
+            for x, value in zip(xs_px, values, strict=True)
         ]
-        parts.append(_draw_line(number, points))
+        parts += [_draw_line(number, run) for run in _join(points, chart.gaps)]
     parts += _draw_bands(chart, xs_px)
     return "\n".join([*parts, "</svg>"])
 
@@ -131,6 +134,16 @@ def _draw_column(x: float, label: str) -> str:
         f'<line class="tick" x1="{x:.1f}" y1="{_BOTTOM}" x2="{x:.1f}" y2="{_BOTTOM + 4}"/>'
         f'<text class="axis" x="{x:.1f}" y="{_BOTTOM + 18}" text-anchor="middle">{label}</text>'
     )
+
+
+def _join(
+    points: Sequence[tuple[float, float] | None], gaps: Literal["bridged", "open"]
+) -> list[list[tuple[float, float]]]:
+    """The points of each line to draw; None where there is a gap."""
+    if gaps == "bridged":
+        return [[point for point in points if point is not None]]
+    runs = [[point for point in run if point is not None] for _, run in groupby(points, lambda point: point is None)]
+    return [run for run in runs if run]
 
 
 def _draw_line(number: int, points: Sequence[tuple[float, float]]) -> str:

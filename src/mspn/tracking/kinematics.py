@@ -27,7 +27,7 @@ _ABOVE = {"knee": "hip", "elbow": "shoulder"}
 _PARTS = ("nose", *(f"{side}_{part}" for part in (*JOINTS, "ankle", "wrist") for side in SIDES))
 _LOWEST_DEGREES = -110.0
 """Joint angles are from here to 360 more: no joint bends back so far."""
-_MAX_GAP_SECONDS = 0.5
+MAX_GAP_SECONDS = 0.5
 """Nothing is measured across longer ones."""
 _FACING_SECONDS = 1.0
 """Over which it is judged in which direction a person looks."""
@@ -35,7 +35,8 @@ _TRUNKS_PER_SPEED = 0.1
 """Seconds in which a walker's hips go as far as the nose of one who stands is in front of the shoulders."""
 _SHOULDERS_TO_TRUNK = 0.259 / 0.288
 """Widths and lengths as shares of the height; source: Drillis and Contini 1966, in Winter's Biomechanics."""
-_STRIKE_SECONDS, _SWING_SECONDS, _MAX_STEP_SECONDS = 0.2, 0.6, 2.0
+_STRIKE_SECONDS, _SWING_SECONDS = 0.2, 0.6
+"""A foot comes down once within the first, after a swing that takes no longer than the second."""
 _MIN_SWING = 0.1
 """Of a foot that makes a step, from its rearmost to its foremost place, in sizes of the person."""
 
@@ -112,6 +113,14 @@ def measure_kinematics(track: Track, skeleton: Skeleton) -> Kinematics:
 
     Angles are those of the image: they are the person's where the camera looks at the side.
 
+    >>> import mspn
+    >>> from mspn.structures.skeleton import Skeleton
+    >>> leg = Skeleton(name="leg", keypoints=("left_hip", "left_knee", "left_ankle"))
+    >>> keypoints = np.array([[[50.0, 0.0], [80.0, 30.0], [80.0, 70.0]]])
+    >>> track = Track(1, np.arange(1), np.zeros(1), keypoints, np.ones((1, 3)), np.zeros((1, 3), bool))
+    >>> mspn.measure_kinematics(track, leg).angles["left_knee"].round().tolist()
+    [45.0]
+
     Args:
         track: smoothed, since velocities of raw keypoints are mostly noise.
         skeleton: of its keypoints, whose names may be in any spelling.
@@ -135,7 +144,7 @@ def measure_kinematics(track: Track, skeleton: Skeleton) -> Kinematics:
         seconds=track.seconds,
         angles=angles,
         velocities={name: _differentiate(angle, track.seconds, pieces) for name, angle in angles.items()},
-        steps=_find_steps(turned, track, pieces),
+        steps=_find_steps(turned, track),
         camera_degrees=_find_camera(points, trunk_px),
     )
 
@@ -202,7 +211,7 @@ def _from_down(segment: Float[np.ndarray, "F 2"]) -> Float[np.ndarray, " F"]:
 
 def _split_at_gaps(seconds: Float[np.ndarray, " F"]) -> list[slice]:
     """The parts of a track between long gaps."""
-    ends = [0, *(np.flatnonzero(np.diff(seconds) > _MAX_GAP_SECONDS) + 1).tolist(), len(seconds)]
+    ends = [0, *(np.flatnonzero(np.diff(seconds) > MAX_GAP_SECONDS) + 1).tolist(), len(seconds)]
     return [slice(start, end) for start, end in pairwise(ends)]
 
 
@@ -217,27 +226,41 @@ def _differentiate(
     return changes
 
 
-def _find_steps(
-    points: Mapping[str, Float[np.ndarray, "F 2"]], track: Track, pieces: Sequence[slice]
-) -> tuple[Step, ...]:
-    """Where an ankle is farthest in front of the hips, as Zeni and others (2008) find heel strikes."""
+def _find_steps(points: Mapping[str, Float[np.ndarray, "F 2"]], track: Track) -> tuple[Step, ...]:
+    """Where an ankle is farthest in front of the hips, as Zeni and others (2008) find heel strikes.
+
+    Times between steps are measured where both feet are seen all the time.
+    """
     hips = _middle(points, "hip")[:, 0]
+    ahead = np.stack([points[f"{side}_ankle"][:, 0] - hips for side in SIDES])
+    is_seen = np.isfinite(ahead).all(0)
+    ahead, seconds = ahead[:, is_seen], track.seconds[is_seen]
     min_swing_px = _MIN_SWING * track.size_px
-    strikes = sorted(
-        (time, side)
-        for side in SIDES
-        for piece in pieces
-        for time in _find_peaks((points[f"{side}_ankle"][:, 0] - hips)[piece], track.seconds[piece], min_swing_px)
+    return tuple(
+        step
+        for piece in _split_at_gaps(seconds)
+        for step in _time_steps(
+            sorted(
+                (time, side)
+                for side, foot in zip(SIDES, ahead, strict=True)
+                for time in _find_peaks(foot[piece], seconds[piece], min_swing_px)
+            )
+        )
     )
+
+
+def _time_steps(strikes: Sequence[tuple[float, str]]) -> list[Step]:
+    """Steps with the times since those before them."""
     steps: list[Step] = []
+    latest: dict[str, float] = {}
     for time, side in strikes:
-        since = {
-            previous.side: time - previous.seconds for previous in steps if time - previous.seconds <= _MAX_STEP_SECONDS
-        }
         other = SIDES[1 - SIDES.index(side)]
-        is_next = bool(steps) and steps[-1].side == other
-        steps.append(Step(side, time, since.get(other) if is_next else None, since.get(side)))
-    return tuple(steps)
+        follows = bool(steps) and steps[-1].side == other
+        steps.append(
+            Step(side, time, time - latest[other] if follows else None, time - latest[side] if side in latest else None)
+        )
+        latest[side] = time
+    return steps
 
 
 def _find_peaks(ahead: Float[np.ndarray, " n"], seconds: Float[np.ndarray, " n"], min_swing_px: float) -> list[float]:
@@ -246,7 +269,7 @@ def _find_peaks(ahead: Float[np.ndarray, " n"], seconds: Float[np.ndarray, " n"]
     for frame in np.flatnonzero((ahead[1:-1] > ahead[:-2]) & (ahead[1:-1] >= ahead[2:])) + 1:
         near = np.abs(seconds - seconds[frame]) <= _STRIKE_SECONDS
         swing = (seconds >= seconds[frame] - _SWING_SECONDS) & (seconds <= seconds[frame])
-        if ahead[frame] >= np.nanmax(ahead[near]) and ahead[frame] - np.nanmin(ahead[swing]) >= min_swing_px:
+        if ahead[frame] >= ahead[near].max() and ahead[frame] - ahead[swing].min() >= min_swing_px:
             peaks.append(_top_of_parabola(seconds[frame - 1 : frame + 2], ahead[frame - 1 : frame + 2]))
     return peaks
 

@@ -36,8 +36,18 @@ SMOOTHING_DEFAULTS = SmoothingSettings()
 
 
 def smooth_tracks(video: VideoTracks, settings: SmoothingSettings = SMOOTHING_DEFAULTS) -> VideoTracks:
-    """The same video with every track smoothed; tracks of which nothing is left are dropped."""
-    smoothed = [smooth_track(_fill_in_frames(track, video), video.skeleton, settings) for track in video.tracks]
+    """The same video with every track smoothed; tracks of which nothing is left are dropped.
+
+    >>> import mspn
+    >>> from mspn.structures.skeletons import COCO_17
+    >>> from mspn.tracking.tracks import Track, VideoTracks
+    >>> frames, keypoints = np.arange(3), np.ones((3, 17, 2)) * [[[10.0]], [[11.0]], [[12.0]]]
+    >>> track = Track(7, frames, frames / 30, keypoints, np.ones((3, 17)), np.zeros((3, 17), bool))
+    >>> video = VideoTracks("walk.mp4", COCO_17, frames, frames / 30, (track,))
+    >>> mspn.smooth_tracks(video).tracks[0].keypoints[1, 0].round(2).tolist()
+    [11.0, 11.0]
+    """
+    smoothed = [smooth_track(video.fill_in_frames(track), video.skeleton, settings) for track in video.tracks]
     return replace(video, tracks=tuple(track for track in smoothed if len(track.frames)))
 
 
@@ -82,17 +92,6 @@ def smooth_track(track: Track, skeleton: Skeleton, settings: SmoothingSettings =
         filled=is_known & ~is_seen,
     )
     return kept.select_frames(is_known.any(1))
-
-
-def _fill_in_frames(track: Track, video: VideoTracks) -> Track:
-    """The track with all frames of the video from its first to its last; the added ones have no keypoints."""
-    first, end = np.searchsorted(video.frames, (track.frames[0], track.frames[-1] + 1))
-    frames, seconds = video.frames[first:end], video.seconds[first:end]
-    rows = np.searchsorted(frames, track.frames)
-    keypoints = np.full((len(frames), *track.keypoints.shape[1:]), np.nan)
-    scores, filled = np.zeros(keypoints.shape[:2]), np.zeros(keypoints.shape[:2], bool)
-    keypoints[rows], scores[rows], filled[rows] = track.keypoints, track.scores, track.filled
-    return Track(track.track_id, frames, seconds, keypoints, scores, filled)
 
 
 def _weigh(track: Track, min_score: float) -> Float[np.ndarray, "F K"]:

@@ -32,6 +32,11 @@ class Track:
         sizes = person_sizes(self.keypoints)
         return float(np.nanmedian(sizes)) if np.isfinite(sizes).any() else float("nan")
 
+    def __contains__(self, frame: int) -> bool:
+        """Whether the person has keypoints in the frame of that number."""
+        row = int(np.searchsorted(self.frames, frame))
+        return row < len(self.frames) and bool(self.frames[row] == frame)
+
     def select_frames(self, chosen: Bool[np.ndarray, " F"]) -> "Track":
         """The same person in some of the frames."""
         return replace(
@@ -58,6 +63,23 @@ class VideoTracks:
     """Their time stamps."""
     tracks: tuple[Track, ...]
     """In the order of their ids."""
+
+    @property
+    def frame_rate(self) -> float | None:
+        """Mean number of frames a second; None of a single frame."""
+        if len(self.frames) == 1:
+            return None
+        return float((self.frames[-1] - self.frames[0]) / (self.seconds[-1] - self.seconds[0]))
+
+    def fill_in_frames(self, track: Track) -> Track:
+        """A track of the video with all frames from its first to its last; the added ones have no keypoints."""
+        first, end = np.searchsorted(self.frames, (track.frames[0], track.frames[-1] + 1))
+        frames, seconds = self.frames[first:end], self.seconds[first:end]
+        rows = np.searchsorted(frames, track.frames)
+        keypoints = np.full((len(frames), *track.keypoints.shape[1:]), np.nan)
+        scores, filled = np.zeros(keypoints.shape[:2]), np.zeros(keypoints.shape[:2], bool)
+        keypoints[rows], scores[rows], filled[rows] = track.keypoints, track.scores, track.filled
+        return Track(track.track_id, frames, seconds, keypoints, scores, filled)
 
 
 def person_sizes(keypoints: Float[np.ndarray, "*any K 2"]) -> Float[np.ndarray, "*any"]:
