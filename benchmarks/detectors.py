@@ -5,6 +5,7 @@ public detector proposes with a score of 0.3 or more (people_boxes.json beside t
 out. A person is found by a box of one's own. Recall is of people more than 96 pixels high, precision once of all boxes
 and once of those more than 96 pixels high. Detectors take turns image by image, so that other work on the machine
 disturbs all alike.
+Neighbors are people whose boxes overlap by 0.3 or more; a double is one more box of a person who has a better one.
 Run: OMP_NUM_THREADS=1 python -m benchmarks.detectors PHOTOS default yolox_tiny.onnx transformers:NAME
 """
 
@@ -19,7 +20,7 @@ import torch
 from mspn.detectors import make_detector
 from mspn.detectors.precomputed import BoxesFile
 from mspn.evaluation.metrics.average_precision import box_average_precision, read_ground_truth
-from mspn.evaluation.metrics.detection import count_detections
+from mspn.evaluation.metrics.detection import count_crowds, count_detections
 from mspn.io.images import read_image
 from mspn.structures.boxes import Box, Detection
 from mspn.structures.image import Image
@@ -50,11 +51,14 @@ def main() -> None:
             count_detections(truth, found[name], threshold=THRESHOLD, min_height_px=lowest, unlabeled=unlabeled)
             for lowest in (MIN_HEIGHT, 0)
         )
+        crowds = count_crowds(truth, found[name], threshold=THRESHOLD)
         print(
             f"{name}: AP {precision['AP']:.3f}, AP50 {precision['AP50']:.3f}; from a score of {THRESHOLD} on"
             f" recall {tall.recall:.3f} of {tall.people} people above {MIN_HEIGHT} pixels,"
             f" precision {tall.precision:.3f} of {tall.boxes} boxes as high,"
             f" {every.precision:.3f} of all {every.boxes};"
+            f" {crowds.matched_people} of {crowds.people} neighbors found,"
+            f" {crowds.doubles / len(truth.images):.2f} doubles an image;"
             f" {1000 * median(seconds[name]):.0f} ms an image (median of {len(seconds[name])})"
         )
 

@@ -1,10 +1,11 @@
+import json
 from pathlib import Path
 
 import pytest
 
 from mspn.detectors.base import FullImage
 from mspn.evaluation.metrics.average_precision import read_ground_truth
-from mspn.evaluation.metrics.detection import count_detections, detect_people
+from mspn.evaluation.metrics.detection import CrowdCounts, count_crowds, count_detections, detect_people
 from mspn.labels.formats.coco import CocoPeople
 from mspn.structures.boxes import Box, Detection
 from mspn.structures.skeletons import COCO_17
@@ -58,6 +59,26 @@ def test_a_person_is_matched_once(ground_truth: CocoPeople):
 
     # Both boxes are correct, but they match the same person.
     assert counts == (1, 4, 2, 2)
+
+
+def test_neighbors_and_doubles_are_counted(tmp_path: Path):
+    # The second person stands half behind the first: 60 of 140 columns in common. The third is alone.
+    people = [[0, 0, 100, 100], [40, 0, 100, 100], [300, 0, 100, 100]]
+    rows = [
+        {"id": number, "image_id": 1, "category_id": 1, "bbox": box, "area": 10000, "iscrowd": 0}
+        | {"keypoints": [0, 0, 0] * 17, "num_keypoints": 0}
+        for number, box in enumerate(people, start=1)
+    ]
+    images = [{"id": 1, "file_name": "1.jpg", "width": 400, "height": 100}]
+    categories = [{"id": 1, "name": "person", "keypoints": list(COCO_17.keypoints), "skeleton": []}]
+    path = tmp_path / "labels.json"
+    path.write_text(json.dumps({"images": images, "annotations": rows, "categories": categories}))
+    first, _, third = (Box(*box) for box in people)
+    detections = {1: [Detection(first, 0.9), Detection(third, 0.9), Detection(third._replace(width=90), 0.5)]}
+
+    counts = count_crowds(read_ground_truth(path, COCO_17), detections, threshold=0.3)
+
+    assert counts == CrowdCounts(matched_people=1, people=2, doubles=1)
 
 
 def test_an_image_that_cannot_be_read_has_no_detections(ground_truth: CocoPeople, tmp_path: Path):

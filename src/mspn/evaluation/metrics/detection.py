@@ -19,6 +19,7 @@ from mspn.structures.image import Image
 logger = logging.getLogger(__name__)
 
 _MIN_IOU_MATCH = 0.5
+_MIN_IOU_CROWDED = 0.3
 
 
 class DetectionCounts(NamedTuple):
@@ -38,6 +39,17 @@ class DetectionCounts(NamedTuple):
     @property
     def precision(self) -> float:
         return self.correct_boxes / max(1, self.boxes)
+
+
+class CrowdCounts(NamedTuple):
+    """Counts over a set of what suppression decides: neighbors who are missed, people who are found twice."""
+
+    matched_people: int
+    """Of the crowded, those with a matching box."""
+    people: int
+    """Crowded people: their box overlaps another person's by an IoU of 0.3."""
+    doubles: int
+    """Boxes that overlap people by an IoU of 0.5, each of whom has a better box of their own."""
 
 
 def detect_people(
@@ -82,14 +94,9 @@ def count_detections(
         min_height_px: only people and boxes higher than this many image pixels count.
         unlabeled: boxes of people without labels by image id: a box on them is correct, and they need no match.
     """
-    people_by_image: dict[int, list[Box]] = {image.id: [] for image in ground_truth.images}
-    for row in ground_truth.annotations:
-        if not row.iscrowd:
-            people_by_image[row.image_id].append(Box(*row.bbox))
     counts = np.zeros(4, int)
-    for image_id, people in people_by_image.items():
-        kept = [detection for detection in detections.get(image_id, []) if detection.score >= threshold]
-        boxes = [detection.box for detection in sorted(kept, key=lambda detection: -detection.score)]
+    for image_id, people in _people_by_image(ground_truth).items():
+        boxes = _boxes_best_first(detections.get(image_id, []), threshold)
         unlabeled_boxes = list((unlabeled or {}).get(image_id, []))
         ious = iou(to_xyxy(boxes)[:, None], to_xyxy([*people, *unlabeled_boxes]))
         is_matched = _match(ious[:, : len(people)])
@@ -99,6 +106,39 @@ def count_detections(
         is_correct = ious.max(1, initial=0) >= _MIN_IOU_MATCH
         counts += [(is_matched & is_tall).sum(), is_tall.sum(), (is_correct & is_tall_box).sum(), is_tall_box.sum()]
     return DetectionCounts(*counts.tolist())
+
+
+def count_crowds(
+    ground_truth: CocoPeople, detections: Mapping[int, Sequence[Detection]], *, threshold: float
+) -> CrowdCounts:
+    """Count found people among those who overlap others, and boxes of people who are found already.
+
+    Arguments and matching as those of `count_detections`.
+    """
+    counts = np.zeros(3, int)
+    for image_id, people in _people_by_image(ground_truth).items():
+        corners = to_xyxy(people)
+        overlaps = iou(corners[:, None], corners) - np.eye(len(people))
+        is_crowded = overlaps.max(1, initial=0) >= _MIN_IOU_CROWDED
+        ious = iou(to_xyxy(_boxes_best_first(detections.get(image_id, []), threshold))[:, None], corners)
+        is_matched = _match(ious)
+        num_on_people = (ious.max(1, initial=0) >= _MIN_IOU_MATCH).sum()
+        counts += [(is_matched & is_crowded).sum(), is_crowded.sum(), num_on_people - is_matched.sum()]
+    return CrowdCounts(*counts.tolist())
+
+
+def _people_by_image(ground_truth: CocoPeople) -> dict[int, list[Box]]:
+    """Boxes of the labeled people of each image, without crowds."""
+    people: dict[int, list[Box]] = {image.id: [] for image in ground_truth.images}
+    for row in ground_truth.annotations:
+        if not row.iscrowd:
+            people[row.image_id].append(Box(*row.bbox))
+    return people
+
+
+def _boxes_best_first(detections: Sequence[Detection], threshold: float) -> list[Box]:
+    kept = [detection for detection in detections if detection.score >= threshold]
+    return [detection.box for detection in sorted(kept, key=lambda detection: -detection.score)]
 
 
 def _match(ious: Float[np.ndarray, "boxes people"]) -> Bool[np.ndarray, " people"]:
