@@ -85,6 +85,23 @@ def test_of_boxes_of_the_same_person_the_best_stays():
     assert score == pytest.approx(0.9)
 
 
+@pytest.mark.parametrize(("shift", "num_people"), [(9, 1), (12, 2)])
+def test_neighbors_stay_who_share_less_than_half(shift: int, num_people: int):
+    # Boxes 32 wide: 23 of 41 columns are in common, which is 0.56, or 20 of 44, which is 0.45.
+    network = detector_that_sees((0, 2, 3))
+
+    def add_neighbor(_module: object, _inputs: object, output: object) -> object:
+        cell = int(output.logits[0].argmax())
+        logits, boxes = output.logits.clone(), output.boxes.clone()
+        logits[:, cell + 1] = 0.0
+        boxes[:, cell + 1] = boxes[:, cell] + torch.tensor([shift, 0, shift, 0])
+        return output._replace(logits=logits, boxes=boxes)
+
+    network.register_forward_hook(add_neighbor)
+
+    assert len(find(network, height=96, width=128)) == num_people
+
+
 def test_a_box_in_the_gray_beside_the_image_is_nobody():
     # An image of 128 x 40 is 64 x 20 in the input, which is padded to 64 x 32: row 3 of level 0 lies below it.
     network = detector_that_sees((0, 3, 4))

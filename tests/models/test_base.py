@@ -3,6 +3,7 @@ import torch
 
 from mspn.config.model import CPNConfig, HourglassConfig, ModelConfig, NetworkConfig, SimpleBaselineConfig
 from mspn.models import build_network
+from mspn.models.base import normalize
 from tests.models.networks import random_crops, random_network
 
 NETWORKS: dict[str, NetworkConfig] = {
@@ -87,3 +88,17 @@ def test_it_can_be_exported_for_any_batch_size(name: str):
     for levels, expected in zip(program.module()(crops), network(crops), strict=True):
         for maps, expected_maps in zip(levels, expected, strict=True):
             torch.testing.assert_close(maps, expected_maps)
+
+
+def test_each_channel_of_each_pixel_is_normalized_by_its_own_numbers():
+    # 255, 0 and 51 are 1, 0 and 0.2: (1 - 0.485) / 0.229 = 2.2489, -0.456 / 0.224 = -2.0357, (0.2 - 0.406) / 0.225.
+    crops = torch.zeros(2, 3, 5, 3, dtype=torch.uint8)
+    crops[1, 2, 3] = torch.tensor([255, 0, 51])
+
+    images = normalize(crops)
+
+    assert images.shape == (2, 3, 3, 5)
+    assert images[1, :, 2, 3].tolist() == pytest.approx([2.2489, -2.0357, -0.9156], abs=1e-4)
+    assert images[1, :, 2, 4].tolist() == pytest.approx([-0.485 / 0.229, -0.456 / 0.224, -0.406 / 0.225], abs=1e-6)
+    assert images.is_contiguous(memory_format=torch.channels_last)
+    assert normalize(crops[:0]).shape == (0, 3, 3, 5)
