@@ -1,5 +1,7 @@
 import json
 import logging
+import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +125,18 @@ def test_predictions_of_a_video_are_read(tmp_path: Path, writer: type[JsonWriter
     assert not track.filled.any()
 
 
+def test_a_folder_is_read_from_its_predictions_or_else_from_its_latest_table(tmp_path: Path):
+    pytest.importorskip("pyarrow")
+    video = small_video()
+    write_table(video, tmp_path, "parquet")
+    latest = write_table(replace(video, tracks=video.tracks[1:]), tmp_path, "csv")
+    os.utime(latest, (2e9, 2e9))
+
+    assert [track.track_id for track in read_tracks(tmp_path).tracks] == [7]
+    write_lines(tmp_path, line(0, 1))
+    assert [track.track_id for track in read_tracks(tmp_path).tracks] == [1]
+
+
 def test_some_of_the_tracks_are_read(tmp_path: Path):
     path = write_lines(tmp_path, line(0, 1, 2, 3), line(1, 3), line(2), line(None, None, source="photo.jpg"))
 
@@ -223,7 +237,7 @@ def test_what_is_no_parquet_or_has_other_columns_is_told(tmp_path: Path):
 
 
 def test_folders_and_files_without_tracks_are_refused(tmp_path: Path):
-    with pytest.raises(MissingFileError, match=r"no tracks.parquet nor tracks.csv nor predictions.jsonl nor"):
+    with pytest.raises(MissingFileError, match=r"no predictions.jsonl nor predictions.json nor tracks.csv nor"):
         read_tracks(tmp_path)
     with pytest.raises(MissingFileError, match=r"no file or folder at"):
         read_tracks(tmp_path / "none")

@@ -101,3 +101,11 @@ def test_numbers_are_short():
     numbers = [0, 0.0005, 0.000125, 0.71268, 12.5, 1234.6, 14_000, 96_000, 2_500_000]
 
     assert list(map(format_number, numbers)) == ["0", "5e-4", "1.25e-4", "0.7127", "12.5", "1235", "14k", "96k", "2.5M"]
+
+
+def test_a_line_goes_on_over_missing_values_or_ends_before_them():
+    chart = Chart("angle", [0, 1, 2, 3], "seconds", ["0", "1", "2", "3"], [Series("left", [1.0, 2.0, None, 3.0])])
+
+    assert draw_chart(chart).count("<polyline") == 1
+    assert draw_chart(chart._replace(gaps="open")).count("<polyline") == 2
+    assert draw_chart(chart._replace(series=[Series("left", [None] * 4)], gaps="open")).count("<polyline") == 0

@@ -40,7 +40,7 @@ COMMANDS = {
     ),
     "models": LazyCommand(
         "mspn.cli.models:models_app",
-        "Networks and their weights: list, show, cost, download, verify, convert, average, quantize.",
+        "Networks and their weights: list, show, cost, download, verify, convert, average, quantize, calibrate.",
     ),
     "tracks": LazyCommand(
         "mspn.cli.tracks:tracks_app", "Smooth people's tracks through a video, measure angles, export."

@@ -1,7 +1,7 @@
 """A person's joint angles as angles.csv, and as a page with frames of the video, curves and tables."""
 
 import csv
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import datetime, timezone
 from pathlib import Path, PurePath
 
@@ -17,16 +17,17 @@ from mspn.reporting.html import Block, Figure, Figures, Jpeg, Note, Page, Sectio
 from mspn.sources import open_source
 from mspn.structures.image import Image
 from mspn.structures.skeleton import Skeleton
-from mspn.tracking.kinematics import JOINTS, MAX_GAP_SECONDS, SIDES, TRUNK, Kinematics
+from mspn.tracking.kinematics import JOINTS, MAX_GAP_SECONDS, SIDES, TRUNK, Kinematics, Step
 from mspn.tracking.tracks import Track, VideoTracks
 from mspn.visualize.contact_sheet import arrange_tiles, join_panels
 from mspn.visualize.draw import draw_labels, line_thickness
 
-ANGLES_FILE, PAGE_FILE = "angles.csv", "report.html"
-_DIGITS = 2
+STEPS_FILE, PAGE_FILE = "steps.csv", "report.html"
+_DIGITS, _STEP_DIGITS = 2, 3
 _MAX_POINTS = 600
 """Of a curve on the page."""
 _NUM_FRAMES = 6
+_MAX_STEPS = 40
 _PANEL_PX = 256
 _PANEL_TO_PERSON = 1.3
 _MAX_CAMERA_DEGREES = 20.0
@@ -42,21 +43,39 @@ _LIMITS = (
 )
 
 
-def write_angles(kinematics: Kinematics, folder: Path) -> Path:
-    """Write `angles.csv`: frame, seconds, then each angle in degrees and its velocity in degrees a second.
+def write_kinematics_tables(kinematics: Kinematics, folder: Path) -> list[Path]:
+    """Write `angles.csv`, each angle in degrees and its velocity in degrees a second by frame, and `steps.csv`.
+
+    Returns:
+        The paths of both.
 
     Raises:
         OSError: if there is no room.
     """
-    path = folder / ANGLES_FILE
     columns = {**kinematics.angles, **{f"{name}_velocity": values for name, values in kinematics.velocities.items()}}
+    angles = (
+        [
+            frame,
+            round_seconds(seconds),
+            *(None if np.isnan(value) else round(float(value), _DIGITS) for value in values),
+        ]
+        for frame, seconds, *values in zip(
+            kinematics.frames.tolist(), kinematics.seconds.tolist(), *columns.values(), strict=True
+        )
+    )
+    steps = (
+        [step.side, *(None if time is None else round(time, _STEP_DIGITS) for time in step[1:])]
+        for step in kinematics.steps
+    )
+    return [
+        _write_csv(folder / "angles.csv", ["frame", "seconds", *columns], angles),
+        _write_csv(folder / STEPS_FILE, ["foot", *Step._fields[1:]], steps),
+    ]
+
+
+def _write_csv(path: Path, head: Sequence[str], rows: Iterable[Sequence[object]]) -> Path:
     with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["frame", "seconds", *columns])
-        for row in zip(kinematics.frames.tolist(), kinematics.seconds.tolist(), *columns.values(), strict=True):
-            frame, seconds, *values = row
-            cells = ("" if np.isnan(value) else round(float(value), _DIGITS) for value in values)
-            writer.writerow([frame, round_seconds(seconds), *cells])
+        csv.writer(file).writerows([head, *rows])
     return path
 
 
@@ -85,7 +104,7 @@ def write_kinematics_page(video: VideoTracks, kinematics: Kinematics, video_file
             Section("Angles", _draw_curves(kinematics)),
             Section("Ranges of motion", [_tabulate_ranges(kinematics)]),
             Section("Left and right", [_tabulate_asymmetries(kinematics)]),
-            Section("Steps", [_tabulate_steps(kinematics)]),
+            Section("Steps", _tabulate_steps(kinematics)),
             Section("What was measured", [Note(_EXPLAINED), Note(_LIMITS)]),
         ],
     )
@@ -247,16 +266,18 @@ def _tabulate_asymmetries(kinematics: Kinematics) -> Block:
     )
 
 
-def _tabulate_steps(kinematics: Kinematics) -> Block:
+def _tabulate_steps(kinematics: Kinematics) -> list[Block]:
     if not kinematics.steps:
-        return Note("No steps were found.")
-    return Table(
+        return [Note("No steps were found.")]
+    table = Table(
         ["foot", "comes down at", "since the other foot", "since the same foot"],
         [
             [step.side, f"{step.seconds:.2f} s", _format_time(step.step_seconds), _format_time(step.stride_seconds)]
-            for step in kinematics.steps
+            for step in kinematics.steps[:_MAX_STEPS]
         ],
     )
+    remaining = len(kinematics.steps) - _MAX_STEPS
+    return [table] if remaining <= 0 else [table, Note(f"{remaining:,} more are in {STEPS_FILE}.")]
 
 
 def _format_time(seconds: float | None) -> str:

@@ -20,8 +20,7 @@ from mspn.tracking.tracks import Track, VideoTracks
 
 logger = logging.getLogger(__name__)
 
-_FILES = (TABLE_FILES["parquet"], TABLE_FILES["csv"], "predictions.jsonl", "predictions.json")
-"""What a folder is read from: the first of these that it has."""
+_PREDICTIONS = ("predictions.jsonl", "predictions.json")
 _MAX_LINE_BYTES = 2**26
 _MAX_KEYPOINTS = 1000
 _MAX_NAMED = 5
@@ -54,8 +53,8 @@ def read_tracks(path: Path | str, source: str | None = None, track_ids: Collecti
     (3, [[[10.0, 20.0]]])
 
     Args:
-        path: a folder that `mspn predict` or `mspn tracks` has written, or one of its files: tracks.parquet,
-            tracks.csv, predictions.jsonl, predictions.json, of which a folder's first one is read.
+        path: a folder that `mspn predict` or `mspn tracks` has written, or one of its files: predictions.jsonl,
+            predictions.json, tracks.csv, tracks.parquet. Of a folder, predictions are read, else its latest table.
         source: the video, or the name of its file, where predictions are of several.
         track_ids: of the tracks to read; none: all.
 
@@ -80,17 +79,20 @@ def read_tracks(path: Path | str, source: str | None = None, track_ids: Collecti
 
 
 def _find_file(path: Path) -> Path:
+    names = (*_PREDICTIONS, *TABLE_FILES.values())
     if path.is_dir():
-        found = next((path / name for name in _FILES if (path / name).is_file()), None)
-        if found is None:
+        predictions = [path / name for name in _PREDICTIONS if (path / name).is_file()]
+        tables = [path / name for name in TABLE_FILES.values() if (path / name).is_file()]
+        if not predictions and not tables:
             raise MissingFileError(
-                f"no {' nor '.join(_FILES)} in {path}; name a folder that mspn predict --save jsonl has written"
+                f"no {' nor '.join(names)} in {path}; name a folder that mspn predict --save jsonl has written"
             )
-        return found
+        # Tables may be of predictions that were there before.
+        return predictions[0] if predictions else max(tables, key=lambda table: table.stat().st_mtime_ns)
     if not path.is_file():
         raise MissingFileError(f"no file or folder at {path}; name one that mspn predict has written")
-    if path.suffix not in {PurePath(name).suffix for name in _FILES}:
-        raise TracksError(f"{path} has no tracks; name a folder or {', '.join(_FILES)}")
+    if path.suffix not in {PurePath(name).suffix for name in names}:
+        raise TracksError(f"{path} has no tracks; name a folder or {', '.join(names)}")
     return path
 
 

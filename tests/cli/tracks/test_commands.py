@@ -57,7 +57,7 @@ def test_tracks_are_smoothed_into_a_table(tmp_path: Path):
 
     assert result.exit_code == 0, result.output
     assert result.stdout.splitlines() == [
-        f"tracks: {tmp_path}/smooth/tracks.csv",
+        f"tracks: {tmp_path / 'smooth' / 'tracks.csv'}",
         f"2 people, {2 * 2 * 17} keypoints filled in",
     ]
     rows = read_rows(tmp_path / "smooth" / "tracks.csv")
@@ -93,6 +93,9 @@ def test_angles_of_a_walker_are_on_a_page_with_frames_of_the_video(tmp_path: Pat
     assert "Ranges of motion" in page
     assert "<td>left knee</td>" in page
     assert "<td>right</td>" in page  # a step
+    steps = read_rows(tmp_path / "out" / "steps.csv")
+    assert (steps[0]["foot"], steps[0]["step_seconds"]) == ("right", "")
+    assert float(steps[1]["step_seconds"]) == pytest.approx(0.55, abs=0.06)
 
 
 def test_a_page_without_the_video_says_so(tmp_path: Path):
@@ -157,4 +160,4 @@ def test_what_cannot_be_done_is_told_in_a_line(tmp_path: Path):
     assert "'xls' is not known; choose of csv" in error_line(run("tracks", "smooth", results, *out, "--save", "xls"))
     assert "give --height METERS" in error_line(run("tracks", "export", results, *out, "--save", "trc"))
     assert "no file or folder at" in error_line(run("tracks", "smooth", tmp_path / "none", *out))
-    assert "no tracks.parquet nor" in error_line(run("tracks", "smooth", tmp_path, *out))
+    assert "no predictions.jsonl nor" in error_line(run("tracks", "smooth", tmp_path, *out))

@@ -11,7 +11,7 @@ COMMANDS = {
     ),
     "angles": LazyCommand(
         "mspn.cli.tracks.commands:angles_command",
-        "Measure a person's joint angles and steps in a video from the side: angles.csv and report.html.",
+        "Measure a person's joint angles and steps in a video from the side: angles.csv, steps.csv, report.html.",
     ),
     "export": LazyCommand(
         "mspn.cli.tracks.commands:export_command",

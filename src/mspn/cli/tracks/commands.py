@@ -8,7 +8,7 @@ import typer
 from mspn.cli.printing import echo, one_line_errors
 from mspn.errors import InvalidValueError, TracksError
 from mspn.io.files import prepare_folder
-from mspn.outputs.kinematics_report import write_angles, write_kinematics_page
+from mspn.outputs.kinematics_report import write_kinematics_page, write_kinematics_tables
 from mspn.outputs.track_exports import EXPORT_FORMATS, export_tracks
 from mspn.outputs.track_reading import read_tracks
 from mspn.outputs.track_tables import TABLE_FILES
@@ -52,14 +52,14 @@ def smooth_command(
 
 def angles_command(
     results: ResultsArgument,
-    out: Annotated[Path, typer.Option(help="Folder for angles.csv and report.html.")],
+    out: Annotated[Path, typer.Option(help="Folder for the tables and the page.")],
     track: Annotated[int | None, typer.Option(help="Number of the person's track, where there are several.")] = None,
     source: SourceOption = None,
     video: Annotated[
         Path | None, typer.Option(help="The video for the report, where it is not at the path in the results.")
     ] = None,
 ) -> None:
-    """Measure a person's joint angles and steps in a video from the side: angles.csv and report.html.
+    """Measure a person's joint angles and steps in a video from the side: angles.csv, steps.csv, report.html.
 
     The track is smoothed first. Angles are those of the image: the camera must look at the person's side.
     """
@@ -77,9 +77,9 @@ def angles_command(
             raise TracksError(f"track {people.tracks[0].track_id} in {results} has no keypoints to measure")
         (person,) = smoothed.tracks
         kinematics = measure_kinematics(person, smoothed.skeleton)
-        angles_path = write_angles(kinematics, out)
-        page_path = write_kinematics_page(smoothed, kinematics, video or Path(smoothed.source), out)
-    echo(f"angles: {angles_path}", f"report: {page_path}")
+        tables = write_kinematics_tables(kinematics, out)
+        page = write_kinematics_page(smoothed, kinematics, video or Path(smoothed.source), out)
+    echo(*(f"table: {path}" for path in tables), f"report: {page}")
 
 
 def export_command(
