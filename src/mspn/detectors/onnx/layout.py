@@ -47,8 +47,11 @@ class Layout:
     def prepare(self, canvas: np.ndarray) -> Float[np.ndarray, "1 3 h w"]:
         """The network's input, from an RGB letterbox."""
         ordered = canvas if self.is_rgb else canvas[..., ::-1]
-        scaled = (ordered - np.array(self.mean, np.float32)) / np.array(self.deviation, np.float32)
-        return np.ascontiguousarray(scaled.transpose(2, 0, 1)[None])
+        # Planes first: NumPy is many times slower where it broadcasts over three numbers.
+        planes = np.ascontiguousarray(ordered.transpose(2, 0, 1)).astype(np.float32)
+        planes -= np.array(self.mean, np.float32)[:, None, None]
+        planes /= np.array(self.deviation, np.float32)[:, None, None]
+        return planes[None]
 
 
 def grid(size: Size, strides: Sequence[int], offset: float) -> Float[np.ndarray, "N 3"]:
