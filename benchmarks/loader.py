@@ -3,7 +3,7 @@
 Both give the same people in the same frames, in one worker with one thread, in turns; medians of the worker's processor
 time count, so that other programs matter little. The straightforward one decodes whole images and sends crops and
 label maps as float32, as the released code does. Without a data set, photographs of 12 megapixels are drawn for the
-occasion.
+occasion. The same people packed are measured, too.
 """
 
 import argparse
@@ -25,9 +25,10 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 
 from benchmarks.photographs import write_photographs
 from benchmarks.straightforward import MapDataset, draw_frame, draw_label_maps, normalize_crop, read_whole
-from mspn.config.data import PeopleSetConfig
+from mspn.config.data import DataConfig, PeopleSetConfig
 from mspn.config.recipe import Recipe
 from mspn.datasets.crop_dataset import CropDataset
+from mspn.datasets.packing import pack_people
 from mspn.datasets.people import People, read_people_set
 from mspn.datasets.sampler import SeededBatches
 from mspn.datasets.samples import SampleRequest
@@ -39,6 +40,8 @@ from mspn.structures.boxes import Size
 from mspn.structures.crop import HEATMAP_STRIDE, crop_to_heatmap, cut_crop, transform_points
 
 RECIPE = Recipe(name="benchmark")
+BYTES_OF_PERSON = 6000
+"""Packed."""
 
 
 def main() -> None:
@@ -62,8 +65,10 @@ def main() -> None:
         people = read_people_set(config, Path(), RECIPE.keypoint_table)
         ours, straightforward = CropDataset(people, RECIPE), MapDataset(people, RECIPE)
         by_image = people.image_index
+        packed = pack(people, Path(folder) / "people.zip")
         loaders = {
             "ours": (ours, None),
+            "ours, packed": (CropDataset(packed, RECIPE), None),
             "ours, data.order=images": (ours, by_image),
             "straightforward": (straightforward, None),
         }
@@ -78,6 +83,14 @@ def main() -> None:
         spread = f"{min(values):.1f} to {max(values):.1f}"
         median = statistics.median(values)
         print(f"{name:26} {median:7.1f} samples per worker second ({spread}), {median / yardstick:.2f} times as fast")
+
+
+def pack(people: People, path: Path) -> People:
+    """The people in a packed file."""
+    recipe = RECIPE.model_copy(update={"data": DataConfig(train=(PeopleSetConfig(annotations="people.json"),))})
+    report = pack_people(path, recipe, [people], BYTES_OF_PERSON * len(people), num_workers=1)
+    print(f"packed: {path.stat().st_size / len(people):.0f} bytes a person, {report.quality}")
+    return read_people_set(PeopleSetConfig(annotations=str(path)), Path(), RECIPE.keypoint_table)
 
 
 def measure_rate(dataset: Dataset[Any], batches: list[list[SampleRequest]], batch_size: int) -> float:

@@ -24,7 +24,8 @@ from mspn.datasets.sampler import SeededBatches
 from mspn.datasets.samples import Sample, SampleRequest
 from mspn.datasets.workers import prepare_worker
 from mspn.errors import AnnotationError
-from mspn.io.images import ReducedImage, read_reduced_image
+from mspn.io.images import read_reduced_image
+from mspn.io.jpeg import ReducedImage
 from mspn.structures.boxes import Size
 from mspn.structures.skeletons import COCO_17
 from tests.coco_files import person, write_annotations
@@ -394,7 +395,7 @@ def test_the_people_of_an_image_share_its_decoding_and_look_as_they_do_alone(
         read.append(path)
         return read_reduced_image(path, reduction)
 
-    monkeypatch.setattr("mspn.datasets.crop_dataset.read_reduced_image", count)
+    monkeypatch.setattr("mspn.datasets.people.read_reduced_image", count)
     together = dataset.__getitems__(draws)
 
     assert len(read) == 2

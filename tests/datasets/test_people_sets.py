@@ -298,3 +298,36 @@ def test_sets_with_different_skeletons_train_together(tmp_path: Path):
     assert [str(people.images[index]) for index in people.image_index] == [
         str(tmp_path / "images" / name) for name in ("seven.jpg", "b.jpg")
     ]
+
+
+def test_keypoints_that_a_person_s_labels_ignore_count_neither_as_labeled_nor_as_absent(tmp_path: Path):
+    write_annotations(
+        tmp_path / "people.json",
+        [person(1, 7, {"nose": (1, 1, 2)}, ignored_keypoints=["left_wrist"]), person(2, 7, {"nose": (1, 1, 2)})],
+        IMAGES,
+    )
+
+    people = read_people_set(PeopleSetConfig(annotations="people.json"), tmp_path, COCO_17)
+
+    assert np.argwhere(~people.counted).tolist() == [[0, LEFT_WRIST]]
+
+
+def test_ignored_keypoints_go_by_the_set_s_own_names(tmp_path: Path):
+    names = ["tip" if name == "nose" else name.replace("left_", "L ") for name in COCO_17.keypoints]
+    annotation = person(1, 7, {"left_hip": (1, 1, 2)}, ignored_keypoints=["tip", "L wrist"])
+    write_annotations(tmp_path / "people.json", [annotation], IMAGES, keypoint_names=names)
+
+    config = PeopleSetConfig(annotations="people.json", keypoint_names={"tip": "nose"})
+    people = read_people_set(config, tmp_path, COCO_17)
+
+    assert np.argwhere(~people.counted).tolist() == [[0, NOSE], [0, LEFT_WRIST]]
+
+
+def test_an_ignored_keypoint_that_does_not_exist_is_named(tmp_path: Path):
+    annotation = person(5, 7, {"nose": (1, 1, 2)}, ignored_keypoints=["left_wing"])
+    write_annotations(tmp_path / "people.json", [annotation], IMAGES)
+
+    with pytest.raises(
+        AnnotationError, match="ignored_keypoints of annotation 5: there is no keypoint 'left_wing'; there are nose"
+    ):
+        read_people_set(PeopleSetConfig(annotations="people.json"), tmp_path, COCO_17)

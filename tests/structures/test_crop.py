@@ -1,3 +1,4 @@
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -101,7 +102,7 @@ def test_a_crop_is_never_enlarged_from_a_reduced_image(width_image: float, reduc
     path.write_bytes(cv2.imencode(".jpg", noise(160, 120))[1].tobytes())
     frame = CropFrame((60, 80), width_image, Size(64, 48))
 
-    (crop,) = read_crops(path, [frame])
+    (crop,) = read_crops(partial(read_reduced_image, path), [frame])
 
     # 96 pixels shown in 48 allow half the size, 192 a quarter.
     image = read_reduced_image(path, reduction)
@@ -120,7 +121,7 @@ def test_a_dot_is_at_the_same_place_in_a_crop_of_a_reduced_image(orientation: in
     dot = {1: (60, 200), 3: (190, 132), 6: (132, 60)}[orientation]
     frame = CropFrame((130, 150), 240, Size(60, 45))
 
-    (crop,) = read_crops(path, [frame])
+    (crop,) = read_crops(partial(read_reduced_image, path), [frame])
 
     weights = crop[..., 0].astype(float)
     rows, columns = np.mgrid[:60, :45]

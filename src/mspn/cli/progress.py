@@ -83,17 +83,19 @@ def time_left(seconds: float) -> str:
 
 
 @contextmanager
-def show_count(processes: Processes = ALONE) -> Iterator[Callable[[int, int], None]]:
-    """Show how many images are done, and of how many, in the first process; called with both."""
+def show_count(
+    activity: str = "estimating", what: str = "images", processes: Processes = ALONE
+) -> Iterator[Callable[[int, int], None]]:
+    """Show how many images, or what else, are done, and of how many, in the first process; called with both."""
     console = SafeConsole(stderr=True)
     if not processes.is_first:
         yield lambda _done, _total: None
     elif not console.is_terminal:
         lines = ProgressLines()
-        yield lambda done, total: lines.print(lambda: f"estimating: {done} of {total} images")
+        yield lambda done, total: lines.print(lambda: f"{activity}: {done} of {total} {what}")
     else:
         with Progress(console=console) as bar:
-            task = bar.add_task("estimating", total=None)
+            task = bar.add_task(activity, total=None)
             yield lambda done, total: bar.update(task, completed=done, total=total)
 
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, PositiveFloat
+from pydantic import BeforeValidator, Field, PositiveFloat, field_validator
 
 from mspn.structures.settings import Settings
 
@@ -36,8 +36,10 @@ def _as_sets(value: Any) -> Any:
 
 
 class PeopleSetConfig(LabeledSetConfig):
-    """One labeled data set, of any format that `mspn data convert` lists."""
+    """One labeled data set, of any format that `mspn data convert` lists, or packed by `mspn data pack`."""
 
+    subset: str | None = None
+    """Name of a set in a packed file; null: all of them, with the weights that they had, times this one's."""
     format: str | None = None
     """Of the annotations; null: told from them."""
     category: str | None = None
@@ -62,6 +64,16 @@ class PeopleSetConfig(LabeledSetConfig):
     weight: float = Field(1.0, gt=0)
     """How often each person is drawn per epoch, on average."""
 
+    @property
+    def is_packed(self) -> bool:
+        """Whether the annotations are a file of crops that `mspn data pack` wrote."""
+        return self.annotations.lower().endswith(".zip")
+
+    @property
+    def name(self) -> str:
+        """What people call the set: the file, and the set in it."""
+        return self.annotations if self.subset is None else f"{self.annotations}/{self.subset}"
+
 
 class DataConfig(Settings):
     root: str = "data"
@@ -73,6 +85,13 @@ class DataConfig(Settings):
     that it is decoded once, where reading images is what training waits for."""
     workers: int = Field(1, ge=0, le=256)
     """Processes that read and cut images for each training process; 0: it does so itself."""
+
+    @field_validator("validation")
+    @classmethod
+    def _refuse_packed(cls, config: PeopleSetConfig | None) -> PeopleSetConfig | None:
+        if config is not None and config.is_packed:
+            raise ValueError(f"{config.annotations} is packed for training; name labels and photos to measure on")
+        return config
 
 
 class SceneSetConfig(LabeledSetConfig):

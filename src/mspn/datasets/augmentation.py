@@ -1,5 +1,7 @@
 """Random changes to a training crop: its frame (geometric), then its pixels (photometric)."""
 
+import math
+
 import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -80,20 +82,30 @@ def half_body_box(
     prefers_upper = rng.random() < config.half_body_upper_probability
     if not is_drawn or labeled.sum() <= config.half_body_above:
         return None
-    is_upper = np.array([_is_upper(name, config, skeleton) for name in skeleton.keypoints])
-    upper, lower = keypoints_image[labeled & is_upper, :2], keypoints_image[labeled & ~is_upper, :2]
+    upper, lower = _halves(keypoints_image, config, skeleton)
     if (prefers_upper and len(upper) > config.half_body_needs) or len(lower) <= config.half_body_needs:
-        chosen = upper
-    else:
-        chosen = lower
-    if len(chosen) < _MIN_BOX_KEYPOINTS:
+        return _box_of_half(upper, config)
+    return _box_of_half(lower, config)
+
+
+def _halves(
+    keypoints_image: Float[np.ndarray, "K 3"], config: AugmentationConfig, skeleton: Skeleton
+) -> tuple[Float[np.ndarray, "upper 2"], Float[np.ndarray, "lower 2"]]:
+    """The labeled keypoints of the upper and of the lower body."""
+    labeled = keypoints_image[:, 2] > 0
+    is_upper = np.array([_is_upper(name, config, skeleton) for name in skeleton.keypoints])
+    return keypoints_image[labeled & is_upper, :2], keypoints_image[labeled & ~is_upper, :2]
+
+
+def _box_of_half(points: Float[np.ndarray, "N 2"], config: AugmentationConfig) -> Box | None:
+    if len(points) < _MIN_BOX_KEYPOINTS:
         return None
-    (left, top), (right, bottom) = chosen.min(0).tolist(), chosen.max(0).tolist()
+    (left, top), (right, bottom) = points.min(0).tolist(), points.max(0).tolist()
     if right <= left or bottom <= top:
         return None
     width, height = right - left, bottom - top
     if config.half_body_center == "mean":
-        center_x, center_y = chosen.mean(0).tolist()
+        center_x, center_y = points.mean(0).tolist()
         return Box(center_x - width / 2, center_y - height / 2, width, height)
     return Box(left, top, width, height)
 
@@ -101,6 +113,43 @@ def half_body_box(
 def _is_upper(name: str, config: AugmentationConfig, skeleton: Skeleton) -> bool:
     counts_as_lower = config.half_body_hips == "lower" and name.endswith("hip")
     return name in skeleton.upper and not counts_as_lower
+
+
+def widest_width(box: Box, padding: float, size: Size, config: AugmentationConfig) -> float:
+    """Image pixels that the width of the widest crop covers which `augment_frame` draws around a box."""
+    width_factor, height_factor = 1 + np.array(config.random_padding)
+    width, height = box.width * padding * width_factor, box.height * padding * height_factor
+    return float(fitted_width(width, height, size) * config.scale[1])
+
+
+def reach_of_frames(
+    box: Box, keypoints_image: Float[np.ndarray, "K 3"], size: Size, config: AugmentationConfig, skeleton: Skeleton
+) -> Box:
+    """The part of the image that crops show, however `augment_frame` draws their frames; arguments as there."""
+    regions = [(box, config.base_padding)]
+    if config.half_body_probability:
+        halves = (_box_of_half(points, config) for points in _halves(keypoints_image, config, skeleton))
+        regions += [(half, config.half_body_padding) for half in halves if half is not None]
+    turn = math.radians(config.max_rotation_degrees) if config.rotation_probability else 0.0
+    shift = config.max_shift if config.shift_probability else 0.0
+    corners = []
+    for region, padding in regions:
+        half_width = widest_width(region, padding, size, config) / 2
+        half_height = half_width * size.height / size.width
+        shift_x, shift_y = shift * padding * np.array(region[2:]) * (1 + np.array(config.random_padding))
+        reach_x = _turned_reach(half_width, half_height, turn) + float(shift_x)
+        reach_y = _turned_reach(half_height, half_width, turn) + float(shift_y)
+        center_x, center_y = region.center
+        corners.append((center_x - reach_x, center_y - reach_y, center_x + reach_x, center_y + reach_y))
+    lefts, tops, rights, bottoms = zip(*corners, strict=True)
+    left, top = min(lefts), min(tops)
+    return Box(left, top, max(rights) - left, max(bottoms) - top)
+
+
+def _turned_reach(along: float, across: float, max_angle: float) -> float:
+    """How far a rectangle of these half sides reaches along the first, turned by any angle up to the given one."""
+    angle = min(max_angle, math.atan2(across, along))
+    return along * math.cos(angle) + across * math.sin(angle)
 
 
 _LUMA = np.array([0.299, 0.587, 0.114])

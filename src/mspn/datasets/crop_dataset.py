@@ -1,6 +1,7 @@
 """Training crops: people of all sets, cut out of their images with augmentation."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,29 +11,32 @@ from torch.utils.data import Dataset
 
 from mspn.config.recipe import Recipe
 from mspn.datasets.augmentation import augment_frame, change_appearance
+from mspn.datasets.packed import open_pack
 from mspn.datasets.people import People, read_people_set
 from mspn.datasets.samples import KeypointLabels, Sample, SampleRequest
 from mspn.errors import ImageError, MissingFileError
-from mspn.io.images import ReducedImage, allowed_reduction, read_reduced_image
+from mspn.io.images import allowed_reduction
+from mspn.io.jpeg import ReducedImage
 from mspn.structures.boxes import Box
 from mspn.structures.crop import CropFrame, cut_crop, transform_points
 
 
-def read_crops(path: Path, frames: Sequence[CropFrame]) -> list[UInt8[np.ndarray, "h w 3"]]:
-    """Crop regions of an image file, decoded at a reduced resolution where the crop allows it.
+def read_crops(read: Callable[[int], ReducedImage], frames: Sequence[CropFrame]) -> list[UInt8[np.ndarray, "h w 3"]]:
+    """Crop regions of an image, decoded at a reduced resolution where the crop allows it.
 
     A crop is never enlarged from a reduced image, and has less aliasing than one of the full image. It does not depend
     on the other frames; those with the same reduction share one decoding.
 
-    Raises:
-        ImageError: as `read_image`.
+    Args:
+        read: reads the image at a reduction, or a smaller one, as `read_reduced_image`; its errors pass through.
+        frames: where the crops lie.
     """
     images: dict[int, ReducedImage] = {}
     crops = []
     for frame in frames:
         reduction = allowed_reduction(frame.width_image / frame.size.width)
         if reduction not in images:
-            images[reduction] = read_reduced_image(path, reduction)
+            images[reduction] = read(reduction)
         image = images[reduction]
         crops.append(cut_crop(image.pixels, frame, image.reduction))
     return crops
@@ -75,7 +79,7 @@ class CropDataset(Dataset[Sample]):
     def _cut(self, image: int, frames: Sequence[CropFrame]) -> Sequence[UInt8[np.ndarray, "h w 3"] | None]:
         """Crops of an image; None where it cannot be read."""
         try:
-            return read_crops(self.people.images[image], frames)
+            return read_crops(partial(self.people.images.read, image), frames)
         except (ImageError, OSError):
             return [None] * len(frames)
 
@@ -99,11 +103,19 @@ def read_training_sets(recipe: Recipe) -> list[People]:
     """Read all sets of a recipe.
 
     Raises:
-        AnnotationError: for a file that is missing or unusable.
+        AnnotationError: for a file that is missing or unusable, or packed for less augmentation than the recipe's.
         FileNotFoundError: for a missing folder of images.
     """
     root = Path(recipe.data.root)
     for config in recipe.data.train:
-        if (root / config.annotations).exists() and not (images := config.image_folder(root)).is_dir():
+        is_photos = not config.is_packed and (root / config.annotations).exists()
+        if is_photos and not (images := config.image_folder(root)).is_dir():
             raise MissingFileError(f"no folder of images at {images}; set data.train or data.root")
-    return [read_people_set(config, root, recipe.keypoint_table) for config in recipe.data.train]
+    sets = []
+    for config in recipe.data.train:
+        people = read_people_set(config, root, recipe.keypoint_table)
+        if config.is_packed:
+            with open_pack(root / config.annotations) as pack:
+                pack.check_recipe(recipe, people.boxes, people.keypoints_image)
+        sets.append(people)
+    return sets

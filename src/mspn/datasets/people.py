@@ -11,33 +11,41 @@ from jaxtyping import Bool, Float, Int, UInt8
 
 from mspn.config.data import PeopleSetConfig
 from mspn.config.skeleton_file import named_skeleton
+from mspn.datasets.packed import open_pack
 from mspn.datasets.workers import SharedArrays
 from mspn.errors import AnnotationError
+from mspn.io.images import decode_reduced_image, read_reduced_image
+from mspn.io.jpeg import ReducedImage
 from mspn.labels.corrections import correct_labels, read_corrections
 from mspn.labels.formats import read_labels
-from mspn.labels.label_set import LabeledSet, box_around
+from mspn.labels.label_set import IGNORED, LabeledSet, box_around, ignored_keypoints
 from mspn.labels.reading import check_keypoint_names, check_label_table, read_json
 from mspn.labels.units import suspect_units, warn_of_units
 from mspn.structures.boxes import Size
-from mspn.structures.skeleton import Skeleton, convert_keypoints
+from mspn.structures.skeleton import Skeleton, convert_keypoints, match_keypoints
 from mspn.structures.skeletons import FACE
 
 
 @dataclass(frozen=True, eq=False)
 class ImagePaths(SharedArrays):
-    """Paths of P images in one array; see `SharedArrays` for the reason."""
+    """Paths of P images in one array; see `SharedArrays` for the reason.
+
+    A packed image has the path FILE.zip/SET/NAME.
+    """
 
     encoded: UInt8[np.ndarray, " bytes"]
     """All paths one after another, as the file system writes them."""
     ends: Int[np.ndarray, " P"]
     """End of each path in `encoded`."""
+    spans: Int[np.ndarray, "P 2"]
+    """First byte and number of bytes of each packed image in its file; (0, 0): the image is a file of its own."""
 
     @classmethod
     def of(cls, paths: Iterable[Path]) -> "ImagePaths":
         """Encode paths into one array."""
         encoded = [os.fsencode(path) for path in paths]
         ends = np.cumsum([len(path) for path in encoded], dtype=np.int64)
-        return cls(np.frombuffer(bytearray(b"".join(encoded)), np.uint8), ends)
+        return cls(np.frombuffer(bytearray(b"".join(encoded)), np.uint8), ends, np.zeros((len(ends), 2), np.int64))
 
     def __len__(self) -> int:
         return len(self.ends)
@@ -48,6 +56,20 @@ class ImagePaths(SharedArrays):
 
     def __iter__(self) -> Iterator[Path]:
         return (self[index] for index in range(len(self)))
+
+    def read(self, index: int, largest_reduction: float) -> ReducedImage:
+        """Read an image, see `read_reduced_image`.
+
+        Raises:
+            ImageError: if it cannot be read.
+            OSError: if the packed file cannot be.
+        """
+        path, (start, size) = self[index], self.spans[index].tolist()
+        if not size:
+            return read_reduced_image(path, largest_reduction)
+        with path.parents[1].open("rb") as file:
+            file.seek(start)
+            return decode_reduced_image(file.read(size), str(path), largest_reduction)
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,8 +111,9 @@ def merge(sets: Sequence[People]) -> People:
     if len(sets) == 1:
         return sets[0]
     offsets = np.cumsum([0] + [len(people.images) for people in sets[:-1]])
+    images = ImagePaths.of(image for people in sets for image in people.images)
     return People(
-        images=ImagePaths.of(image for people in sets for image in people.images),
+        images=replace(images, spans=np.concatenate([people.images.spans for people in sets])),
         image_index=np.concatenate([people.image_index + offset for people, offset in zip(sets, offsets, strict=True)]),
         image_ids=np.concatenate([people.image_ids for people in sets]),
         annotation_ids=np.concatenate([people.annotation_ids for people in sets]),
@@ -114,13 +137,7 @@ def read_people_set(config: PeopleSetConfig, root: Path, skeleton: Skeleton) -> 
     path = root / config.annotations
     if not path.exists():
         raise AnnotationError(f"no labels at {path}; set data.train or data.root")
-    set_skeleton = skeleton if config.skeleton is None else named_skeleton(config.skeleton, root)
-    labels = read_labels(path, config.format, set_skeleton, config.category, allow_outside=config.allow_outside)
-    if config.corrections is not None:
-        corrections = root / config.corrections
-        labels = correct_labels(labels, read_corrections(corrections, path), corrections)
-    labels = rename_keypoints(labels, config.keypoint_names, skeleton)
-    people = select_people(labels, config.image_folder(root), skeleton, str(path))
+    people = _read_packed(config, path, skeleton) if config.is_packed else _read_labeled(config, root, skeleton)
     for name in (*config.never_labeled, *(FACE if config.faces else ())):
         if name not in skeleton.keypoints:
             setting = "never_labeled" if name in config.never_labeled else "faces"
@@ -129,6 +146,33 @@ def read_people_set(config: PeopleSetConfig, root: Path, skeleton: Skeleton) -> 
     if config.faces is not None:
         _add_faces(people, root / config.faces, config.min_face_score, skeleton)
     return people
+
+
+def _read_packed(config: PeopleSetConfig, path: Path, skeleton: Skeleton) -> People:
+    """One set of a packed file."""
+    for name in ("images", "format", "category", "skeleton", "corrections", "faces"):
+        if getattr(config, name) is not None:
+            raise AnnotationError(f"{name} of {path} was settled when it was packed; leave it out of data.train")
+    with open_pack(path) as pack:
+        subset = pack.find_set(config.subset).name
+        labels = rename_keypoints(pack.read_labels(subset), config.keypoint_names, skeleton)
+        names = [image.file_name for image in sorted(labels.images, key=lambda image: image.id)]
+        spans = pack.find_spans(subset, names)
+    people = select_people(labels, path / subset, skeleton, f"{path}/{subset}")
+    return replace(people, images=replace(people.images, spans=spans))
+
+
+def _read_labeled(config: PeopleSetConfig, root: Path, skeleton: Skeleton) -> People:
+    path = root / config.annotations
+    if config.subset is not None:
+        raise AnnotationError(f"{path} is no packed file, of which subset={config.subset} could be one; leave it out")
+    set_skeleton = skeleton if config.skeleton is None else named_skeleton(config.skeleton, root)
+    labels = read_labels(path, config.format, set_skeleton, config.category, allow_outside=config.allow_outside)
+    if config.corrections is not None:
+        corrections = root / config.corrections
+        labels = correct_labels(labels, read_corrections(corrections, path), corrections)
+    labels = rename_keypoints(labels, config.keypoint_names, skeleton)
+    return select_people(labels, config.image_folder(root), skeleton, str(path))
 
 
 def rename_keypoints(labels: LabeledSet, names: Mapping[str, str], target: Skeleton) -> LabeledSet:
@@ -154,13 +198,19 @@ def rename_keypoints(labels: LabeledSet, names: Mapping[str, str], target: Skele
     return replace(
         labels,
         skeleton=Skeleton(name=labels.skeleton.name, keypoints=tuple(renamed), category=labels.skeleton.category),
+        people=[
+            replace(person, extra={**person.extra, IGNORED: [names.get(name, name) for name in ignored]})
+            if (ignored := ignored_keypoints(person))
+            else person
+            for person in labels.people
+        ],
     )
 
 
 def select_people(labels: LabeledSet, images: Path, skeleton: Skeleton, source: str) -> People:
     """People with at least one labeled keypoint who are no crowd (the released code's rule).
 
-    Keypoints that the labels lack are not counted. A missing box is replaced by the one around the keypoints.
+    Keypoints that the labels lack or ignore are not counted. A missing box is replaced by the one around the keypoints.
 
     Args:
         labels: of any skeleton; keypoints are matched by name.
@@ -187,7 +237,7 @@ def select_people(labels: LabeledSet, images: Path, skeleton: Skeleton, source: 
         annotation_ids=np.array([row.id for row in rows]),
         boxes=np.array([row.box or box_around(row.keypoints_image) or (0, 0, 0, 0) for row in rows], np.float64),
         keypoints_image=convert_keypoints(keypoints, labels.skeleton, skeleton),
-        counted=np.tile([name in named for name in skeleton.keypoints], (len(rows), 1)),
+        counted=_find_counted(source, labels, named, skeleton),
         category=labels.skeleton.category or labels.category,
     )
     sizes = {entry.id: entry.size or Size(0, 0) for entry in entries}
@@ -205,6 +255,22 @@ def select_people(labels: LabeledSet, images: Path, skeleton: Skeleton, source: 
     if not chosen.any():
         raise AnnotationError(no_people)
     return people.take(chosen)
+
+
+def _find_counted(source: str, labels: LabeledSet, named: Sequence[str], skeleton: Skeleton) -> Bool[np.ndarray, "N K"]:
+    """False for keypoints that the labels do not have at all, or ignore of a person."""
+    counted = np.tile([name in named for name in skeleton.keypoints], (len(labels.people), 1))
+    own_name = match_keypoints(labels.skeleton.keypoints, skeleton.keypoints)
+    for row, person in zip(counted, labels.people, strict=True):
+        if ignored := ignored_keypoints(person):
+            unknown = next((name for name in ignored if name not in labels.skeleton.keypoints), None)
+            if unknown is not None:
+                raise AnnotationError(
+                    f"{source}: {IGNORED} of annotation {person.id}: there is no keypoint {unknown!r}; there are"
+                    f" {', '.join(labels.skeleton.keypoints)}"
+                )
+            row &= [own_name.get(name) not in ignored for name in skeleton.keypoints]
+    return counted
 
 
 def _add_faces(people: People, path: Path, min_score: float, skeleton: Skeleton) -> None:

@@ -61,7 +61,14 @@ def read_reduced_image(path: Path, largest_reduction: float, max_pixels: int = M
     Raises:
         ImageError: as `read_image`.
     """
-    return _decode_image(_read_bytes(path), str(path), largest_reduction, max_pixels, False)
+    return decode_reduced_image(_read_bytes(path), str(path), largest_reduction, max_pixels)
+
+
+def decode_reduced_image(
+    encoded: bytes, name: str, largest_reduction: float, max_pixels: int = MAX_PIXELS
+) -> ReducedImage:
+    """Decode the bytes of a whole image file, see `read_reduced_image`; `name` is what errors call it."""
+    return _decode_image(encoded, name, largest_reduction, max_pixels, False)
 
 
 def decode_image(

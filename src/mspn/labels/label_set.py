@@ -70,6 +70,17 @@ class LabeledSet:
     """What the boxes hold, by the category's name in the labels; empty: as the skeleton says."""
 
 
+IGNORED = "ignored_keypoints"
+"""Key in a person's `extra`, and field of COCO annotations: names of keypoints of which the labels say nothing, neither
+where they are nor that they are not to be seen."""
+
+
+def ignored_keypoints(person: LabeledPerson) -> tuple[str, ...]:
+    """Names of the keypoints that training leaves out for a person; whatever else stands under the key names none."""
+    names = person.extra.get(IGNORED, ())
+    return tuple(names) if isinstance(names, list) and all(isinstance(name, str) for name in names) else ()
+
+
 _BOX_MARGIN = 0.1
 _AREA_OF_BOX = 0.53
 

@@ -169,7 +169,7 @@ class _Session:
         data = self._task.data
         batches = SeededBatches(
             data.set_sizes,
-            [set_config.weight for set_config in self._recipe.data.train],
+            data.set_weights,
             config.batch_size,
             config.seed,
             self._progress.iteration,

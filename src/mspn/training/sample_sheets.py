@@ -63,7 +63,7 @@ def draw_sheet(
     samples = [dataset[request] for request in requests]
     labels = KeypointLabels(*(torch.stack(rows) for rows in zip(*(sample.labels for sample in samples), strict=True)))
     targets = _draw_targets(labels, recipe)
-    set_names = np.repeat([config.annotations.removesuffix(".json") for config in recipe.data.train], set_sizes)
+    set_names = np.repeat([config.name.removesuffix(".json") for config in recipe.data.train], set_sizes)
     tiles = []
     for index, sample in enumerate(samples):
         person = int(sample.sample_index)

@@ -76,6 +76,8 @@ class TrainingData(NamedTuple):
 
     set_sizes: Sequence[int]
     """Samples of each set: people, or images."""
+    set_weights: Sequence[float]
+    """How often each set's samples are drawn per epoch."""
     samples: Dataset[Any]
     """Indexed by `SampleRequest`."""
     images: ImagePaths

@@ -11,6 +11,7 @@ from mspn.checkpoints.format import CheckpointMetadata, DetectorMetadata
 from mspn.checkpoints.provenance import SetFingerprint
 from mspn.config.recipe import AnyRecipe, DetectorRecipe, Recipe
 from mspn.datasets.crop_dataset import CropDataset, read_training_sets
+from mspn.datasets.packed import with_packed_sets
 from mspn.datasets.people import merge
 from mspn.datasets.samples import PERSON, KeypointLabels, SampleRequest, SceneLabels
 from mspn.datasets.scene_dataset import SceneDataset
@@ -37,14 +38,15 @@ def read_task(recipe: AnyRecipe, device: torch.device, processes: Processes) -> 
 
 class PoseTask(Task):
     def __init__(self, recipe: Recipe, device: torch.device, processes: Processes) -> None:
-        """Read the recipe's sets; errors as in `read_training_sets` and `Validation`."""
-        self._recipe = recipe
+        """Read the recipe's sets; errors as in `with_packed_sets`, `read_training_sets` and `Validation`."""
+        self._recipe = recipe = with_packed_sets(recipe)
         self._sets = read_by_first(processes, lambda: read_training_sets(recipe))
         people = merge(self._sets)
         self._category = people.category
         self._samples = CropDataset(people, recipe)
         self.data = TrainingData(
             [len(people_set) for people_set in self._sets],
+            [config.weight for config in recipe.data.train],
             self._samples,
             people.images,
             people.image_index,
@@ -63,9 +65,7 @@ class PoseTask(Task):
         if self._category and not skeleton.category:
             named = skeleton.model_copy(update={"category": self._category})
             recipe = recipe.model_copy(update={"skeleton": named})
-        return CheckpointMetadata(
-            recipe=recipe, data=tuple(set_config.annotations for set_config in self._recipe.data.train)
-        )
+        return CheckpointMetadata(recipe=recipe, data=tuple(set_config.name for set_config in self._recipe.data.train))
 
     def fingerprints(self) -> tuple[SetFingerprint, ...]:
         root = Path(self._recipe.data.root)
@@ -95,7 +95,11 @@ class DetectorTask(Task):
         scenes = merge_scenes(self._sets)
         self._samples = SceneDataset(scenes, recipe.scene, recipe.train.seed)
         self.data = TrainingData(
-            [len(scene_set) for scene_set in self._sets], self._samples, scenes.images, np.arange(len(scenes))
+            [len(scene_set) for scene_set in self._sets],
+            [config.weight for config in recipe.data.train],
+            self._samples,
+            scenes.images,
+            np.arange(len(scenes)),
         )
         self.validation = DetectorValidation(recipe, device, processes)
 

@@ -21,6 +21,10 @@ COMMANDS = {
         "mspn.cli.data.convert:convert_command",
         "Rewrite labels in another format; warn about what it cannot hold.",
     ),
+    "pack": LazyCommand(
+        "mspn.cli.data.pack:pack_command",
+        "Cut the people of a recipe's training sets out of their photos, into one file that training reads.",
+    ),
     "split": LazyCommand(
         "mspn.cli.data.convert:split_command",
         "Split labels by image, drawn at random, into a set to train on and one to measure on.",
@@ -33,5 +37,5 @@ class _Commands(LazyGroup):
 
 
 data_app = typer.Typer(
-    cls=_Commands, help="Check, draw, count, review, convert and split labeled sets.", no_args_is_help=True
+    cls=_Commands, help="Check, draw, count, review, convert, pack and split labeled sets.", no_args_is_help=True
 )

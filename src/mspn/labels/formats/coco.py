@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float
 
 from mspn.io.files import write_text
 from mspn.labels.conversion_report import to_skeleton, warn_dropped
-from mspn.labels.formats.coco_content import NO_BOX, CocoAnnotation, CocoCategory, CocoContent, CocoImage, read_content
+from mspn.labels.formats.coco_content import NO_BOX, CocoAnnotation, CocoCategory, CocoContent, CocoImage, parse_content
 from mspn.labels.label_set import LabeledImage, LabeledPerson, LabeledSet, area_of, box_around
 from mspn.labels.reading import (
     check_keypoint_names,
@@ -20,6 +20,7 @@ from mspn.labels.reading import (
     field_of,
     image_size,
     plain_number,
+    read_json,
     skeleton_of,
 )
 from mspn.labels.units import suspect_units, warn_of_units
@@ -65,7 +66,7 @@ def read_coco_people(path: Path, skeleton: Skeleton, category: str | None = None
         AnnotationError: naming the first entry that is missing or wrong, or if nobody has keypoints, or none of the
             skeleton's.
     """
-    content = read_content(path, skeleton, category)
+    content = parse_content(path, read_json(path), skeleton, category)
     known = {image.id for image in content.images}
     check_label_table(path, known, [row.image_id for row in content.annotations], content.keypoints_image)
     source = skeleton_of(path, content.names)
@@ -119,7 +120,12 @@ def read_coco(path: Path, skeleton: Skeleton | None = None, category: str | None
     Raises:
         AnnotationError: naming the first entry that is missing or has another form, or if nobody has keypoints.
     """
-    content = read_content(path, skeleton or COCO_17, category)
+    return parse_coco(path, read_json(path), skeleton, category)
+
+
+def parse_coco(path: Path, raw: Any, skeleton: Skeleton | None = None, category: str | None = None) -> LabeledSet:
+    """`read_coco` of the parsed JSON of a file; `path` is what errors call it."""
+    content = parse_content(path, raw, skeleton or COCO_17, category)
     rows = content.raw["annotations"]
     first = content.categories[0]
     chosen = set(content.people)
@@ -163,6 +169,11 @@ def write_coco(labels: LabeledSet, path: Path) -> None:
     Whoever has no box gets the one around their keypoints, and whoever has no area that of `area_of`: COCO's similarity
     needs one.
     """
+    write_text(path, json.dumps(coco_content(labels, path)) + "\n")
+
+
+def coco_content(labels: LabeledSet, path: Path) -> dict[str, Any]:
+    """What `write_coco` writes; `path` is what warnings call it."""
     extra = dict(labels.extra)
     others = field_of(extra, _OTHERS, list[dict[str, Any]]) or []
     categories = field_of(extra, "categories", list[dict[str, Any]]) or []
@@ -174,7 +185,7 @@ def write_coco(labels: LabeledSet, path: Path) -> None:
         categories = [category]
     num_areas = sum(person.area is not None and not person.area > 0 for person in labels.people)
     warn_dropped(path, num_areas, "areas that are not above 0 become 0.53 times that of the box")
-    content = {
+    return {
         **extra,
         "images": [
             {"id": image.id, "file_name": image.file_name, **_size_fields(image), **image.extra}
@@ -183,7 +194,6 @@ def write_coco(labels: LabeledSet, path: Path) -> None:
         "annotations": [*(_annotation(person, category["id"]) for person in labels.people), *others],
         "categories": categories,
     }
-    write_text(path, json.dumps(content) + "\n")
 
 
 _OTHERS = "other_annotations"

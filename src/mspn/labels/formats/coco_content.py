@@ -10,7 +10,7 @@ from jaxtyping import Float
 from pydantic import BaseModel, BeforeValidator
 
 from mspn.errors import AnnotationError
-from mspn.labels.reading import FileName, Flag, Id, Text, check_form, read_json
+from mspn.labels.reading import FileName, Flag, Id, Text, check_form
 from mspn.structures.skeleton import Skeleton
 
 logger = logging.getLogger(__name__)
@@ -79,9 +79,8 @@ class CocoContent(NamedTuple):
     names: tuple[str, ...]
 
 
-def read_content(path: Path, unnamed: Skeleton, category: str | None) -> CocoContent:
-    """Parse and check a file; `unnamed` is the skeleton of a category without names."""
-    raw = read_json(path)
+def parse_content(path: Path, raw: Any, unnamed: Skeleton, category: str | None) -> CocoContent:
+    """Check the parsed JSON of a file; `unnamed` is the skeleton of a category without names."""
     file = check_form(path, raw, _CocoFile, "a COCO keypoint file (`mspn data convert` writes one)")
     if not file.categories:
         raise AnnotationError(f"{path} has no category; it must be a COCO keypoint file")
