@@ -25,6 +25,10 @@ COMMANDS = {
         "mspn.cli.data.pack:pack_command",
         "Cut the people of a recipe's training sets out of their photos, into one file that training reads.",
     ),
+    "pseudo-label": LazyCommand(
+        "mspn.cli.data.pseudo_label:pseudo_label_command",
+        "Label the people of photos without labels, where the teachers agree, plain and mirrored.",
+    ),
     "split": LazyCommand(
         "mspn.cli.data.convert:split_command",
         "Split labels by image, drawn at random, into a set to train on and one to measure on.",
@@ -37,5 +41,7 @@ class _Commands(LazyGroup):
 
 
 data_app = typer.Typer(
-    cls=_Commands, help="Check, draw, count, review, convert, pack and split labeled sets.", no_args_is_help=True
+    cls=_Commands,
+    help="Check, draw, count, review, convert, pack and split labeled sets; make pseudo-labels.",
+    no_args_is_help=True,
 )

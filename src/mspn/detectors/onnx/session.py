@@ -39,7 +39,7 @@ class OnnxNetwork:
                 a size that is known.
         """
         self.path = path
-        self._session = _open_session(path, device)
+        self._session = open_session(path, device)
         self._process = os.getpid()
         inputs = {value.name: value for value in self._session.get_inputs()}
         self._target = inputs.pop(_TARGET_SIZE, None)
@@ -97,7 +97,8 @@ class OnnxNetwork:
         return Size(*shape)
 
 
-def _open_session(path: Path, device: torch.device) -> Any:
+def open_session(path: Path, device: torch.device) -> Any:
+    """Open a file in onnxruntime; arguments and errors as `OnnxNetwork`."""
     missing = DetectorError(f"running {path} needs onnxruntime; pip install 'mspn[onnx]'")
     onnxruntime = import_extra("onnxruntime", missing)
     if not path.is_file():
