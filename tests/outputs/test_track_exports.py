@@ -1,5 +1,6 @@
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -84,6 +85,14 @@ def test_a_variable_rate_becomes_a_constant_one(tmp_path: Path):
     np.testing.assert_allclose(rows[:, 1], [0, 0.066667, 0.133333, 0.2])
     noses = walk(seconds).keypoints[:, 0, 0] / HEIGHT_PX * 2.0
     np.testing.assert_allclose(rows[1, 2], noses[1] + (noses[2] - noses[1]) / 6, atol=1e-4)
+
+
+def test_a_table_with_an_impossible_frame_fills_no_memory(tmp_path: Path):
+    video = walking_video(SECONDS[:3])
+    track = replace(video.tracks[0], frames=np.array([0, 1, 10**12]))
+
+    with pytest.raises(TracksError, match=r"track 3 spans 1,000,000,000,001 frames"):
+        export_tracks(replace(video, frames=track.frames, tracks=(track,)), tmp_path, ["trc"], 1.8)
 
 
 def test_what_trc_and_c3d_need_is_told(tmp_path: Path):

@@ -30,6 +30,8 @@ _SEGMENTS_TO_HEIGHT = 0.245 + 0.246 + 0.288
 _ON_FRAME = 1e-3
 """Share of the time between two frames by which a moment may be off one of them, and still is that frame's."""
 _METER_DIGITS = 6
+_MAX_MARKER_FRAMES = 1_000_000
+"""Nine hours at 30 a second."""
 
 
 class _Markers(NamedTuple):
@@ -220,6 +222,10 @@ def _to_markers(video: VideoTracks, track: Track, height_meters: float) -> _Mark
         raise TracksError(f"{video.source or 'the table'} has one frame, and so no frame rate; trc and c3d need one")
     whole = video.fill_in_frames(track)
     count = round((whole.seconds[-1] - whole.seconds[0]) * rate) + 1
+    if count > _MAX_MARKER_FRAMES:
+        raise TracksError(
+            f"track {track.track_id} spans {count:,} frames; trc and c3d hold {_MAX_MARKER_FRAMES:,} here"
+        )
     seconds = whole.seconds[0] + np.arange(count) / rate
     positions_px = _interpolate(whole, seconds)
     scale = height_meters / _measure_height(track, video.skeleton)

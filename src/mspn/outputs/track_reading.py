@@ -2,7 +2,6 @@
 
 import json
 import logging
-import math
 from array import array
 from collections.abc import Collection, Iterator
 from pathlib import Path, PurePath
@@ -24,6 +23,8 @@ _PREDICTIONS = ("predictions.jsonl", "predictions.json")
 _MAX_LINE_BYTES = 2**26
 _MAX_KEYPOINTS = 1000
 _MAX_NAMED = 5
+_MAX_SECONDS = 1e8
+"""Three years; in far more, floats cannot tell frames apart."""
 _MIN_SECONDS = 1e-3
 """Between frames whose time stamps do not rise."""
 
@@ -159,8 +160,8 @@ class _Table:
 
     def note_frame(self, frame: int, seconds: float) -> None:
         """Say that the video has this frame at that time."""
-        if not math.isfinite(seconds):
-            raise TracksError(f"{self._path} has a frame {frame} without a time in seconds; write it anew")
+        if not abs(seconds) <= _MAX_SECONDS:  # nor if that is no number
+            raise TracksError(f"{self._path} has frame {frame} at {seconds} seconds, which is no time; write it anew")
         self._seconds.setdefault(frame, seconds)
 
     def add(self, row: TrackRow) -> None:

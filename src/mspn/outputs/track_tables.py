@@ -114,9 +114,9 @@ def _read_csv(path: Path) -> Iterator[TrackRow]:
                     score=float(row["score"] or 0),
                     filled=row["filled"].strip().casefold() in ("1", "true"),
                 )
+        except TracksError:
+            raise
         except (ValueError, TypeError, AttributeError, csv.Error) as error:
-            if isinstance(error, TracksError):
-                raise
             raise TracksError(f"{path}, line {reader.line_num}: {one_line(str(error))}; mend it") from error
 
 
@@ -131,7 +131,9 @@ def _read_parquet(path: Path) -> Iterator[TrackRow]:
                 for name, kind in zip(TrackRow._fields, _PYARROW_TYPES, strict=True)
             ]
             yield from map(TrackRow._make, zip(*columns, strict=True))
-    except (pyarrow.ArrowException, OSError) as error:
+    except TracksError:
+        raise
+    except (pyarrow.ArrowException, OSError, ValueError, TypeError) as error:
         raise TracksError(f"{path} cannot be read as Parquet ({reason(error)}); write it anew") from error
 
 

@@ -74,6 +74,23 @@ def test_gaps_longer_than_asked_for_stay_open(tmp_path: Path):
     assert len(read_rows(tmp_path / "tracks.csv")) == 58 * 17
 
 
+def test_keypoints_of_low_scores_are_missing(tmp_path: Path):
+    results = write_predictions(tmp_path / "results")
+    path = results / "predictions.jsonl"
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    for line in lines:
+        for person in line["people"]:
+            person["keypoints"]["left_wrist"][2] = 0.4  # of 0.8
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+    for min_score, x_is_there in ((0.4, True), (0.6, False)):
+        run("tracks", "smooth", results, "--out", tmp_path, "--min-score", min_score)
+        rows = read_rows(tmp_path / "tracks.csv")
+        assert all(bool(row["x"]) == x_is_there for row in rows if row["keypoint"] == "left_wrist")
+        run("tracks", "angles", results, "--out", tmp_path, "--min-score", min_score)
+        assert ("left_elbow" in read_rows(tmp_path / "angles.csv")[0]) == x_is_there
+
+
 def test_angles_of_a_walker_are_on_a_page_with_frames_of_the_video(tmp_path: Path):
     pytest.importorskip("av")
     results = write_predictions(tmp_path, source=str(write_video(tmp_path / "walk.avi")))

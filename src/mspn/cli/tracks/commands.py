@@ -27,6 +27,9 @@ SourceOption = Annotated[str | None, typer.Option(help="The video, where the res
 TracksOption = Annotated[
     list[int] | None, typer.Option("--track", help="A track's number; may be given several times.")
 ]
+MinScoreOption = Annotated[
+    float, typer.Option(min=0, max=1, help="Keypoints below this share of the track's usual score count as missing.")
+]
 
 
 def smooth_command(
@@ -37,6 +40,7 @@ def smooth_command(
     max_gap: Annotated[
         float, typer.Option(min=0, help="Gaps of a keypoint are filled up to this length, in seconds.")
     ] = SMOOTHING_DEFAULTS.max_gap_seconds,
+    min_score: MinScoreOption = SMOOTHING_DEFAULTS.min_score,
     save: Annotated[str, typer.Option(help=f"What to write, of {','.join(TABLE_FILES)}.")] = "csv",
 ) -> None:
     """Smooth the keypoints of a video's people without lag, mend mistakes, fill short gaps."""
@@ -44,7 +48,7 @@ def smooth_command(
         formats = _parse_formats(save, tuple(TABLE_FILES))
         prepare_folder(out)
         video = read_tracks(results, source, tracks or ())
-        smoothed = smooth_tracks(video, SmoothingSettings(max_gap_seconds=max_gap))
+        smoothed = smooth_tracks(video, SmoothingSettings(max_gap_seconds=max_gap, min_score=min_score))
         paths = export_tracks(smoothed, out, formats, None)
     num_filled = sum(int(track.filled.sum()) for track in smoothed.tracks)
     echo(*(f"tracks: {path}" for path in paths), f"{len(smoothed.tracks)} people, {num_filled} keypoints filled in")
@@ -58,6 +62,7 @@ def angles_command(
     video: Annotated[
         Path | None, typer.Option(help="The video for the report, where it is not at the path in the results.")
     ] = None,
+    min_score: MinScoreOption = SMOOTHING_DEFAULTS.min_score,
 ) -> None:
     """Measure a person's joint angles and steps in a video from the side: angles.csv, steps.csv, report.html.
 
@@ -72,7 +77,7 @@ def angles_command(
             numbers = [str(person.track_id) for person in people.tracks]
             listed = ", ".join([*numbers[:_MAX_NAMED], *(["..."] if len(numbers) > _MAX_NAMED else [])])
             raise TracksError(f"{results} has tracks {listed}; choose one by --track")
-        smoothed = smooth_tracks(people)
+        smoothed = smooth_tracks(people, SmoothingSettings(min_score=min_score))
         if not smoothed.tracks:
             raise TracksError(f"track {people.tracks[0].track_id} in {results} has no keypoints to measure")
         (person,) = smoothed.tracks
