@@ -15,7 +15,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from matplotlib import pyplot as plt
 
 from benchmarks.validation_sets import VALIDATION_SETS
 from mspn.checkpoints.format import Checkpoint
@@ -88,6 +87,8 @@ def find_shift(calibration: ScoreCalibration, others: JudgedKeypoints) -> float:
 
 def draw(panels: Mapping[str, Mapping[str, Calibration]], path: Path) -> None:
     """Reliability diagrams side by side: share of good keypoints by mean score; dots as large as bins are full."""
+    from matplotlib import pyplot as plt  # noqa: PLC0415 (extra `plots`)
+
     figure, axes = plt.subplots(1, len(panels), figsize=(4.2 * len(panels), 4), squeeze=False, layout="constrained")
     for axis, (title, curves) in zip(axes[0], panels.items(), strict=True):
         axis.plot([0, 1], [0, 1], color="gray", linewidth=1, linestyle=":")
@@ -106,7 +107,7 @@ def draw(panels: Mapping[str, Mapping[str, Calibration]], path: Path) -> None:
                 color=line.get_color(),
             )
         axis.set(title=title, xlabel="score", xlim=(0, 1), ylim=(0, 1), aspect="equal")
-        axis.legend(loc="upper left")
+        axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.15))
     axes[0][0].set_ylabel(f"share of good keypoints, {SHOWN}")
     figure.savefig(path, dpi=110)
 
