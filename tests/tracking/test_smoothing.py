@@ -152,3 +152,17 @@ def test_gaps_are_not_filled_when_that_is_not_wanted():
 
     assert not smoothed.filled.any()
     assert np.isnan(smoothed.keypoints[30, 3]).all()
+
+
+def test_more_frames_a_second_take_away_more_noise():
+    remaining = []
+    for frame_rate in (10, 30, 120):
+        seconds = np.arange(0, 4, 1 / frame_rate)
+        truth = walk(seconds).keypoints
+        seen = with_noise(truth, 0.02)
+        smoothed = smooth_track(make_track(seconds, seen), COCO_17).keypoints
+        remaining.append(mean_error(smoothed, truth) / mean_error(seen, truth))
+
+    assert remaining[0] < 0.7
+    assert remaining[1] < 0.5
+    assert remaining[2] < 0.3

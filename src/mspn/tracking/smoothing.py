@@ -83,6 +83,8 @@ def smooth_track(track: Track, skeleton: Skeleton, settings: SmoothingSettings =
         if not is_mistaken.any():
             break
         weights[is_mistaken] = 0
+    else:
+        smoothed, _ = smooth_points(keypoints, weights, track.seconds)
     is_seen = weights > 0
     is_known = is_seen | _in_short_gaps(is_seen, track.seconds, settings.max_gap_seconds)
     kept = replace(
