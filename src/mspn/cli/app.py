@@ -45,7 +45,10 @@ COMMANDS = {
     "tracks": LazyCommand(
         "mspn.cli.tracks:tracks_app", "Smooth people's tracks through a video, measure angles, export."
     ),
-    "data": LazyCommand("mspn.cli.data:data_app", "Check, draw, count, review, convert and split labeled sets."),
+    "data": LazyCommand(
+        "mspn.cli.data:data_app",
+        "Check, draw, count, review, convert, pack and split labeled sets; make pseudo-labels.",
+    ),
 }
 
 
