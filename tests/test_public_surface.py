@@ -18,6 +18,7 @@ NAMES = {
     "PoseEstimator",
     "Size",
     "Skeleton",
+    "Tracker",
     "__version__",
     "build_model",
     "draw_poses",

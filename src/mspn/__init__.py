@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from mspn.tracking.kinematics import measure_kinematics
     from mspn.tracking.one_euro import OneEuroFilter
     from mspn.tracking.smoothing import smooth_tracks
+    from mspn.tracking.tracker import Tracker
     from mspn.visualize.draw import draw_poses
 
     __version__: str
@@ -35,6 +36,7 @@ __all__ = [
     "PoseEstimator",
     "Size",
     "Skeleton",
+    "Tracker",
     "__version__",
     "build_model",
     "draw_poses",
@@ -59,6 +61,7 @@ _MODULES = {
     "PoseEstimator": "mspn.predict.estimator",
     "Size": "mspn.structures.boxes",
     "Skeleton": "mspn.structures.skeleton",
+    "Tracker": "mspn.tracking.tracker",
     "build_model": "mspn.checkpoints.hub",
     "draw_poses": "mspn.visualize.draw",
     "load_model": "mspn.checkpoints.hub",

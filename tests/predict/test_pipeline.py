@@ -1,6 +1,8 @@
 import threading
 import weakref
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -10,7 +12,7 @@ import pytest
 from mspn import PoseEstimator
 from mspn.detectors.precomputed import BoxesFile
 from mspn.errors import DetectorError
-from mspn.predict.pipeline import predict_images
+from mspn.predict.pipeline import ImageResult, predict_images
 from mspn.predict.top_down import PersonCrop
 from mspn.sources import open_sources
 from mspn.structures.boxes import Box, Detection, Size
@@ -27,13 +29,14 @@ class _Stub:
     """An estimator without networks: everyone's keypoints lie where the image says by its darkest pixel's place."""
 
     batch_size = 4
+    threshold = 0.3
 
     def __init__(self, num_people: int = 1) -> None:
         self.num_people = num_people
         self.looked_at: list[int] = []
         self.batches: list[int] = []
 
-    def detect(self, image: Image) -> list[Detection]:
+    def detect(self, image: Image, _min_score: float = 0.3) -> list[Detection]:
         self.looked_at.append(image.frame.index if image.frame else -1)
         left = float(image.pixels[0, 0, 0])
         return [Detection(Box(left, 5, 20, 40), 0.9)] * self.num_people
@@ -199,8 +202,12 @@ def test_between_two_looks_of_the_detector_boxes_move_with_the_people():
     results = _predict(stub, [_image(number, FILE, left=3 * number) for number in range(7)], detect_every=3)
 
     assert stub.looked_at == [0, 3, 6]
-    # After a look at 0 the box is one frame late: 0 again, then moved by 3; likewise after the look at 9.
-    assert [result.poses[0].box.left for result in results] == [0, 0, 3, 9, 9, 12, 18]
+    lefts = [result.poses[0].box.left for result in results]
+    assert [lefts[number] for number in (0, 1, 3, 6)] == [0, 0, 9, 18]
+    # Behind by 3 pixels where nobody has seen the person move, else by less.
+    assert 3 < lefts[2] < 6
+    assert 10 < lefts[4] < 12
+    assert 13 < lefts[5] < 15
     assert [result.poses[0].keypoints_image[0, 0] for result in results] == [0, 3, 6, 9, 12, 15, 18]
     assert all(result.poses[0].box_score == 0.9 for result in results)
 
@@ -240,6 +247,108 @@ def test_what_is_known_is_neither_looked_for_nor_estimated_and_people_are_follow
     assert sum(rest.batches) == 3
     for one, other in zip(results, resumed, strict=True):
         assert one.poses[0].box == other.poses[0].box
+
+
+class _FadingStub(_Stub):
+    """Somebody whose detections are as sure as said, frame by frame, and others who never are sure."""
+
+    def __init__(self, scores: Sequence[float]) -> None:
+        super().__init__()
+        self.scores = scores
+
+    def detect(self, image: Image, min_score: float = 0.3) -> list[Detection]:
+        (person,) = super().detect(image)
+        assert image.frame is not None
+        boxes = [Detection(person.box, self.scores[image.frame.index]), Detection(Box(40, 0, 10, 20), 0.15)]
+        return [box for box in boxes if box.score >= min_score]
+
+
+def test_people_of_a_video_get_ids_and_those_of_images_none():
+    results = _predict(_Stub(), [_image(0, FILE), _image(1, FILE), _image(2)], track=True)
+
+    assert [[pose.track_id for pose in result.poses] for result in results] == [[1], [1], [None]]
+
+
+def test_a_doubtful_detection_is_estimated_only_where_somebody_was():
+    stub = _FadingStub([0.9, 0.2, 0.9])
+
+    results = _predict(stub, [_image(number, FILE, left=5) for number in range(3)], track=True)
+
+    # The other doubtful box of each frame costs no network.
+    assert sum(stub.batches) == 3
+    assert [[pose.box_score for pose in result.poses] for result in results] == [[0.9], [0.2], [0.9]]
+    assert [[pose.track_id for pose in result.poses] for result in results] == [[1], [1], [1]]
+
+
+def test_without_tracks_doubtful_detections_do_not_count():
+    stub = _FadingStub([0.9, 0.2, 0.9])
+
+    results = _predict(stub, [_image(number, FILE, left=5) for number in range(3)], track=False)
+
+    assert [len(result.poses) for result in results] == [1, 0, 1]
+    assert results[0].poses[0].track_id is None
+
+
+def test_pixels_wait_for_doubtful_detections_and_are_let_go_then():
+    stub = _FadingStub([0.9, 0.2, 0.2])
+
+    results = _predict(stub, [_image(number, FILE, left=9) for number in range(3)], track=True, keep_pixels=False)
+
+    assert [len(result.poses) for result in results] == [1, 1, 1]
+    assert all(result.image.pixels.max() == 0 for result in results)
+
+
+def test_a_cut_ends_all_tracks_and_the_detector_looks_again():
+    stub = _Stub()
+    pixels = np.random.default_rng(0).integers(0, 255, (2, 64, 64, 3), np.uint8)
+    pixels[:, 0, 0] = 9
+    shots = [Image("film.mp4", pixels[number // 3], FrameInfo(FILE, number, number / 25)) for number in range(6)]
+
+    results = _predict(stub, shots, track=True, detect_every=100)
+
+    assert stub.looked_at == [0, 3]
+    assert [result.poses[0].track_id for result in results] == [1, 1, 1, 2, 2, 2]
+
+
+def test_ids_of_a_resumed_run_are_those_of_an_undisturbed_one():
+    frames = [_image(number, FILE, left=number) for number in range(12)]
+    scores = [0.9, 0.2, 0.9, 0.05, 0.05, 0.9, 0.9, 0.2, 0.2, 0.9, 0.05, 0.9]
+    whole = _predict(_FadingStub(scores), frames, track=True)
+
+    for num_known in range(12):
+        known = {result.source: result.poses for result in whole[:num_known]}
+        resumed = _predict(_FadingStub(scores), frames, track=True, lookup=partial(_look_up, known))
+        assert _ids(resumed) == _ids(whole)
+    assert _ids(whole)[-1] == [1]
+
+
+def _look_up(known: dict[str, list[Pose]], image: Image) -> list[Pose] | None:
+    return known.get(image.source)
+
+
+def _ids(results: Sequence[ImageResult]) -> list[list[int | None]]:
+    return [[pose.track_id for pose in result.poses] for result in results]
+
+
+class _CountingTracker:
+    """Gives everybody in every frame another number."""
+
+    def __init__(self) -> None:
+        self.last = 100
+        self.num_ended = 0
+
+    def update(self, poses: Sequence[Pose], frame: FrameInfo) -> list[Pose]:
+        self.last += len(poses)
+        return [replace(pose, track_id=self.last - place) for place, pose in enumerate(poses)]
+
+    def end_tracks(self) -> None:
+        self.num_ended += 1
+
+
+def test_ids_of_another_tracker_are_taken():
+    results = _predict(_Stub(), [_image(number, FILE) for number in range(3)], track=_CountingTracker(), detect_every=2)
+
+    assert _ids(results) == [[101], [102], [103]]
 
 
 @pytest.mark.parametrize("place", ["reading", "finding", "estimating"])

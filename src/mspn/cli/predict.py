@@ -89,6 +89,9 @@ def predict_command(
     detect_every: Annotated[
         int, typer.Option(min=1, help="Run the detector on every Nth video frame; propagate boxes in between.")
     ] = 1,
+    track: Annotated[
+        bool, typer.Option("--track/--no-track", help="Give the people of videos ids that stay from frame to frame.")
+    ] = True,
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("predictions"),
     save: Annotated[str, typer.Option(help=f"What to write, of {','.join(WRITERS)}.")] = "json",
     resume: Annotated[
@@ -165,6 +168,7 @@ def predict_command(
             "detector_slices": detector_slices,
             "ensemble_weights": weights,
             "detect_every": detect_every,
+            "track": track,
             "stretch": stretch,
             SHARD_SETTING: str(part),
         }
@@ -187,6 +191,7 @@ def predict_command(
                 estimator.top_down,
                 images,
                 detect_every=detect_every,
+                track=track,
                 lookup=journal.lookup,
                 keep_pixels=draws,
                 is_over=lambda: stop.signal_number != 0,

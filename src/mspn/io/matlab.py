@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 
 from mspn.errors import AnnotationError
-from mspn.io.extras import import_extra
 
 _SECONDS = 120
 _BYTES_AT_LEAST = 2**30
@@ -82,7 +81,7 @@ def main() -> None:
     try:
         import ast  # noqa: PLC0415
 
-        import scipy.io  # noqa: PLC0415  # an extra, and needed here alone
+        import scipy.io  # noqa: PLC0415  # needed in this process alone
 
         answer = True, _plain(getattr(scipy.io, function)(path, **ast.literal_eval(settings)))
     except MemoryError:
@@ -139,7 +138,6 @@ def mat_variables(path: Path) -> list[str]:
 
 
 def _read(path: Path, function: str, **settings: Any) -> Any:
-    import_extra("scipy.io", AnnotationError(f"reading {path} needs SciPy; pip install 'mspn[mat]'"))
     if not path.is_file():
         raise AnnotationError(f"no file at {path}; check the path")
     if path.stat().st_size > _MAX_BYTES:

@@ -24,6 +24,7 @@ from mspn.sources.resolve import Source
 from mspn.structures.boxes import Box, Detection
 from mspn.structures.pose import Pose
 from mspn.structures.settings import first_problem
+from mspn.tracking.tracker import PoseTracker
 
 Model = str | Path | Checkpoint
 """Name, weights file, or a loaded checkpoint."""
@@ -214,6 +215,7 @@ class PoseEstimator:
         self,
         source: Source | Sequence[Source],
         detect_every: int = 1,
+        track: bool | PoseTracker = True,
         keep_pixels: bool = True,
         limits: InputLimits = DEFAULTS,
     ) -> Generator[ImageResult, None, None]:
@@ -233,6 +235,8 @@ class PoseEstimator:
             source: a file, folder, pattern, address, video, camera, or an image in memory as `__call__` takes it; or a
                 list of these: see `open_sources`.
             detect_every: run the detector on every Nth frame of a video; propagate boxes in between.
+            track: give the people of a video ids, `Pose.track_id`: True by a `Tracker`, or by another tracker. People
+                below the threshold then count where they continue a track.
             keep_pixels: False makes the images of the results black; then thousands of results fit into memory.
             limits: what may be read; addresses of a private network need `own_addresses` or `allowed_networks`.
 
@@ -244,7 +248,7 @@ class PoseEstimator:
         """
         sources = source if isinstance(source, Sequence) and not isinstance(source, str) else [source]
         images = open_sources(sources, limits)
-        return predict_images(self.top_down, images, detect_every=detect_every, keep_pixels=keep_pixels)
+        return predict_images(self.top_down, images, detect_every=detect_every, track=track, keep_pixels=keep_pixels)
 
 
 def _as_detection(box: GivenBox) -> Detection:

@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 from mspn.errors import DetectorError, InvalidValueError, MspnError
 from mspn.predict.stages import Stages
 from mspn.predict.top_down import PersonCrop, TopDown
-from mspn.predict.tracking import BoxPropagator
-from mspn.structures.boxes import Detection
+from mspn.structures.boxes import Detection, iou, to_xyxy
 from mspn.structures.image import Image, SourceFailure, Video
 from mspn.structures.pose import Pose
+from mspn.tracking.cuts import CutDetector
+from mspn.tracking.point_tracker import TrackerSettings
+from mspn.tracking.tracker import PoseTracker, Tracker
 
 _MAX_PIXELS = 25_000_000
 """Pixels of the images between two stages, or of those that wait for a full batch (3 bytes each); or one image."""
@@ -18,6 +20,10 @@ _MAX_IMAGES = 16
 """Images between two stages."""
 _MAX_WAITING_IMAGES_PER_PERSON = 2
 """Images that wait for a full batch, per person of a batch; otherwise results without people would wait for ever."""
+_DOUBTFUL_SCORE = 0.1
+"""Detections below the threshold count from here on, where they may continue a track."""
+_SAME_PERSON_IOU = 0.5
+"""A doubtful box that overlaps a confident one more is of the same person."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,8 +55,12 @@ class PendingImage:
     """None if it could not be read, or the detector failed."""
     is_propagated: bool = False
     """Whether its boxes come from the previous frame rather than from the detector."""
+    begins_shot: bool = False
+    """Whether it shows another shot of the video than the previous frame."""
     is_cached: bool = False
     """Whether its poses come from an earlier run."""
+    doubtful: list[Detection] = field(default_factory=list)
+    """Detections below the threshold, of which those that may continue a track are to be estimated too."""
     people: list[PersonCrop] = field(default_factory=list)
     poses: list[Pose] = field(default_factory=list)
     """Of `people`, in order, as far as they are estimated."""
@@ -100,6 +110,7 @@ def predict_images(
     select: Callable[[Sequence[Pose]], list[Pose]] | None = None,
     *,
     detect_every: int = 1,
+    track: bool | PoseTracker = False,
     lookup: Callable[[Image], list[Pose] | None] | None = None,
     keep_pixels: bool = True,
     is_over: Callable[[], bool] = lambda: False,
@@ -116,6 +127,7 @@ def predict_images(
         detect: gives the detections of an image; None: the detector of `top_down`.
         select: gives an image's result from the poses of its detections; None: `top_down.select`.
         detect_every: run the detector on every Nth frame of a video; propagate boxes in between.
+        track: give the people of videos ids: True by a `Tracker`, or by another tracker.
         lookup: gives an image's poses if they are known already, else None.
         keep_pixels: False makes the images of the results black, and frees pixels as soon as people are cut out.
         is_over: once it returns True, nothing more is read; what was read is finished.
@@ -125,7 +137,7 @@ def predict_images(
     """
     if detect_every < 1:
         raise InvalidValueError(f"detect_every must be 1 or more, not {detect_every}")
-    work = _Work(top_down, detect or top_down.detect, select or top_down.select, detect_every, lookup, keep_pixels)
+    work = _Work(top_down, detect, select or top_down.select, detect_every, track, lookup, keep_pixels)
     return _run_stages(work, images, is_over)
 
 
@@ -134,9 +146,10 @@ class _Work:
     """What the stages do."""
 
     top_down: TopDown
-    detect: Callable[[Image], list[Detection]]
+    detect: Callable[[Image], list[Detection]] | None
     select: Callable[[Sequence[Pose]], list[Pose]]
     detect_every: int
+    track: bool | PoseTracker
     lookup: Callable[[Image], list[Pose] | None] | None
     keep_pixels: bool
 
@@ -144,22 +157,27 @@ class _Work:
         """Detect and crop the people of each image, except where their boxes are to be propagated."""
         video: Video | None = None
         frames_since_detection = 0
+        cuts = CutDetector()
         for image in images:
             if isinstance(image, SourceFailure):
                 video = None
                 yield PendingImage(image.source, None, problems=[image.problem])
                 continue
             current = image.frame.video if image.frame else None
-            is_propagated = current is not None and current is video and frames_since_detection < self.detect_every
+            is_next_frame = current is not None and current is video
+            if not is_next_frame:
+                cuts = CutDetector()
+            begins_shot = current is not None and self._follows_people and cuts.is_cut(image.pixels)
+            is_propagated = is_next_frame and not begins_shot and frames_since_detection < self.detect_every
             video, frames_since_detection = current, frames_since_detection + 1 if is_propagated else 1
-            pending = PendingImage(image.source, image, is_propagated)
+            pending = PendingImage(image.source, image, is_propagated, begins_shot)
             known = self.lookup(image) if self.lookup else None
             if known is not None:
                 pending.is_cached, pending.poses = True, known
                 self._release_pixels(pending)
             elif not is_propagated:
                 try:
-                    self._crop(pending, image, self.detect(image))
+                    self._detect(pending, image)
                 except DetectorError as error:
                     video = None
                     pending = PendingImage(image.source, None, problems=[f"{image.source}: {error}"])
@@ -168,15 +186,42 @@ class _Work:
     def estimate(self, images: Iterable[PendingImage]) -> Iterator[ImageResult]:
         """Estimate the poses of all people, in the order of the images."""
         batcher = PersonBatcher(self.top_down.estimate, self.top_down.batch_size)
-        propagator = BoxPropagator()
+        tracker = Tracker(TrackerSettings(confident_score=self.top_down.threshold)) if self._follows_people else None
         for pending in images:
-            if pending.image is not None and pending.is_propagated and not pending.is_cached:
-                yield from self._finish(batcher.run_all(), propagator)
-                self._crop(pending, pending.image, propagator.detections(pending.image.size))
+            image = pending.image
+            if tracker and image and image.frame and not pending.is_cached:
+                # Both follow from the frame before, so that it must be done.
+                if pending.is_propagated:
+                    yield from self._finish(batcher.run_all(), tracker)
+                    self._crop(pending, image, tracker.predict_boxes(image.frame))
+                elif pending.doubtful:
+                    yield from self._finish(batcher.run_all(), tracker)
+                    confident = [person.detection for person in pending.people]
+                    chosen = tracker.choose_doubtful(confident, pending.doubtful, image.frame)
+                    pending.doubtful = []
+                    self._crop(pending, image, chosen)
             batcher.add(pending)
             done = batcher.run_all() if self._cannot_wait(batcher) else batcher.run_full_batches()
-            yield from self._finish(done, propagator)
-        yield from self._finish(batcher.run_all(), propagator)
+            yield from self._finish(done, tracker)
+        yield from self._finish(batcher.run_all(), tracker)
+
+    @property
+    def _follows_people(self) -> bool:
+        return self.track is not False or self.detect_every > 1
+
+    def _detect(self, pending: PendingImage, image: Image) -> None:
+        """Find people, and crop those whom the detector is confident of."""
+        if self.detect is not None:
+            self._crop(pending, image, self.detect(image))
+        elif self.track is False or image.frame is None or pending.begins_shot:
+            self._crop(pending, image, self.top_down.detect(image))
+        else:
+            threshold = self.top_down.threshold
+            detections = self.top_down.detect(image, min(_DOUBTFUL_SCORE, threshold))
+            doubtful = [detection for detection in detections if detection.score < threshold]
+            confident = [detection for detection in detections if not detection.score < threshold]
+            pending.doubtful = _leave_out_overlapping(doubtful, confident)
+            self._crop(pending, image, confident)
 
     def _crop(self, pending: PendingImage, image: Image, detections: Sequence[Detection]) -> None:
         for detection in detections:
@@ -187,7 +232,7 @@ class _Work:
         self._release_pixels(pending)
 
     def _release_pixels(self, pending: PendingImage) -> None:
-        if pending.image is not None and not self.keep_pixels:
+        if pending.image is not None and not self.keep_pixels and not pending.doubtful:
             pending.image = pending.image.without_pixels()
 
     def _cannot_wait(self, batcher: PersonBatcher) -> bool:
@@ -200,14 +245,30 @@ class _Work:
             or len(batcher.pending) >= _MAX_WAITING_IMAGES_PER_PERSON * self.top_down.batch_size
         )
 
-    def _finish(self, images: Iterable[PendingImage], propagator: BoxPropagator) -> Iterator[ImageResult]:
+    def _finish(self, images: Iterable[PendingImage], tracker: Tracker | None) -> Iterator[ImageResult]:
         for pending in images:
             poses = pending.poses if pending.is_cached else self.select(pending.poses)
-            if pending.is_propagated:
-                propagator.update(poses)
-            else:
-                propagator.reset(poses)
+            frame = pending.image.frame if pending.image else None
+            if tracker is not None and frame is not None:
+                if pending.begins_shot:
+                    tracker.end_tracks()
+                    if not isinstance(self.track, bool):
+                        self.track.end_tracks()
+                tracked = tracker.update(poses, frame, boxes_are_measured=not pending.is_propagated)
+                if self.track is True:
+                    poses = tracked
+                elif not isinstance(self.track, bool):
+                    poses = self.track.update(poses, frame)
             yield ImageResult(pending.source, pending.image, poses, pending.problems)
+
+
+def _leave_out_overlapping(doubtful: Sequence[Detection], confident: Sequence[Detection]) -> list[Detection]:
+    """The doubtful detections that cannot be of the same people as the confident ones."""
+    if not doubtful or not confident:
+        return list(doubtful)
+    boxes, others = (to_xyxy([detection.box for detection in group]) for group in (doubtful, confident))
+    overlaps = iou(boxes[:, None], others).max(1)
+    return [detection for detection, overlap in zip(doubtful, overlaps, strict=True) if overlap <= _SAME_PERSON_IOU]
 
 
 def _run_stages(

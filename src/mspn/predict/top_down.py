@@ -211,14 +211,19 @@ class TopDown:
         protocol = self.ensemble.leader.test.suppression_oks
         self.suppression_oks = config.suppression_oks if protocol is None else protocol
 
-    def detect(self, image: Image) -> list[Detection]:
-        """The detector's boxes with at least the threshold's score (NaN is kept, to be refused by `crop`).
+    def detect(self, image: Image, min_score: float | None = None) -> list[Detection]:
+        """The detector's boxes with at least a score (NaN is kept, to be refused by `crop`).
+
+        Args:
+            image: to search.
+            min_score: None: the threshold.
 
         Raises:
             ValueError: if the detector gives anything but detections.
         """
+        lowest = self.threshold if min_score is None else min_score
         detections = checked_detections(self.detector, image)
-        return [detection for detection in detections if not detection.score < self.threshold]
+        return [detection for detection in detections if not detection.score < lowest]
 
     def crop(self, image: Image, detection: Detection) -> PersonCrop:
         """Cut a person out of an image, once for each network.
