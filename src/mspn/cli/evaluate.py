@@ -4,7 +4,7 @@ import logging
 from collections.abc import Sequence
 from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.box import SIMPLE
@@ -39,7 +39,9 @@ from mspn.evaluation.evaluate import (
 from mspn.evaluation.evaluation_set import Metric, default_metric
 from mspn.evaluation.html_report import PAGE_FILE, WORST_FILE, write_page
 from mspn.evaluation.metrics.pck import UNDEFINED_SHARE
+from mspn.evaluation.metrics.tracking import TrackingScores
 from mspn.evaluation.report import REPORT_FILE, Report, write_report
+from mspn.evaluation.tracks import evaluate_tracks
 from mspn.inference.devices import keep_freed_memory
 from mspn.io.files import prepare_folder
 from mspn.predict.estimator import PoseEstimator
@@ -86,6 +88,12 @@ def evaluate_command(
     head_boxes: Annotated[
         Path | None, typer.Option(help="MPII's head boxes for PCKh: HRNet's gt_valid.mat, or MPII's own .mat.")
     ] = None,
+    tracks: Annotated[
+        bool,
+        typer.Option(
+            "--tracks", help="Measure HOTA, IDF1 and MOTA of --results of videos; labels of MOT or PoseTrack."
+        ),
+    ] = False,
     category: CategoryOption = None,
     allow_outside: AllowOutsideOption = False,
     flip: FlipOption = None,
@@ -102,6 +110,9 @@ def evaluate_command(
     On several GPUs or machines: torchrun --nproc-per-node 8 -m mspn evaluate ...
     """
     keep_freed_memory()
+    if tracks:
+        _evaluate_tracks(context, results, annotations)
+        return
     with one_line_errors(), joined_processes() as processes:
         quiet_followers(processes)
         if results is None and (not models or images is None):
@@ -113,18 +124,17 @@ def evaluate_command(
         report: Report | None = None
         if results is not None:
             if processes.is_first:
-                if chosen_metric == "oks":
-                    report = evaluate_ap_of_results(
-                        results,
-                        annotations,
-                        engine=engine.value,
-                        images=images,
-                        category=category,
-                        allow_outside=allow_outside,
-                        out=out,
-                    )
-                else:
-                    report = evaluate_pck_of_results(results, annotations, metric=chosen_metric, head_boxes=head_boxes)
+                report = _score_results(
+                    results,
+                    annotations,
+                    chosen_metric,
+                    engine=engine.value,
+                    images=images,
+                    head_boxes=head_boxes,
+                    category=category,
+                    allow_outside=allow_outside,
+                    out=out,
+                )
         else:
             assert models
             assert images is not None
@@ -169,6 +179,25 @@ def evaluate_command(
     if out is not None:
         echo(f"report: {out / REPORT_FILE}, {out / PAGE_FILE}")
     exit_if_failed(report.protocol.failed)
+
+
+def _score_results(
+    results: Path,
+    annotations: Path,
+    metric: Metric,
+    *,
+    engine: Literal["pycocotools", "hotcoco"],
+    images: Path | None,
+    head_boxes: Path | None,
+    category: str | None,
+    allow_outside: bool,
+    out: Path | None,
+) -> Report:
+    if metric != "oks":
+        return evaluate_pck_of_results(results, annotations, metric=metric, head_boxes=head_boxes)
+    return evaluate_ap_of_results(
+        results, annotations, engine=engine, images=images, category=category, allow_outside=allow_outside, out=out
+    )
 
 
 def quiet_followers(processes: Processes) -> None:
@@ -249,6 +278,25 @@ def _show(report: Report) -> None:
         echo(f"the boxes' own AP: {report.boxes_average_precision:.3f}")
     if protocol.test is not None:
         echo("protocol: " + ", ".join(f"{name} {value}" for name, value in protocol.test.model_dump().items()))
+
+
+def _evaluate_tracks(context: typer.Context, results: Path | None, annotations: Path) -> None:
+    used = {"annotations", "results", "tracks"}
+    unused = {parameter.name or "" for parameter in context.command.params} - used
+    refuse_unused(context, unused, "is not used with --tracks, which compares --results with labels")
+    if results is None:
+        fail("give --results to --tracks: what mspn predict wrote of the video")
+    with one_line_errors():
+        scores = evaluate_tracks(results, annotations)
+    _show_tracking(scores)
+
+
+def _show_tracking(scores: TrackingScores) -> None:
+    table = Table("HOTA", "DetA", "AssA", "IDF1", "MOTA", "switches", "labels", "found", box=SIMPLE, padding=0)
+    shares = (scores.hota, scores.detection, scores.association, scores.idf1, scores.mota)
+    counts = (scores.num_switches, scores.num_labels, scores.num_found)
+    table.add_row(*(f"{value:.3f}" for value in shares), *map(str, counts))
+    SafeConsole().print(table)
 
 
 def _show_stats(stats: dict[str, float]) -> None:

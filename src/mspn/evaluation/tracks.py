@@ -1,0 +1,187 @@
+"""Measure tracks against labeled ones: MOTChallenge's boxes, and poses as PoseTrack has them."""
+
+import csv
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+
+from mspn.errors import AnnotationError
+from mspn.evaluation.metrics.tracking import TrackedFrame, TrackingScores, measure_tracking
+from mspn.labels.reading import read_json
+from mspn.structures.boxes import iou, to_xyxy
+from mspn.structures.oks import keypoint_similarity
+from mspn.structures.skeleton import DEFAULT_SIGMA
+from mspn.structures.skeletons import COCO_17
+
+_PEDESTRIAN = 1
+"""MOTChallenge's class; others are vehicles, reflections and the like."""
+_RESULT_FILES = ("predictions.jsonl", "predictions.json")
+
+
+@dataclass(frozen=True)
+class TrackedPerson:
+    """Somebody in one frame."""
+
+    track_id: int
+    box: tuple[float, float, float, float]
+    """Left, top, width, height in image pixels."""
+    keypoints: Mapping[str, tuple[float, float]]
+    """(x, y) by name; of labels, only labeled ones; empty for boxes alone."""
+
+
+Frames = dict[int, list[TrackedPerson]]
+"""The people of a video by the number of the frame, from 0 on."""
+
+
+def evaluate_tracks(results: Path, labels: Path) -> TrackingScores:
+    """HOTA, IDF1 and MOTA of tracked people: by OKS where labels have keypoints, else by IoU of boxes.
+
+    Args:
+        results: folder of `mspn predict`, its `predictions.jsonl` or `predictions.json`, or a file as labels are.
+        labels: MOTChallenge's text, such as gt.txt, or PoseTrack's JSON. Frames that it says are not labeled do not
+            count.
+
+    Raises:
+        AnnotationError: if a file cannot be read, nobody in the results has a track, or a labeled video is not there.
+    """
+    labeled, found = _read_videos(labels), _read_videos(_find_results(results))
+    if not any(people for frames in found.values() for people in frames.values()):
+        raise AnnotationError(f"{results} has nobody with a track; predict a video, without --no-track")
+    frames: list[TrackedFrame] = []
+    for place, (name, label_frames) in enumerate(labeled.items()):
+        result_frames = _find_video(name, labeled, found, results)
+        is_complete = labels.suffix.lower() != ".json"  # text has no row for a frame without people
+        numbers = sorted({*label_frames, *result_frames} if is_complete else label_frames)
+        frames += (_compare(label_frames.get(number, []), result_frames.get(number, []), place) for number in numbers)
+    return measure_tracking(frames)
+
+
+def _compare(labels: Sequence[TrackedPerson], people: Sequence[TrackedPerson], place: int) -> TrackedFrame:
+    similarity = np.zeros((len(labels), len(people)))
+    if labels and people:
+        similarity = iou(to_xyxy([label.box for label in labels])[:, None], to_xyxy([each.box for each in people]))
+        for row, label in enumerate(labels):
+            if label.keypoints:
+                similarity[row] = [_oks(label, person) for person in people]
+    first_id = place << 32  # videos have the same ids for other people
+    label_ids, track_ids = ([first_id + person.track_id for person in group] for group in (labels, people))
+    return TrackedFrame(np.array(label_ids, int), np.array(track_ids, int), similarity)
+
+
+_SIGMAS = dict(zip(COCO_17.keypoints, COCO_17.sigmas, strict=True))
+
+
+def _oks(label: TrackedPerson, person: TrackedPerson) -> float:
+    """Over the labeled keypoints that the person has too."""
+    names = [name for name in label.keypoints if name in person.keypoints]
+    if not names:
+        return 0.0
+    expected, actual = (np.array([each.keypoints[name] for name in names]) for each in (label, person))
+    distances = np.linalg.norm(expected - actual, axis=1)
+    sigmas = np.array([_SIGMAS.get(name, DEFAULT_SIGMA) for name in names])
+    area = max(label.box[2] * label.box[3], 1.0)
+    return float(keypoint_similarity(distances, area, sigmas).mean())
+
+
+def _find_results(path: Path) -> Path:
+    if not path.is_dir():
+        return path
+    found = [path / name for name in _RESULT_FILES if (path / name).is_file()]
+    if not found:
+        raise AnnotationError(f"no {' or '.join(_RESULT_FILES)} in {path}; predict with --save jsonl")
+    return found[0]
+
+
+def _find_video(name: str, labeled: Mapping[str, Frames], found: Mapping[str, Frames], results: Path) -> Frames:
+    """The results of a labeled video: by name, unless there is only one of each."""
+    if len(labeled) == len(found) == 1:
+        return next(iter(found.values()))
+    if name not in found:
+        raise AnnotationError(f"{results} has no video {name}; it has {', '.join(sorted(found)[:5])}")
+    return found[name]
+
+
+def _read_videos(path: Path) -> dict[str, Frames]:
+    videos: dict[str, Frames] = defaultdict(dict)
+    try:
+        if path.suffix.lower() not in (".json", ".jsonl"):
+            name = path.parent.parent.name if path.parent.name in ("gt", "det") else path.stem
+            videos[name] = _read_mot(path)
+            return videos
+        content = read_json(path)
+        rows = _read_posetrack(content) if isinstance(content, dict) and "images" in content else _read_ours(content)
+        for name, frame, people in rows:
+            videos[name].setdefault(frame, []).extend(people)
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        raise AnnotationError(
+            f"{path} has no tracks that can be read ({type(error).__name__}: {error}); give MOTChallenge's text,"
+            " PoseTrack's JSON or results of mspn predict"
+        ) from error
+    if not videos:
+        raise AnnotationError(f"{path} has no frames of a video; images alone have no tracks")
+    return videos
+
+
+def _read_mot(path: Path) -> Frames:
+    """Rows of frame (from 1 on), id, left, top, width, height, and of labels whether they count, class, visibility."""
+    frames: Frames = {}
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            for row in filter(None, csv.reader(file)):
+                frame, track_id, *box = map(float, row[:6])
+                counts = len(row) <= 6 or float(row[6]) != 0
+                is_person = len(row) <= 7 or float(row[7]) in (-1, _PEDESTRIAN)
+                if counts and is_person:
+                    person = TrackedPerson(int(track_id), _four(box), {})
+                    frames.setdefault(int(frame) - 1, []).append(person)
+    except OSError as error:
+        raise AnnotationError(f"{path} cannot be read ({error.strerror}); check the path") from error
+    return frames
+
+
+def _read_posetrack(content: Mapping[str, Any]) -> Iterator[tuple[str, int, list[TrackedPerson]]]:
+    categories = content.get("categories") or [{}]
+    names = categories[0].get("keypoints", COCO_17.keypoints)
+    people: dict[Any, list[TrackedPerson]] = defaultdict(list)
+    for annotation in content["annotations"]:
+        rows = np.array(annotation.get("keypoints", ()), float).reshape(-1, 3)
+        named = zip(names, rows.tolist(), strict=len(rows) > 0)
+        keypoints = {name: (x, y) for name, (x, y, visibility) in named if visibility > 0}
+        box = _four(annotation.get("bbox") or _box_around(list(keypoints.values())))
+        people[annotation["image_id"]].append(TrackedPerson(int(annotation["track_id"]), box, keypoints))
+    for image in content["images"]:
+        if image.get("is_labeled", True):
+            file = PurePosixPath(image["file_name"])
+            yield file.parent.name, int(file.stem), people[image["id"]]
+
+
+def _four(box: Sequence[float]) -> tuple[float, float, float, float]:
+    left, top, width, height = map(float, box)
+    return left, top, width, height
+
+
+def _box_around(points: Sequence[tuple[float, float]]) -> list[float]:
+    lowest, highest = np.min(points, axis=0), np.max(points, axis=0)
+    return [*lowest.tolist(), *(highest - lowest).tolist()]
+
+
+def _read_ours(content: Any) -> Iterator[tuple[str, int, list[TrackedPerson]]]:
+    for row in content if isinstance(content, list) else [content]:  # a single line is no list
+        if "frame" in row:
+            yield (
+                Path(row["source"]).stem,
+                int(row["frame"]),
+                [
+                    TrackedPerson(
+                        int(person["track_id"]),
+                        _four(person["box"]),
+                        {name: (float(x), float(y)) for name, (x, y, _) in person["keypoints"].items()},
+                    )
+                    for person in row["people"]
+                    if "track_id" in person
+                ],
+            )
