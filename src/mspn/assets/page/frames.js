@@ -1,0 +1,164 @@
+/** Frames of videos and cameras, and the poses in them. */
+
+import { blendPeople, scalePeople } from "./results.js";
+
+export const MAX_SIDE_PX = 960;
+const JPEG_QUALITY = 0.9;
+const SECONDS_PER_SAMPLE = 0.1;
+
+/** A JPEG of what a video, a picture or a canvas shows, at most `maxSide` pixels long. */
+export async function encodeFrame(source, width, height, maxSide = MAX_SIDE_PX) {
+  const factor = Math.min(1, maxSide / Math.max(width, height));
+  const canvas = new OffscreenCanvas(Math.round(width * factor), Math.round(height * factor));
+  canvas.getContext("2d").drawImage(source, 0, 0, canvas.width, canvas.height);
+  return canvas.convertToBlob({ type: "image/jpeg", quality: JPEG_QUALITY });
+}
+
+function makeVideo() {
+  const video = document.createElement("video");
+  video.muted = true;
+  video.playsInline = true;
+  video.preload = "auto";
+  return video;
+}
+
+const once = (target, event, failure) =>
+  new Promise((resolve, reject) => {
+    target.addEventListener(event, resolve, { once: true });
+    target.addEventListener("error", () => reject(new Error(failure)), { once: true });
+  });
+
+async function openFile(address) {
+  const video = makeVideo();
+  video.src = address;
+  await once(video, "loadeddata", "This browser cannot play the video.");
+  if (!Number.isFinite(video.duration)) await seek(video, Number.MAX_SAFE_INTEGER); // recordings learn it at their end
+  return video;
+}
+
+async function seek(video, seconds) {
+  const seeked = once(video, "seeked", "This browser cannot play the video.");
+  video.currentTime = seconds;
+  await seeked;
+}
+
+/** A video file: `video` is for watching, another copy of it is looked through from begin to end. */
+export class VideoFile {
+  #address;
+  #isClosed = false;
+  samples = [];
+
+  async open(file) {
+    this.#address = URL.createObjectURL(file);
+    this.video = await openFile(this.#address);
+    await seek(this.video, 0);
+    this.width = this.video.videoWidth;
+    this.height = this.video.videoHeight;
+    this.duration = this.video.duration;
+  }
+
+  /** Find the people of ten frames a second of the video; `onSample` is called after each. */
+  async analyze(stream, onSample) {
+    const copy = await openFile(this.#address);
+    try {
+      const count = Math.ceil(this.duration / SECONDS_PER_SAMPLE);
+      const take = async (index) => {
+        await seek(copy, index * SECONDS_PER_SAMPLE);
+        return { bitmap: await createImageBitmap(copy), encoded: await encodeFrame(copy, this.width, this.height) };
+      };
+      let shown;
+      let next = take(0);
+      for (let index = 0; index < count && !this.#isClosed; index++) {
+        const { bitmap, encoded } = await next;
+        const asked = stream.ask(encoded);
+        if (index + 1 < count) next = take(index + 1); // while the service looks at this one
+        const [answer] = await Promise.all([asked, next]);
+        const people = scalePeople(answer.people, this.width / answer.width);
+        this.samples.push({ frame: index, seconds: Math.round(index * SECONDS_PER_SAMPLE * 1e6) / 1e6, people });
+        onSample(bitmap);
+        shown?.close();
+        shown = bitmap;
+      }
+    } finally {
+      stream.close();
+      copy.removeAttribute("src");
+    }
+  }
+
+  /** People at a time in seconds; none where nobody has looked yet. */
+  peopleAt(seconds) {
+    const place = seconds / SECONDS_PER_SAMPLE;
+    const index = Math.floor(place + 1e-6);
+    const before = this.samples[index];
+    if (before === undefined) return [];
+    const after = this.samples[index + 1];
+    return after === undefined ? before.people : blendPeople(before.people, after.people, Math.max(place - index, 0));
+  }
+
+  /** When each track is seen: track, then the numbers of its samples. */
+  get tracks() {
+    const tracks = new Map();
+    for (const { frame, people } of this.samples) {
+      for (const { track_id: track } of people) {
+        if (track === undefined) continue;
+        if (!tracks.has(track)) tracks.set(track, []);
+        tracks.get(track).push(frame);
+      }
+    }
+    return tracks;
+  }
+
+  /** Place of a sample in the video, 0 to 1. */
+  placeOf(frame) {
+    return Math.min((frame * SECONDS_PER_SAMPLE) / this.duration, 1);
+  }
+
+  close() {
+    this.#isClosed = true;
+    this.video?.pause();
+    URL.revokeObjectURL(this.#address);
+  }
+}
+
+/** The camera: each frame is shown with its own people, as fast as the service answers. */
+export class Camera {
+  #isOpen = true;
+
+  async open() {
+    if (!navigator.mediaDevices) throw new Error("The camera needs https, or localhost.");
+    try {
+      this.media = await navigator.mediaDevices.getUserMedia({ video: { width: { ideal: 1280 }, facingMode: "user" } });
+    } catch (error) {
+      const isForbidden = error.name === "NotAllowedError";
+      throw new Error(isForbidden ? "The camera is not allowed here." : "There is no camera to use.");
+    }
+    this.video = makeVideo();
+    this.video.srcObject = this.media;
+    await this.video.play();
+    if (!this.video.videoWidth) await once(this.video, "resize", "The camera shows nothing.");
+  }
+
+  /** Call `onFrame(bitmap, people)` for each frame until the camera is closed. */
+  async run(stream, onFrame) {
+    const takeFrames = async () => {
+      while (this.#isOpen) {
+        const bitmap = await createImageBitmap(this.video);
+        const answer = await stream.ask(await encodeFrame(bitmap, bitmap.width, bitmap.height));
+        if (this.#isOpen && answer) onFrame(bitmap, scalePeople(answer.people, bitmap.width / answer.width));
+      }
+    };
+    try {
+      await Promise.all([takeFrames(), takeFrames()]); // one is on its way while the service looks at the other
+    } catch (error) {
+      if (this.#isOpen) throw error;
+    } finally {
+      stream.close();
+      this.close();
+    }
+  }
+
+  close() {
+    this.#isOpen = false;
+    for (const track of this.media?.getTracks() ?? []) track.stop();
+  }
+}

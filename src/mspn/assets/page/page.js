@@ -1,0 +1,384 @@
+/** The page: files, a video or the camera in; skeletons, joints and heat maps out. It asks whatever service it gets. */
+
+import { Camera, MAX_SIDE_PX, VideoFile, encodeFrame } from "./frames.js";
+import { Item, countPeople, decode } from "./gallery.js";
+import { Heatmaps } from "./heatmaps.js";
+import { Panel } from "./panel.js";
+import { Player } from "./player.js";
+import { above, labelOf, scalePeople, toCsv, toJson } from "./results.js";
+import { View } from "./view.js";
+
+const LOWEST_THRESHOLD = 0.2;
+const PICTURES_AT_ONCE = 3;
+const RATE_SECONDS = 2;
+
+const element = (id) => document.getElementById(id);
+
+/**
+ * Start the page of index.html.
+ *
+ * @param service with `describe`, `findPeople`, `paintHeatmaps` and `openStream`, as `Service` has them
+ */
+export async function startPage(service) {
+  try {
+    const page = new Page(service, await service.describe());
+    page.start();
+  } catch (error) {
+    element("alert").textContent = error.message;
+  }
+}
+
+class Page {
+  #items = [];
+  #current;
+  #label;
+  #joint;
+  #layer;
+  #waiting = [];
+  #working = 0;
+  #heatmapRequest = 0;
+
+  constructor(service, model) {
+    this.service = service;
+    this.model = model;
+    this.skeleton = model.skeleton;
+    this.askedThreshold = Math.min(LOWEST_THRESHOLD, model.threshold); // the slider filters what came
+    this.view = new View(element("stage"), element("picture"), element("skeletons"));
+    this.panel = new Panel({
+      people: element("people"),
+      table: element("joints"),
+      nobody: element("nobody"),
+      onPerson: (label) => this.#choosePerson(label),
+      onJoint: (name) => {
+        this.#joint = name;
+        this.#update();
+      },
+    });
+    this.heatmaps = new Heatmaps({
+      section: element("heatmaps"),
+      levels: element("levels"),
+      steps: element("steps"),
+      onLayer: (layer) => {
+        this.#layer = layer;
+        if (layer) element("stage").scrollIntoView({ block: "nearest" });
+        this.#update();
+      },
+    });
+    this.player = new Player({
+      play: element("play"),
+      scrubber: element("scrubber"),
+      tracks: element("tracks"),
+      time: element("clock"),
+      onFrame: (source, seconds) => this.#showFrame(source, seconds),
+    });
+  }
+
+  start() {
+    element("model").textContent = this.model.recipe ?? this.model.name;
+    for (const theme of Object.keys(this.skeleton.colors)) {
+      element("theme").append(new Option(theme[0].toUpperCase() + theme.slice(1).replaceAll("-", " "), theme));
+    }
+    element("threshold").value = this.model.threshold;
+    for (const id of ["theme", "threshold"]) element(id).addEventListener("input", () => this.#update());
+    for (const id of ["show-heatmaps", "threshold"]) element(id).addEventListener("change", () => this.#askHeatmaps());
+    element("files").addEventListener("change", ({ target }) => {
+      this.add([...target.files]);
+      target.value = "";
+    });
+    addEventListener("paste", ({ clipboardData }) => this.add([...clipboardData.files]));
+    addEventListener("dragover", (event) => {
+      event.preventDefault();
+      document.body.classList.add("dropping");
+    });
+    for (const event of ["dragleave", "drop"]) {
+      addEventListener(event, () => document.body.classList.remove("dropping"));
+    }
+    addEventListener("drop", (event) => {
+      event.preventDefault();
+      this.add([...event.dataTransfer.files]);
+    });
+    element("skeletons").addEventListener("click", ({ clientX, clientY }) => {
+      const person = this.view.personAt(clientX, clientY);
+      if (person) this.#choosePerson(labelOf(person, this.#current.people));
+    });
+    this.#press("sample", () => this.#addSample());
+    this.#press("clear", () => this.#clear());
+    this.#press("camera", () => this.#startCamera());
+    this.#press("stop", () => this.#stopCamera());
+    this.#press("keep", () => this.#keep());
+    const save = (text, type, ending) => this.#save(new Blob([text], { type }), ending);
+    this.#press("save-json", () => save(toJson(this.#entries()), "application/json", "json"));
+    this.#press("save-csv", () => save(toCsv(this.#entries()), "text/csv", "csv"));
+    this.#press("save-png", async () => this.#save(await this.view.toPng(), "png"));
+  }
+
+  /** Take pictures and videos; the last one before is no longer shown. */
+  add(files) {
+    element("alert").textContent = "";
+    const choose = (item) => {
+      this.#stopCamera();
+      this.#select(item);
+    };
+    const items = files.map((file) => new Item(file, choose));
+    if (items.length === 0) return;
+    this.#stopCamera();
+    this.#items.push(...items);
+    element("gallery").append(...items.map((item) => item.entry));
+    this.#select(items[0]);
+    this.#waiting.push(...items);
+    this.#work();
+  }
+
+  /** What happens on a press of a button; its failure becomes a line. */
+  #press(id, action) {
+    element(id).addEventListener("click", () => Promise.resolve(action()).catch((error) => this.#tell(error)));
+  }
+
+  #tell(error) {
+    element("alert").textContent = error.message;
+  }
+
+  get #threshold() {
+    return Number(element("threshold").value);
+  }
+
+  /** Work on items that wait, a few at once. */
+  #work() {
+    while (this.#working < PICTURES_AT_ONCE && this.#waiting.length > 0) {
+      const item = this.#waiting.shift();
+      this.#working++;
+      const work = item.kind === "video" ? this.#analyzeVideo(item) : this.#analyzePicture(item);
+      work
+        .catch((error) => {
+          item.state = "failed";
+          item.error = `${item.name}: ${error.message}`;
+        })
+        .then(() => {
+          this.#working--;
+          this.#updateItem(item);
+          this.#work();
+        });
+    }
+  }
+
+  async #analyzePicture(item) {
+    const bitmap = await decode(item.file);
+    Object.assign(item, { width: bitmap.width, height: bitmap.height, state: "working" });
+    item.drawThumbnail(bitmap);
+    if (item === this.#current) this.view.show(bitmap, bitmap.width, bitmap.height);
+    this.#updateItem(item);
+    const { max_bytes: maxBytes = Infinity, max_pixels: maxPixels = Infinity } = this.model.limits ?? {};
+    const factor = Math.min(1, Math.sqrt(maxPixels / (bitmap.width * bitmap.height)));
+    const isSmall = item.file.size <= maxBytes && factor === 1;
+    const side = Math.floor(factor * Math.max(bitmap.width, bitmap.height));
+    item.sent = isSmall ? item.file : await encodeFrame(bitmap, bitmap.width, bitmap.height, side);
+    const answer = await this.service.findPeople(item.sent, this.askedThreshold);
+    item.sentScale = bitmap.width / answer.width;
+    item.people = scalePeople(answer.people, item.sentScale);
+    item.state = "done";
+    if (item === this.#current) await this.#askHeatmaps();
+  }
+
+  async #analyzeVideo(item) {
+    const video = new VideoFile();
+    await video.open(item.file);
+    Object.assign(item, { video, width: video.width, height: video.height, state: "working" });
+    video.isFollowed = true;
+    item.drawThumbnail(video.video);
+    if (item === this.#current) this.#select(item);
+    await video.analyze(this.service.openStream(this.askedThreshold), (frame) => {
+      if (item !== this.#current) return;
+      this.player.drawTracks(this.skeleton);
+      if (video.isFollowed) this.player.show(frame, video.samples.at(-1).seconds);
+    });
+    item.state = "done";
+    if (item === this.#current && video.isFollowed) this.player.seek(0);
+  }
+
+  /** Show a frame of the current video with its people. */
+  #showFrame(source, seconds) {
+    const item = this.#current;
+    item.people = item.video.peopleAt(seconds);
+    this.view.show(source, item.width, item.height);
+    this.#update();
+    if (item.video.video.paused && !item.video.isFollowed) this.#sendFrame(item, source);
+  }
+
+  /** Ask for the heat maps of a frame, unless those of another are on their way. */
+  async #sendFrame(item, source) {
+    if (!element("show-heatmaps").checked || this.isSending) return;
+    this.isSending = true;
+    item.sent = await encodeFrame(source, item.width, item.height);
+    item.sentScale = Math.max(1, item.width / MAX_SIDE_PX, item.height / MAX_SIDE_PX);
+    await this.#askHeatmaps();
+    this.isSending = false;
+  }
+
+  #updateItem(item) {
+    item.update(above(this.#threshold, item.people).length);
+    if (item !== this.#current) return;
+    this.#update();
+    if (item.state === "failed") element("alert").textContent = item.error;
+    if (item.state === "done") element("status").textContent = item.button.ariaLabel;
+  }
+
+  #select(item) {
+    this.player.close();
+    this.view.clear();
+    this.#current = item;
+    this.#joint = undefined;
+    this.#label = undefined;
+    this.heatmaps.hide();
+    element("start").hidden = item !== undefined;
+    element("entrance").classList.toggle("is-empty", item === undefined);
+    element("work").hidden = item === undefined;
+    element("clear").hidden = this.#items.length === 0;
+    element("gallery").hidden = this.#items.length < 2;
+    for (const { button } of this.#items) button.ariaCurrent = String(button === item?.button);
+    if (item === undefined) return;
+    element("title").textContent = item.name;
+    element("player").hidden = !item.video;
+    element("shutter").hidden = item.kind !== "camera";
+    element("alert").textContent = item.error ?? "";
+    if (item.video) {
+      this.player.open(item.video);
+      this.player.drawTracks(this.skeleton);
+    }
+    if (item.kind === "picture" && item.width) this.#showPicture(item).catch((error) => this.#tell(error));
+    this.#update();
+    this.#askHeatmaps();
+  }
+
+  async #showPicture(item) {
+    const bitmap = await decode(item.file);
+    if (item === this.#current) this.view.show(bitmap, bitmap.width, bitmap.height);
+  }
+
+  /** Draw again what threshold, colors and choice change. */
+  #update() {
+    element("threshold-value").textContent = this.#threshold.toFixed(2);
+    const item = this.#current;
+    if (item === undefined) return;
+    const theme = element("theme").value;
+    const shown = above(this.#threshold, item.people);
+    const person = shown.find((one) => labelOf(one, item.people) === this.#label) ?? shown[0];
+    const isKnown = item.state === "done" || item.people.length > 0 || item.kind !== "picture";
+    this.view.draw({ people: shown, skeleton: this.skeleton, theme, person, joint: this.#joint, layer: this.#layer });
+    this.panel.update({ shown, people: item.people, person, skeleton: this.skeleton, theme });
+    element("count").textContent = isKnown ? countPeople(shown.length) : "";
+    element("nobody").hidden = !isKnown || shown.length > 0;
+    element("busy").hidden = item.state !== "working" && item.state !== "waiting";
+    element("busy").textContent = item.video ? "Looking through the video…" : "Looking for people…";
+    element("skeletons").ariaLabel = `${item.name}: ${isKnown ? countPeople(shown.length) : "in work"}`;
+    element("skeletons").dataset.people = shown.length;
+    element("save-png").disabled = !item.width;
+    for (const other of this.#items) other.update(above(this.#threshold, other.people).length);
+    element("heatmaps-person").textContent = person ? `person ${labelOf(person, item.people)}` : "the person";
+    this.person = person;
+  }
+
+  #choosePerson(label) {
+    this.#label = label;
+    this.#update();
+    this.#askHeatmaps();
+  }
+
+  /** Ask for the heat maps of the chosen person, if they are to be seen; a later request wins. */
+  async #askHeatmaps() {
+    const request = ++this.#heatmapRequest;
+    const item = this.#current;
+    if (!element("show-heatmaps").checked || !this.person || !item.sent) {
+      this.heatmaps.hide();
+      return;
+    }
+    try {
+      const bestFirst = [...item.people].sort((one, other) => other.score - one.score);
+      const index = bestFirst.indexOf(this.person);
+      const answer = await this.service.paintHeatmaps(item.sent, index, this.askedThreshold);
+      if (request !== this.#heatmapRequest) return;
+      await this.heatmaps.show({ ...answer, box: answer.box.map((value) => value * item.sentScale) });
+    } catch (error) {
+      if (request === this.#heatmapRequest) this.#tell(error);
+    }
+  }
+
+  async #addSample() {
+    const response = await fetch(this.service.sample);
+    if (!response.ok) throw new Error("There is no sample here.");
+    this.add([new File([await response.blob()], "sample.jpg", { type: "image/jpeg" })]);
+  }
+
+  #clear() {
+    this.#stopCamera();
+    for (const item of this.#items) item.video?.close();
+    this.#items = [];
+    this.#waiting = [];
+    element("gallery").replaceChildren();
+    this.#select(undefined);
+  }
+
+  async #startCamera() {
+    this.#stopCamera();
+    const camera = new Camera();
+    element("camera").disabled = true;
+    try {
+      await camera.open();
+    } finally {
+      element("camera").disabled = false;
+    }
+    const item = { kind: "camera", name: "Camera", people: [], state: "live", camera };
+    this.#select(item);
+    const times = [];
+    try {
+      await camera.run(this.service.openStream(this.askedThreshold), (bitmap, people) => {
+        const now = performance.now() / 1000;
+        times.push(now);
+        while (now - times[0] > RATE_SECONDS) times.shift();
+        element("rate").textContent = `${Math.round((times.length - 1) / (now - times[0]) || 0)} frames a second`;
+        item.bitmap?.close();
+        Object.assign(item, { bitmap, people, width: bitmap.width, height: bitmap.height });
+        this.view.show(bitmap, bitmap.width, bitmap.height, true);
+        this.#update();
+        this.#sendFrame(item, bitmap);
+      });
+    } catch (error) {
+      this.#stopCamera();
+      throw error;
+    }
+  }
+
+  #stopCamera() {
+    if (this.#current?.kind !== "camera") return;
+    this.#current.camera.close();
+    this.#select(this.#items.at(-1));
+  }
+
+  /** Take what the camera shows as a picture. */
+  async #keep() {
+    const { bitmap, width, height } = this.#current;
+    const picture = await encodeFrame(bitmap, width, height, Infinity);
+    this.add([new File([picture], `camera-${this.#items.length + 1}.jpg`, { type: picture.type })]);
+  }
+
+  /** What is shown of all files, or of the camera, as in predictions.json. */
+  #entries() {
+    const items = this.#current.kind === "camera" ? [this.#current] : this.#items;
+    return items.flatMap(({ name: source, width, height, people, state, video }) => {
+      const frames = video?.samples ?? (state === "done" || state === "live" ? [{ people }] : []);
+      const show = ({ people: found, ...time }) => ({
+        ...{ source, ...time, width, height },
+        people: above(this.#threshold, found),
+      });
+      return frames.map(show);
+    });
+  }
+
+  #save(blob, ending) {
+    const isOne = ending === "png" || this.#items.length === 1 || this.#current.kind === "camera";
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(blob);
+    link.download = `${isOne ? this.#current.name.replace(/\.\w+$/, "") : "predictions"}.${ending}`;
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+  }
+}

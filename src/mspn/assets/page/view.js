@@ -1,0 +1,114 @@
+/** The picture and, on a canvas over it, the skeletons: sharp at any size of the window. */
+
+import { drawBox, drawPoses, drawRing } from "./draw.js";
+import { mirrorPeople } from "./results.js";
+
+const MAX_HEIGHT_SHARE = 0.7;
+const MAX_ENLARGEMENT = 3;
+const CLICK_MARGIN_PX = 24;
+
+export class View {
+  #shown = { people: [] };
+
+  constructor(stage, picture, skeletons) {
+    this.stage = stage;
+    this.picture = picture;
+    this.skeletons = skeletons;
+    new ResizeObserver(() => this.#fit()).observe(stage);
+  }
+
+  /** Show a bitmap, a video or a canvas of that size; a mirrored one as its subject knows it. */
+  show(source, width, height, isMirrored = false) {
+    this.#shown = { ...this.#shown, source, width, height, isMirrored };
+    this.#fit();
+  }
+
+  /** Show nothing. */
+  clear() {
+    this.#shown = { people: [] };
+    for (const canvas of [this.picture, this.skeletons]) canvas.style.width = canvas.style.height = "0";
+  }
+
+  #drawPicture() {
+    const { source, isMirrored } = this.#shown;
+    const context = this.picture.getContext("2d");
+    const { width, height } = this.picture;
+    context.setTransform(isMirrored ? -1 : 1, 0, 0, 1, isMirrored ? width : 0, 0);
+    context.imageSmoothingQuality = "high";
+    context.drawImage(source, 0, 0, width, height);
+  }
+
+  /**
+   * Draw people over the picture.
+   *
+   * @param drawing people, skeleton, theme; person: gets a box; joint: name of that person's joint that gets a ring;
+   *   layer: a picture and its box that is shown in place of the skeletons
+   */
+  draw(drawing) {
+    Object.assign(this.#shown, drawing);
+    this.#drawSkeletons();
+  }
+
+  /** The person at a place on the page, the smallest of several; undefined if nobody is there. */
+  personAt(clientX, clientY) {
+    const { left, width } = this.skeletons.getBoundingClientRect();
+    const { top } = this.skeletons.getBoundingClientRect();
+    const scale = this.#shown.width / width;
+    const x = (this.#shown.isMirrored ? width - (clientX - left) : clientX - left) * scale;
+    const y = (clientY - top) * scale;
+    const margin = CLICK_MARGIN_PX * scale;
+    const isInside = ({ box: [boxLeft, boxTop, boxWidth, boxHeight] }) =>
+      x > boxLeft - margin && x < boxLeft + boxWidth + margin && y > boxTop - margin && y < boxTop + boxHeight + margin;
+    const area = ({ box }) => box[2] * box[3];
+    return this.#shown.people.filter(isInside).sort((one, other) => area(one) - area(other))[0];
+  }
+
+  /** The picture with its skeletons in full size, as a PNG. */
+  async toPng() {
+    const { source, width, height, isMirrored, people, skeleton, theme } = this.#shown;
+    const canvas = new OffscreenCanvas(width, height);
+    const context = canvas.getContext("2d");
+    context.setTransform(isMirrored ? -1 : 1, 0, 0, 1, isMirrored ? width : 0, 0);
+    context.drawImage(source, 0, 0, width, height);
+    context.resetTransform();
+    drawPoses(context, isMirrored ? mirrorPeople(people, width) : people, skeleton, theme);
+    return canvas.convertToBlob({ type: "image/png" });
+  }
+
+  /** As large as the window allows. */
+  #fit() {
+    const { source, width, height } = this.#shown;
+    if (!source) return;
+    const room = [this.stage.clientWidth / width, (MAX_HEIGHT_SHARE * innerHeight) / height, MAX_ENLARGEMENT];
+    const scale = Math.min(...room);
+    for (const canvas of [this.picture, this.skeletons]) {
+      const size = { width: Math.round(width * scale), height: Math.round(height * scale) };
+      for (const [side, length] of Object.entries(size)) {
+        canvas.style[side] = `${length}px`;
+        const pixels = Math.round(length * devicePixelRatio);
+        if (canvas[side] !== pixels) canvas[side] = pixels; // setting it clears the canvas
+      }
+    }
+    this.#drawPicture();
+    this.#drawSkeletons();
+  }
+
+  #drawSkeletons() {
+    const { source, width, isMirrored, people, skeleton, theme, person, joint, layer } = this.#shown;
+    if (!source || !skeleton) return;
+    const context = this.skeletons.getContext("2d");
+    const scale = this.skeletons.width / width;
+    context.clearRect(0, 0, this.skeletons.width, this.skeletons.height);
+    if (layer) {
+      const [left, top, layerWidth, layerHeight] = layer.box;
+      context.imageSmoothingEnabled = false; // cells of coarse levels stay visible
+      context.drawImage(layer.image, left * scale, top * scale, layerWidth * scale, layerHeight * scale);
+      return;
+    }
+    const facing = isMirrored ? mirrorPeople(people, width) : people;
+    drawPoses(context, facing, skeleton, theme, { scale, minLine: 1.5 * devicePixelRatio });
+    const chosen = facing[people.indexOf(person)];
+    if (chosen && people.length > 1) drawBox(context, chosen.box, scale);
+    if (chosen && joint) drawRing(context, chosen.keypoints[joint], scale, 8 * devicePixelRatio);
+  }
+}
