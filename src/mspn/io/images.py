@@ -72,7 +72,7 @@ def decode_reduced_image(
 
 
 def decode_image(
-    encoded: bytes, name: str, max_pixels: int = MAX_PIXELS, *, stretch: bool = False
+    encoded: bytes | bytearray, name: str, max_pixels: int = MAX_PIXELS, *, stretch: bool = False
 ) -> UInt8[np.ndarray, "H W 3"]:
     """Decode the bytes of a whole image file, see `read_image`; `name` is what errors call it."""
     decoded = _decode_image(encoded, name, 1, max_pixels, stretch)

@@ -21,7 +21,7 @@ class JsonWriter:
 
     def write(self, result: ImageResult) -> None:
         if result.image is not None:
-            self._list.append(_describe(result))
+            self._list.append(describe_result(result))
 
     def close(self) -> None:
         with explain_failures(self._path):
@@ -36,13 +36,14 @@ class JsonLinesWriter:
 
     def write(self, result: ImageResult) -> None:
         if result.image is not None:
-            self._rows.append(json.dumps(_describe(result)) + "\n")
+            self._rows.append(json.dumps(describe_result(result)) + "\n")
 
     def close(self) -> None:
         self._rows.close()
 
 
-def _describe(result: ImageResult) -> dict[str, Any]:
+def describe_result(result: ImageResult) -> dict[str, Any]:
+    """An image that could be read, and its people, as an entry of `predictions.json`."""
     assert result.image is not None
     frame, size = result.image.frame, result.image.size
     frame_fields = {} if frame is None else {"frame": frame.index, "seconds": round_seconds(frame.seconds)}

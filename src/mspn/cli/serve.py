@@ -1,0 +1,101 @@
+"""mspn serve: poses over HTTP, and a page for people."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mspn.cli.options import (
+    BatchOption,
+    DeviceOption,
+    EngineName,
+    EngineOption,
+    FlipOption,
+    PrecisionName,
+    PrecisionOption,
+    find_with_bar,
+)
+from mspn.cli.printing import one_line_errors
+from mspn.detectors.letterbox import MAX_SIDE
+from mspn.errors import InvalidValueError
+from mspn.inference.devices import keep_freed_memory
+from mspn.io.extras import import_extra
+from mspn.predict.estimator import PoseEstimator
+
+
+def serve_command(
+    model: Annotated[str, typer.Option(help="Name of a model, or a weights file.")] = "default",
+    detector: Annotated[str, typer.Option(help="Person detector, as `mspn predict` takes it.")] = "default",
+    detector_size: Annotated[
+        int | None, typer.Option(min=32, max=MAX_SIDE, help="Pixels of the longer side that the detector sees.")
+    ] = None,
+    threshold: Annotated[
+        float, typer.Option(min=0, max=1, help="Detections with a lower score are dropped, unless a request says.")
+    ] = 0.3,
+    host: Annotated[str, typer.Option(help="Address to listen at; 0.0.0.0 for all networks.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen at; 0 for any that is free.")] = 8000,
+    workers: Annotated[int, typer.Option(min=1, help="Processes, each with its own networks.")] = 1,
+    token_file: Annotated[
+        Path | None, typer.Option(help="File with the token that clients must show; without it, anybody is answered.")
+    ] = None,
+    allow_fetch: Annotated[
+        bool, typer.Option("--allow-fetch", help="Let clients name pictures by public addresses, which are fetched.")
+    ] = False,
+    trusted_proxies: Annotated[
+        list[str] | None,
+        typer.Option("--trusted-proxy", help="Address of a proxy whose X-Forwarded-For says who the client is."),
+    ] = None,
+    max_bytes: Annotated[int, typer.Option(min=1, help="Of a request.")] = 20 * 2**20,
+    max_pixels: Annotated[int, typer.Option(min=1, help="Of a picture.")] = 25_000_000,
+    max_people: Annotated[int, typer.Option(min=1, help="Of a picture.")] = 100,
+    max_in_flight: Annotated[int, typer.Option(min=1, help="Requests that are read or answered at once.")] = 64,
+    max_waiting: Annotated[int, typer.Option(min=1, help="Pictures that wait for their poses.")] = 64,
+    answer_seconds: Annotated[float, typer.Option(min=0.1, help="Longest wait for an answer.")] = 30.0,
+    requests_per_second: Annotated[
+        float | None, typer.Option(min=0.001, help="Of each client; without it, any number.")
+    ] = None,
+    device: DeviceOption = "auto",
+    precision: PrecisionOption = PrecisionName.AUTO,
+    engine: EngineOption = EngineName.AUTO,
+    batch: BatchOption = 32,
+    flip: FlipOption = None,
+) -> None:
+    """Serve poses over HTTP, with a page for people at /."""
+    keep_freed_memory()
+    with one_line_errors():
+        missing = InvalidValueError("mspn serve needs FastAPI and uvicorn; pip install 'mspn[serve]'")
+        for library in ("fastapi", "uvicorn", "python_multipart", "prometheus_client", "websockets"):
+            import_extra(library, missing)
+        from mspn.serve.limits import ServeLimits  # noqa: PLC0415 (an extra)
+        from mspn.serve.server import ServeSettings, read_token, serve  # noqa: PLC0415
+
+        settings = ServeSettings(
+            host=host,
+            port=port,
+            workers=workers,
+            token=read_token(token_file) if token_file else None,
+            allow_fetch=allow_fetch,
+            trusted_proxies=tuple(trusted_proxies or ()),
+            limits=ServeLimits(
+                max_bytes=max_bytes,
+                max_pixels=max_pixels,
+                max_people=max_people,
+                max_in_flight=max_in_flight,
+                max_waiting=max_waiting,
+                answer_seconds=answer_seconds,
+                requests_per_second=requests_per_second,
+            ),
+        )
+        find_with_bar(model)
+        estimator = PoseEstimator(
+            model,
+            detector,
+            detector_size=detector_size,
+            device=device,
+            precision=precision.value,
+            engine=engine.value,
+            batch_size=batch,
+            threshold=threshold,
+            flip=flip,
+        )
+        serve(model, estimator, settings)

@@ -1,0 +1,148 @@
+"""What the service answers: poses as JSON or drawn, heat maps of all stages, the description of the network."""
+
+import base64
+from collections.abc import Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from pydantic import Field
+
+from mspn.checkpoints.hub import load_named
+from mspn.errors import InvalidValueError
+from mspn.models.base import normalize
+from mspn.outputs.json import describe_result
+from mspn.predict.estimator import PoseEstimator
+from mspn.predict.pipeline import ImageResult
+from mspn.structures.crop import cut_crop, frame_from_box
+from mspn.structures.image import Image
+from mspn.structures.pose import Pose, round_coordinates
+from mspn.structures.settings import Settings
+from mspn.structures.skeleton import Skeleton, match_keypoints
+from mspn.structures.skeletons import find_skeleton
+from mspn.visualize.contact_sheet import enlarge_crop, overlay_heatmaps
+from mspn.visualize.themes import THEMES, color_skeleton
+
+
+class PoseOptions(Settings):
+    """What a client may ask for, as the query of the address."""
+
+    threshold: float | None = Field(None, ge=0, le=1, description="Lowest score of a detection.")
+    max_people: int | None = Field(None, ge=1, description="At most as many people: those of the highest scores.")
+    keypoints: str | None = Field(
+        None, max_length=100, description="Skeleton whose names the keypoints get, such as coco-17 or mpii-16."
+    )
+
+
+class PictureOptions(PoseOptions):
+    """Options of a picture that comes alone."""
+
+    draw: bool = Field(False, description="Answer the picture with the skeletons drawn, as a JPEG, in place of JSON.")
+    theme: str = Field("sides", description=f"Colors of the drawing, of {', '.join(THEMES)}.")
+    url: str | None = Field(
+        None,
+        max_length=2000,
+        description="Address of the picture, in place of a body; the service may refuse to fetch.",
+    )
+
+
+def find_names(keypoints: str | None, skeleton: Skeleton) -> dict[str, str]:
+    """The network's name of each keypoint of an answer, by the name that it gets there.
+
+    Args:
+        keypoints: name of the skeleton that a client asked for; None: the network's own.
+        skeleton: the network's.
+
+    Raises:
+        InvalidValueError: if there is no such skeleton, or the network has none of its keypoints.
+    """
+    if keypoints is None:
+        return {name: name for name in skeleton.keypoints}
+    names = match_keypoints(skeleton.keypoints, find_skeleton(keypoints).keypoints)
+    if not names:
+        raise InvalidValueError(f"the network has no keypoint of {keypoints}; it has {', '.join(skeleton.keypoints)}")
+    return names
+
+
+def describe_poses(image: Image, poses: Sequence[Pose], names: dict[str, str]) -> dict[str, Any]:
+    """One entry of `predictions.json`, its keypoints chosen and named by `find_names`."""
+    entry = describe_result(ImageResult(image.source, image, list(poses), []))
+    for person in entry["people"]:
+        person["keypoints"] = {name: person["keypoints"][own] for name, own in names.items()}
+    return entry
+
+
+def describe_model(name: str, estimator: PoseEstimator) -> dict[str, Any]:
+    """A network: its keypoints and limbs with their colors in each theme, its input, how it is run."""
+    skeleton = estimator.recipe.keypoint_table
+    height, width = estimator.recipe.model.input_size
+    return {
+        "name": name,
+        "recipe": estimator.recipe.name,
+        "skeleton": {
+            "name": skeleton.name,
+            "keypoints": list(skeleton.keypoints),
+            "edges": [list(limb) for limb in skeleton.limb_indices],
+            "colors": {theme: _describe_colors(theme, skeleton) for theme in THEMES},
+        },
+        "input_size": {"width": width, "height": height},
+        "threshold": estimator.top_down.threshold,
+        "engine": estimator.engine,
+        "precision": estimator.precision,
+    }
+
+
+_NUM_PEOPLE = 8
+"""Whose colors are described, of themes that color by person; the next get them again."""
+
+
+def _describe_colors(name: str, skeleton: Skeleton) -> dict[str, Any]:
+    theme = THEMES[name]
+    num_people = _NUM_PEOPLE if theme.colored_by == "person" else 1
+    colors = [color_skeleton(theme, skeleton, person) for person in range(num_people)]
+    return {
+        "colored_by": theme.colored_by,
+        "keypoints": [[list(color) for color in keypoints] for keypoints, _ in colors],
+        "edges": [[list(color) for color in edges] for _, edges in colors],
+        "outline_opacity": theme.outline_opacity,
+        "brightness": theme.brightness,
+    }
+
+
+class HeatmapPainter:
+    """Shows what every stage and level of a network sees of a person, as the paper's Figure 4."""
+
+    def __init__(self, model: str) -> None:
+        """Load a network with all its heads, which those that only estimate poses do without."""
+        checkpoint = load_named(model)
+        self._network = checkpoint.model
+        self._recipe = checkpoint.metadata.recipe
+
+    @torch.inference_mode()
+    def paint(self, image: Image, pose: Pose) -> dict[str, Any]:
+        """Stages, each a list of levels from coarse to fine: all keypoints' maps over the dimmed crop, as a PNG.
+
+        `box` is the part of the image, in its pixels, that each of them shows.
+        """
+        frame = frame_from_box(pose.box, self._recipe.model.input_size, self._recipe.test.padding)
+        crop = cut_crop(image.pixels, frame)
+        outputs = self._network(normalize(torch.from_numpy(crop)[None]))
+        panel, _ = enlarge_crop(crop)
+        skeleton = self._recipe.keypoint_table
+        stages = [
+            [
+                {"keypoint_max": _png_address(overlay_heatmaps(panel, maps[0].clamp(0, 1), skeleton))}
+                for maps in reversed(levels)
+            ]
+            for levels in outputs
+        ]
+        (x, y), width, height = frame.center_image, frame.width_image, frame.height_image
+        return {"stages": stages, "box": round_coordinates(x - width / 2, y - height / 2, width, height)}
+
+
+def _png_address(pixels: UInt8[np.ndarray, "H W 3"]) -> str:
+    done, encoded = cv2.imencode(".png", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))
+    assert done
+    return "data:image/png;base64," + base64.b64encode(encoded.tobytes()).decode()

@@ -1,0 +1,238 @@
+"""The server: connections bounded in number and time, processes that come back, a graceful stop."""
+
+import asyncio
+import json
+import os
+import socket
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import h11
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.supervisors import Multiprocess
+
+from mspn.errors import InvalidValueError, reason
+from mspn.predict.estimator import PoseEstimator
+from mspn.serve.app import create_app
+from mspn.serve.limits import ServeLimits
+from mspn.serve.observability import LOGGING, METRICS_FOLDER, logger
+from mspn.structures.settings import Settings
+
+_STOP_SECONDS = 10
+"""For requests in flight, after SIGTERM or Ctrl-C."""
+_START_SECONDS = 60
+"""After which a worker that says nothing is taken for hung; it loads its networks before it says anything."""
+_BACKLOG = 2048
+"""Connections that the system keeps until they are accepted."""
+_LAST_WORDS_SECONDS = 0.5
+"""After the stop, in which connections without a request are still read: one may be on its way already."""
+
+
+class ServeSettings(Settings):
+    """Where the service listens, and to whom."""
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    """0: any that is free."""
+    workers: int = 1
+    """Processes, each with its own networks."""
+    token: str | None = None
+    """That clients must show; null: nobody is asked."""
+    allow_fetch: bool = False
+    """Whether pictures may be named by public addresses."""
+    trusted_proxies: tuple[str, ...] = ()
+    """Addresses whose header `X-Forwarded-For` says who the client is."""
+    limits: ServeLimits = ServeLimits()
+
+
+class BoundedConfig(uvicorn.Config):
+    """uvicorn's settings, with our limits for `BoundedProtocol`."""
+
+    def __init__(self, limits: ServeLimits, **settings: Any) -> None:
+        super().__init__(http=BoundedProtocol, **settings)
+        self.limits = limits
+
+
+class BoundedProtocol(H11Protocol):
+    """HTTP/1.1 as uvicorn speaks it, which waits for headers as long as a client likes; here the time is bounded."""
+
+    config: BoundedConfig
+    _headers_due: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
+        super().connection_made(transport)
+        if len(self.connections) > self.config.limits.max_connections:
+            transport.abort()
+            return
+        self._wait_for_headers()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_waiting()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        # Between requests, uvicorn's own timer of idle connections runs until the first byte of the next.
+        if not self._is_between_requests() or self.transport.get_protocol() is not self:
+            self._stop_waiting()
+        elif self._headers_due is None and self.timeout_keep_alive_task is None:
+            self._wait_for_headers()
+
+    def shutdown(self) -> None:
+        """Close when the request in work is answered; where there is none, one may be about to arrive."""
+        if self._is_between_requests():
+            self.loop.call_later(_LAST_WORDS_SECONDS, super().shutdown)
+        else:
+            super().shutdown()
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Close an idle connection, even of a client that does not take the rest of an answer."""
+        super().timeout_keep_alive_handler()
+        self.loop.call_later(self.config.limits.upload_seconds, self.transport.abort)
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is no HTTP, as JSON; not in the middle of another answer."""
+        self._answer_and_close(400, msg.rstrip(".").lower() + "; send HTTP/1.1")
+
+    def _is_between_requests(self) -> bool:
+        return self.cycle is None or self.cycle.response_complete
+
+    def _wait_for_headers(self) -> None:
+        self._headers_due = self.loop.call_later(self.config.limits.header_seconds, self._give_up_headers)
+
+    def _stop_waiting(self) -> None:
+        if self._headers_due is not None:
+            self._headers_due.cancel()
+            self._headers_due = None
+
+    def _give_up_headers(self) -> None:
+        seconds = self.config.limits.header_seconds
+        self._answer_and_close(408, f"the request's headers did not arrive within {seconds:g} s; send them at once")
+
+    def _answer_and_close(self, status: int, message: str) -> None:
+        if self.conn.our_state not in (h11.IDLE, h11.SEND_RESPONSE) or self.transport.is_closing():
+            self.transport.abort()
+            return
+        body = json.dumps({"error": message}).encode()
+        headers = [("content-type", "application/json"), ("content-length", str(len(body))), ("connection", "close")]
+        for event in (h11.Response(status_code=status, headers=headers), h11.Data(data=body), h11.EndOfMessage()):
+            self.transport.write(self.conn.send(event) or b"")
+        self.transport.close()
+
+
+def serve(model: str, estimator: PoseEstimator, settings: ServeSettings) -> None:
+    """Answer requests until SIGTERM or Ctrl-C; those in flight are then finished.
+
+    Args:
+        model: name or weights file of the network that the service describes.
+        estimator: made anew in each of several processes.
+        settings: where, to whom, how much.
+
+    Raises:
+        InvalidValueError: if the address cannot be listened at.
+    """
+    config = configure(model, estimator, settings)
+    listener = listen(settings.host, settings.port)
+    try:
+        if settings.workers == 1:
+            _Server(config).run(sockets=[listener])
+        else:
+            with _shared_counters():
+                Multiprocess(config, sockets=[listener]).run()
+    finally:
+        listener.close()
+
+
+def configure(model: str, estimator: PoseEstimator, settings: ServeSettings) -> BoundedConfig:
+    """uvicorn's settings for the service, see `serve`."""
+    limits = settings.limits
+    make_app = partial(
+        create_app,
+        model,
+        estimator,
+        limits,
+        token=settings.token,
+        allow_fetch=settings.allow_fetch,
+        num_workers=settings.workers,
+    )
+    return BoundedConfig(
+        limits,
+        app=make_app,
+        factory=True,
+        workers=settings.workers,
+        log_config=LOGGING,
+        access_log=False,
+        server_header=False,
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=list(settings.trusted_proxies),
+        ws="websockets-sansio",
+        ws_max_size=limits.max_bytes,
+        ws_per_message_deflate=False,  # pictures are compressed already
+        timeout_graceful_shutdown=_STOP_SECONDS,
+        timeout_worker_healthcheck=_START_SECONDS,
+    )
+
+
+class _Server(uvicorn.Server):
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Stop gracefully, and end as a success: uvicorn would raise the signal again afterwards."""
+        super().handle_exit(sig, frame)
+        self._captured_signals.clear()
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket at which clients are accepted, from now on.
+
+    Raises:
+        InvalidValueError: if there is no such address here, or it is taken.
+    """
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        listener = socket.create_server((host, port), family=family, backlog=_BACKLOG)
+    except (OSError, OverflowError) as error:
+        raise InvalidValueError(
+            f"cannot listen at {host}, port {port} ({reason(error)}); choose another --host or --port"
+        ) from error
+    listener.set_inheritable(True)
+    shown = f"[{host}]" if ":" in host else host
+    logger.info("listening", extra={"fields": {"address": f"http://{shown}:{listener.getsockname()[1]}"}})
+    return listener
+
+
+@contextmanager
+def _shared_counters() -> Iterator[None]:
+    """A folder in memory, where the system has one, in which several processes keep their counters."""
+    memory = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(prefix="mspn-", dir=memory if memory.is_dir() else None) as folder:
+        os.environ[METRICS_FOLDER] = folder
+        try:
+            yield
+        finally:
+            del os.environ[METRICS_FOLDER]
+
+
+def read_token(path: Path) -> str:
+    """The token in a file, without the white space around it.
+
+    Raises:
+        InvalidValueError: if there is no such file, or nothing of use in it.
+    """
+    try:
+        token = path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidValueError(f"the token in {path} cannot be read ({reason(error)}); check the path") from error
+    if len(token) < _MIN_TOKEN_LENGTH or not token.isascii() or not token.isprintable() or " " in token:
+        raise InvalidValueError(
+            f"{path} holds no token: {_MIN_TOKEN_LENGTH} or more letters and digits on one line; such as those of"
+            " `openssl rand -hex 32`"
+        )
+    return token
+
+
+_MIN_TOKEN_LENGTH = 16

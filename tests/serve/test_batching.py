@@ -1,0 +1,132 @@
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mspn.errors import DetectorError
+from mspn.predict.estimator import PoseEstimator
+from mspn.serve.batching import Batcher, Job
+from mspn.serve.limits import RequestError
+from mspn.structures.boxes import Detection
+from mspn.structures.image import Image
+from tests.serve.serving import GatedDetector, gated_estimator
+
+SOON = 10.0
+
+
+def job(side: int = 64, threshold: float = 0.3, max_people: int = 100, seconds: float = SOON) -> Job:
+    pixels = np.random.default_rng(side).integers(0, 256, (side, side, 3), np.uint8)
+    return Job(Image("", pixels), threshold, max_people, time.monotonic() + seconds)
+
+
+@contextmanager
+def started(estimator: PoseEstimator, sizes: list[int] | None = None) -> Iterator[Batcher]:
+    batcher = Batcher(estimator.top_down, (sizes if sizes is not None else []).append)
+    batcher.start()
+    try:
+        yield batcher
+    finally:
+        batcher.close()
+
+
+def test_pictures_that_wait_together_share_batches_and_are_answered_as_if_alone(tmp_path: Path):
+    detector, sizes = GatedDetector(num_people=2), []
+    estimator = gated_estimator(tmp_path, detector)
+    jobs = [job(side=64 + n) for n in range(11)]
+
+    with started(estimator, sizes) as batcher:
+        detector.shut()
+        batcher.submit(jobs[0])
+        detector.has_begun.wait(SOON)
+        for waiting in jobs[1:]:
+            batcher.submit(waiting)
+        detector.gate.set()
+        found = [waiting.poses.result(SOON) for waiting in jobs]
+
+    assert sizes == [1, 8, 2]
+    for waiting, poses in zip(jobs, found, strict=True):
+        alone = estimator(waiting.image.pixels)
+        assert len(poses) == len(alone) > 0
+        for one, other in zip(poses, alone, strict=True):
+            np.testing.assert_allclose(one.keypoints_image, other.keypoints_image, atol=1e-3)
+
+
+def test_the_surest_people_above_the_threshold_are_taken(tmp_path: Path):
+    # The detector's scores: 0.9, 0.8, 0.7.
+    with started(gated_estimator(tmp_path, GatedDetector(num_people=3))) as batcher:
+        several = [job(threshold=0.75), job(max_people=1)]
+        for one in several:
+            batcher.submit(one)
+
+        assert [{pose.box_score for pose in one.poses.result(SOON)} <= {0.9, 0.8} for one in several] == [True, True]
+        assert len(several[1].poses.result(SOON)) == 1
+
+
+class Picky(GatedDetector):
+    def detect(self, image: Image) -> list[Detection]:
+        if image.size.width == 13:
+            raise DetectorError("thirteen pixels are unlucky")
+        return super().detect(image)
+
+
+def test_a_picture_that_fails_does_not_take_others_with_it(tmp_path: Path):
+    detector = Picky()
+    with started(gated_estimator(tmp_path, detector)) as batcher:
+        detector.shut()
+        first, bad, good = job(), job(13), job()
+        for one in (first, bad, good):
+            batcher.submit(one)
+        detector.gate.set()
+
+        with pytest.raises(DetectorError, match="unlucky"):
+            bad.poses.result(SOON)
+        assert len(first.poses.result(SOON)) == len(good.poses.result(SOON)) == 1
+
+
+def test_the_worker_goes_on_after_an_error_of_the_networks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    estimator = gated_estimator(tmp_path, GatedDetector())
+    with started(estimator) as batcher:
+        with monkeypatch.context() as broken:
+            broken.setattr(estimator.top_down, "estimate", lambda _people: 1 / 0)
+            first = job()
+            batcher.submit(first)
+            with pytest.raises(ZeroDivisionError):
+                first.poses.result(SOON)
+        second = job()
+        batcher.submit(second)
+
+        assert len(second.poses.result(SOON)) == 1
+        assert batcher.is_running
+
+
+def test_what_nobody_waits_for_is_not_computed(tmp_path: Path):
+    detector = GatedDetector()
+    with started(gated_estimator(tmp_path, detector)) as batcher:
+        detector.shut()
+        first, left, late = job(), job(), job(seconds=0.0)
+        batcher.submit(first)
+        detector.has_begun.wait(SOON)
+        for one in (left, late):
+            batcher.submit(one)
+        left.poses.cancel()
+        detector.gate.set()
+
+        with pytest.raises(RequestError, match="waited too long"):
+            late.poses.result(SOON)
+        assert len(first.poses.result(SOON)) == 1
+        assert detector.num_images == 1
+
+
+def test_what_waits_at_the_end_is_told_so(tmp_path: Path):
+    batcher = Batcher(gated_estimator(tmp_path, GatedDetector()).top_down)
+    waiting = job()
+    batcher.submit(waiting)
+
+    batcher.close()
+
+    with pytest.raises(RequestError, match="the service stops"):
+        waiting.poses.result(SOON)
+    assert not batcher.is_running
