@@ -56,6 +56,13 @@ def test_rows_that_do_not_count_and_other_classes_are_left_out(tmp_path: Path):
     assert evaluate_tracks(_mot(tmp_path, name="found.txt"), labels).num_labels == 8
 
 
+def test_places_in_the_world_of_2015_are_no_classes(tmp_path: Path):
+    labels = tmp_path / "gt.txt"
+    labels.write_text("1,1,10,20,40,100,1,4.48,5.5,0\n1,2,200,20,40,100,1,-1,-1,-1\n")
+
+    assert evaluate_tracks(labels, labels).num_labels == 2
+
+
 def test_people_without_a_track_do_not_count(tmp_path: Path):
     results = _jsonl(tmp_path / "out", [_row(frame, {1: 5, 2: None}) for frame in range(4)])
 

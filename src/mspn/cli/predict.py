@@ -25,6 +25,7 @@ from mspn.cli.options import (
     load_with_test_settings,
     refuse_unused,
 )
+from mspn.cli.people import ChosenBy, PeopleByOption, PeopleOption, RegionOption, TrackIdsOption, parse_people
 from mspn.cli.printing import KILLED, SOME_FAILED, echo, fail, one_line_errors
 from mspn.cli.progress import Tally, show_progress
 from mspn.config.protocol import PREDICTION_SUPPRESSION_OKS
@@ -39,6 +40,7 @@ from mspn.interrupts import StopRequest, stop_requests
 from mspn.io.files import locked_folder, sha256_of
 from mspn.io.limits import InputLimits
 from mspn.outputs import DRAWING_WRITERS, WRITERS, Writer, WriterSettings, make_writer, prepare_results
+from mspn.outputs.choice import PeopleChooser
 from mspn.outputs.coco import find_image_ids, read_image_ids
 from mspn.outputs.drawings import ImageWriter, VideoWriter
 from mspn.outputs.journal import Journal
@@ -92,6 +94,10 @@ def predict_command(
     track: Annotated[
         bool, typer.Option("--track/--no-track", help="Give the people of videos ids that stay from frame to frame.")
     ] = True,
+    people: PeopleOption = None,
+    people_by: PeopleByOption = ChosenBy.SIZE,
+    track_ids: TrackIdsOption = None,
+    region: RegionOption = None,
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("predictions"),
     save: Annotated[str, typer.Option(help=f"What to write, of {','.join(WRITERS)}.")] = "json",
     resume: Annotated[
@@ -131,6 +137,7 @@ def predict_command(
         chosen = parse_writers(save)
         chosen_theme = find_theme(theme)
         _refuse_unused_options(context, chosen, boxes, resume=resume)
+        wanted = parse_people(people, people_by, track_ids, region)
         part = Shard.parse(shard) if shard else WHOLE
         allowed = tuple(map(_parse_network, allow_networks or ()))
         drawn, videos = out / ImageWriter.FOLDER, out / VideoWriter.FOLDER
@@ -200,7 +207,7 @@ def predict_command(
                 image_ids = find_image_ids(boxes)
             run = WriterSettings(journal.source_folder, chosen_theme, image_ids, part)
             make_writers = [partial(make_writer, name, out, run) for name in journal.outputs]
-            tally = _write(predicted, make_writers, journal, total, stop)
+            tally = _write(predicted, PeopleChooser(wanted), make_writers, journal, total, stop)
     tally.show()
     echo(f"results: {out}")
     if "images" in journal.outputs:
@@ -223,6 +230,10 @@ def _refuse_unused_options(context: typer.Context, outputs: Sequence[str], boxes
         )
     if not boxes or boxes.is_dir():
         refuse_unused(context, ["category"], "is about a boxes file, --boxes FILE")
+    if context.params["people"] is None:
+        refuse_unused(context, ["people_by"], "says which people --people takes; give that too")
+    if not context.params["track"]:
+        refuse_unused(context, ["track_ids"], "chooses tracks, which --no-track leaves out; give only one of the two")
     if resume:
         refuse_unused(context, ["overwrite"], "removes what --resume goes on with; give only one of the two")
     if "coco" not in outputs:
@@ -275,12 +286,16 @@ def _read(
 
 def _write(
     predicted: Generator[ImageResult, None, None],
+    chooser: PeopleChooser,
     make_writers: Sequence[Callable[[], Writer]],
     journal: Journal,
     total: int | None,
     stop: StopRequest,
 ) -> Tally:
-    """Write results as they arrive; what is written stays if the run ends early."""
+    """Write results as they arrive; what is written stays if the run ends early.
+
+    The journal has everybody, so that --resume can write others.
+    """
     tally = Tally()
     with ExitStack() as stack:
         writers = [stack.enter_context(closing(make())) for make in make_writers]
@@ -290,10 +305,11 @@ def _write(
             for result in predicted:
                 for problem in result.problems:
                     echo(f"skipped: {problem}", err=True)
+                chosen = chooser.choose(result)
                 for writer in writers:
-                    writer.write(result)
+                    writer.write(chosen)
                 journal.append(result)
-                tally.count(result)
+                tally.count(chosen)
                 advance(result)
     return tally
 

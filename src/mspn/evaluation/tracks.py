@@ -19,6 +19,9 @@ from mspn.structures.skeletons import COCO_17
 
 _PEDESTRIAN = 1
 """MOTChallenge's class; others are vehicles, reflections and the like."""
+_NUM_COLUMNS_WITH_CLASS = 9
+_MOT_NAMES = ("gt", "det")
+"""Of files and folders in that of a video."""
 _RESULT_FILES = ("predictions.jsonl", "predictions.json")
 
 
@@ -48,7 +51,7 @@ def evaluate_tracks(results: Path, labels: Path) -> TrackingScores:
     Raises:
         AnnotationError: if a file cannot be read, nobody in the results has a track, or a labeled video is not there.
     """
-    labeled, found = _read_videos(labels), _read_videos(_find_results(results))
+    labeled, found = read_videos(labels), read_videos(_find_results(results))
     if not any(people for frames in found.values() for people in frames.values()):
         raise AnnotationError(f"{results} has nobody with a track; predict a video, without --no-track")
     frames: list[TrackedFrame] = []
@@ -105,11 +108,17 @@ def _find_video(name: str, labeled: Mapping[str, Frames], found: Mapping[str, Fr
     return found[name]
 
 
-def _read_videos(path: Path) -> dict[str, Frames]:
+def read_videos(path: Path) -> dict[str, Frames]:
+    """The tracked people of each video, by its name: of labels, or of results.
+
+    Raises:
+        AnnotationError: if the file cannot be read, or has no frames of a video.
+    """
     videos: dict[str, Frames] = defaultdict(dict)
     try:
         if path.suffix.lower() not in (".json", ".jsonl"):
-            name = path.parent.parent.name if path.parent.name in ("gt", "det") else path.stem
+            parts = [path.stem, *(folder.name for folder in path.resolve().parents)]
+            name = next(part for part in parts if part not in _MOT_NAMES)
             videos[name] = _read_mot(path)
             return videos
         content = read_json(path)
@@ -121,20 +130,23 @@ def _read_videos(path: Path) -> dict[str, Frames]:
             f"{path} has no tracks that can be read ({type(error).__name__}: {error}); give MOTChallenge's text,"
             " PoseTrack's JSON or results of mspn predict"
         ) from error
-    if not videos:
+    if not any(videos.values()):
         raise AnnotationError(f"{path} has no frames of a video; images alone have no tracks")
     return videos
 
 
 def _read_mot(path: Path) -> Frames:
-    """Rows of frame (from 1 on), id, left, top, width, height, and of labels whether they count, class, visibility."""
+    """Rows of frame (from 1 on), id, left, top, width, height, and of labels whether they count, class, visibility.
+
+    Those of 2015 have a place in the world, three numbers, after the sixth and seventh.
+    """
     frames: Frames = {}
     try:
         with path.open(newline="", encoding="utf-8") as file:
             for row in filter(None, csv.reader(file)):
                 frame, track_id, *box = map(float, row[:6])
                 counts = len(row) <= 6 or float(row[6]) != 0
-                is_person = len(row) <= 7 or float(row[7]) in (-1, _PEDESTRIAN)
+                is_person = len(row) != _NUM_COLUMNS_WITH_CLASS or float(row[7]) == _PEDESTRIAN
                 if counts and is_person:
                     person = TrackedPerson(int(track_id), _four(box), {})
                     frames.setdefault(int(frame) - 1, []).append(person)
