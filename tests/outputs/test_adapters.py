@@ -1,10 +1,19 @@
 import sys
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 
-from mspn.outputs.adapters import poses_to_supervision_detections, poses_to_supervision_keypoints, to_dataframe
+from mspn.outputs.adapters import (
+    SupervisionTracker,
+    poses_to_supervision_detections,
+    poses_to_supervision_keypoints,
+    to_dataframe,
+)
 from mspn.outputs.rows import KeypointRow
+from mspn.structures.image import FrameInfo
+from mspn.structures.pose import Pose
 from tests.outputs.results import a_pose, a_video, of_frame, of_image
 
 
@@ -86,3 +95,37 @@ def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch):
         to_dataframe([])
     with pytest.raises(ImportError, match="results for supervision need it; pip install supervision"):
         poses_to_supervision_keypoints([])
+
+
+class _ByOrder:
+    """A tracker that counts from 0, knows nobody below 0.5, and gives the others back in reverse order."""
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        self.num_seen = 0
+
+    def update(self, detections: Any) -> Any:
+        detections.tracker_id = np.arange(len(detections)) + self.num_seen
+        detections.tracker_id[detections.confidence < 0.5] = -1
+        self.num_seen += len(detections)
+        return detections[::-1]
+
+
+def test_ids_of_a_tracker_of_boxes_come_to_their_poses():
+    pytest.importorskip("supervision")
+    tracker = SupervisionTracker(_ByOrder())
+    first, second = of_frame(a_video("a.mp4"), 0, 0.0).image.frame, of_frame(a_video("b.mp4"), 0, 0.0).image.frame
+    sure, unsure = a_pose(), replace(a_pose(), box_score=0.4)
+
+    def update(poses: list[Pose], frame: FrameInfo) -> list[int | None]:
+        tracked = tracker.update(poses, frame)
+        assert [pose.box_score for pose in tracked] == [pose.box_score for pose in poses]
+        return [pose.track_id for pose in tracked]
+
+    assert update([sure, unsure, sure], first) == [1, None, 3]
+    assert update([], first) == []
+    tracker.end_tracks()
+    assert update([sure], first) == [4]  # new, though the tracker counts from 0 again
+    assert update([sure], second) == [1]

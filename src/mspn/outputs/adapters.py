@@ -1,7 +1,7 @@
 """Results for other libraries: data frames of pandas, keypoints and boxes of supervision, images in notebooks."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from mspn.outputs.rows import TEXT_COLUMNS, WHOLE_NUMBER_COLUMNS, KeypointRow, l
 from mspn.predict.pipeline import ImageResult
 from mspn.sources import read_single_image
 from mspn.sources.in_memory import InMemoryImage
+from mspn.structures.image import FrameInfo, Video
 from mspn.structures.pose import Pose
 from mspn.visualize.draw import draw_poses
 from mspn.visualize.themes import DEFAULT_THEME, Theme
@@ -88,6 +89,49 @@ def poses_to_supervision_detections(poses: Sequence[Pose]) -> "sv.Detections":
         **_class_of(poses),
     )
     return detections
+
+
+class SupervisionTracker:
+    """A tracker of boxes of another library for `PoseEstimator.stream`, such as those of the package `trackers`.
+
+    `stream(video, track=SupervisionTracker(trackers.ByteTrackTracker()))`; people whom it gives no id have none.
+    """
+
+    def __init__(self, tracker: Any) -> None:
+        """Take a tracker that has `reset` and `update`, which gives `sv.Detections` their `tracker_id`."""
+        self._tracker = tracker
+        self._video: Video | None = None
+        self._highest_id = self._num_ended_ids = 0
+
+    def update(self, poses: Sequence[Pose], frame: FrameInfo) -> list[Pose]:
+        """The poses of the next frame with their ids, in the same order; those of another video begin anew.
+
+        Raises:
+            ImportError: if supervision is not installed.
+        """
+        if frame.video is not self._video:
+            self._tracker.reset()
+            self._video, self._highest_id, self._num_ended_ids = frame.video, 0, 0
+        detections = poses_to_supervision_detections([replace(pose, track_id=None) for pose in poses])
+        detections.data[_PLACE] = np.arange(len(poses))
+        tracked = self._tracker.update(detections)
+        ids: dict[int, int] = {}
+        if len(tracked):
+            places = np.asarray(tracked.data[_PLACE]).tolist()
+            for place, track_id in zip(places, np.asarray(tracked.tracker_id).tolist(), strict=True):
+                if track_id is not None and track_id >= 0:
+                    ids[place] = self._num_ended_ids + track_id + 1  # some count from 0
+        self._highest_id = max([self._highest_id, *ids.values()])
+        return [replace(pose, track_id=ids.get(place)) for place, pose in enumerate(poses)]
+
+    def end_tracks(self) -> None:
+        """Follow nobody any longer; the ids that come are new."""
+        self._tracker.reset()
+        self._num_ended_ids = self._highest_id
+
+
+_PLACE = "place"
+"""Of a pose among those of its image, in the data of its detection: trackers may change the order."""
 
 
 def _class_of(poses: Sequence[Pose]) -> dict[str, Any]:
