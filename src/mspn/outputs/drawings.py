@@ -21,6 +21,7 @@ from mspn.sources.video_formats import SAFE_FORMATS
 from mspn.structures.image import Video
 from mspn.visualize.draw import draw_poses
 from mspn.visualize.themes import DEFAULT_THEME, Theme
+from mspn.visualize.trails import Trails
 
 
 class ImageWriter:
@@ -63,6 +64,7 @@ class VideoWriter:
         self._names = FileNames(source_folder)
         self._video: Video | None = None
         self._file: VideoFile | None = None
+        self._trails = Trails()
 
     def write(self, result: ImageResult) -> None:
         """Add a frame; images that belong to no video are left out.
@@ -78,7 +80,9 @@ class VideoWriter:
             self.close()
             self._file = VideoFile(self._av, self.folder / self._names.choose_for(result.source), frame.video)
             self._video = frame.video
-        self._file.write(draw_poses(result.image.pixels, result.poses, self._theme), frame.seconds)
+            self._trails = Trails()
+        with_trails = self._trails.draw(result.image.pixels, result.poses, frame.seconds)
+        self._file.write(draw_poses(with_trails, result.poses, self._theme), frame.seconds)
 
     def close(self) -> None:
         file, self._file = self._file, None

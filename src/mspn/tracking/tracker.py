@@ -23,7 +23,7 @@ from mspn.tracking.point_tracker import (
 
 
 class PoseTracker(Protocol):
-    """Says who is who from frame to frame, as `Tracker` does, or others by `mspn.outputs.adapters.SupervisionTracker`."""
+    """Says who is who from frame to frame, as `Tracker` does; `mspn.outputs.adapters.SupervisionTracker` is another."""
 
     def update(self, poses: Sequence[Pose], frame: FrameInfo) -> list[Pose]:
         """The poses of the next frame, with `track_id` where they belong to a track; others may be left out."""

@@ -13,7 +13,7 @@ from mspn.structures.pose import Pose
 from mspn.structures.skeleton import Skeleton
 from mspn.structures.skeletons import FACE
 from mspn.visualize.canvas import Overlay
-from mspn.visualize.themes import DEFAULT_THEME, Color, Theme, color_skeleton, find_theme
+from mspn.visualize.themes import DEFAULT_THEME, Color, Theme, color_skeleton, find_theme, track_color
 
 _BOX_COLOR: Color = (255, 255, 255)
 _BOX_OPACITY = 0.6
@@ -112,7 +112,7 @@ def draw_poses(
         number = person if pose.track_id is None else pose.track_id
         _draw_figure(canvas, figure, theme, number)
         if pose.track_id is not None:
-            _draw_number(canvas, pose, color_skeleton(theme, pose.skeleton, number)[0][0])
+            _draw_number(canvas, pose, track_color(pose.track_id))
     return canvas
 
 

@@ -95,6 +95,12 @@ def color_skeleton(theme: Theme, skeleton: Skeleton, person: int) -> tuple[list[
     return keypoints, limbs
 
 
+def track_color(track_id: int) -> Color:
+    """The color of a track's trail and number, whatever the theme."""
+    colors = THEMES["people"].colors
+    return colors[track_id % len(colors)]
+
+
 def _rainbow(count: int) -> list[Color]:
     first, last = _RAINBOW_HUES
     hues = [first + (last - first) * index / max(count - 1, 1) for index in range(count)]
