@@ -159,6 +159,7 @@ def test_a_request_keeps_its_id_where_it_has_a_plain_one(port: int):
         ("/v1/poses?theme=gray", PHOTO, 422, "no theme 'gray'"),
         ("/v1/poses?url=http://127.0.0.1/", PHOTO, 403, "--allow-fetch"),
         ("/v1/heatmaps?person=2", PHOTO, 404, "no person 2 among 2"),
+        ("/v1/heatmaps?person=1&threshold=0.85", PHOTO, 404, "no person 1 among 1"),
         ("/v1/heatmaps?person=-1", PHOTO, 422, "person"),
         ("/v1/nothing", PHOTO, 404, "/docs says what there is"),
         ("/v1/models", PHOTO, 405, "Method Not Allowed"),

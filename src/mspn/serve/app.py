@@ -174,6 +174,7 @@ async def heatmaps(
     request: Request,
     service: ServiceOf,
     person: Annotated[int, Query(ge=0, description="Number of the person among those of /v1/poses, from 0 on.")] = 0,
+    threshold: Annotated[float | None, Query(ge=0, le=1, description="As that of /v1/poses.")] = None,
 ) -> Response:
     """`curl --data-binary @photo.jpg 'http://localhost:8000/v1/heatmaps?person=0'`"""
 
@@ -185,7 +186,7 @@ async def heatmaps(
         return service.paint_heatmaps(image, found[person])
 
     picture = await _only_picture(request, service, None)
-    (answer,) = await _until_left(request, service, service.answer([picture], PoseOptions(), finish))
+    (answer,) = await _until_left(request, service, service.answer([picture], PoseOptions(threshold=threshold), finish))
     return JSONResponse(answer)
 
 
@@ -316,6 +317,7 @@ def create_app(
     app.state.service = service
     app.state.allow_fetch = allow_fetch
     app.include_router(router)
+    app.mount("/static/sample", StaticFiles(directory=ASSETS / "sample"))
     app.mount("/static", StaticFiles(directory=_PAGE, check_dir=False))
     app.add_exception_handler(MspnError, _answer_error)
     app.add_exception_handler(RequestValidationError, _answer_invalid)

@@ -42,7 +42,6 @@ class Page {
     this.service = service;
     this.model = model;
     this.skeleton = model.skeleton;
-    this.askedThreshold = Math.min(LOWEST_THRESHOLD, model.threshold); // the slider filters what came
     this.view = new View(element("stage"), element("picture"), element("skeletons"));
     this.panel = new Panel({
       people: element("people"),
@@ -172,11 +171,18 @@ class Page {
     const isSmall = item.file.size <= maxBytes && factor === 1;
     const side = Math.floor(factor * Math.max(bitmap.width, bitmap.height));
     item.sent = isSmall ? item.file : await encodeFrame(bitmap, bitmap.width, bitmap.height, side);
-    const answer = await this.service.findPeople(item.sent, this.askedThreshold);
+    item.askedThreshold = Math.min(LOWEST_THRESHOLD, this.model.threshold); // the slider filters what comes
+    const answer = await this.service.findPeople(item.sent, item.askedThreshold);
     item.sentScale = bitmap.width / answer.width;
     item.people = scalePeople(answer.people, item.sentScale);
     item.state = "done";
     if (item === this.#current) await this.#askHeatmaps();
+  }
+
+  /** Frames whose people get numbers: only those that count, for whoever is too faint would take a number too. */
+  #openStream(item) {
+    item.askedThreshold = Math.min(this.#threshold, this.model.threshold);
+    return this.service.openStream(item.askedThreshold);
   }
 
   async #analyzeVideo(item) {
@@ -186,7 +192,7 @@ class Page {
     video.isFollowed = true;
     item.drawThumbnail(video.video);
     if (item === this.#current) this.#select(item);
-    await video.analyze(this.service.openStream(this.askedThreshold), (frame) => {
+    await video.analyze(this.#openStream(item), (frame) => {
       if (item !== this.#current) return;
       this.player.drawTracks(this.skeleton);
       if (video.isFollowed) this.player.show(frame, video.samples.at(-1).seconds);
@@ -294,7 +300,7 @@ class Page {
     try {
       const bestFirst = [...item.people].sort((one, other) => other.score - one.score);
       const index = bestFirst.indexOf(this.person);
-      const answer = await this.service.paintHeatmaps(item.sent, index, this.askedThreshold);
+      const answer = await this.service.paintHeatmaps(item.sent, index, item.askedThreshold);
       if (request !== this.#heatmapRequest) return;
       await this.heatmaps.show({ ...answer, box: answer.box.map((value) => value * item.sentScale) });
     } catch (error) {
@@ -330,11 +336,12 @@ class Page {
     this.#select(item);
     const times = [];
     try {
-      await camera.run(this.service.openStream(this.askedThreshold), (bitmap, people) => {
+      await camera.run(this.#openStream(item), (bitmap, people) => {
         const now = performance.now() / 1000;
         times.push(now);
         while (now - times[0] > RATE_SECONDS) times.shift();
-        element("rate").textContent = `${Math.round((times.length - 1) / (now - times[0]) || 0)} frames a second`;
+        const rate = Math.round((times.length - 1) / (now - times[0]));
+        element("rate").textContent = rate ? `${rate} frames a second` : "";
         item.bitmap?.close();
         Object.assign(item, { bitmap, people, width: bitmap.width, height: bitmap.height });
         this.view.show(bitmap, bitmap.width, bitmap.height, true);

@@ -4,6 +4,7 @@ import { personColor } from "./draw.js";
 
 const LANE_PX = 6;
 const LANE_GAP_PX = 3;
+const MAX_LANES = 8;
 
 export const clock = (seconds) =>
   `${Math.floor(seconds / 60)}:${String(Math.floor(seconds % 60)).padStart(2, "0")}.${Math.floor((seconds % 1) * 10)}`;
@@ -53,19 +54,21 @@ export class Player {
     this.onFrame(source, seconds);
   }
 
-  /** Draw how far the video has been looked through, and its tracks. */
+  /** Draw how far the video has been looked through, and its longest tracks in the order in which they begin. */
   drawTracks(skeleton) {
     const file = this.#file;
-    const tracks = [...file.tracks.entries()];
+    const longest = [...file.tracks.values()].map((frames) => frames.length).sort((one, other) => other - one);
+    const shortest = longest[MAX_LANES - 1] ?? 0;
+    const tracks = [...file.tracks].filter(([, frames]) => frames.length >= shortest).slice(0, MAX_LANES);
     const ratio = devicePixelRatio;
     const lane = (LANE_PX + LANE_GAP_PX) * ratio;
-    const { canvas } = this.tracks.getContext("2d");
+    const canvas = this.tracks;
     canvas.width = canvas.clientWidth * ratio;
     canvas.height = (tracks.length + 1) * lane;
     canvas.style.height = `${canvas.height / ratio}px`;
     const context = canvas.getContext("2d");
     const bar = (first, next, row, color, height) => {
-      const [start, end] = [file.placeOf(first) * canvas.width, file.placeOf(next) * canvas.width];
+      const [start, end] = [first, next].map((frame) => Math.round(file.placeOf(frame) * canvas.width));
       context.fillStyle = color;
       context.fillRect(start, row * lane, end - start, height * ratio);
     };
