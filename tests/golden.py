@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from mspn.checkpoints.convert.mspn import from_layout, to_layout
-from mspn.config.model import ModelConfig
+from mspn.config.model import ModelConfig, PoseRefineForm
 from mspn.datasets.samples import KeypointLabels
 from mspn.models.mspn import MSPN
 
@@ -41,6 +41,33 @@ def golden_network_figures(num_stages: int) -> dict[str, Any]:
     return figures
 
 
+GOLDEN_RSNS = {
+    "rsn-18": ModelConfig(backbone="rsn18", num_stages=1),
+    "rsn-50": ModelConfig(backbone="rsn50", num_stages=1),
+}
+
+
+def golden_rsn_figures(variant: str) -> dict[str, Any]:
+    """What RSN's released network and MMPose's answered: heat maps by stage and level, the loss and gradients."""
+    figures: dict[str, Any] = json.loads((_FIXTURES / "golden_rsn.json").read_text(encoding="utf-8"))[variant]
+    return figures
+
+
+def golden_rsn(variant: str, machine: PoseRefineForm | None = None) -> MSPN:
+    """The RSN with the golden weights, in eval mode; those of MMPose's refine machine are drawn by MMPose's names."""
+    plain = _golden(GOLDEN_RSNS[variant])
+    if machine is None:
+        return plain
+    config = plain.config.model_copy(update={"pose_refine_machine": machine})
+    network = MSPN(config)
+    tensors = {
+        name: _draw_tensor(name, tensor) if ".prm." in name else tensor
+        for name, tensor in (to_layout(network, machine) | to_layout(plain, machine)).items()
+    }
+    network.load_state_dict(from_layout(tensors, config, machine, Path("golden")))
+    return network.eval()
+
+
 def golden_pipeline() -> dict[str, Any]:
     """Crop matrices, label maps and a half-body box of the released code."""
     figures: dict[str, Any] = json.loads((_FIXTURES / "golden_pipeline.json").read_text(encoding="utf-8"))
@@ -55,7 +82,10 @@ def golden_decode() -> dict[str, Any]:
 
 def golden_network(num_stages: int) -> MSPN:
     """The network with the golden weights, in eval mode."""
-    config = ModelConfig(num_stages=num_stages)
+    return _golden(ModelConfig(num_stages=num_stages))
+
+
+def _golden(config: ModelConfig) -> MSPN:
     network = MSPN(config)
     official = {name: _draw_tensor(name, tensor) for name, tensor in to_layout(network, "official").items()}
     network.load_state_dict(from_layout(official, config, "official", Path("golden")))
@@ -105,7 +135,7 @@ def _draw_tensor(name: str, like: Tensor) -> Tensor:
         return torch.zeros_like(like)
     random = np.random.RandomState((SEED ^ zlib.crc32(name.encode())) & 0xFFFFFFFF)
     shape = tuple(like.shape)
-    if len(shape) == 4:
+    if len(shape) in (2, 4):
         values = random.standard_normal(shape) * np.sqrt(2.0 / np.prod(shape[1:]))
     elif low_high := _uniform_range(name):
         values = random.uniform(*low_high, shape)
@@ -118,6 +148,8 @@ def _uniform_range(name: str) -> tuple[float, float] | None:
     """Variances and norm weights are drawn from a range; the rest from a normal distribution."""
     if name.endswith("running_var"):
         return 0.5, 1.5
+    if name.endswith(("middle_path.1.weight", "middle_path.4.weight")):  # norms, too
+        return 0.5, 1.0
     if not name.endswith("bn.weight"):
         return None
     if name.endswith("conv_bn_relu3.bn.weight"):

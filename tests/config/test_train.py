@@ -24,6 +24,14 @@ def test_mmposes_training_falls_to_a_tenth_at_epochs_170_and_200():
     assert MMPOSE_TRAINING.iterations == 210 * 585
 
 
+def test_mmposes_training_of_rsn_18_has_four_times_the_rate_and_falls_at_epoch_190_too():
+    # 2e-2 for 256 people; 585 batches an epoch.
+    recipe = override(find_recipe("rsn-18"), ["train=mmpose-rsn-18"])
+
+    assert recipe.train.learning_rate * 256 / 32 == pytest.approx(2e-2)
+    assert recipe.train.milestones == (170 * 585, 190 * 585, 200 * 585)
+
+
 @pytest.mark.parametrize("name", list(TRAININGS))
 def test_train_may_be_set_to_a_named_training_and_changed_further(name: str):
     recipe = override(find_recipe("mspn-2"), [f"train={name}", "train.batch_size=64"])

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from mspn.config.model import ModelConfig, NetworkConfig
+from mspn.config.model import ModelConfig, NetworkConfig, PoseRefineForm
 from mspn.config.recipes import RECIPES
 from mspn.inference.fold import find_unused, prepare
 from mspn.inference.onednn import OneDnnConv, can_prepack
@@ -15,7 +15,7 @@ from tests.config.recipes.test_every_recipe import small
 from tests.golden import assert_summary_matches, golden_inputs, golden_network, golden_network_figures
 
 CPU = torch.device("cpu")
-_NAMES = ("mspn-2", "mspn-small", "mspn-tiny", "s-xcp-4", "hourglass-2", "simplebaseline-50", "cpn-50")
+_NAMES = ("mspn-2", "mspn-small", "mspn-tiny", "s-xcp-4", "hourglass-2", "simplebaseline-50", "cpn-50", "rsn-50")
 
 
 def _with_used_norms(config: NetworkConfig) -> PoseNetwork:
@@ -44,6 +44,19 @@ def test_prepared_networks_give_the_same_answers(name: str):
     torch.testing.assert_close(exact, expected, rtol=1e-4, atol=1e-5 * expected.abs().max().item())
     # Random weights add up what trained ones let cancel out; of those of the released code's size, below, 2 % remain.
     assert (rough - expected).norm() < 0.15 * expected.norm()
+
+
+@pytest.mark.parametrize("machine", ["official", "mmpose"])
+def test_prepared_networks_refine_their_heat_maps_alike(machine: PoseRefineForm):
+    config = small(RECIPES["rsn-18"]).model.model_copy(update={"pose_refine_machine": machine})
+    network = _with_used_norms(config)
+    crops = torch.randn(2, 3, 64, 32, generator=torch.Generator().manual_seed(4))
+
+    with torch.inference_mode():
+        expected = network.final_heatmaps(crops)
+        prepared = prepare(network, CPU, torch.float32, find_unused(network)).final_heatmaps(crops)
+
+    torch.testing.assert_close(prepared, expected, rtol=1e-4, atol=1e-5 * expected.abs().max().item())
 
 
 def test_the_prepared_network_gives_the_released_codes_answers():

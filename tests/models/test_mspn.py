@@ -4,16 +4,19 @@ import pytest
 import torch
 
 from mspn.checkpoints.convert.mspn import to_layout
-from mspn.config.model import BackboneConfig, ModelConfig
+from mspn.config.model import BackboneConfig, ModelConfig, PoseRefineForm
 from mspn.config.supervision import SupervisionConfig
+from mspn.errors import InvalidValueError
 from mspn.models.base import RELEASED_PEAK, place
-from mspn.models.mspn import MSPN
+from mspn.models.mspn import MSPN, PoseRefineMachine
 from mspn.training.losses.keypoint import compute_losses
 from tests.golden import (
     assert_summary_matches,
     golden_inputs,
     golden_network,
     golden_network_figures,
+    golden_rsn,
+    golden_rsn_figures,
 )
 from tests.models.networks import random_crops, random_network
 
@@ -221,3 +224,75 @@ def test_a_placed_network_has_channels_last_weights_and_answers_the_same():
 
     assert placed.stem.conv.conv.weight.is_contiguous(memory_format=torch.channels_last)
     torch.testing.assert_close(placed.final_heatmaps(crops), expected, rtol=1e-4, atol=1e-6)
+
+
+MACHINES: tuple[PoseRefineForm, ...] = ("official", "mmpose")
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+@pytest.mark.parametrize("variant", ["rsn-18", "rsn-50"])
+def test_refined_heads_answer_what_the_released_code_and_mmpose_answered(variant: str, machine: PoseRefineForm):
+    network = golden_rsn(variant, machine)
+    crops = golden_inputs().crops
+
+    with torch.no_grad():
+        (levels,) = network(crops)
+        final = network.final_heatmaps(crops)
+
+    for maps, expected in zip(levels, golden_rsn_figures(variant)[f"refined_{machine}"][0], strict=True):
+        assert_summary_matches(maps * RELEASED_PEAK, expected)
+    assert torch.equal(final, levels[0])
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+def test_a_refined_map_is_its_trunk_times_one_to_two(machine: PoseRefineForm):
+    refine = PoseRefineMachine(3, machine).eval()
+    # Everything passes the trunk as it is, and nothing the two paths: both sigmoids see 0 and give 1/2.
+    with torch.no_grad():
+        for parameter in refine.parameters():
+            parameter.zero_()
+        for keypoint in range(3):
+            refine.trunk.conv.weight[keypoint, keypoint, 1, 1] = 1
+        refine.trunk.norm.weight.fill_((1 + refine.trunk.norm.eps) ** 0.5)
+    maps = torch.tensor([0.5, -0.5, 1.0]).reshape(1, 3, 1, 1).expand(1, 3, 8, 8)
+
+    refined = refine(maps)
+
+    torch.testing.assert_close(refined[0, :, 4, 4], torch.tensor([0.625, 0.0, 1.25]))
+
+
+@pytest.mark.parametrize(("machine", "weights"), [("official", 5015), ("mmpose", 5034)])
+def test_a_refine_machine_has_as_many_weights_as_the_original_without_biases(machine: PoseRefineForm, weights: int):
+    refine = PoseRefineMachine(17, machine)
+
+    # The originals have 5,100 and 5,068: biases of five convolutions of 17 maps, and of two linear layers.
+    assert sum(parameter.numel() for parameter in refine.parameters()) == weights
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+def test_refined_maps_start_flat_too(machine: PoseRefineForm):
+    network = MSPN(small(num_stages=1, pose_refine_machine=machine)).train()
+
+    maps = network(random_crops())[0][0]
+
+    # The positive half of a normal distribution, times 1.25 to 2.
+    assert 0.5 / 255 < maps.std().item() < 1.3 / 255
+
+
+def test_a_refine_machine_cannot_learn_from_one_person():
+    network = MSPN(small(num_stages=1, pose_refine_machine="official")).train()
+
+    with pytest.raises(
+        InvalidValueError, match=r"learns from 2 or more people at once, not 1; raise train\.batch_size"
+    ):
+        network(random_crops(batch=1))
+    network.eval()(random_crops(batch=1))
+
+
+def test_a_refine_machine_with_frozen_norms_learns_from_one_person():
+    network = MSPN(small(num_stages=1, pose_refine_machine="mmpose")).train()
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.eval()
+
+    assert len(network(random_crops(batch=1))[0]) == 4

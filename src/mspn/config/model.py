@@ -10,6 +10,7 @@ from mspn.structures.settings import Settings
 
 Backbone = Literal[
     "resnet18",
+    "resnet26",
     "resnet34",
     "resnet50",
     "resnet101",
@@ -18,8 +19,12 @@ Backbone = Literal[
     "xception-small",
     "xception-large",
     "efficientnet-lite0",
+    "rsn18",
+    "rsn50",
+    "rsn101",
 ]
 
+PoseRefineForm = Literal["official", "mmpose"]
 
 _LEVELS = 4
 """At 1/4, 1/8, 1/16 and 1/32 of the crop's size."""
@@ -43,6 +48,13 @@ class BackboneConfig(Settings):
     stem's own channels except where the backbone brings a stem of its own (EfficientNets)."""
     bottleneck_stride: Literal["3x3", "1x1"] = "3x3"
     """Convolution of a bottleneck that halves the size: 3x3 in the released code, 1x1 where the paper counted costs."""
+    bottleneck_expansion: int = Field(4, ge=1, le=4)
+    """A bottleneck's channels: those of its 3x3 convolution times this; 1 in the baseline that RSN is compared with."""
+    rsn_expansion: int = Field(1, ge=1, le=4)
+    """An RSN's channels: those of the levels are the stem's, doubled at each level, times this."""
+    rsn_width: Literal["input", "own"] = "input"
+    """An RSN's branches have 26/64 of the channels of their block's input (released code), or of the block's own ones
+    before expansion."""
 
 
 class DetectorConfig(BackboneConfig):
@@ -113,6 +125,9 @@ class ModelConfig(AnyNetworkConfig, BackboneConfig):
     """Whether each stage receives the previous stage's features at every scale."""
     coarse_heads: bool = True
     """Whether the three coarser levels predict heat maps too."""
+    pose_refine_machine: PoseRefineForm | None = None
+    """RSN's Pose Refine Machine, behind every head, as the released code or as MMPose builds it; null for none, as in
+    all published weights."""
 
     @model_validator(mode="after")
     def _check_stages(self) -> "ModelConfig":
@@ -139,9 +154,7 @@ class ModelConfig(AnyNetworkConfig, BackboneConfig):
 
     @property
     def _backbone(self) -> BackboneConfig:
-        return BackboneConfig(
-            backbone=self.backbone, stem_channels=self.stem_channels, bottleneck_stride=self.bottleneck_stride
-        )
+        return BackboneConfig(**{name: getattr(self, name) for name in BackboneConfig.model_fields})
 
 
 class HourglassConfig(AnyNetworkConfig):

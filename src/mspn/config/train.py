@@ -94,5 +94,15 @@ MMPOSE_TRAINING = TrainConfig(
 )
 """MMPose's 210 epochs of COCO, 585 batches each: a tenth from epochs 170 and 200 on, 5e-3 for 256 people."""
 
-TRAININGS = {"released": RELEASED_TRAINING, "paper": PAPER_TRAINING, "mmpose": MMPOSE_TRAINING}
+MMPOSE_RSN_18_TRAINING = MMPOSE_TRAINING.model_copy(
+    update={"learning_rate": 2.5e-3, "milestones": (99_450, 111_150, 117_000)}
+)
+"""MMPose's for RSN-18 alone: 2e-2 for 256 people, a tenth from epochs 170, 190 and 200 on."""
+
+TRAININGS = {
+    "released": RELEASED_TRAINING,
+    "paper": PAPER_TRAINING,
+    "mmpose": MMPOSE_TRAINING,
+    "mmpose-rsn-18": MMPOSE_RSN_18_TRAINING,
+}
 """Names that `train` may be set to."""

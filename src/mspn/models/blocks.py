@@ -14,10 +14,10 @@ class ConvNorm(nn.Sequential):
     Source: the released code. Its convolutions have a bias, too, which batch norm cancels; conversion folds it.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, stride: int = 1) -> None:
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, stride: int = 1, groups: int = 1) -> None:
         super().__init__()
         padding = (kernel_size - 1) // 2
-        self.conv = nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding, bias=False)
+        self.conv = nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding, groups=groups, bias=False)
         self.norm = nn.BatchNorm2d(out_channels)
 
     def add_and_relu(self, x: Tensor, other: Tensor) -> Tensor:
@@ -29,8 +29,8 @@ class ConvNorm(nn.Sequential):
 
 
 class ConvNormReLU(ConvNorm):
-    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, stride: int = 1) -> None:
-        super().__init__(in_channels, out_channels, kernel_size, stride)
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, stride: int = 1, groups: int = 1) -> None:
+        super().__init__(in_channels, out_channels, kernel_size, stride, groups)
         self.relu = nn.ReLU(inplace=True)
 
 

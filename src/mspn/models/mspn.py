@@ -13,9 +13,10 @@ from typing import NamedTuple, cast
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mspn.config.model import BackboneConfig, CPNConfig, ModelConfig
+from mspn.config.model import BackboneConfig, CPNConfig, ModelConfig, PoseRefineForm
+from mspn.errors import InvalidValueError
 from mspn.models.backbones import build_downsample, build_stem
-from mspn.models.base import PoseNetwork, check_crops, initialize
+from mspn.models.base import RELEASED_PEAK, PoseNetwork, check_crops, initialize
 from mspn.models.blocks import ConvNorm, ConvNormReLU, Downsample, HeatmapConvNorm, resize
 
 
@@ -53,10 +54,60 @@ class Head(nn.Sequential):
         self.predict = HeatmapConvNorm(channels, num_keypoints, 3)
 
 
+class PoseRefineMachine(nn.Module):
+    """Weighs heat maps by a factor per map times a factor per cell (RSN's attention behind a head).
+
+    Both factors are at least 0.5, since a sigmoid follows a ReLU; refined maps are never negative.
+
+    Args:
+        num_keypoints: channels of everything inside.
+        form: of the factor per cell. official: each map has its own; mmpose: all maps share one.
+
+    Source: the released code of RSN defines it and never uses it; MMPose has it behind every head, switched off.
+    """
+
+    def __init__(self, num_keypoints: int, form: PoseRefineForm) -> None:
+        super().__init__()
+        self.trunk = ConvNormReLU(num_keypoints, num_keypoints, 3)
+        self.middle = nn.Sequential(*(ConvNormReLU(num_keypoints, num_keypoints, 1) for _ in range(2)))
+        self.bottom = nn.Sequential(
+            ConvNormReLU(num_keypoints, num_keypoints, 1),
+            ConvNormReLU(num_keypoints, num_keypoints, 9, groups=num_keypoints),
+        )
+        if form == "mmpose":
+            self.bottom.append(ConvNormReLU(num_keypoints, 1, 1))
+
+    def forward(self, heatmaps: Tensor) -> Tensor:
+        """(B, K, h, w) with peak 1, of the output's size, refined.
+
+        Raises:
+            ValueError: in training, if B is 1: the middle path's norms see a single cell of each person.
+        """
+        learns = any(module.training for module in self.middle.modules() if isinstance(module, nn.BatchNorm2d))
+        if learns and len(heatmaps) < 2:
+            raise InvalidValueError(
+                "the pose refine machine learns from 2 or more people at once, not 1; raise train.batch_size, or lower"
+                " train.accumulate or the number of processes"
+            )
+        # Inside, maps have the released code's peak, so that its weights keep their meaning.
+        trunk = self.trunk(heatmaps * RELEASED_PEAK)
+        by_map = self.middle(trunk.mean((2, 3), keepdim=True)).sigmoid()  # (B, K, 1, 1)
+        by_cell = self.bottom(trunk).sigmoid()  # (B, K or 1, h, w)
+        refined: Tensor = trunk * (1 + by_map * by_cell) / RELEASED_PEAK
+        return refined
+
+
 class SingleStage(nn.Module):
     """A U-shaped module with most of its capacity in the down-sampling unit, and a head at each level (Fig. 2)."""
 
-    def __init__(self, config: ModelConfig | CPNConfig, backbone: BackboneConfig, *, coarse_heads: bool) -> None:
+    def __init__(
+        self,
+        config: ModelConfig | CPNConfig,
+        backbone: BackboneConfig,
+        *,
+        coarse_heads: bool,
+        pose_refine_machine: PoseRefineForm | None = None,
+    ) -> None:
         super().__init__()
         self.down = build_downsample(backbone)
         coarsest = len(self.down.out_channels) - 1
@@ -66,6 +117,12 @@ class SingleStage(nn.Module):
         )
         num_heads = len(self.up) if coarse_heads else 1
         self.heads = nn.ModuleList(Head(config.up_channels, config.num_keypoints) for _ in range(num_heads))
+        self.refine = nn.ModuleList(
+            nn.Identity()
+            if pose_refine_machine is None
+            else PoseRefineMachine(config.num_keypoints, pose_refine_machine)
+            for _ in range(num_heads)
+        )
 
     def forward(self, x: Tensor, skip_features: Sequence[Tensor]) -> StageFeatures:
         """Features of x, (B, in_channels, H/4, W/4); `skip_features` are added on the way down, see `Downsample`."""
@@ -81,11 +138,12 @@ class SingleStage(nn.Module):
         """(B, K, H/4, W/4) from each head, finest level first; coarser heat maps are resized to the finest."""
         height, width = features.up[0].shape[-2:]
         finest, *coarser = (head(up) for head, up in zip(self.heads, features.up, strict=False))
-        return [finest, *(resize(maps, height, width) for maps in coarser)]
+        maps = [finest, *(resize(coarse, height, width) for coarse in coarser)]
+        return [refine(level) for refine, level in zip(self.refine, maps, strict=True)]
 
     def finest_heatmaps(self, features: StageFeatures) -> Tensor:
         """(B, K, H/4, W/4) of the finest level; the other heads do not run."""
-        maps: Tensor = self.heads[0](features.up[0])
+        maps: Tensor = self.refine[0](self.heads[0](features.up[0]))
         return maps
 
 
@@ -141,7 +199,13 @@ class MSPN(PoseNetwork):
         self.config = config
         self.stem = build_stem(config)
         stages = [
-            SingleStage(config, backbone, coarse_heads=config.coarse_heads) for backbone in config.stage_backbones
+            SingleStage(
+                config,
+                backbone,
+                coarse_heads=config.coarse_heads,
+                pose_refine_machine=config.pose_refine_machine,
+            )
+            for backbone in config.stage_backbones
         ]
         self.stages = cast("Sequence[SingleStage]", nn.ModuleList(stages))
         self.links = nn.ModuleList(

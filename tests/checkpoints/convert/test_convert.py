@@ -1,5 +1,9 @@
+import ast
+import hashlib
+import math
 import os
 import pickle
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,8 +20,9 @@ from mspn.config.protocol import FAITHFUL_TEST, MMPOSE_TEST
 from mspn.errors import FileError, WeightsError
 from mspn.models.mspn import MSPN
 from tests.full_disk import full_disk
+from tests.golden import GOLDEN_RSNS, golden_rsn_figures
 
-LAYOUTS: list[Layout] = ["official", "mmpose"]
+LAYOUTS: list[Layout] = ["official", "mmpose", "mmpose-0.x"]
 
 
 def small(**settings: Any) -> ModelConfig:
@@ -69,6 +74,12 @@ CONFIGS = {
     "resnet18": small(backbone="resnet18"),
     "resnet34": small(backbone="resnet34", num_stages=1),
     "resnet101": small(backbone="resnet101", num_stages=1),
+    "resnet26": small(backbone="resnet26", bottleneck_expansion=1),
+    "rsn18": small(backbone="rsn18"),
+    "rsn50": small(backbone="rsn50", num_stages=1),
+    "rsn18, own width": small(backbone="rsn18", rsn_width="own"),
+    "rsn50, own width, expanded": small(backbone="rsn50", rsn_width="own", rsn_expansion=4),
+    "rsn18, expanded": small(backbone="rsn18", rsn_expansion=2, num_stages=1),
     "no aggregation": small(aggregation=False),
     "5 keypoints": small(num_keypoints=5),
 }
@@ -85,6 +96,124 @@ def test_a_network_written_for_others_comes_back_bit_by_bit(config: ModelConfig,
     assert back.model.config == config
     assert not back.model.training
     assert_same_tensors(back.model, network)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_refine_machine_comes_back_bit_by_bit(layout: Layout, tmp_path: Path):
+    form = "official" if layout == "official" else "mmpose"
+    network = random_network(small(backbone="rsn18", pose_refine_machine=form))
+
+    write_external(tmp_path / "foreign.pth", network, layout)
+    back = read_external(tmp_path / "foreign.pth").model
+
+    assert back.config == network.config
+    assert_same_tensors(back, network)
+
+
+@pytest.mark.parametrize(("form", "layout"), [("mmpose", "official"), ("official", "mmpose")])
+def test_a_refine_machine_of_another_form_has_no_place(form: str, layout: Layout):
+    network = MSPN(small(backbone="rsn18", pose_refine_machine=form))
+
+    with pytest.raises(WeightsError, match=f"pose_refine_machine {form} has no {layout} layout, which is for {layout}"):
+        to_layout(network, layout)
+
+
+def test_a_linear_layers_bias_lowers_the_running_mean(tmp_path: Path):
+    tensors = to_layout(random_network(small(backbone="rsn18", pose_refine_machine="mmpose")), "mmpose")
+    tensors["head.predict_layers.3.prm.middle_path.3.bias"] += torch.arange(17.0)
+    torch.save({"state_dict": tensors}, tmp_path / "mmpose.pth")
+
+    network = read_external(tmp_path / "mmpose.pth").model
+
+    expected = tensors["head.predict_layers.3.prm.middle_path.4.running_mean"] - torch.arange(17.0)
+    assert torch.equal(network.stages[0].refine[0].middle[1].norm.running_mean, expected)
+
+
+@pytest.mark.parametrize("variant", GOLDEN_RSNS)
+def test_rsns_tensors_have_the_names_and_shapes_of_the_originals(variant: str):
+    figures, config = golden_rsn_figures(variant), GOLDEN_RSNS[variant]
+    official = shapes(config, "official")
+    mmpose = shapes(config, "mmpose")
+
+    assert len(official) == figures["tensors"]
+    assert digest(official) == figures["official_names"]
+    assert digest(mmpose) == figures["mmpose_names"]
+    assert parameters(official) == figures["parameters_with_conv_biases"]
+    assert parameters(mmpose) == figures["mmpose_parameters"]
+    for form in ("official", "mmpose"):
+        refined = shapes(config.model_copy(update={"pose_refine_machine": form}), form)
+        assert digest([row for row in refined if ".prm." in row]) == figures[f"{form}_machine_names"]
+
+
+@pytest.mark.parametrize(
+    ("backbone", "num_stages", "official", "mmpose"),
+    [
+        ("rsn18", 1, (9_159_072, 805), (9_165_208, 842)),
+        ("rsn50", 2, (39_316_920, 3010), (39_302_448, 2884)),
+    ],
+)
+def test_rsns_have_as_many_parameters_and_tensors_as_the_authors_and_as_mmposes_refined_ones(
+    backbone: str, num_stages: int, official: tuple[int, int], mmpose: tuple[int, int]
+):
+    config = ModelConfig(backbone=backbone, num_stages=num_stages)
+    theirs = shapes(config, "official")
+    refined = shapes(config.model_copy(update={"pose_refine_machine": "mmpose"}), "mmpose")
+
+    assert (parameters(theirs), len(theirs)) == official
+    assert (parameters(refined), len(refined)) == mmpose
+
+
+def shapes(config: ModelConfig, layout: Layout) -> list[str]:
+    """Names and shapes of a network's tensors in a layout."""
+    with torch.device("meta"):
+        network = MSPN(config)
+    tensors = to_layout(network.to_empty(device="cpu"), layout)
+    return [f"{name} {tuple(tensor.shape)}" for name, tensor in tensors.items()]
+
+
+def digest(rows: list[str]) -> str:
+    return hashlib.sha256("\n".join(sorted(rows)).encode()).hexdigest()[:16]
+
+
+def parameters(rows: list[str]) -> int:
+    """Of all that is learned: weights and biases."""
+    learned = [row.split(" ", 1) for row in rows if re.search(r"\.(weight|bias) ", row)]
+    return sum(math.prod(ast.literal_eval(shape)) for _, shape in learned)
+
+
+def test_an_rsn_of_other_depths_is_refused(tmp_path: Path):
+    tensors = random_official(small(backbone="rsn18", num_stages=1))
+    tensors["stage0.downsample.layer2.5.conv_bn_relu1.conv.bias"] = torch.zeros(1)
+
+    with pytest.raises(WeightsError, match=r"layers of \[2, 6, 2, 2\] residual steps blocks; there are rsn18, rsn50"):
+        read_external(save_official(tmp_path / "deep.pth", tensors))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "stage0.downsample.layer1.0.conv_bn_relu3.conv.weight",
+        "stage0.downsample.layer3.1.conv_bn_relu1.conv.weight",
+        "stage0.downsample.layer2.0.conv_bn_relu2_1_1.conv.weight",
+        "stage0.downsample.layer4.0.conv_bn_relu2_4_4.bn.running_mean",
+    ],
+)
+@pytest.mark.parametrize(
+    ("damage", "problem"),
+    [
+        (lambda tensors, name: tensors.pop(name), "has no tensor '{}'; it is no RSN of the official layout"),
+        (lambda tensors, name: tensors.update({name: torch.tensor(1.0)}), r"tensor '{}' is \(\), not"),
+    ],
+    ids=["missing", "scalar"],
+)
+def test_a_damaged_rsn_is_refused_by_the_tensors_name(
+    name: str, damage: Callable[[dict[str, Tensor], str], Any], problem: str, tmp_path: Path
+):
+    tensors = random_official(small(backbone="rsn18", num_stages=1))
+    damage(tensors, name)
+
+    with pytest.raises(WeightsError, match=problem.format(name)):
+        read_external(save_official(tmp_path / "cut.pth", tensors))
 
 
 def test_official_weights_pass_through_mmpose_without_loss(tmp_path: Path):
@@ -200,10 +329,10 @@ def test_names_are_those_of_the_originals():
 
 def test_the_layout_and_its_protocol_are_recognized(tmp_path: Path):
     network = random_network(small())
-    for layout in LAYOUTS:
-        write_external(tmp_path / f"{layout}.pth", network, layout)
+    write_external(tmp_path / "official.pth", network, "official")
+    write_external(tmp_path / "mmpose.pth", network, "mmpose")
 
-    official, mmpose = (read_external(tmp_path / f"{layout}.pth").metadata for layout in LAYOUTS)
+    official, mmpose = (read_external(tmp_path / f"{layout}.pth").metadata for layout in ("official", "mmpose"))
 
     assert official.notes == "converted from official.pth (official layout)"
     assert mmpose.notes == "converted from mmpose.pth (mmpose layout)"
@@ -249,6 +378,14 @@ def test_checkpoints_of_all_mmpose_versions_are_read(as_saved: Callable[[dict], 
     torch.save(as_saved(to_layout(network, "mmpose")), tmp_path / "mmpose.pth")
 
     assert_same_tensors(read_external(tmp_path / "mmpose.pth").model, network)
+
+
+def test_the_layout_of_mmpose_0_x_has_another_name_for_the_heads():
+    network = random_network(small(num_stages=1))
+    new, old = to_layout(network, "mmpose"), to_layout(network, "mmpose-0.x")
+
+    assert list(old) == [name.replace("head.", "keypoint_head.", 1) for name in new]
+    assert "keypoint_head.predict_layers.0.conv_layers.1.bn.bias" in old
 
 
 def test_a_resnet_18_network_gives_the_same_maps_after_the_official_layout(tmp_path: Path):

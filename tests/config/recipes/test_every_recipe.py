@@ -17,6 +17,7 @@ from mspn.config.recipes import RECIPES, STUDY_RECIPES
 from mspn.datasets.samples import KeypointLabels
 from mspn.models import build_network
 from mspn.models.backbones.resnet import RESNETS
+from mspn.models.backbones.rsn import RSNS
 from mspn.models.backbones.xception import XCEPTIONS
 from mspn.predict.estimator import PoseEstimator
 from mspn.structures.boxes import Size
@@ -35,7 +36,17 @@ def small(recipe: Recipe) -> Recipe:
     return recipe.model_copy(update={"model": shape.model_copy(update=narrower)})
 
 
-_EVERY = {**RECIPES, **STUDY_RECIPES}
+_REFINED = {
+    f"refined, {form}": RECIPES["resnet18-2"].model_copy(
+        update={
+            "name": f"refined, {form}",
+            "model": RECIPES["resnet18-2"].model.model_copy(update={"pose_refine_machine": form}),
+        }
+    )
+    for form in ("official", "mmpose")
+}
+"""A setting of all networks of this kind that no recipe has."""
+_EVERY = {**RECIPES, **STUDY_RECIPES, **_REFINED}
 _SMALL = [small(recipe) for recipe in _EVERY.values()]
 _NETWORKS = {recipe.model: recipe.name for recipe in _SMALL}
 """Those that differ, by the last recipe that has them."""
@@ -45,6 +56,9 @@ _NETWORKS = {recipe.model: recipe.name for recipe in _SMALL}
 def _two_blocks_in_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, (block, depths) in RESNETS.items():
         monkeypatch.setitem(RESNETS, name, (block, tuple(min(depth, 2) for depth in depths)))
+    for name, depths in RSNS.items():
+        # Blocks of many convolutions: two in a row in the first layer are enough.
+        monkeypatch.setitem(RSNS, name, (min(depths[0], 2), 1, 1, 1))
     for name, shape in XCEPTIONS.items():
         monkeypatch.setitem(XCEPTIONS, name, shape._replace(middle_blocks=2))
 

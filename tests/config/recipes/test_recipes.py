@@ -48,6 +48,14 @@ def test_every_network_of_the_papers_tables_has_a_recipe():
         "simplebaseline-101": "simple baseline on resnet101",
         "simplebaseline-152": "simple baseline on resnet152",
         "cpn-50": "CPN on resnet50",
+        "rsn-18": "1 stage of rsn18",
+        "rsn-50": "1 stage of rsn50",
+        "rsn-50-2": "2 stages of rsn50",
+        "rsn-50-3": "3 stages of rsn50",
+        "rsn-50-4": "4 stages of rsn50",
+        "rsn-18-paper": "1 stage of rsn18",
+        "rsn-50-paper": "1 stage of rsn50",
+        "res-18-1": "1 stage of resnet26",
     }
 
     assert {name: find_recipe(name).model.summary for name in shapes} == shapes

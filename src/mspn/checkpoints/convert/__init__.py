@@ -1,4 +1,4 @@
-"""Conversion of checkpoints: MSPN (the released code, MMPose) and simple baselines; MSPN also in reverse."""
+"""Conversion of checkpoints: MSPN and RSN (the released codes, MMPose), in reverse, too; simple baselines."""
 
 import re
 from pathlib import Path
@@ -25,7 +25,7 @@ from mspn.structures.skeletons import SKELETONS
 
 
 def read_external(path: Path) -> Checkpoint:
-    """Read an MSPN of the released code or of MMPose, or a simple baseline.
+    """Read an MSPN or RSN of the released codes or of MMPose, or a simple baseline.
 
     Stages, depths, widths and keypoints are read off the tensors. The crop size is not in them: the default is taken.
 
@@ -54,7 +54,7 @@ def read_external(path: Path) -> Checkpoint:
 
 
 def write_external(path: Path, model: PoseNetwork, layout: Layout) -> None:
-    """Write an MSPN as a checkpoint of the released code or of MMPose, atomically.
+    """Write an MSPN or RSN as a checkpoint of the released code or of MMPose, atomically.
 
     Raises:
         WeightsError: for a network that has no such layout.

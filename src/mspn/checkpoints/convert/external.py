@@ -13,7 +13,8 @@ from mspn.config.protocol import ProtocolConfig
 from mspn.errors import WeightsError
 from mspn.models.backbones.resnet import RESNETS, BasicBlock, Bottleneck, find_resnet
 
-Layout = Literal["official", "mmpose"]
+Layout = Literal["official", "mmpose", "mmpose-0.x"]
+"""The released code's; MMPose's from 1.0 on; MMPose's before."""
 
 NORM_TENSORS = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
 
@@ -70,23 +71,32 @@ class ExternalTensors:
             )
 
 
+def count_blocks(tensors: Mapping[str, Tensor], layers: str) -> list[int]:
+    """Blocks in each of the four layers. A block counts by any of its tensors; a missing one is named when it is taken.
+
+    Args:
+        tensors: of the checkpoint.
+        layers: what the names of all layers' tensors begin with, up to the layer's number.
+    """
+    pattern = re.compile(re.escape(layers) + r"(\d)\.(\d{1,4})\.\w+\.")
+    found = [match for name in tensors if (match := pattern.match(name))]
+    return [1 + max((int(one[2]) for one in found if int(one[1]) == layer), default=-1) for layer in (1, 2, 3, 4)]
+
+
 def read_backbone(tensors: Mapping[str, Tensor], layers: str, third: str, path: Path) -> Backbone:
     """Which ResNet it is, by its blocks.
 
     Args:
         tensors: of the checkpoint.
-        layers: what the names of all layers' tensors begin with, up to the layer's number.
+        layers: as in `count_blocks`.
         third: name of a bottleneck's third convolution.
         path: for messages.
 
     Raises:
         WeightsError: if its layers have other numbers of blocks than all ResNets here.
     """
-    # A block counts by any of its tensors, so that a missing one is named when it is asked for.
-    pattern = re.compile(re.escape(layers) + r"(\d)\.(\d{1,4})\.(\w+)\.")
-    found = [match for name in tensors if (match := pattern.match(name))]
-    depths = [1 + max((int(one[2]) for one in found if int(one[1]) == layer), default=-1) for layer in (1, 2, 3, 4)]
-    is_bottleneck = any(one[3] == third for one in found)
+    depths = count_blocks(tensors, layers)
+    is_bottleneck = any(re.match(rf"{re.escape(layers)}\d\.\d{{1,4}}\.{third}\.", name) for name in tensors)
     block = Bottleneck if is_bottleneck else BasicBlock
     name = find_resnet(block, depths)
     if name is None:

@@ -1,45 +1,35 @@
-"""MSPN's tensors as the released code and MMPose lay them out."""
+"""MSPN's and RSN's tensors as their released codes and MMPose lay them out."""
 
 import re
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from mspn.checkpoints.convert.external import NORM_TENSORS, Converted, ExternalTensors, Layout, read_backbone
-from mspn.config.model import ModelConfig
+from mspn.checkpoints.convert.external import (
+    NORM_TENSORS,
+    Converted,
+    ExternalTensors,
+    Layout,
+    count_blocks,
+    read_backbone,
+)
+from mspn.checkpoints.convert.mspn_names import find_units
+from mspn.config.model import BackboneConfig, ModelConfig
 from mspn.config.protocol import FAITHFUL_TEST, MMPOSE_TEST
 from mspn.errors import WeightsError
-from mspn.models.backbones.resnet import RESNETS
+from mspn.models.backbones.resnet import RESNETS, Bottleneck
+from mspn.models.backbones.rsn import RSNS, RSNDown, find_rsn
 from mspn.models.base import RELEASED_PEAK
 from mspn.models.mspn import MSPN
 
-_LEVELS = 4
 _AGGREGATION = r"\.(out_)?skip[12]\."
 
 
-class _Unit(NamedTuple):
-    """One convolution and its batch norm, by prefix in each layout."""
-
-    name: str
-    official: str
-    mmpose_conv: str
-    mmpose_norm: str
-
-    @property
-    def is_stem(self) -> bool:
-        return self.name.startswith("stem.")
-
-    @property
-    def is_heatmap(self) -> bool:
-        return self.name.endswith(".predict")
-
-
 def convert_mspn(tensors: Mapping[str, Tensor], path: Path) -> Converted:
-    """Convert an MSPN of the released code or of MMPose; its shape is read off the tensors.
+    """Convert an MSPN or RSN of the released codes or of MMPose; its shape is read off the tensors.
 
     Raises:
         WeightsError: naming the first tensor that is missing or left over.
@@ -56,17 +46,19 @@ def from_layout(tensors: Mapping[str, Tensor], config: ModelConfig, layout: Layo
     Raises:
         WeightsError: naming the first tensor that is missing or left over.
     """
-    external = ExternalTensors(tensors, path, f"MSPN of the {layout} layout")
+    external = ExternalTensors(tensors, path, f"{'RSN' if config.backbone in RSNS else 'MSPN'} of the {layout} layout")
     with torch.device("meta"):
         shapes = {name: tensor.shape for name, tensor in MSPN(config).state_dict().items()}
     converted: dict[str, Tensor] = {}
-    for unit in _units(config):
-        conv, norm = _prefixes(unit, layout)
-        weight = external.take(f"{conv}.weight", shapes[f"{unit.name}.conv.weight"])
+    for unit in find_units(config):
+        conv, norm = unit.prefixes(layout)
+        is_linear = unit.is_linear_in_mmpose and layout != "official"
+        shape = shapes[f"{unit.name}.conv.weight"]
+        weight = external.take(f"{conv}.weight", shape[:2] if is_linear else shape).reshape(shape)
         converted[f"{unit.name}.conv.weight"] = weight.flip(1) if unit.is_stem and layout == "official" else weight
         for name in NORM_TENSORS:
             converted[f"{unit.name}.norm.{name}"] = external.take(f"{norm}.{name}", shapes[f"{unit.name}.norm.{name}"])
-        if layout == "official":
+        if layout == "official" or is_linear:
             # norm(conv + bias) with the mean lowered by the bias is the same without it.
             mean = f"{unit.name}.norm.running_mean"
             converted[mean] = converted[mean] - external.take(f"{conv}.bias", shapes[mean])
@@ -88,20 +80,29 @@ def to_layout(model: MSPN, layout: Layout) -> "OrderedDict[str, Tensor]":
     config = model.config
     if config.stages:
         raise WeightsError(f"a network whose stages differ in their backbone has no {layout} layout")
-    if config.backbone not in RESNETS or config.bottleneck_stride != "3x3":
+    if config.backbone not in RSNS and (config.backbone not in RESNETS or config.bottleneck_stride != "3x3"):
         raise WeightsError(
             f"a network of {config.backbone}, size halved by {config.bottleneck_stride} convolutions, has no {layout}"
-            " layout, which is for ResNets that halve it by 3x3"
+            " layout, which is for ResNets that halve it by 3x3, and for RSNs"
+        )
+    form = "official" if layout == "official" else "mmpose"
+    if config.pose_refine_machine not in (None, form):
+        raise WeightsError(
+            f"a network with pose_refine_machine {config.pose_refine_machine} has no {layout} layout, which is for"
+            f" {form}"
         )
     if not config.coarse_heads:
         raise WeightsError(f"a network without coarse heads has no {layout} layout; train one with model.coarse_heads")
     state = model.state_dict()
     tensors: OrderedDict[str, Tensor] = OrderedDict()
-    for unit in _units(config):
-        conv, norm = _prefixes(unit, layout)
+    for unit in find_units(config):
+        conv, norm = unit.prefixes(layout)
         weight = state[f"{unit.name}.conv.weight"]
+        is_linear = unit.is_linear_in_mmpose and layout != "official"
+        if is_linear:
+            weight = weight.flatten(1)
         tensors[f"{conv}.weight"] = weight.flip(1) if unit.is_stem and layout == "official" else weight
-        if layout == "official":
+        if layout == "official" or is_linear:
             tensors[f"{conv}.bias"] = torch.zeros(weight.shape[0])
         for name in NORM_TENSORS:
             tensor = state[f"{unit.name}.norm.{name}"]
@@ -127,91 +128,74 @@ def _over_peak(values: Tensor) -> Tensor:
     return (values.double() / RELEASED_PEAK).float()
 
 
-def _prefixes(unit: _Unit, layout: Layout) -> tuple[str, str]:
-    if layout == "official":
-        return f"{unit.official}.conv", f"{unit.official}.bn"
-    return unit.mmpose_conv, unit.mmpose_norm
-
-
-def _units(config: ModelConfig) -> Iterator[_Unit]:
-    """Every convolution of a network, as all three layouts name it."""
-    yield _unit("stem.conv", "top.conv", "backbone.top.top.0")
-    with torch.device("meta"):
-        names = [
-            name.removesuffix(".conv.weight") for name in MSPN(config).state_dict() if name.endswith(".conv.weight")
-        ]
-    for name in names:
-        if match := re.fullmatch(r"stages\.(\d+)\.(.+)", name):
-            yield from _stage_unit(name, int(match[1]), match[2])
-        elif match := re.fullmatch(r"links\.(\d+)\.(.+)", name):
-            yield _link_unit(name, int(match[1]), match[2])
-
-
-def _stage_unit(name: str, stage: int, part: str) -> Iterable[_Unit]:
-    official, mmpose = f"stage{stage}", f"backbone.multi_stage_mspn.{stage}"
-    if match := re.fullmatch(r"down\.layers\.(\d+)\.(\d+)\.shortcut", part):
-        block = f"downsample.layer{int(match[1]) + 1}.{match[2]}.downsample"
-        return [_unit(name, f"{official}.{block}", f"{mmpose}.{block}")]
-    if match := re.fullmatch(r"down\.layers\.(\d+)\.(\d+)\.conv(\d)", part):
-        block = f"downsample.layer{int(match[1]) + 1}.{match[2]}"
-        return [
-            _Unit(
-                name,
-                f"{official}.{block}.conv_bn_relu{match[3]}",
-                f"{mmpose}.{block}.conv{match[3]}",
-                f"{mmpose}.{block}.bn{match[3]}",
-            )
-        ]
-    if match := re.fullmatch(r"up\.(\d+)\.(lateral|from_coarser)", part):
-        unit = f"upsample.up{_LEVELS - int(match[1])}"
-        names = {"lateral": ("u_skip", "in_skip"), "from_coarser": ("up_conv", "up_conv")}[match[2]]
-        return [_unit(name, f"{official}.{unit}.{names[0]}", f"{mmpose}.{unit}.{names[1]}")]
-    match = re.fullmatch(r"heads\.(\d+)\.(reduce|predict)", part)
-    assert match is not None, part
-    level, layer = int(match[1]), {"reduce": 0, "predict": 1}[match[2]]
-    head = f"head.predict_layers.{_LEVELS * stage + _LEVELS - 1 - level}.conv_layers.{layer}"
-    return [_unit(name, f"{official}.upsample.up{_LEVELS - level}.res_conv{layer + 1}", head)]
-
-
-def _link_unit(name: str, stage: int, part: str) -> _Unit:
-    official, mmpose = f"stage{stage}.upsample", f"backbone.multi_stage_mspn.{stage}.upsample"
-    if part == "next_input":
-        return _unit(name, f"{official}.up4.cross_conv", f"{mmpose}.up4.cross_conv")
-    match = re.fullmatch(r"(from_down|from_up)\.(\d+)", part)
-    assert match is not None, part
-    number = {"from_down": 1, "from_up": 2}[match[1]]
-    unit = f"up{_LEVELS - int(match[2])}"
-    return _unit(name, f"{official}.{unit}.skip{number}", f"{mmpose}.{unit}.out_skip{number}")
-
-
-def _unit(name: str, official: str, mmpose: str) -> _Unit:
-    return _Unit(name, official, f"{mmpose}.conv", f"{mmpose}.bn")
-
-
 def _read_config(tensors: Mapping[str, Tensor], layout: Layout, path: Path) -> ModelConfig:
     """Shape of the network, read off its tensors."""
+    is_rsn = any(name.startswith("backbone.multi_stage_rsn.") or ".conv_bn_relu2_" in name for name in tensors)
     if layout == "official":
-        stage_name, layers, third = r"stage(\d{1,4})\.downsample\.", "stage0.downsample.layer", "conv_bn_relu3"
-        stem, lateral, head = (
-            "top.conv.conv.weight",
-            "stage0.upsample.up1.u_skip.conv.weight",
-            "stage0.upsample.up4.res_conv2.conv.weight",
-        )
+        stages, stem, head = r"stage(\d{1,4})", "top.conv", "stage0.upsample.up4.res_conv2"
+        first, lateral = "stage0", "stage0.upsample.up1.u_skip"
     else:
-        stage_name = r"backbone\.multi_stage_mspn\.(\d{1,4})\.downsample\."
-        layers, third = "backbone.multi_stage_mspn.0.downsample.layer", "conv3"
-        stem, head = "backbone.top.top.0.conv.weight", "head.predict_layers.3.conv_layers.1.conv.weight"
-        lateral = "backbone.multi_stage_mspn.0.upsample.up1.in_skip.conv.weight"
+        first = f"backbone.multi_stage_{'rsn' if is_rsn else 'mspn'}.0"
+        stages, stem = rf"{re.escape(first[:-2])}\.(\d{{1,4}})", "backbone.top.top.0"
+        lateral, head = f"{first}.upsample.up1.in_skip", "head.predict_layers.3.conv_layers.1"
+    stem, lateral, head = (f"{unit}.conv.weight" for unit in (stem, lateral, head))
     for name in (stem, lateral, head):
         if name not in tensors or tensors[name].ndim != 4:
-            raise WeightsError(f"{path} has no convolution {name!r}; it is no MSPN checkpoint")
-    stages = {int(match[1]) for name in tensors if (match := re.match(stage_name, name))}
-    num_stages = next(number for number in range(1, len(stages) + 2) if number not in stages)
+            raise WeightsError(f"{path} has no convolution {name!r}; it is no {'RSN' if is_rsn else 'MSPN'} checkpoint")
+    found = {int(match[1]) for name in tensors if (match := re.match(rf"{stages}\.downsample\.", name))}
+    num_stages = next(number for number in range(1, len(found) + 2) if number not in found)
+    read = _read_rsn if is_rsn else _read_resnet
+    backbone = read(tensors, f"{first}.downsample.layer", tensors[stem].shape[0], layout, path)
     return ModelConfig(
-        backbone=read_backbone(tensors, layers, third, path),
+        **backbone.model_dump(),
         num_stages=num_stages,
-        stem_channels=tensors[stem].shape[0],
         up_channels=tensors[lateral].shape[0],
         num_keypoints=tensors[head].shape[0],
         aggregation=num_stages == 1 or any(re.search(_AGGREGATION, name) for name in tensors),
+        pose_refine_machine=layout if any(".prm." in name for name in tensors) else None,
     )
+
+
+def _read_resnet(
+    tensors: Mapping[str, Tensor], layers: str, stem_channels: int, layout: Layout, path: Path
+) -> BackboneConfig:
+    third = "conv_bn_relu3" if layout == "official" else "conv3"
+    name = read_backbone(tensors, layers, third, path)
+    config = BackboneConfig(backbone=name, stem_channels=stem_channels)
+    if RESNETS[name][0] is not Bottleneck:
+        return config
+    outer, inner = _channels(tensors, f"{layers}1.0.{third}{'.conv' if layout == 'official' else ''}") or (4, 1)
+    return config.model_copy(update={"bottleneck_expansion": outer // max(1, inner)})
+
+
+def _read_rsn(
+    tensors: Mapping[str, Tensor], layers: str, stem_channels: int, layout: Layout, path: Path
+) -> BackboneConfig:
+    depths = count_blocks(tensors, layers)
+    name = find_rsn(depths)
+    if name is None:
+        raise WeightsError(f"{path} has layers of {depths} residual steps blocks; there are {', '.join(RSNS)}")
+    last = "conv_bn_relu3" if layout == "official" else "conv_bn3"
+    outer, _ = _channels(tensors, f"{layers}1.0.{last}.conv") or (stem_channels, 1)
+    expansion = outer // max(1, stem_channels)
+    config = BackboneConfig(backbone=name, stem_channels=stem_channels, rsn_expansion=expansion)
+    own = config.model_copy(update={"rsn_width": "own"})
+    return own if not _fits(tensors, layers, config) and _fits(tensors, layers, own) else config
+
+
+def _fits(tensors: Mapping[str, Tensor], layers: str, config: BackboneConfig) -> bool:
+    """Whether all blocks are as wide inside as an RSN's of these settings."""
+    with torch.device("meta"):
+        shapes = {name: tensor.shape for name, tensor in RSNDown(config).state_dict().items()}
+    for name, shape in shapes.items():
+        if match := re.fullmatch(r"layers\.(\d)\.(\d+)\.conv1\.conv\.weight", name):
+            channels = _channels(tensors, f"{layers}{int(match[1]) + 1}.{match[2]}.conv_bn_relu1.conv")
+            if channels is not None and channels != tuple(shape[:2]):
+                return False
+    return True
+
+
+def _channels(tensors: Mapping[str, Tensor], conv: str) -> tuple[int, int] | None:
+    """Output and input channels of a convolution; None if there is none, which is said when it is taken."""
+    weight = tensors.get(f"{conv}.weight")
+    return None if weight is None or weight.ndim != 4 else (weight.shape[0], weight.shape[1])

@@ -38,12 +38,15 @@ class Target(str, Enum):
     MSPN = "mspn"
     OFFICIAL = "official"
     MMPOSE = "mmpose"
+    MMPOSE_0 = "mmpose-0.x"
 
 
 def convert_command(
     source: Annotated[
         Path,
-        typer.Argument(help="Weights of mspn (.safetensors), or published ones of MSPN or simple baselines (.pth)."),
+        typer.Argument(
+            help="Weights of mspn (.safetensors), or published ones of MSPN, RSN or simple baselines (.pth)."
+        ),
     ],
     destination: Annotated[Path, typer.Argument(help="File to write.")],
     to: Annotated[Target, typer.Option(help="Layout to write.")] = Target.MSPN,
@@ -64,7 +67,7 @@ def convert_command(
         typer.Option("--set", metavar="NAME=VALUE", help="Change a test setting, e.g. test.decoder=mmpose."),
     ] = None,
 ) -> None:
-    """Convert weights between mspn's layout, the released code's and MMPose's; simple baselines to mspn's only."""
+    """Convert weights between mspn's layout, the released codes' and MMPose's; simple baselines to mspn's only."""
     with one_line_errors():
         if half and to is not Target.MSPN:
             fail("--half is for --to mspn only")

@@ -16,6 +16,9 @@ from mspn.config.recipes.paper import (
     hourglass,
     kernel_settings,
     other_backbone,
+    rsn,
+    rsn_as_in_their_paper,
+    rsn_baseline,
     simple_baseline,
 )
 from mspn.config.recipes.study import study
@@ -39,6 +42,11 @@ _ALL = [
     *kernel_settings(),
     *(simple_baseline(depth, size) for size in (Size(256, 192), Size(384, 288)) for depth in BASELINE_DEPTHS),
     cascaded_pyramid(),
+    rsn("rsn-18", "rsn18"),
+    rsn("rsn-50", "rsn50"),
+    *(rsn(f"rsn-50-{stages}", "rsn50", stages) for stages in (2, 3, 4)),
+    *rsn_as_in_their_paper(),
+    rsn_baseline(),
 ]
 RECIPES = {recipe.name: recipe for recipe in _ALL}
 """Of pose networks to use."""

@@ -1,4 +1,4 @@
-"""Recipes of the paper's networks, and of those that it is compared with, trained on COCO."""
+"""Recipes of the paper's networks, of those that it is compared with, and of the authors' next one, trained on COCO."""
 
 from typing import Literal
 
@@ -104,3 +104,27 @@ def cascaded_pyramid() -> Recipe:
     """Chen et al.'s network and mining (in the second part only), our training."""
     supervision = SupervisionConfig(finer_last_stage=False, ohkm="last_stage")
     return coco("cpn-50", CPNConfig(), supervision)
+
+
+def rsn(name: str, backbone: Backbone, num_stages: int = 1) -> Recipe:
+    """Residual Steps Networks of the released rule (Cai et al. 2020), trained as the paper's networks, as theirs were.
+
+    `train=mmpose` is MMPose's schedule, `train=mmpose-rsn-18` that of its smallest.
+    """
+    return coco(name, ModelConfig(backbone=backbone, num_stages=num_stages))
+
+
+def rsn_as_in_their_paper() -> list[Recipe]:
+    """Our reading of their paper's networks: branches of the block's own width, RSN-50's blocks four times expanded.
+
+    These have the parameters and costs that the paper gives, the released ones have not (docs/paper-to-code.md).
+    """
+    return [
+        coco("rsn-18-paper", ModelConfig(backbone="rsn18", num_stages=1, rsn_width="own")),
+        coco("rsn-50-paper", ModelConfig(backbone="rsn50", num_stages=1, rsn_width="own", rsn_expansion=4)),
+    ]
+
+
+def rsn_baseline() -> Recipe:
+    """The ResNet that RSN-18 is compared with: bottlenecks that are not expanded, two in each layer."""
+    return coco("res-18-1", ModelConfig(backbone="resnet26", bottleneck_expansion=1, num_stages=1))

@@ -8,6 +8,7 @@ from torch import nn
 from mspn.config.model import Backbone, BackboneConfig
 from mspn.models.backbones.efficientnet import EFFICIENTNETS, EfficientNetDown, build_efficientnet_stem
 from mspn.models.backbones.resnet import RESNETS, ResNetDown
+from mspn.models.backbones.rsn import RSNS, RSNDown
 from mspn.models.backbones.xception import XCEPTIONS, XceptionDown
 from mspn.models.blocks import Downsample, Stem
 
@@ -27,6 +28,7 @@ def _common_stem(config: BackboneConfig) -> Stem:
 BACKBONES: dict[Backbone, BackboneFamily] = {
     **dict.fromkeys(RESNETS, BackboneFamily(ResNetDown, _common_stem)),
     **dict.fromkeys(XCEPTIONS, BackboneFamily(XceptionDown, _common_stem)),
+    **dict.fromkeys(RSNS, BackboneFamily(RSNDown, _common_stem)),
     **dict.fromkeys(EFFICIENTNETS, BackboneFamily(EfficientNetDown, build_efficientnet_stem)),
 }
 """The parts of each `backbone` of the settings."""

@@ -16,7 +16,7 @@ class BasicBlock(nn.Module):
         super().__init__()
         self.conv1 = ConvNormReLU(in_channels, out_channels, 3, stride)
         self.conv2 = ConvNorm(out_channels, out_channels, 3)
-        self.shortcut = _shortcut(in_channels, out_channels, stride)
+        self.shortcut = shortcut(in_channels, out_channels, stride)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.conv2.add_and_relu(self.conv1(x), self.shortcut(x))
@@ -40,13 +40,14 @@ class Bottleneck(nn.Module):
         self.conv1 = ConvNormReLU(in_channels, inner_channels, 1, stride if strided == "1x1" else 1)
         self.conv2 = ConvNormReLU(inner_channels, inner_channels, 3, stride if strided == "3x3" else 1)
         self.conv3 = ConvNorm(inner_channels, out_channels, 1)
-        self.shortcut = _shortcut(in_channels, out_channels, stride)
+        self.shortcut = shortcut(in_channels, out_channels, stride)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.conv3.add_and_relu(self.conv2(self.conv1(x)), self.shortcut(x))
 
 
-def _shortcut(in_channels: int, out_channels: int, stride: int) -> nn.Module:
+def shortcut(in_channels: int, out_channels: int, stride: int) -> nn.Module:
+    """What a block adds to its output: its input, through a 1x1 convolution where channels or size change."""
     if in_channels == out_channels and stride == 1:
         return nn.Identity()
     return ConvNorm(in_channels, out_channels, 1, stride)
@@ -54,6 +55,7 @@ def _shortcut(in_channels: int, out_channels: int, stride: int) -> nn.Module:
 
 RESNETS: dict[Backbone, tuple[type[BasicBlock] | type[Bottleneck], tuple[int, ...]]] = {
     "resnet18": (BasicBlock, (2, 2, 2, 2)),
+    "resnet26": (Bottleneck, (2, 2, 2, 2)),
     "resnet34": (BasicBlock, (3, 4, 6, 3)),
     "resnet50": (Bottleneck, (3, 4, 6, 3)),
     "resnet101": (Bottleneck, (3, 4, 23, 3)),
@@ -80,8 +82,9 @@ class ResNetDown(Downsample):
             for index in range(depth):
                 stride = 2 if level > 0 and index == 0 else 1
                 if block is Bottleneck:
-                    blocks.append(Bottleneck(in_channels, channels, 4 * channels, stride, config.bottleneck_stride))
-                    in_channels = 4 * channels
+                    out_channels = config.bottleneck_expansion * channels
+                    blocks.append(Bottleneck(in_channels, channels, out_channels, stride, config.bottleneck_stride))
+                    in_channels = out_channels
                 else:
                     blocks.append(BasicBlock(in_channels, channels, stride))
                     in_channels = channels

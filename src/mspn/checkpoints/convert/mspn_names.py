@@ -1,0 +1,150 @@
+"""Names of MSPN's and RSN's convolutions here, in their released codes and in MMPose."""
+
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+
+from mspn.checkpoints.convert.external import Layout
+from mspn.config.model import ModelConfig
+from mspn.models.backbones.rsn import RSNS
+from mspn.models.mspn import MSPN
+
+LEVELS = 4
+
+
+class Unit(NamedTuple):
+    """One convolution and its batch norm, by prefix in each layout."""
+
+    name: str
+    official: str
+    mmpose_conv: str
+    mmpose_norm: str
+
+    @property
+    def is_stem(self) -> bool:
+        return self.name.startswith("stem.")
+
+    @property
+    def is_heatmap(self) -> bool:
+        return self.name.endswith(".predict")
+
+    @property
+    def is_linear_in_mmpose(self) -> bool:
+        """Whether MMPose has a linear layer with bias here: it multiplies pooled maps, as a 1x1 convolution does."""
+        return ".middle." in self.name
+
+    def prefixes(self, layout: Layout) -> tuple[str, str]:
+        """What the names of the convolution's and of the batch norm's tensors begin with."""
+        if layout == "official":
+            return f"{self.official}.conv", f"{self.official}.bn"
+        if layout == "mmpose-0.x":
+            return _old_name(self.mmpose_conv), _old_name(self.mmpose_norm)
+        return self.mmpose_conv, self.mmpose_norm
+
+
+def _old_name(name: str) -> str:
+    """A name of MMPose 1.x as 0.x had it."""
+    return f"keypoint_{name}" if name.startswith("head.") else name
+
+
+def find_units(config: ModelConfig) -> Iterator[Unit]:
+    """Every convolution of a network, as all layouts name it."""
+    is_rsn = config.backbone in RSNS
+    yield _unit("stem.conv", "top.conv", "backbone.top.top.0")
+    with torch.device("meta"):
+        names = [
+            name.removesuffix(".conv.weight") for name in MSPN(config).state_dict() if name.endswith(".conv.weight")
+        ]
+    for name in names:
+        if match := re.fullmatch(r"(stages|links)\.(\d+)\.(.+)", name):
+            kind, stage, part = match[1], int(match[2]), match[3]
+            official = f"stage{stage}"
+            mmpose = f"backbone.multi_stage_{'rsn' if is_rsn else 'mspn'}.{stage}"
+            if kind == "links":
+                yield _link_unit(name, part, official, mmpose)
+            elif part.startswith("down."):
+                yield (_rsn_block_unit if is_rsn else _resnet_block_unit)(name, part, official, mmpose)
+            elif part.startswith("up."):
+                yield _up_unit(name, part, official, mmpose)
+            else:
+                yield _head_unit(name, part, official, stage)
+
+
+_BLOCK = r"down\.layers\.(\d+)\.(\d+)\.(.+)"
+
+
+def _match(pattern: str, part: str) -> re.Match[str]:
+    match = re.fullmatch(pattern, part)
+    assert match is not None, part
+    return match
+
+
+def _resnet_block_unit(name: str, part: str, official: str, mmpose: str) -> Unit:
+    layer, number, conv = _match(_BLOCK, part).groups()
+    block = f"downsample.layer{int(layer) + 1}.{number}"
+    if conv == "shortcut":
+        return _unit(name, f"{official}.{block}.downsample", f"{mmpose}.{block}.downsample")
+    position = conv.removeprefix("conv")
+    return Unit(
+        name,
+        f"{official}.{block}.conv_bn_relu{position}",
+        f"{mmpose}.{block}.conv{position}",
+        f"{mmpose}.{block}.bn{position}",
+    )
+
+
+def _rsn_block_unit(name: str, part: str, official: str, mmpose: str) -> Unit:
+    layer, number, conv = _match(_BLOCK, part).groups()
+    block = f"downsample.layer{int(layer) + 1}.{number}"
+    if match := re.fullmatch(r"branches\.(\d)\.(\d)", conv):
+        theirs = f"conv_bn_relu2_{int(match[1]) + 1}_{int(match[2]) + 1}"
+        return _unit(name, f"{official}.{block}.{theirs}", f"{mmpose}.{block}.{theirs}")
+    in_official, in_mmpose = {
+        "conv1": ("conv_bn_relu1", "conv_bn_relu1"),
+        "conv3": ("conv_bn_relu3", "conv_bn3"),
+        "shortcut": ("downsample", "downsample"),
+    }[conv]
+    return _unit(name, f"{official}.{block}.{in_official}", f"{mmpose}.{block}.{in_mmpose}")
+
+
+def _up_unit(name: str, part: str, official: str, mmpose: str) -> Unit:
+    level, conv = _match(r"up\.(\d+)\.(lateral|from_coarser)", part).groups()
+    unit = f"upsample.up{LEVELS - int(level)}"
+    in_official, in_mmpose = {"lateral": ("u_skip", "in_skip"), "from_coarser": ("up_conv", "up_conv")}[conv]
+    return _unit(name, f"{official}.{unit}.{in_official}", f"{mmpose}.{unit}.{in_mmpose}")
+
+
+def _head_unit(name: str, part: str, official: str, stage: int) -> Unit:
+    kind, number, layer = _match(r"(heads|refine)\.(\d+)\.(.+)", part).groups()
+    level = int(number)
+    official = f"{official}.upsample.up{LEVELS - level}"
+    mmpose = f"head.predict_layers.{LEVELS * stage + LEVELS - 1 - level}"
+    if kind == "heads":
+        position = {"reduce": 0, "predict": 1}[layer]
+        return _unit(name, f"{official}.res_conv{position + 1}", f"{mmpose}.conv_layers.{position}")
+    official, mmpose = f"{official}.prm", f"{mmpose}.prm"
+    if layer == "trunk":
+        return _unit(name, f"{official}.conv_bn_relu_prm_1", f"{mmpose}.conv_bn_relu_prm_1")
+    path, _, index = layer.partition(".")
+    position = int(index)
+    if path == "middle":
+        # There, a ReLU is a layer, too.
+        linear, norm = (f"{mmpose}.middle_path.{3 * position + offset}" for offset in (0, 1))
+        return Unit(name, f"{official}.conv_bn_relu_prm_2_{position + 1}", linear, norm)
+    in_mmpose = ("bottom_path.0", "bottom_path.1.depthwise_conv", "bottom_path.1.pointwise_conv")[position]
+    return _unit(name, f"{official}.conv_bn_relu_prm_3_{position + 1}", f"{mmpose}.{in_mmpose}")
+
+
+def _link_unit(name: str, part: str, official: str, mmpose: str) -> Unit:
+    if part == "next_input":
+        return _unit(name, f"{official}.upsample.up4.cross_conv", f"{mmpose}.upsample.up4.cross_conv")
+    path, level = _match(r"(from_down|from_up)\.(\d+)", part).groups()
+    number = {"from_down": 1, "from_up": 2}[path]
+    unit = f"upsample.up{LEVELS - int(level)}"
+    return _unit(name, f"{official}.{unit}.skip{number}", f"{mmpose}.{unit}.out_skip{number}")
+
+
+def _unit(name: str, official: str, mmpose: str) -> Unit:
+    return Unit(name, official, f"{mmpose}.conv", f"{mmpose}.bn")
