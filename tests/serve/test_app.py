@@ -159,6 +159,7 @@ def test_a_request_keeps_its_id_where_it_has_a_plain_one(port: int):
         ("/v1/poses?theme=gray", PHOTO, 422, "no theme 'gray'"),
         ("/v1/poses?url=http://127.0.0.1/", PHOTO, 403, "--allow-fetch"),
         ("/v1/heatmaps?person=2", PHOTO, 404, "no person 2 among 2"),
+        ("/v1/heatmaps?keypoints=coco-17", PHOTO, 422, "no setting 'keypoints'"),
         ("/v1/heatmaps?person=1&threshold=0.85", PHOTO, 404, "no person 1 among 1"),
         ("/v1/heatmaps?person=-1", PHOTO, 422, "person"),
         ("/v1/nothing", PHOTO, 404, "/docs says what there is"),
@@ -179,3 +180,26 @@ def test_a_form_without_files_is_refused(port: int):
     assert "no file" in ask(port, "/v1/poses", empty, headers).error
     assert "cannot be read" in ask(port, "/v1/poses", broken, headers).error
     assert "cannot be read" in ask(port, "/v1/poses", PHOTO, {"Content-Type": "multipart/form-data"}).error
+
+
+@pytest.mark.parametrize(
+    ("path", "content_type"),
+    [
+        ("/", "text/html; charset=utf-8"),
+        ("/static/page.js", "text/javascript; charset=utf-8"),
+        ("/static/page.css", "text/css; charset=utf-8"),
+        ("/static/favicon.svg", "image/svg+xml"),
+        ("/static/sample/scene.jpg", "image/jpeg"),
+    ],
+)
+def test_the_page_comes_with_its_types(port: int, path: str, content_type: str):
+    answer = ask(port, path)
+
+    assert answer.status == 200
+    assert answer.headers["content-type"] == content_type
+    assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+def test_nothing_outside_of_the_page_is_served(port: int):
+    for path in ("/static/../README.md", "/static/%2e%2e/README.md", "/static/..%2fmspn-tiny.safetensors", "/static/"):
+        assert ask(port, path).status in (400, 404), path

@@ -47,10 +47,8 @@ LIMITS = ServeLimits(
     max_in_flight=6,
     max_waiting=3,
     max_connections=12,
-    header_seconds=0.4,
-    upload_seconds=0.4,
-    answer_seconds=3.0,
 )
+HASTY = LIMITS.model_copy(update={"header_seconds": 0.4, "upload_seconds": 0.4})
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +60,13 @@ def detector() -> GatedDetector:
 def port(tmp_path_factory: pytest.TempPathFactory, detector: GatedDetector) -> Iterator[int]:
     folder = tmp_path_factory.mktemp("served")
     with served(folder, gated_estimator(folder, detector), LIMITS) as number:
+        yield number
+
+
+@pytest.fixture(scope="module")
+def hasty_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    folder = tmp_path_factory.mktemp("hasty")
+    with served(folder, gated_estimator(folder, GatedDetector()), HASTY) as number:
         yield number
 
 
@@ -160,8 +165,8 @@ def test_pixels_are_counted_before_anything_is_decoded():
         decode_picture(claimed, 25_000_000)
 
 
-def test_a_body_that_does_not_arrive_in_time_is_given_up(port: int):
-    with connect(port) as connection:
+def test_a_body_that_does_not_arrive_in_time_is_given_up(hasty_port: int):
+    with connect(hasty_port) as connection:
         connection.sendall(post_head("/v1/poses", "Content-Length: 1000") + b"half")
         answer = read_answer(connection)
 
@@ -170,19 +175,19 @@ def test_a_body_that_does_not_arrive_in_time_is_given_up(port: int):
 
 
 @pytest.mark.parametrize("sent", [b"", b"POST /v1/poses HTTP/1.1\r\nHost: here\r\nX-Slow: "])
-def test_headers_that_do_not_arrive_in_time_are_given_up(port: int, sent: bytes):
+def test_headers_that_do_not_arrive_in_time_are_given_up(hasty_port: int, sent: bytes):
     started = time.monotonic()
-    with connect(port) as connection:
+    with connect(hasty_port) as connection:
         connection.sendall(sent)
         answer = read_answer(connection)
 
     assert answer.status == 408
     assert "headers did not arrive" in answer.error
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 5
 
 
-def test_headers_of_a_second_request_are_waited_for_no_longer(port: int):
-    with connect(port) as connection:
+def test_headers_of_a_second_request_are_waited_for_no_longer(hasty_port: int):
+    with connect(hasty_port) as connection:
         connection.sendall(b"GET /health HTTP/1.1\r\nHost: here\r\n\r\n")
         assert connection.recv(2**16).startswith(b"HTTP/1.1 200")
         connection.sendall(b"GET /health HT")
@@ -190,15 +195,15 @@ def test_headers_of_a_second_request_are_waited_for_no_longer(port: int):
         while connection.recv(2**16):
             pass
 
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 5
 
 
-def test_slow_headers_do_not_keep_others_from_being_answered(port: int):
-    slow = [connect(port) for _ in range(5)]
+def test_slow_headers_do_not_keep_others_from_being_answered(hasty_port: int):
+    slow = [connect(hasty_port) for _ in range(5)]
     for connection in slow:
         connection.sendall(b"POST /v1/poses HTTP/1.1\r\nX-Slow: ")
 
-    assert ask(port, "/v1/poses", PHOTO).status == 200
+    assert ask(hasty_port, "/v1/poses", PHOTO).status == 200
     for connection in slow:
         assert read_answer(connection).status == 408
         connection.close()
@@ -220,7 +225,7 @@ def test_a_client_that_stops_sending_and_waits_is_let_go(port: int):
         started = time.monotonic()
         read_until_closed(connection)
 
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 5
     wait_until(lambda: gauge(port, "mspn_requests_in_flight") == 0)
 
 
@@ -265,7 +270,7 @@ def test_pictures_that_find_no_place_are_sent_away_at_once(port: int, detector: 
     assert refused.status == 503
     assert "3 pictures wait already" in refused.error
     assert int(refused.headers["retry-after"]) >= 1
-    assert seconds < 0.5
+    assert seconds < 2
     assert [answer.status for answer in answers] == [200] * 3
     assert ask(port, "/v1/poses", PHOTO).status == 200
 
@@ -393,16 +398,21 @@ def test_pictures_never_touch_the_disk_nor_the_log(port: int, caplog: pytest.Log
     with caplog.at_level(logging.INFO):
         answer = ask(port, "/v1/poses/batch?threshold=0.123", body, headers)
         ask(port, "/v1/secret.bmp", PHOTO)
+        wait_until(lambda: len(logged(caplog)) == 2)
     written = [path for path, mode in opened if isinstance(mode, str) and any(letter in mode for letter in WRITES)]
     opened = None
 
     assert answer.status == 200
     assert written == []
-    lines = [JsonFormatter().format(record) for record in caplog.records if record.name == "mspn.serve"]
+    lines = [JsonFormatter().format(record) for record in logged(caplog)]
     assert [json.loads(line)["status"] for line in lines] == [200, 404]
     assert json.loads(lines[0])["request_id"] == answer.headers["x-request-id"]
     assert json.loads(lines[0])["body_bytes"] == len(body)
     assert not any("secret" in line or "0.123" in line or "127.0.0.1" in line for line in lines)
+
+
+def logged(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
+    return [record for record in caplog.records if record.name == "mspn.serve"]
 
 
 def test_addresses_are_fetched_only_from_public_hosts(tmp_path: Path):

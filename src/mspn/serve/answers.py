@@ -26,11 +26,16 @@ from mspn.visualize.contact_sheet import enlarge_crop, overlay_heatmaps
 from mspn.visualize.themes import THEMES, color_skeleton
 
 
-class PoseOptions(Settings):
-    """What a client may ask for, as the query of the address."""
+class PeopleOptions(Settings):
+    """Who counts, as the query of the address says."""
 
     threshold: float | None = Field(None, ge=0, le=1, description="Lowest score of a detection.")
     max_people: int | None = Field(None, ge=1, description="At most as many people: those of the highest scores.")
+
+
+class PoseOptions(PeopleOptions):
+    """What a client may ask for."""
+
     keypoints: str | None = Field(
         None, max_length=100, description="Skeleton whose names the keypoints get, such as coco-17 or mpii-16."
     )
@@ -46,6 +51,12 @@ class PictureOptions(PoseOptions):
         max_length=2000,
         description="Address of the picture, in place of a body; the service may refuse to fetch.",
     )
+
+
+class HeatmapOptions(PeopleOptions):
+    """Whose heat maps are shown."""
+
+    person: int = Field(0, ge=0, description="Number among the people of /v1/poses with the same options, from 0 on.")
 
 
 def find_names(keypoints: str | None, skeleton: Skeleton) -> dict[str, str]:

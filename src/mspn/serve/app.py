@@ -21,7 +21,7 @@ from mspn.checkpoints.hub.index import ASSETS
 from mspn.errors import MspnError, one_line
 from mspn.io.images import encode_jpeg
 from mspn.predict.estimator import PoseEstimator
-from mspn.serve.answers import PictureOptions, PoseOptions, describe_model, describe_poses, find_names
+from mspn.serve.answers import HeatmapOptions, PictureOptions, PoseOptions, describe_model, describe_poses, find_names
 from mspn.serve.api_page import render_api_page
 from mspn.serve.guard import Guard, error_response
 from mspn.serve.limits import Picture, RequestError, ServeLimits, fetch_picture, read_pictures
@@ -170,23 +170,18 @@ async def batch(request: Request, service: ServiceOf, options: Annotated[PoseOpt
     },
     response_model=None,
 )
-async def heatmaps(
-    request: Request,
-    service: ServiceOf,
-    person: Annotated[int, Query(ge=0, description="Number of the person among those of /v1/poses, from 0 on.")] = 0,
-    threshold: Annotated[float | None, Query(ge=0, le=1, description="As that of /v1/poses.")] = None,
-) -> Response:
+async def heatmaps(request: Request, service: ServiceOf, options: Annotated[HeatmapOptions, Query()]) -> Response:
     """`curl --data-binary @photo.jpg 'http://localhost:8000/v1/heatmaps?person=0'`"""
 
     def finish(image: Image, found: list[Pose]) -> dict[str, Any]:
-        if person >= len(found):
+        if options.person >= len(found):
             raise RequestError(
-                HTTPStatus.NOT_FOUND, f"there is no person {person} among {len(found)}; they count from 0 on"
+                HTTPStatus.NOT_FOUND, f"there is no person {options.person} among {len(found)}; they count from 0 on"
             )
-        return service.paint_heatmaps(image, found[person])
+        return service.paint_heatmaps(image, found[options.person])
 
     picture = await _only_picture(request, service, None)
-    (answer,) = await _until_left(request, service, service.answer([picture], PoseOptions(threshold=threshold), finish))
+    (answer,) = await _until_left(request, service, service.answer([picture], options, finish))
     return JSONResponse(answer)
 
 

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import torch
 
 from mspn.predict.estimator import PoseEstimator
-from mspn.serve.answers import HeatmapPainter, PoseOptions
+from mspn.serve.answers import HeatmapPainter, PeopleOptions
 from mspn.serve.batching import Batcher, Job
 from mspn.serve.limits import Picture, RequestError, ServeLimits, decode_picture
 from mspn.serve.observability import Metrics
@@ -54,12 +54,12 @@ class Service:
         """Whether pictures are taken."""
         return self._batcher.is_running
 
-    def threshold(self, options: PoseOptions) -> float:
+    def threshold(self, options: PeopleOptions) -> float:
         """The lowest score of a detection: a client's, or else the service's own."""
         return self.estimator.top_down.threshold if options.threshold is None else options.threshold
 
     async def answer(
-        self, pictures: Sequence[Picture], options: PoseOptions, finish: Callable[[Image, list[Pose]], Answer]
+        self, pictures: Sequence[Picture], options: PeopleOptions, finish: Callable[[Image, list[Pose]], Answer]
     ) -> list[Answer]:
         """Find the poses in the pictures of one request, and make something of each.
 
@@ -99,7 +99,7 @@ class Service:
     async def _answer(
         self,
         picture: Picture,
-        options: PoseOptions,
+        options: PeopleOptions,
         finish: Callable[[Image, list[Pose]], Answer],
         deadline: float,
     ) -> Answer:
