@@ -94,6 +94,15 @@ def test_heat_maps_are_shown_of_every_stage_and_level(port: int, estimator: Pose
     assert width / height == pytest.approx(shown.shape[1] / shown.shape[0], abs=0.01)
 
 
+def test_heat_maps_are_shown_of_the_person_at_a_place(port: int):
+    # Boxes of both people begin at the left edge; their centers are at x = 30 and 15.
+    centers = [
+        box[0] + box[2] / 2 for x in (28, 17) for box in (ask(port, f"/v1/heatmaps?x={x}&y=40", PHOTO).json["box"],)
+    ]
+
+    assert centers == pytest.approx([30, 15], abs=0.02)
+
+
 def test_the_network_is_described_with_its_skeleton_and_the_limits(port: int, estimator: PoseEstimator):
     (model,) = ask(port, "/v1/models").json
 

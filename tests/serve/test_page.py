@@ -17,6 +17,7 @@ from mspn.io.images import decode_image
 from mspn.outputs.tables import CsvWriter
 from mspn.predict.estimator import PoseEstimator
 from mspn.predict.pipeline import ImageResult
+from mspn.serve.limits import ServeLimits
 from mspn.structures.boxes import Box
 from mspn.structures.image import Image
 from mspn.structures.pose import Pose
@@ -221,6 +222,21 @@ def test_the_arrow_keys_go_from_person_to_person(page: Any):
     assert page.inner_text("#joints tbody") != first
 
 
+def test_a_photo_above_the_limit_is_sent_smaller_and_answered_in_its_own_pixels(
+    tmp_path: Path, open_page: Callable[..., Any]
+):
+    estimator = gated_estimator(tmp_path, GatedDetector())
+    with served(tmp_path, estimator, ServeLimits(max_pixels=1250)) as port:
+        page = open_page(port)
+
+        drop(page, ("photo.jpg", picture(width=80, height=100), "image/jpeg"))
+        wait_for_people(page, 1)
+
+        (entry,) = json.loads(download(page, "#save-json")[1])
+        assert (entry["width"], entry["height"]) == (80, 100)
+        assert entry["people"][0]["box"] == pytest.approx([0, 0, 80, 100], abs=2)
+
+
 def test_several_photos_make_a_gallery_and_one_file(page: Any):
     drop_photos(page, "one.jpg", "two.jpg", "three.jpg")
     page.wait_for_selector('#gallery button[aria-label="three.jpg: 2 people"]')
@@ -260,6 +276,22 @@ def test_heat_maps_of_every_level_can_be_laid_over_the_picture(page: Any):
     assert page.locator("#skeletons").evaluate("(canvas) => canvas.toDataURL()") != skeletons
     page.click("#levels button >> nth=0")
     assert page.locator("#skeletons").evaluate("(canvas) => canvas.toDataURL()") == skeletons
+
+
+def test_the_heat_maps_of_a_video_are_those_of_the_frame_and_person_that_are_seen(page: Any):
+    drop(page, ("pan.mp4", PAN.read_bytes(), "video/mp4"))
+    page.wait_for_selector("#busy", state="hidden")
+    page.check("#show-heatmaps")
+    page.wait_for_selector("#levels img")
+    differs = "(before) => document.querySelector('#levels img').src !== before"
+    first = page.get_attribute("#levels img >> nth=0", "src")
+
+    set_slider(page, "#scrubber", 1.0)
+    page.wait_for_function(differs, arg=first)
+    page.wait_for_function("() => document.getElementById('clock').textContent === '0:01.0'")
+    second = page.get_attribute("#levels img >> nth=0", "src")
+    page.click("#people label >> nth=1")
+    page.wait_for_function(differs, arg=second)
 
 
 def test_the_camera_shows_poses_until_a_picture_is_kept(page: Any):
@@ -307,6 +339,31 @@ def test_a_video_is_looked_through_and_scrubbed(page: Any):
     assert {entry["width"] for entry in entries} == {480}
     page.click("#play")
     page.wait_for_function("() => document.getElementById('clock').textContent > '0:01.1'")
+
+
+def test_a_mirror_shows_heat_maps_and_people_on_the_other_side(page: Any):
+    # Drawn into the left half of 40 pixels; the person's nose is at pixel 4, the mirror of pixel 35.
+    left, right, nose = page.evaluate(
+        """async () => {
+            const { View } = await import("/static/view.js");
+            const { mirrorPeople } = await import("/static/results.js");
+            const make = () => document.body.appendChild(document.createElement("canvas"));
+            const stage = document.body.appendChild(document.createElement("div"));
+            const [picture, skeletons, image] = [make(), make(), make()];
+            image.getContext("2d").fillRect(0, 0, image.width, image.height);
+            const view = new View(stage, picture, skeletons);
+            view.show(image, 40, 20, true);
+            view.draw({ skeleton: {}, layer: { image, box: [0, 0, 20, 20] } });
+            const { width, height } = skeletons;
+            const context = skeletons.getContext("2d");
+            const alpha = (x) => context.getImageData(x * width, height / 2, 1, 1).data[3];
+            const [person] = mirrorPeople([{ box: [0, 0, 9, 9], keypoints: { nose: [4, 5, 0.9] } }], 40);
+            return [alpha(0.25), alpha(0.75), [...person.keypoints.nose, ...person.box]];
+        }"""
+    )
+
+    assert (left, right) == (0, 255)
+    assert nose == [35, 5, 0.9, 31, 0, 9, 9]
 
 
 def test_people_between_two_samples_move_in_a_straight_line(page: Any):

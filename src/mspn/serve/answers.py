@@ -57,6 +57,8 @@ class HeatmapOptions(PeopleOptions):
     """Whose heat maps are shown."""
 
     person: int = Field(0, ge=0, description="Number among the people of /v1/poses with the same options, from 0 on.")
+    x: float | None = Field(None, description="With y, in pixels: people count from the one nearest to there.")
+    y: float | None = Field(None, description="With x.")
 
 
 def find_names(keypoints: str | None, skeleton: Skeleton) -> dict[str, str]:

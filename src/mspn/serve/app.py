@@ -1,6 +1,7 @@
 """The routes of the service: poses and heat maps of pictures, streams, the page, what operations ask for."""
 
 import asyncio
+import math
 import time
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
@@ -174,6 +175,9 @@ async def heatmaps(request: Request, service: ServiceOf, options: Annotated[Heat
     """`curl --data-binary @photo.jpg 'http://localhost:8000/v1/heatmaps?person=0'`"""
 
     def finish(image: Image, found: list[Pose]) -> dict[str, Any]:
+        if options.x is not None and options.y is not None:
+            place = (options.x, options.y)
+            found = sorted(found, key=lambda pose: math.dist(pose.box.center, place))
         if options.person >= len(found):
             raise RequestError(
                 HTTPStatus.NOT_FOUND, f"there is no person {options.person} among {len(found)}; they count from 0 on"

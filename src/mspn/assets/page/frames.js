@@ -9,7 +9,8 @@ const SECONDS_PER_SAMPLE = 0.1;
 /** A JPEG of what a video, a picture or a canvas shows, at most `maxSide` pixels long. */
 export async function encodeFrame(source, width, height, maxSide = MAX_SIDE_PX) {
   const factor = Math.min(1, maxSide / Math.max(width, height));
-  const canvas = new OffscreenCanvas(Math.round(width * factor), Math.round(height * factor));
+  const [drawnWidth, drawnHeight] = [width, height].map((side) => Math.max(1, Math.floor(side * factor)));
+  const canvas = new OffscreenCanvas(drawnWidth, drawnHeight);
   canvas.getContext("2d").drawImage(source, 0, 0, canvas.width, canvas.height);
   return canvas.convertToBlob({ type: "image/jpeg", quality: JPEG_QUALITY });
 }

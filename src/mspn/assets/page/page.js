@@ -79,7 +79,12 @@ class Page {
     }
     element("threshold").value = this.model.threshold;
     for (const id of ["theme", "threshold"]) element(id).addEventListener("input", () => this.#update());
-    for (const id of ["show-heatmaps", "threshold"]) element(id).addEventListener("change", () => this.#askHeatmaps());
+    element("threshold").addEventListener("change", () => this.#askHeatmaps());
+    element("show-heatmaps").addEventListener("change", () => {
+      const { video } = this.#current;
+      if (video) this.#sendFrame(this.#current, video.video);
+      this.#askHeatmaps();
+    });
     element("files").addEventListener("change", ({ target }) => {
       this.add([...target.files]);
       target.value = "";
@@ -188,6 +193,10 @@ class Page {
   async #analyzeVideo(item) {
     const video = new VideoFile();
     await video.open(item.file);
+    if (!this.#items.includes(item)) {
+      video.close(); // cleared in the meantime
+      return;
+    }
     Object.assign(item, { video, width: video.width, height: video.height, state: "working" });
     video.isFollowed = true;
     item.drawThumbnail(video.video);
@@ -210,13 +219,18 @@ class Page {
     if (item.video.video.paused && !item.video.isFollowed) this.#sendFrame(item, source);
   }
 
-  /** Ask for the heat maps of a frame, unless those of another are on their way. */
+  /** Ask for the heat maps of the newest frame, after those of another that are on their way. */
   async #sendFrame(item, source) {
-    if (!element("show-heatmaps").checked || this.isSending) return;
+    this.newest = { item, source };
+    if (this.isSending || !element("show-heatmaps").checked) return;
     this.isSending = true;
-    item.sent = await encodeFrame(source, item.width, item.height);
-    item.sentScale = Math.max(1, item.width / MAX_SIDE_PX, item.height / MAX_SIDE_PX);
-    await this.#askHeatmaps();
+    while (this.newest?.item === this.#current) {
+      const frame = this.newest;
+      this.newest = undefined;
+      frame.item.sent = await encodeFrame(frame.source, frame.item.width, frame.item.height);
+      frame.item.sentScale = Math.max(1, frame.item.width / MAX_SIDE_PX, frame.item.height / MAX_SIDE_PX);
+      await this.#askHeatmaps();
+    }
     this.isSending = false;
   }
 
@@ -298,9 +312,9 @@ class Page {
       return;
     }
     try {
-      const bestFirst = [...item.people].sort((one, other) => other.score - one.score);
-      const index = bestFirst.indexOf(this.person);
-      const answer = await this.service.paintHeatmaps(item.sent, index, item.askedThreshold);
+      const [left, top, width, height] = this.person.box;
+      const place = [left + width / 2, top + height / 2].map((value) => value / item.sentScale);
+      const answer = await this.service.paintHeatmaps(item.sent, place, item.askedThreshold);
       if (request !== this.#heatmapRequest) return;
       await this.heatmaps.show({ ...answer, box: answer.box.map((value) => value * item.sentScale) });
     } catch (error) {

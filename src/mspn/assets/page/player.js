@@ -25,12 +25,14 @@ export class Player {
     const { video } = file;
     this.scrubber.max = file.duration;
     video.onplay = video.onpause = video.onended = () => {
+      if (file !== this.#file) return;
       this.play.textContent = video.paused ? "Play" : "Pause";
+      if (!file.isFollowed) this.show(video, video.currentTime);
     };
     video.onseeked = () => {
       if (file === this.#file) this.show(video, video.currentTime);
     };
-    video.onplay();
+    video.onpause();
     this.show(video, video.currentTime);
   }
 

@@ -22,9 +22,9 @@ export class Service {
     return this.#ask(`v1/poses?threshold=${threshold}`, picture);
   }
 
-  /** Pictures of the heat maps of the person at that place in the answer of `findPeople`. */
-  async paintHeatmaps(picture, person, threshold) {
-    return this.#ask(`v1/heatmaps?person=${person}&threshold=${threshold}`, picture);
+  /** Pictures of the heat maps of the person at a place (x, y) of a picture, of those that the threshold finds. */
+  async paintHeatmaps(picture, [x, y], threshold) {
+    return this.#ask(`v1/heatmaps?x=${x}&y=${y}&threshold=${threshold}`, picture);
   }
 
   /** Frames of one video or camera, whose people keep their numbers. */

@@ -7,6 +7,11 @@ const MAX_HEIGHT_SHARE = 0.7;
 const MAX_ENLARGEMENT = 3;
 const CLICK_MARGIN_PX = 24;
 
+/** Let the context draw from left to right, or as a mirror. */
+function turn(context, isMirrored) {
+  context.setTransform(isMirrored ? -1 : 1, 0, 0, 1, isMirrored ? context.canvas.width : 0, 0);
+}
+
 export class View {
   #shown = { people: [] };
 
@@ -33,7 +38,7 @@ export class View {
     const { source, isMirrored } = this.#shown;
     const context = this.picture.getContext("2d");
     const { width, height } = this.picture;
-    context.setTransform(isMirrored ? -1 : 1, 0, 0, 1, isMirrored ? width : 0, 0);
+    turn(context, isMirrored);
     context.imageSmoothingQuality = "high";
     context.drawImage(source, 0, 0, width, height);
   }
@@ -68,7 +73,7 @@ export class View {
     const { source, width, height, isMirrored, people, skeleton, theme } = this.#shown;
     const canvas = new OffscreenCanvas(width, height);
     const context = canvas.getContext("2d");
-    context.setTransform(isMirrored ? -1 : 1, 0, 0, 1, isMirrored ? width : 0, 0);
+    turn(context, isMirrored);
     context.drawImage(source, 0, 0, width, height);
     context.resetTransform();
     drawPoses(context, isMirrored ? mirrorPeople(people, width) : people, skeleton, theme);
@@ -101,8 +106,10 @@ export class View {
     context.clearRect(0, 0, this.skeletons.width, this.skeletons.height);
     if (layer) {
       const [left, top, layerWidth, layerHeight] = layer.box;
+      turn(context, isMirrored);
       context.imageSmoothingEnabled = false; // cells of coarse levels stay visible
       context.drawImage(layer.image, left * scale, top * scale, layerWidth * scale, layerHeight * scale);
+      context.resetTransform();
       return;
     }
     const facing = isMirrored ? mirrorPeople(people, width) : people;
