@@ -1,18 +1,13 @@
-"""The routes of the service: poses and heat maps of pictures, streams, the page, what operations ask for."""
+"""The service as an application (ASGI): routes, errors, static files, and the guard around them."""
 
 import asyncio
-import math
-import time
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from importlib.metadata import version
-from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response, WebSocket
+from fastapi import FastAPI, Request, Response, WebSocket
 from fastapi.exceptions import RequestValidationError, WebSocketRequestValidationError
-from fastapi.responses import FileResponse, HTMLResponse, JSONResponse
-from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, HTTPConnection
 from starlette.staticfiles import StaticFiles
@@ -20,260 +15,12 @@ from starlette.types import ASGIApp
 
 from mspn.checkpoints.hub.index import ASSETS
 from mspn.errors import MspnError, one_line
-from mspn.io.images import encode_jpeg
 from mspn.predict.estimator import PoseEstimator
-from mspn.serve.answers import HeatmapOptions, PictureOptions, PoseOptions, describe_model, describe_poses, find_names
-from mspn.serve.api_page import render_api_page
 from mspn.serve.guard import Guard, error_response
-from mspn.serve.limits import Picture, RequestError, ServeLimits, fetch_picture, read_pictures
+from mspn.serve.limits import RequestError, ServeLimits
 from mspn.serve.observability import Metrics
-from mspn.serve.service import Answer, Service, limit_threads, wait_for_answer
-from mspn.serve.stream import answer_frames
-from mspn.structures.image import Image
-from mspn.structures.pose import Pose
-from mspn.tracking.point_tracker import TrackerSettings
-from mspn.tracking.tracker import Tracker
-from mspn.visualize.draw import draw_poses
-from mspn.visualize.themes import find_theme
-
-_PAGE = ASSETS / "page"
-_PERSON_EXAMPLE = {
-    "box": [112.4, 60.0, 180.2, 402.7],
-    "box_score": 0.93,
-    "score": 0.71,
-    "category": "person",
-    "keypoints": {"nose": [201.3, 98.75, 0.9], "left_eye": [209.1, 90.2, 0.88]},
-}
-_EXAMPLE = {"source": "", "width": 640, "height": 480, "people": [_PERSON_EXAMPLE]}
-_PICTURE_BODY = {
-    "requestBody": {
-        "description": "The bytes of an image (JPEG, PNG, WebP, ...), or a form with a file.",
-        "content": {
-            "image/*": {"schema": {"type": "string", "format": "binary"}},
-            "multipart/form-data": {
-                "schema": {"type": "object", "properties": {"file": {"type": "string", "format": "binary"}}}
-            },
-        },
-    }
-}
-_FILES_BODY = {
-    "requestBody": {
-        "description": "A form with a file for each picture.",
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "properties": {"file": {"type": "array", "items": {"type": "string", "format": "binary"}}},
-                }
-            }
-        },
-    }
-}
-_ERRORS: dict[int | str, dict[str, Any]] = {
-    status.value: {
-        "description": status.phrase,
-        "content": {"application/json": {"example": {"error": "one line", "request_id": "5f0c"}}},
-    }
-    for status in (
-        HTTPStatus.BAD_REQUEST,
-        HTTPStatus.REQUEST_TIMEOUT,
-        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-        HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
-        HTTPStatus.UNPROCESSABLE_ENTITY,
-        HTTPStatus.TOO_MANY_REQUESTS,
-        HTTPStatus.SERVICE_UNAVAILABLE,
-        HTTPStatus.GATEWAY_TIMEOUT,
-    )
-}
-
-router = APIRouter()
-
-
-def _service(connection: HTTPConnection) -> Service:
-    service: Service = connection.app.state.service
-    return service
-
-
-ServiceOf = Annotated[Service, Depends(_service)]
-
-
-@router.post(
-    "/v1/poses",
-    summary="Poses of the people in a picture",
-    openapi_extra=_PICTURE_BODY,
-    responses={
-        **_ERRORS,
-        200: {
-            "description": "As one entry of predictions.json: (x, y, score) of each keypoint in pixels, best person"
-            " first; or the drawn picture.",
-            "content": {"application/json": {"example": _EXAMPLE}, "image/jpeg": {}},
-        },
-    },
-    response_model=None,
-)
-async def poses(request: Request, service: ServiceOf, options: Annotated[PictureOptions, Query()]) -> Response:
-    """`curl --data-binary @photo.jpg http://localhost:8000/v1/poses`"""
-    skeleton = service.estimator.recipe.keypoint_table
-    names, theme = find_names(options.keypoints, skeleton), find_theme(options.theme)
-
-    def finish(image: Image, found: list[Pose]) -> Response:
-        if options.draw:
-            return Response(encode_jpeg(draw_poses(image.pixels, found, theme)), media_type="image/jpeg")
-        return JSONResponse(describe_poses(image, found, names))
-
-    picture = await _only_picture(request, service, options.url)
-    (answer,) = await _until_left(request, service, service.answer([picture], options, finish))
-    return answer
-
-
-@router.post(
-    "/v1/poses/batch",
-    summary="Poses of the people in several pictures",
-    openapi_extra=_FILES_BODY,
-    responses={
-        **_ERRORS,
-        200: {
-            "description": "What predictions.json holds: one entry for each picture, in their order.",
-            "content": {"application/json": {"example": [{**_EXAMPLE, "source": "photo.jpg"}]}},
-        },
-    },
-    response_model=None,
-)
-async def batch(request: Request, service: ServiceOf, options: Annotated[PoseOptions, Query()]) -> Response:
-    """`curl -F file=@one.jpg -F file=@two.jpg http://localhost:8000/v1/poses/batch`"""
-    names = find_names(options.keypoints, service.estimator.recipe.keypoint_table)
-    pictures = await read_pictures(request, service.limits)
-
-    def finish(image: Image, found: list[Pose]) -> dict[str, Any]:
-        return describe_poses(image, found, names)
-
-    return JSONResponse(await _until_left(request, service, service.answer(pictures, options, finish)))
-
-
-@router.post(
-    "/v1/heatmaps",
-    summary="What every stage and level of the network sees of a person",
-    openapi_extra=_PICTURE_BODY,
-    responses={
-        **_ERRORS,
-        200: {
-            "description": "A list of stages, each a list of levels from coarse to fine, as PNG; and the part of the"
-            " picture that each of them shows: left, top, width, height.",
-            "content": {
-                "application/json": {
-                    "example": {
-                        "stages": [[{"keypoint_max": "data:image/png;base64,..."}]],
-                        "box": [90.0, 41.2, 225.0, 300.0],
-                    }
-                }
-            },
-        },
-    },
-    response_model=None,
-)
-async def heatmaps(request: Request, service: ServiceOf, options: Annotated[HeatmapOptions, Query()]) -> Response:
-    """`curl --data-binary @photo.jpg 'http://localhost:8000/v1/heatmaps?person=0'`"""
-
-    def finish(image: Image, found: list[Pose]) -> dict[str, Any]:
-        if options.x is not None and options.y is not None:
-            place = (options.x, options.y)
-            found = sorted(found, key=lambda pose: math.dist(pose.box.center, place))
-        if options.person >= len(found):
-            raise RequestError(
-                HTTPStatus.NOT_FOUND, f"there is no person {options.person} among {len(found)}; they count from 0 on"
-            )
-        return service.paint_heatmaps(image, found[options.person])
-
-    picture = await _only_picture(request, service, None)
-    (answer,) = await _until_left(request, service, service.answer([picture], options, finish))
-    return JSONResponse(answer)
-
-
-@router.websocket("/v1/stream")
-async def stream(socket: WebSocket, service: ServiceOf, options: Annotated[PoseOptions, Query()]) -> None:
-    """Frames in, poses out; people keep their ids as long as the stream lasts."""
-    names = find_names(options.keypoints, service.estimator.recipe.keypoint_table)
-    tracker = Tracker(TrackerSettings(confident_score=service.threshold(options)))
-    await socket.accept()
-
-    async def answer(frame: bytes) -> dict[str, Any]:
-        arrived = time.monotonic()
-
-        def finish(image: Image, found: list[Pose]) -> dict[str, Any]:
-            return describe_poses(image, tracker.update(found, arrived), names)
-
-        (entry,) = await service.answer([Picture("", frame)], options, finish)
-        return entry
-
-    await answer_frames(
-        socket,
-        answer,
-        idle_seconds=service.limits.idle_seconds,
-        count_dropped=service.metrics.dropped_frames.inc,
-    )
-
-
-@router.get("/v1/models", summary="The network that is served, its skeleton and colors, and the limits")
-async def models(service: ServiceOf) -> list[dict[str, Any]]:
-    """`curl http://localhost:8000/v1/models`"""
-    limits = service.limits.model_dump(include={"max_bytes", "max_pixels", "max_people", "max_files"})
-    return [{**describe_model(service.model, service.estimator), "limits": limits}]
-
-
-@router.get("/health", summary="Whether the process lives")
-async def health() -> dict[str, str]:
-    """`curl http://localhost:8000/health`"""
-    return {"status": "ok"}
-
-
-@router.get("/ready", summary="Whether pictures are taken", responses={503: {"description": "Not now."}})
-async def ready(service: ServiceOf, response: Response) -> dict[str, str]:
-    """`curl http://localhost:8000/ready`"""
-    if service.is_ready:
-        return {"status": "ready"}
-    response.status_code = HTTPStatus.SERVICE_UNAVAILABLE
-    return {"status": "not ready"}
-
-
-@router.get("/metrics", summary="Counters for Prometheus", response_class=Response)
-async def metrics(service: ServiceOf) -> Response:
-    """`curl http://localhost:8000/metrics`"""
-    return Response(service.metrics.render(), media_type=CONTENT_TYPE_LATEST)
-
-
-@router.get("/docs", include_in_schema=False)
-async def docs(request: Request) -> HTMLResponse:
-    """The interface in words, from the OpenAPI description."""
-    return HTMLResponse(render_api_page(request.app.openapi()))
-
-
-@router.get("/", include_in_schema=False)
-async def page() -> FileResponse:
-    """The page for people."""
-    return FileResponse(_PAGE / "index.html")
-
-
-async def _only_picture(request: Request, service: Service, url: str | None) -> Picture:
-    if url is None:
-        pictures = await read_pictures(request, service.limits)
-        if len(pictures) > 1:
-            raise RequestError(HTTPStatus.BAD_REQUEST, "there are several files; /v1/poses/batch takes them")
-        return pictures[0]
-    if not request.app.state.allow_fetch:
-        raise RequestError(
-            HTTPStatus.FORBIDDEN, "addresses are not fetched here; send the picture itself, or start with --allow-fetch"
-        )
-    return await asyncio.get_running_loop().run_in_executor(None, fetch_picture, url, service.limits)
-
-
-async def _until_left(request: Request, service: Service, answer: Awaitable[Answer]) -> Answer:
-    """The answer, unless the client leaves or the time is over; then the work for it ends."""
-    return await wait_for_answer(answer, _leave(request), service.limits.answer_seconds)
-
-
-async def _leave(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
+from mspn.serve.routes import PAGE, router
+from mspn.serve.service import Service, limit_threads
 
 
 def create_app(
@@ -317,7 +64,7 @@ def create_app(
     app.state.allow_fetch = allow_fetch
     app.include_router(router)
     app.mount("/static/sample", StaticFiles(directory=ASSETS / "sample"))
-    app.mount("/static", StaticFiles(directory=_PAGE, check_dir=False))
+    app.mount("/static", StaticFiles(directory=PAGE, check_dir=False))
     app.add_exception_handler(MspnError, _answer_error)
     app.add_exception_handler(RequestValidationError, _answer_invalid)
     app.add_exception_handler(WebSocketRequestValidationError, _answer_invalid)
