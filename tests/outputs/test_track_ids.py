@@ -106,7 +106,7 @@ def test_people_keep_the_colors_of_their_tracks_when_they_change_places():
     black = np.zeros((60, 200, 3), np.uint8)
     here, there = (
         a_pose(),
-        replace(a_pose(), keypoints_image=[*a_pose().keypoints_image, 100, 0], box=Box(100, 2, 30, 40)),
+        replace(a_pose(), keypoints_image=np.add(a_pose().keypoints_image, (100, 0)), box=Box(100, 2, 30, 40)),
     )
 
     before = draw_poses(black, [replace(here, track_id=1), replace(there, track_id=2)], "people")
