@@ -137,9 +137,11 @@ def serve(model: str, estimator: PoseEstimator, settings: ServeSettings) -> None
     Raises:
         InvalidValueError: if the address cannot be listened at.
     """
-    config = configure(model, estimator, settings)
     listener = listen(settings.host, settings.port)
     try:
+        config = configure(model, estimator, settings)  # the log is set up here, after what can fail in one line
+        shown = f"[{settings.host}]" if ":" in settings.host else settings.host
+        logger.info("listening", extra={"fields": {"address": f"http://{shown}:{listener.getsockname()[1]}"}})
         if settings.workers == 1:
             _Server(config).run(sockets=[listener])
         else:
@@ -200,8 +202,6 @@ def listen(host: str, port: int) -> socket.socket:
             f"cannot listen at {host}, port {port} ({reason(error)}); choose another --host or --port"
         ) from error
     listener.set_inheritable(True)
-    shown = f"[{host}]" if ":" in host else host
-    logger.info("listening", extra={"fields": {"address": f"http://{shown}:{listener.getsockname()[1]}"}})
     return listener
 
 

@@ -25,7 +25,7 @@ COMMANDS = {
     ),
     "convert": LazyCommand(
         "mspn.cli.models.convert:convert_command",
-        "Convert weights between mspn's layout, the released code's and MMPose's; simple baselines to mspn's only.",
+        "Convert weights between mspn's layout, the released codes' and MMPose's; simple baselines to mspn's only.",
     ),
     "average": LazyCommand(
         "mspn.cli.models.convert:average_command",
