@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import Enum
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +17,8 @@ from mspn.checkpoints.hub.download import Report
 from mspn.cli.printing import SafeConsole, fail
 from mspn.config.overrides import override
 from mspn.config.recipe import Recipe
+from mspn.detectors.letterbox import MAX_SIDE
+from mspn.detectors.slices import MAX_SLICES
 
 
 class PrecisionName(str, Enum):
@@ -44,6 +47,25 @@ WeightsOption = Annotated[
     list[float] | None,
     typer.Option(
         "--weight", "--ensemble-weight", help="How much a model counts: once for each --model, in their order."
+    ),
+]
+DetectorOption = Annotated[
+    str,
+    typer.Option(
+        help="Person detector: default (embedded), none (each image is one person), FILE.safetensors, FILE.onnx,"
+        " FAMILY:FILE.onnx, transformers:NAME or package.module:Class; see docs/detectors.md."
+    ),
+]
+DetectorSizeOption = Annotated[
+    int | None,
+    typer.Option(
+        min=32, max=MAX_SIDE, help="Pixels of the longer side that the detector sees images at; more for crowds."
+    ),
+]
+DetectorSlicesOption = Annotated[
+    int,
+    typer.Option(
+        min=1, max=MAX_SLICES, help="Slices along the longer side of large images to look for small people in, too."
     ),
 ]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")]
@@ -154,3 +176,16 @@ def change_test(recipe: Recipe, settings: Sequence[str]) -> Recipe:
         if not setting.strip().startswith(("test.", "test=")):
             fail(f"--set {setting}: only test settings can be changed here, for example test.blur_kernel=1")
     return override(recipe, settings)
+
+
+def changes_suppression(settings: Sequence[str]) -> bool:
+    """Whether a setting changes the suppression of duplicate poses."""
+    return any(setting.partition("=")[0].strip() == "test.suppression_oks" for setting in settings)
+
+
+def parse_network(text: str) -> IPv4Network | IPv6Network:
+    """The network that --allow-network names; anything else ends the command."""
+    try:
+        return ip_network(text)
+    except ValueError as error:
+        fail(f"--allow-network {text}: {error}; write one such as 192.168.1.0/24, or an address")

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, suppress
 from functools import partial
-from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,6 +11,9 @@ import typer
 from mspn.checkpoints.hub import find_weights
 from mspn.cli.options import (
     BatchOption,
+    DetectorOption,
+    DetectorSizeOption,
+    DetectorSlicesOption,
     DeviceOption,
     EngineName,
     EngineOption,
@@ -22,18 +24,29 @@ from mspn.cli.options import (
     ProtocolOption,
     ProtocolSettingsOption,
     WeightsOption,
+    changes_suppression,
     load_with_test_settings,
+    parse_network,
     refuse_unused,
 )
-from mspn.cli.people import ChosenBy, PeopleByOption, PeopleOption, RegionOption, TrackIdsOption, parse_people
-from mspn.cli.printing import KILLED, SOME_FAILED, echo, fail, one_line_errors
+from mspn.cli.output_options import (
+    ChosenBy,
+    ImageIdsOption,
+    OverwriteOption,
+    PeopleByOption,
+    PeopleOption,
+    RegionOption,
+    ShardOption,
+    TrackIdsOption,
+    parse_people,
+    parse_writers,
+)
+from mspn.cli.printing import KILLED, SOME_FAILED, echo, one_line_errors
 from mspn.cli.progress import Tally, show_progress
 from mspn.config.protocol import PREDICTION_SUPPRESSION_OKS
 from mspn.detectors import detector_files
 from mspn.detectors.base import Detector
-from mspn.detectors.letterbox import MAX_SIDE
-from mspn.detectors.precomputed import BoxesFile, BoxesFolder
-from mspn.detectors.slices import MAX_SLICES
+from mspn.detectors.precomputed import open_boxes
 from mspn.errors import InvalidValueError
 from mspn.inference.devices import keep_freed_memory
 from mspn.interrupts import StopRequest, stop_requests
@@ -62,25 +75,9 @@ def predict_command(
     ],
     models: ModelsOption = ["default"],  # noqa: B006 (typer copies it)
     weights: WeightsOption = None,
-    detector: Annotated[
-        str,
-        typer.Option(
-            help="Person detector: default (embedded), none (each image is one person), FILE.safetensors, FILE.onnx,"
-            " FAMILY:FILE.onnx, transformers:NAME or package.module:Class; see docs/detectors.md."
-        ),
-    ] = "default",
-    detector_size: Annotated[
-        int | None,
-        typer.Option(
-            min=32, max=MAX_SIDE, help="Pixels of the longer side that the detector sees images at; more for crowds."
-        ),
-    ] = None,
-    detector_slices: Annotated[
-        int,
-        typer.Option(
-            min=1, max=MAX_SLICES, help="Slices along the longer side of large images to look for small people in, too."
-        ),
-    ] = 1,
+    detector: DetectorOption = "default",
+    detector_size: DetectorSizeOption = None,
+    detector_slices: DetectorSlicesOption = 1,
     threshold: Annotated[float, typer.Option(min=0, max=1, help="Detections with a lower score are dropped.")] = 0.3,
     boxes: Annotated[
         Path | None, typer.Option(help="Boxes file, or a folder of text files, in place of a detector.")
@@ -103,16 +100,9 @@ def predict_command(
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue the run in --out; skip images that are done.")
     ] = False,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Remove the results of earlier runs in --out first.")
-    ] = False,
-    shard: Annotated[
-        str | None,
-        typer.Option(metavar="N/COUNT", help="Predict one of several parts, e.g. 3/16; `mspn merge` joins them."),
-    ] = None,
-    annotations: Annotated[
-        Path | None, typer.Option(help="Label file whose image ids coco.json takes, by file name.")
-    ] = None,
+    overwrite: OverwriteOption = False,
+    shard: ShardOption = None,
+    annotations: ImageIdsOption = None,
     allow_networks: Annotated[
         list[str] | None,
         typer.Option(
@@ -139,7 +129,7 @@ def predict_command(
         _refuse_unused_options(context, chosen, boxes, resume=resume)
         wanted = parse_people(people, people_by, track_ids, region)
         part = Shard.parse(shard) if shard else WHOLE
-        allowed = tuple(map(_parse_network, allow_networks or ()))
+        allowed = tuple(map(parse_network, allow_networks or ()))
         drawn, videos = out / ImageWriter.FOLDER, out / VideoWriter.FOLDER
         limits = InputLimits(
             allowed_networks=allowed,
@@ -153,7 +143,8 @@ def predict_command(
         if boxes:
             whose = category or checkpoints[0].metadata.recipe.keypoint_table.category_of_boxes
             # Standard input can be read only once.
-            chosen_detector = _open_boxes(boxes, whose, () if total is None else find_sources(sources, limits))
+            named = () if total is None else find_sources(sources, limits)
+            chosen_detector = open_boxes(boxes, whose, [source for source in named if isinstance(source, Path)])
         image_ids = read_image_ids(annotations) if annotations else None
         estimator = PoseEstimator(
             checkpoints,
@@ -166,7 +157,7 @@ def predict_command(
             batch_size=batch,
             threshold=threshold,
             flip=flip,
-            suppression_oks=None if _changes_suppression(settings or []) else PREDICTION_SUPPRESSION_OKS,
+            suppression_oks=None if changes_suppression(settings or []) else PREDICTION_SUPPRESSION_OKS,
             ensemble_weights=weights,
         )
         settings_of_run = _describe_settings(estimator, models, None if boxes else detector, boxes) | {
@@ -242,11 +233,6 @@ def _refuse_unused_options(context: typer.Context, outputs: Sequence[str], boxes
         refuse_unused(context, ["theme"], f"colors drawings; add {' or '.join(sorted(DRAWING_WRITERS))} to --save")
 
 
-def _changes_suppression(settings: Sequence[str]) -> bool:
-    """Whether a setting changes the suppression of duplicate poses."""
-    return any(setting.partition("=")[0].strip() == "test.suppression_oks" for setting in settings)
-
-
 def _describe_settings(
     estimator: PoseEstimator, models: Sequence[str], detector: str | None, boxes: Path | None
 ) -> dict[str, Any]:
@@ -312,27 +298,3 @@ def _write(
                 tally.count(chosen)
                 advance(result)
     return tally
-
-
-def _open_boxes(boxes: Path, category: str | None, sources: Iterable[Source | SourceFailure]) -> Detector:
-    file = BoxesFolder(boxes) if boxes.is_dir() else BoxesFile(boxes, category=category)
-    paths = [source for source in sources if isinstance(source, Path)]
-    if paths and not any(file.knows(str(path)) for path in paths):
-        fail(f"{boxes} says nothing about any of the {len(paths)} images; do its file names match theirs?")
-    return file
-
-
-def _parse_network(text: str) -> IPv4Network | IPv6Network:
-    try:
-        return ip_network(text)
-    except ValueError as error:
-        fail(f"--allow-network {text}: {error}; write one such as 192.168.1.0/24, or an address")
-
-
-def parse_writers(save: str) -> list[str]:
-    """Names of writers, each once, from what --save says."""
-    names = list(dict.fromkeys(name.strip() for name in save.split(",")))
-    for name in names:
-        if name not in WRITERS:
-            fail(f"--save {name!r}: there are {', '.join(WRITERS)}")
-    return names

@@ -21,7 +21,7 @@ from mspn.cli.options import (
     ProtocolSettingsOption,
     WeightsOption,
 )
-from mspn.cli.predict import parse_writers
+from mspn.cli.output_options import ImageIdsOption, OverwriteOption, parse_writers
 from mspn.cli.printing import SOME_FAILED, SafeConsole, echo, one_line_errors
 from mspn.cli.progress import show_count
 from mspn.detectors.precomputed import BoxesFile
@@ -77,12 +77,8 @@ def merge_command(
     save: Annotated[
         str | None, typer.Option(help=f"What to write, of {','.join(WRITERS)}; by default all that the runs wrote.")
     ] = None,
-    annotations: Annotated[
-        Path | None, typer.Option(help="Label file whose image ids coco.json takes, by file name.")
-    ] = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Remove the results of earlier runs in --out first.")
-    ] = False,
+    annotations: ImageIdsOption = None,
+    overwrite: OverwriteOption = False,
 ) -> None:
     """Join the results of several runs, such as shards of one."""
     with one_line_errors():

@@ -7,6 +7,8 @@ import typer
 
 from mspn.cli.options import (
     BatchOption,
+    DetectorOption,
+    DetectorSizeOption,
     DeviceOption,
     EngineName,
     EngineOption,
@@ -16,7 +18,6 @@ from mspn.cli.options import (
     find_with_bar,
 )
 from mspn.cli.printing import one_line_errors
-from mspn.detectors.letterbox import MAX_SIDE
 from mspn.errors import InvalidValueError
 from mspn.inference.devices import keep_freed_memory
 from mspn.io.extras import import_extra
@@ -25,10 +26,8 @@ from mspn.predict.estimator import PoseEstimator
 
 def serve_command(
     model: Annotated[str, typer.Option(help="Name of a model, or a weights file.")] = "default",
-    detector: Annotated[str, typer.Option(help="Person detector, as `mspn predict` takes it.")] = "default",
-    detector_size: Annotated[
-        int | None, typer.Option(min=32, max=MAX_SIDE, help="Pixels of the longer side that the detector sees.")
-    ] = None,
+    detector: DetectorOption = "default",
+    detector_size: DetectorSizeOption = None,
     threshold: Annotated[
         float, typer.Option(min=0, max=1, help="Detections with a lower score are dropped, unless a request says.")
     ] = 0.3,

@@ -5,12 +5,13 @@ whose images are the crops, and the crops beside it, stored without further comp
 """
 
 import json
+import re
 import struct
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -33,6 +34,8 @@ MAX_SETS = 1000
 _MAX_INDEX_BYTES = 2**20
 _MAX_LABELS_BYTES = 2**29
 """Of a set's labels, unpacked; COCO's 150,000 people take a fifth of it."""
+_COMMON_STEMS = ("annotations", "labels", "data", "joints")
+_MAX_NAME_LETTERS = 80
 _NUM_CHECKED = 100
 """So many people tell whether crops reach further than what was packed."""
 _MEMBER_HEADER = struct.Struct("<4s22xHH")
@@ -60,6 +63,18 @@ class PackIndex(Settings):
     """Of the crops that the network trains on."""
     augmentation: AugmentationConfig
     """Crops show as much around the people as this needs."""
+
+
+def name_sets(configs: Sequence[PeopleSetConfig]) -> list[str]:
+    """A name for each set: of its file, or of the folder where the file is called as everybody's."""
+    names: list[str] = []
+    for config in configs:
+        path = PurePath(config.annotations)
+        name = path.parent.name if path.stem in _COMMON_STEMS and path.parent.name else path.stem
+        name = re.sub(r"[^\w.-]+", "-", name).strip(".-")[:_MAX_NAME_LETTERS] or "set"
+        repeats = sum(re.sub(r"-\d+$", "", other) == name or other == name for other in names)
+        names.append(f"{name}-{repeats + 1}" if repeats else name)
+    return names
 
 
 class Pack:

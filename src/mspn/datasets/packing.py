@@ -1,25 +1,23 @@
 """Packs people: cuts them out of their photos, as much around them as augmentation may show, into one ZIP file."""
 
 import json
-import re
 import zipfile
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 from jaxtyping import UInt8
 
-from mspn.config.data import PeopleSetConfig
 from mspn.config.recipe import Recipe
 from mspn.datasets.augmentation import reach_of_frames, widest_width
 from mspn.datasets.crop_dataset import read_crops
-from mspn.datasets.packed import INDEX_FILE, LABELS_FILE, PackedSet, PackIndex
+from mspn.datasets.packed import INDEX_FILE, LABELS_FILE, PackedSet, PackIndex, name_sets
 from mspn.datasets.people import People
 from mspn.errors import ImageError, InvalidValueError
 from mspn.io.files import replacing
@@ -39,8 +37,6 @@ _DIGITS = 3
 """Of stored coordinates."""
 _SIZE_UNSURE = ("avif", "heic")
 """Formats whose header may tell the size of a part."""
-_COMMON_STEMS = ("annotations", "labels", "data", "joints")
-_MAX_NAME_LETTERS = 80
 
 
 class CropQuality(NamedTuple):
@@ -111,7 +107,7 @@ def pack_people(
         FileError: if there is no room for the file.
     """
     quality = _choose_quality(recipe, sets, max_bytes, num_workers)
-    names = _name_sets(recipe.data.train)
+    names = name_sets(recipe.data.train)
     total, done = sum(map(len, sets)), 0
     problems: list[str] = []
     num_packed = 0
@@ -286,18 +282,6 @@ def _origin(people: People, crop: PackedCrop) -> dict[str, object]:
 
 def _file_name(person: int) -> str:
     return f"{person + 1}.webp"
-
-
-def _name_sets(configs: Sequence[PeopleSetConfig]) -> list[str]:
-    """A name for each set: of its file, or of the folder where the file is called as everybody's."""
-    names: list[str] = []
-    for config in configs:
-        path = PurePath(config.annotations)
-        name = path.parent.name if path.stem in _COMMON_STEMS and path.parent.name else path.stem
-        name = re.sub(r"[^\w.-]+", "-", name).strip(".-")[:_MAX_NAME_LETTERS] or "set"
-        repeats = sum(re.sub(r"-\d+$", "", other) == name or other == name for other in names)
-        names.append(f"{name}-{repeats + 1}" if repeats else name)
-    return names
 
 
 def _store(archive: zipfile.ZipFile, name: str, content: bytes, compression: int) -> None:

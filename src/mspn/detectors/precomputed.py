@@ -232,6 +232,25 @@ class BoxesFolder:
         )
 
 
+def open_boxes(path: Path, category: str | None, images: Sequence[Path]) -> BoxesFile | BoxesFolder:
+    """A boxes file, or a folder of text files.
+
+    Args:
+        path: of the file or folder.
+        category: whose boxes of a file to use, by name or id.
+        images: that are to be looked up; empty if they are not known yet.
+
+    Raises:
+        DetectorError: if it cannot be read, or says nothing about any of the images.
+    """
+    boxes = BoxesFolder(path) if path.is_dir() else BoxesFile(path, category=category)
+    if images and not any(boxes.knows(str(image)) for image in images):
+        raise DetectorError(
+            f"{path} says nothing about any of the {len(images)} images; do its file names match theirs?"
+        )
+    return boxes
+
+
 def _numbers(line: str, where: str) -> list[float]:
     """Category, middle, extent and score."""
     try:

@@ -10,15 +10,14 @@ from typing import IO
 
 from mspn.errors import ImageError
 from mspn.io.av1 import largest_coded_size
+from mspn.io.tiff_directory import EXIF_PREFIX, ORIENTATION, exif_orientation, read_directory, unpack, valid_orientation
 from mspn.structures.boxes import Size
 
 TRANSPOSED_ORIENTATIONS = (5, 6, 7, 8)
 """EXIF orientations in which width and height trade places."""
-_ORIENTATION, _BITS_PER_SAMPLE, _SAMPLES_PER_PIXEL, _EXTRA_SAMPLES = 274, 258, 277, 338
+_BITS_PER_SAMPLE, _SAMPLES_PER_PIXEL, _EXTRA_SAMPLES = 258, 277, 338
 _WIDTH, _HEIGHT, _STRIP_HEIGHT, _TILE_WIDTH, _TILE_HEIGHT, _KIND_OF_PAGE = 256, 257, 278, 322, 323, 254
 """Tags of TIFF."""
-_SHORT = 3
-_EXIF_PREFIX = b"Exif\0\0"
 _MAX_PIECES = 2**16
 """Segments, chunks or pages that are looked at; more could keep us busy for hours."""
 _BOXES_BYTES = 2**20
@@ -84,28 +83,22 @@ def read_size(path: Path) -> Size:
     return header.upright_size
 
 
-def _unpack(layout: str, file: IO[bytes], position: int | None = None) -> tuple[int, ...]:
-    if position is not None:
-        file.seek(position)
-    return struct.unpack(layout, file.read(struct.calcsize(layout)))
-
-
 def _read_jpeg(file: IO[bytes]) -> ImageHeader | None:
     size, num_channels, orientation, position = Size(0, 0), 3, 1, 2
     for _ in range(_MAX_PIECES):
-        start, marker = _unpack("BB", file, position)
+        start, marker = unpack("BB", file, position)
         if start != 0xFF:
             return None
         if marker == 0xFF:  # padding
             position += 1
             continue
-        (length,) = _unpack(">H", file)
+        (length,) = unpack(">H", file)
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            _precision, *sides, num_channels = _unpack(">BHHB", file)
+            _precision, *sides, num_channels = unpack(">BHHB", file)
             size = Size(*sides)
         elif marker == 0xE1 and orientation == 1:
             segment = file.read(max(0, length - 2))
-            orientation = _exif_orientation(segment) if segment.startswith(_EXIF_PREFIX) else 1
+            orientation = exif_orientation(segment) if segment.startswith(EXIF_PREFIX) else 1
         position += 2 + length
         if marker == 0xDA:
             return ImageHeader("jpeg", size, orientation, num_channels=num_channels, scan_start=position)
@@ -113,15 +106,15 @@ def _read_jpeg(file: IO[bytes]) -> ImageHeader | None:
 
 
 def _read_png(file: IO[bytes]) -> ImageHeader:
-    width, height, depth, color_type = _unpack(">IIBB", file, 16)
+    width, height, depth, color_type = unpack(">IIBB", file, 16)
     num_frames, orientation, is_transparent, end = 1, 1, color_type in (4, 6), 0
     for kind, start, length in _chunks(file, 8, is_png=True):
         if kind == b"acTL" and length >= 8:
-            (num_frames,) = _unpack(">I", file, start)
+            (num_frames,) = unpack(">I", file, start)
         elif kind == b"tRNS":
             is_transparent = True
         elif kind == b"eXIf":  # may stand behind the pixels
-            orientation = _exif_orientation(_read_at(file, start, length))
+            orientation = exif_orientation(_read_at(file, start, length))
         end = start + length
     return ImageHeader(
         "png",
@@ -137,57 +130,45 @@ def _read_png(file: IO[bytes]) -> ImageHeader:
 def _read_webp(file: IO[bytes]) -> ImageHeader | None:
     (kind,) = struct.unpack("4s", _read_at(file, 12, 4))
     if kind == b"VP8 ":
-        width, height = (value & 0x3FFF for value in _unpack("<HH", file, 26))
+        width, height = (value & 0x3FFF for value in unpack("<HH", file, 26))
         return ImageHeader("webp", Size(height, width))
     if kind == b"VP8L":
-        (bits,) = _unpack("<I", file, 21)
+        (bits,) = unpack("<I", file, 21)
         size = Size((bits >> 14 & 0x3FFF) + 1, (bits & 0x3FFF) + 1)
         return ImageHeader("webp", size, may_be_transparent=bool(bits >> 28 & 1))
     if kind != b"VP8X":
         return None
-    (flags,) = _unpack("B", file, 20)
+    (flags,) = unpack("B", file, 20)
     width, height = (int.from_bytes(_read_at(file, start, 3), "little") + 1 for start in (24, 27))
     orientation, num_frames = 1, 0
     for kind, start, length in _chunks(file, 12, is_png=False):
         num_frames += kind == b"ANMF"
         if kind == b"EXIF":
-            orientation = _exif_orientation(_read_at(file, start, length))
+            orientation = exif_orientation(_read_at(file, start, length))
     return ImageHeader("webp", Size(height, width), orientation, max(1, num_frames), bool(flags & 0x10))
 
 
 def _read_bmp(file: IO[bytes]) -> ImageHeader:
-    (header_bytes,) = _unpack("<I", file, 14)
+    (header_bytes,) = unpack("<I", file, 14)
     # The header of OS/2 has 16 bits for a side.
-    width, height, _planes, depth = _unpack("<HHHH" if header_bytes == 12 else "<iiHH", file)
+    width, height, _planes, depth = unpack("<HHHH" if header_bytes == 12 else "<iiHH", file)
     return ImageHeader("bmp", Size(abs(height), abs(width)), may_be_transparent=depth == 32)
 
 
 def _read_gif(file: IO[bytes]) -> ImageHeader:
-    width, height = _unpack("<HH", file, 6)
+    width, height = unpack("<HH", file, 6)
     return ImageHeader("gif", Size(height, width), may_be_transparent=True)
-
-
-@dataclass(frozen=True)
-class _Directory:
-    """A page of a TIFF, or the tags of EXIF."""
-
-    values: dict[int, int]
-    """The first value of each tag, those of 16 or 32 bits."""
-    positions: dict[int, int]
-    """Where these stand."""
-    next: int
-    """Position of the next one; 0 if there is none."""
 
 
 def _read_tiff(file: IO[bytes]) -> ImageHeader | None:
     first, num_pages = None, 0
     seen: set[int] = set()
     order = "<" if _read_at(file, 0, 2) == b"II" else ">"
-    (position,) = _unpack(order + "I", file, 4)
+    (position,) = unpack(order + "I", file, 4)
     while position and position not in seen and len(seen) < _MAX_PIECES:
         seen.add(position)
         try:
-            page = _read_directory(file, position, order)
+            page = read_directory(file, position, order)
         except struct.error:
             if first is None:
                 raise
@@ -203,45 +184,14 @@ def _read_tiff(file: IO[bytes]) -> ImageHeader | None:
     return ImageHeader(
         "tiff",
         size,
-        _valid(values.get(_ORIENTATION, 1)),
+        valid_orientation(values.get(ORIENTATION, 1)),
         max(1, num_pages),
         may_be_transparent=_EXTRA_SAMPLES in values or values.get(_SAMPLES_PER_PIXEL, 1) in (2, 4),
         depth=values.get(_BITS_PER_SAMPLE, 1),
         num_channels=values.get(_SAMPLES_PER_PIXEL, 1),
-        orientation_position=first.positions.get(_ORIENTATION),
+        orientation_position=first.positions.get(ORIENTATION),
         largest_block=block_width * (block_height or min(values.get(_STRIP_HEIGHT, size.height), size.height)),
     )
-
-
-def _read_directory(file: IO[bytes], position: int, order: str) -> _Directory:
-    (num_tags,) = _unpack(order + "H", file, position)
-    entries = file.read(12 * num_tags)
-    values, positions = {}, {}
-    following = file.read(4)
-    for start in range(0, 12 * num_tags, 12):
-        tag, kind, count = struct.unpack_from(order + "HHI", entries, start)
-        positions[tag] = position + 2 + start + 8
-        if kind == _SHORT and count > 2:  # these have no room in the directory
-            (positions[tag],) = struct.unpack_from(order + "I", entries, start + 8)
-            (values[tag],) = _unpack(order + "H", file, positions[tag])
-        else:
-            (values[tag],) = struct.unpack_from(order + ("H" if kind == _SHORT else "I"), entries, start + 8)
-    return _Directory(values, positions, struct.unpack(order + "I", following)[0] if len(following) == 4 else 0)
-
-
-def _exif_orientation(exif: bytes) -> int:
-    """1 (upright) where EXIF is damaged: decoders see none there, too."""
-    file = io.BytesIO(exif.removeprefix(_EXIF_PREFIX))
-    try:
-        order = "<" if file.read(2) == b"II" else ">"
-        (position,) = _unpack(order + "I", file, 4)
-        return _valid(_read_directory(file, position, order).values.get(_ORIENTATION, 1))
-    except struct.error:
-        return 1
-
-
-def _valid(orientation: int) -> int:
-    return orientation if 1 <= orientation <= 8 else 1
 
 
 _PART_SIZE = re.compile(rb"ispe\0\0\0\0(.{8})", re.DOTALL)

@@ -6,15 +6,23 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO
-
-import numpy as np
-from pydantic import BaseModel, Field
+from typing import Any
 
 from mspn.errors import FileError, InvalidValueError
-from mspn.io.files import sha256_of
+from mspn.outputs.journal_lines import (
+    SOURCE,
+    Head,
+    ImageEntry,
+    black_image,
+    parse_entry,
+    read_entry,
+    read_pose,
+    shorten,
+    version_of,
+    write_pose,
+)
 from mspn.predict.pipeline import ImageResult
-from mspn.structures.boxes import Box, Size
+from mspn.structures.boxes import Size
 from mspn.structures.image import FrameInfo, Image, Video
 from mspn.structures.pose import Pose
 from mspn.structures.skeleton import Skeleton
@@ -22,47 +30,7 @@ from mspn.structures.skeleton import Skeleton
 logger = logging.getLogger(__name__)
 
 JOURNAL_FILE = "progress.jsonl"
-_OUTPUTS, _SKELETON, _SOURCE = "outputs", "skeleton", "source"
-_MAX_DIGESTED_BYTES = 2**24
-"""Of larger files, mostly videos, size and modification time must do: reading them takes as long as decoding them."""
-_MAX_LETTERS = 100
-
-Key = tuple[str, int | None]
-"""Source, and frame of a video."""
-
-
-_Number = int | float
-"""As it is written; pydantic would make floats of all."""
-
-
-class _PoseEntry(BaseModel):
-    keypoints: tuple[tuple[_Number, _Number], ...]
-    scores: tuple[_Number, ...]
-    score: _Number
-    ranking_score: _Number
-    box: tuple[_Number, _Number, _Number, _Number]
-    box_score: _Number
-    track_id: int | None = None
-
-
-class _ImageEntry(BaseModel):
-    """A line of the journal, without the source, whose name may hold bytes that are no text."""
-
-    number: int
-    version: str | None
-    frame: int | None
-    seconds: float | None
-    width: int = Field(gt=0)
-    height: int = Field(gt=0)
-    poses: tuple[_PoseEntry, ...]
-
-
-class _Head(BaseModel):
-    """The first line."""
-
-    settings: dict[str, Any]
-    source_folder: str
-    outputs: tuple[str, ...]
+_OUTPUTS, _SKELETON = "outputs", "skeleton"
 
 
 @dataclass
@@ -70,7 +38,7 @@ class _Done:
     """What earlier runs did of one source."""
 
     version: str | None
-    """Of its file, see `_version_of`."""
+    """Of its file, see `version_of`."""
     offsets: dict[int | None, int] = field(default_factory=dict)
     """Byte offsets of the entries of its frames, or of the image, whose frame is None."""
 
@@ -119,7 +87,7 @@ class Journal:
         depend on timing."""
         self._versions: dict[str, str | None] = {}
         self._numbers: dict[str, int] = {}
-        self._appended: set[Key] = set()
+        self._appended: set[tuple[str, int | None]] = set()
         self.outputs, self.source_folder, end = tuple(outputs), source_folder, 0
         if earlier is not None and earlier.end:
             _check_settings(folder, earlier.settings, settings)
@@ -147,7 +115,7 @@ class Journal:
             source: its name in results.
             number: its place in the whole run, from 0 on, also in a run that is one of several shards.
         """
-        self.note_source(source, number, _version_of(source))
+        self.note_source(source, number, version_of(source))
 
     def note_source(self, source: str, number: int, version: str | None) -> None:
         """Say what the entries of a source's images will tell of its place and its file."""
@@ -161,12 +129,12 @@ class Journal:
         """The poses of an image that is done, else None."""
         source, frame = _key(image)
         entry = self._find(source, frame)
-        return None if entry is None else [_read_pose(pose, self._skeleton) for pose in entry.poses]
+        return None if entry is None else [read_pose(pose, self._skeleton) for pose in entry.poses]
 
     def cached_image(self, source: str) -> Image | None:
         """A black image in place of a finished one, so that its file need not be read; None for frames of videos."""
         entry = self._find(source, None)
-        return None if entry is None else _black_image(source, Size(entry.height, entry.width))
+        return None if entry is None else black_image(source, Size(entry.height, entry.width))
 
     def append(self, result: ImageResult) -> None:
         """Add an image that is done, unless the journal has it already.
@@ -182,14 +150,14 @@ class Journal:
         if not is_done and (source, frame) not in self._appended:
             self._write(
                 {
-                    _SOURCE: source,
+                    SOURCE: source,
                     "number": self._numbers.get(source, 0),
                     "version": self._versions.get(source),
                     "frame": frame,
                     "seconds": image.frame and image.frame.seconds,
                     "width": image.size.width,
                     "height": image.size.height,
-                    "poses": [_write_pose(pose) for pose in result.poses],
+                    "poses": [write_pose(pose) for pose in result.poses],
                 }
             )
             self._appended.add((source, frame))
@@ -202,12 +170,12 @@ class Journal:
     ) -> None:
         self._file.close()
 
-    def _find(self, source: str, frame: int | None) -> _ImageEntry | None:
+    def _find(self, source: str, frame: int | None) -> ImageEntry | None:
         done = self._done.get(source)
         if done is None or frame not in done.offsets:
             return None
         with self.path.open("rb") as file:  # opened each time, since two threads look up
-            return _read_entry(file, done.offsets[frame])
+            return read_entry(file, done.offsets[frame])
 
     def _write(self, entry: Mapping[str, Any]) -> None:
         line = json.dumps(entry).encode() + b"\n"
@@ -266,17 +234,17 @@ class JournalReader:
             for source in sorted(self.done, key=self._numbers.__getitem__):
                 video: Video | None = None
                 for frame in sorted(self.done[source].offsets, key=lambda frame: frame or 0):
-                    entry = _read_entry(file, self.done[source].offsets[frame])
+                    entry = read_entry(file, self.done[source].offsets[frame])
                     size = Size(entry.height, entry.width)
                     video = video or Video(source, size, None, None, is_live=False)
                     position = None if frame is None else FrameInfo(video, frame, entry.seconds or 0.0)
-                    image = _black_image(source, size, position)
-                    poses = [_read_pose(pose, self.skeleton) for pose in entry.poses]
+                    image = black_image(source, size, position)
+                    poses = [read_pose(pose, self.skeleton) for pose in entry.poses]
                     yield ImageResult(source, image, poses, [])
 
     def _read_head(self, line: bytes) -> None:
         try:
-            head = _Head.model_validate(json.loads(line))
+            head = Head.model_validate(json.loads(line))
             self.settings, self.outputs = head.settings, head.outputs
             self.skeleton = Skeleton.model_validate(head.settings[_SKELETON])
         except (ValueError, KeyError, RecursionError) as error:
@@ -292,7 +260,7 @@ class JournalReader:
             if _OUTPUTS in content:
                 self.outputs = tuple(map(str, content[_OUTPUTS]))
                 return
-            entry, source = _parse_entry(content), content[_SOURCE]
+            entry, source = parse_entry(content), content[SOURCE]
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return
         num_keypoints = len(self.skeleton.keypoints)
@@ -315,70 +283,14 @@ def has_images(folder: Path) -> bool:
 def _check_settings(folder: Path, previous: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
     changed = [name for name in {**previous, **settings} if previous.get(name) != settings.get(name)]
     if changed:
-        before = ", ".join(f"{name} {_shorten(previous.get(name))}" for name in changed)
-        after = ", ".join(f"{name} {_shorten(settings.get(name))}" for name in changed)
+        before = ", ".join(f"{name} {shorten(previous.get(name))}" for name in changed)
+        after = ", ".join(f"{name} {shorten(settings.get(name))}" for name in changed)
         raise InvalidValueError(
             f"{folder} holds results of {before}, not of {after}; --resume goes on with the same alone:"
             " choose another --out, or start anew with --overwrite"
         )
 
 
-def _shorten(value: Any) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= _MAX_LETTERS else text[:_MAX_LETTERS] + "..."
-
-
-def _version_of(source: str) -> str | None:
-    """What changes if a file does: its digest, or size and modification time; None for what is no file."""
-    path = Path(source)
-    try:
-        if not path.is_file():
-            return None
-        status = path.stat()
-        if status.st_size <= _MAX_DIGESTED_BYTES:
-            return sha256_of(path)
-        return f"{status.st_size} bytes, modified {status.st_mtime_ns} ns"
-    except OSError:
-        return None  # reading it will say why
-
-
-def _black_image(source: str, size: Size, frame: FrameInfo | None = None) -> Image:
-    return Image(source, np.broadcast_to(np.uint8(0), (*size, 3)), frame)
-
-
-def _read_entry(file: BinaryIO, offset: int) -> _ImageEntry:
-    file.seek(offset)
-    return _parse_entry(json.loads(file.readline()))
-
-
-def _parse_entry(content: Mapping[str, Any]) -> _ImageEntry:
-    return _ImageEntry.model_validate({name: value for name, value in content.items() if name != _SOURCE})
-
-
-def _key(image: Image) -> Key:
+def _key(image: Image) -> tuple[str, int | None]:
+    """Source, and frame of a video."""
     return image.source, image.frame.index if image.frame else None
-
-
-def _write_pose(pose: Pose) -> dict[str, Any]:
-    return {
-        "keypoints": pose.keypoints_image.tolist(),
-        "scores": pose.keypoint_scores.tolist(),
-        "score": pose.score,
-        "ranking_score": pose.ranking_score,
-        "box": list(pose.box),
-        "box_score": pose.box_score,
-        "track_id": pose.track_id,
-    }
-
-
-def _read_pose(entry: _PoseEntry, skeleton: Skeleton) -> Pose:
-    return Pose(
-        skeleton=skeleton,
-        keypoints_image=np.array(entry.keypoints),
-        keypoint_scores=np.array(entry.scores),
-        score=entry.score,
-        ranking_score=entry.ranking_score,
-        box=Box(*entry.box),
-        box_score=entry.box_score,
-        track_id=entry.track_id,
-    )

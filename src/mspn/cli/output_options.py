@@ -1,13 +1,15 @@
-"""Options of which people are written."""
+"""Options of what is written: which people, and in which formats."""
 
 import math
 from collections.abc import Callable
 from enum import Enum
+from pathlib import Path
 from typing import Annotated, TypeVar
 
 import typer
 
 from mspn.cli.printing import fail
+from mspn.outputs import WRITERS
 from mspn.outputs.choice import PeopleSettings
 from mspn.structures.boxes import Box
 
@@ -34,6 +36,19 @@ RegionOption = Annotated[
 ]
 
 
+ImageIdsOption = Annotated[
+    Path | None,
+    typer.Option("--annotations", help="Label file whose image ids coco.json takes, by file name."),
+]
+ShardOption = Annotated[
+    str | None,
+    typer.Option(metavar="N/COUNT", help="Predict one of several parts, e.g. 3/16; `mspn merge` joins them."),
+]
+OverwriteOption = Annotated[
+    bool, typer.Option("--overwrite", help="Remove the results of earlier runs in --out first.")
+]
+
+
 def parse_people(people: int | None, people_by: ChosenBy, track_ids: str | None, region: str | None) -> PeopleSettings:
     """Whom the options ask for; what they cannot mean ends the command."""
     return PeopleSettings(
@@ -56,3 +71,12 @@ def _parse_numbers(option: str, text: str, kind: Callable[[str], Number]) -> tup
         return tuple(map(kind, text.split(",")))
     except ValueError:
         fail(f"{option} {text}: write numbers with commas between them")
+
+
+def parse_writers(save: str) -> list[str]:
+    """Names of writers, each once, from what --save says."""
+    names = list(dict.fromkeys(name.strip() for name in save.split(",")))
+    for name in names:
+        if name not in WRITERS:
+            fail(f"--save {name!r}: there are {', '.join(WRITERS)}")
+    return names
