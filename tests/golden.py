@@ -6,18 +6,22 @@ network is fed our layout's names, converted, and must answer what the released 
 
 import json
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pytest
 import torch
 from torch import Tensor
 
 from mspn.checkpoints.convert.mspn import from_layout, to_layout
 from mspn.config.model import ModelConfig, PoseRefineForm
+from mspn.config.supervision import SupervisionConfig
 from mspn.datasets.samples import KeypointLabels
 from mspn.models.mspn import MSPN
+from mspn.training.losses.keypoint import StageLosses, compute_losses
 
 SEED = 20190101
 _FIXTURES = Path(__file__).parent / "fixtures"
@@ -157,3 +161,24 @@ def _uniform_range(name: str) -> tuple[float, float] | None:
     if name.endswith(("skip1.bn.weight", "skip2.bn.weight")):
         return 0.2, 0.4
     return 0.5, 1.0
+
+
+@contextmanager
+def gradients_of_golden_inputs(network: MSPN, monkeypatch: pytest.MonkeyPatch) -> Iterator[StageLosses]:
+    """The losses of the golden inputs, whose gradients the network has meanwhile; afterwards it is as it was."""
+    inputs = golden_inputs()
+    # The golden targets are noise, one map for each kernel, instead of bumps.
+    kernels = SupervisionConfig().kernel_sizes
+    monkeypatch.setattr(
+        "mspn.training.losses.keypoint.draw_targets",
+        lambda _keypoints, _labeled, *, size, kernel_size: inputs.targets[:, kernels.index(kernel_size)],
+    )
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    losses = compute_losses(network.train()(inputs.crops), inputs.labels, SupervisionConfig())
+    losses.total.backward()
+    try:
+        yield losses
+    finally:
+        network.zero_grad()
+        network.load_state_dict(before)
+        network.eval()

@@ -5,11 +5,9 @@ import torch
 
 from mspn.checkpoints.convert.mspn import to_layout
 from mspn.config.model import BackboneConfig, ModelConfig, PoseRefineForm
-from mspn.config.supervision import SupervisionConfig
 from mspn.errors import InvalidValueError
 from mspn.models.base import RELEASED_PEAK, place
 from mspn.models.mspn import MSPN, PoseRefineMachine
-from mspn.training.losses.keypoint import compute_losses
 from tests.golden import (
     assert_summary_matches,
     golden_inputs,
@@ -17,6 +15,7 @@ from tests.golden import (
     golden_network_figures,
     golden_rsn,
     golden_rsn_figures,
+    gradients_of_golden_inputs,
 )
 from tests.models.networks import random_crops, random_network
 
@@ -49,27 +48,13 @@ def test_every_head_answers_what_the_released_network_answered(released: tuple[M
 
 def test_training_costs_and_learns_what_the_released_network_did(released: tuple[MSPN, dict[str, Any]], monkeypatch):
     network, figures = released
-    inputs = golden_inputs()
-    # The golden targets are noise, one map for each kernel, instead of bumps.
-    kernels = SupervisionConfig().kernel_sizes
-    monkeypatch.setattr(
-        "mspn.training.losses.keypoint.draw_targets",
-        lambda _keypoints, _labeled, *, size, kernel_size: inputs.targets[:, kernels.index(kernel_size)],
-    )
-    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-
-    losses = compute_losses(network.train()(inputs.crops), inputs.labels, SupervisionConfig())
-    losses.total.backward()
-
-    assert losses.total.item() == pytest.approx(figures["loss"], rel=1e-5)
-    # Rounding grows on the long way back through batch statistics; single values differ by up to 1 %.
-    assert_summary_matches(network.stem.conv.conv.weight.grad.flip(1), figures["stem_gradient"], tolerance=2e-2)
-    assert_summary_matches(
-        network.stages[-1].heads[0].predict.conv.weight.grad, figures["last_head_gradient"], tolerance=1e-4
-    )
-    network.zero_grad()
-    network.load_state_dict(before)
-    network.eval()
+    with gradients_of_golden_inputs(network, monkeypatch) as losses:
+        assert losses.total.item() == pytest.approx(figures["loss"], rel=1e-5)
+        # Rounding grows on the long way back through batch statistics; single values differ by up to 1 %.
+        assert_summary_matches(network.stem.conv.conv.weight.grad.flip(1), figures["stem_gradient"], tolerance=2e-2)
+        assert_summary_matches(
+            network.stages[-1].heads[0].predict.conv.weight.grad, figures["last_head_gradient"], tolerance=1e-4
+        )
 
 
 def test_the_official_layout_has_as_many_parameters_as_the_released_network(released: tuple[MSPN, dict[str, Any]]):

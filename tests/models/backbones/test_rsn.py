@@ -6,13 +6,18 @@ from torch import nn
 
 from mspn.cli.models.catalog import listed_costs
 from mspn.config.model import BackboneConfig, ModelConfig
-from mspn.config.supervision import SupervisionConfig
 from mspn.models.backbones.rsn import ResidualStepsBlock, RSNDown, find_rsn
 from mspn.models.base import RELEASED_PEAK
 from mspn.models.cost import count_cost
 from mspn.models.mspn import MSPN
-from mspn.training.losses.keypoint import compute_losses
-from tests.golden import GOLDEN_RSNS, assert_summary_matches, golden_inputs, golden_rsn, golden_rsn_figures
+from tests.golden import (
+    GOLDEN_RSNS,
+    assert_summary_matches,
+    golden_inputs,
+    golden_rsn,
+    golden_rsn_figures,
+    gradients_of_golden_inputs,
+)
 
 _POSITIONS = (0, 1, 24, 1559, 1560, 3071)
 """Cells of 64x48 maps: corners, an edge, the center."""
@@ -38,32 +43,19 @@ def test_every_head_answers_what_the_released_network_answered(released: tuple[M
 
 def test_training_costs_and_learns_what_the_released_network_did(released: tuple[MSPN, dict[str, Any]], monkeypatch):
     network, figures = released
-    inputs = golden_inputs()
-    kernels = SupervisionConfig().kernel_sizes
-    monkeypatch.setattr(
-        "mspn.training.losses.keypoint.draw_targets",
-        lambda _keypoints, _labeled, *, size, kernel_size: inputs.targets[:, kernels.index(kernel_size)],
-    )
-    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-
-    losses = compute_losses(network.train()(inputs.crops), inputs.labels, SupervisionConfig())
-    losses.total.backward()
-
-    assert losses.total.item() == pytest.approx(figures["loss"], rel=1e-5)
-    stage = network.stages[0]
-    gradients = {
-        "stem_gradient": network.stem.conv.conv.weight.grad.flip(1),
-        "last_head_gradient": stage.heads[0].predict.conv.weight.grad,
-        "step_gradient": stage.down.layers[0][0].branches[3][3].conv.weight.grad,
-    }
-    for name, gradient in gradients.items():
-        assert gradient.std().item() == pytest.approx(figures[name]["std"], rel=1e-2)
-        # Rounding grows on the long way back through batch statistics: float32 moves single values of rsn-50 by 3 % of
-        # the deviation, theirs and ours, from what float64 gives.
-        assert_summary_matches(gradient, figures[name], tolerance=1e-3 if name == "last_head_gradient" else 6e-2)
-    network.zero_grad()
-    network.load_state_dict(before)
-    network.eval()
+    with gradients_of_golden_inputs(network, monkeypatch) as losses:
+        assert losses.total.item() == pytest.approx(figures["loss"], rel=1e-5)
+        stage = network.stages[0]
+        gradients = {
+            "stem_gradient": network.stem.conv.conv.weight.grad.flip(1),
+            "last_head_gradient": stage.heads[0].predict.conv.weight.grad,
+            "step_gradient": stage.down.layers[0][0].branches[3][3].conv.weight.grad,
+        }
+        for name, gradient in gradients.items():
+            assert gradient.std().item() == pytest.approx(figures[name]["std"], rel=1e-2)
+            # Rounding grows on the long way back through batch statistics: float32 moves single values of rsn-50 by
+            # 3 % of the deviation, theirs and ours, from what float64 gives.
+            assert_summary_matches(gradient, figures[name], tolerance=1e-3 if name == "last_head_gradient" else 6e-2)
 
 
 class _Add(nn.Module):
