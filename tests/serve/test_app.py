@@ -43,6 +43,8 @@ def test_a_picture_in_a_form_gets_the_same_answer_with_the_name_of_its_file(port
     answer = ask(port, "/v1/poses", body, headers)
 
     assert answer.json == {**ask(port, "/v1/poses", PHOTO).json, "source": "holiday.jpg"}
+    upper = {"Content-Type": headers["Content-Type"].replace("multipart/form-data", "Multipart/Form-Data")}
+    assert ask(port, "/v1/poses", body, upper).json == answer.json
 
 
 def test_the_files_of_a_batch_are_answered_in_their_order(port: int, estimator: PoseEstimator):
@@ -171,6 +173,8 @@ def test_a_request_keeps_its_id_where_it_has_a_plain_one(port: int):
         ("/v1/heatmaps?keypoints=coco-17", PHOTO, 422, "no setting 'keypoints'"),
         ("/v1/heatmaps?person=1&threshold=0.85", PHOTO, 404, "no person 1 among 1"),
         ("/v1/heatmaps?person=-1", PHOTO, 422, "person"),
+        ("/v1/heatmaps?x=3", PHOTO, 422, "x and y make a place together"),
+        ("/v1/heatmaps?x=nan&y=3", PHOTO, 422, "query x: Input should be a finite number"),
         ("/v1/nothing", PHOTO, 404, "/docs says what there is"),
         ("/v1/models", PHOTO, 405, "Method Not Allowed"),
     ],

@@ -9,7 +9,7 @@ import tracemalloc
 import zlib
 from base64 import b64encode
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from functools import partial
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -198,6 +198,20 @@ def test_headers_of_a_second_request_are_waited_for_no_longer(hasty_port: int):
     assert time.monotonic() - started < 5
 
 
+def test_a_client_that_does_not_take_its_answers_is_let_go(hasty_port: int):
+    request = b"GET /static/sample/rider.jpg HTTP/1.1\r\nHost: here\r\n\r\n"
+    picture_bytes = len(ask(hasty_port, "/static/sample/rider.jpg").body)
+    received = 0
+    with connect(hasty_port) as connection:
+        connection.sendall(100 * request)
+        time.sleep(3 * HASTY.upload_seconds)  # nothing is taken
+        with suppress(ConnectionError):
+            while chunk := connection.recv(2**20):
+                received += len(chunk)
+
+    assert received < 90 * picture_bytes
+
+
 def test_slow_headers_do_not_keep_others_from_being_answered(hasty_port: int):
     slow = [connect(hasty_port) for _ in range(5)]
     for connection in slow:
@@ -362,7 +376,16 @@ def test_a_service_with_a_token_answers_only_those_who_show_it(tmp_path: Path):
 
         for right in (f"Bearer {token}", f"bearer {token}", f"Basic {basic}"):
             assert ask(port, "/v1/poses", PHOTO, {"Authorization": right}).status == 200
-        for wrong in ("", "Bearer ", "Bearer 0123456789abcdeF", f"Basic {token}", "Basic !", "Bearer é"):
+        for wrong in (
+            "",
+            "Bearer ",
+            "Bearer 0123456789abcdeF",
+            f"Basic {token}",
+            "Basic !",
+            "Bearer é",
+            "Basic é",
+            "Basic /w==",
+        ):
             refused = ask(port, "/v1/poses", PHOTO, {"Authorization": wrong})
             assert refused.status == 401
             assert refused.headers["www-authenticate"].startswith("Basic")
@@ -374,7 +397,10 @@ def test_a_service_with_a_token_answers_only_those_who_show_it(tmp_path: Path):
 def test_pages_of_other_sites_are_refused(port: int):
     own = {"Origin": f"http://{HOST}:{port}"}
 
-    assert ask(port, "/v1/poses", PHOTO, {"Origin": "https://example.org"}).status == 403
+    for foreign in ("https://example.org", "null", "http://["):
+        refused = ask(port, "/v1/poses", PHOTO, {"Origin": foreign})
+        assert refused.status == 403
+        assert "other sites" in refused.error
     answer = ask(port, "/v1/poses", PHOTO, own)
     assert answer.status == 200
     assert not any(name.startswith("access-control") for name in answer.headers)

@@ -6,7 +6,17 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 from mspn.serve.limits import ServeLimits
-from tests.serve.serving import HOST, GatedDetector, ask, gated_estimator, picture, served
+from tests.serve.serving import (
+    HOST,
+    GatedDetector,
+    ask,
+    gated_estimator,
+    gauge,
+    in_threads,
+    picture,
+    served,
+    wait_until,
+)
 
 SECONDS = 10
 FRAME = picture()
@@ -71,6 +81,38 @@ def test_texts_too_large_frames_and_long_pauses_end_a_stream(port: int):
                 socket.send(message)
             with pytest.raises(ConnectionClosed, match=reason):
                 socket.recv(SECONDS)
+
+
+def test_a_text_while_a_frame_is_in_work_ends_a_stream(
+    port: int, detector: GatedDetector, caplog: pytest.LogCaptureFixture
+):
+    detector.shut()
+    with stream(port) as socket:
+        socket.send(FRAME)
+        assert detector.has_begun.wait(SECONDS)
+        socket.send("text")
+        with pytest.raises(ConnectionClosed, match="binary"):
+            socket.recv(SECONDS)
+        detector.gate.set()
+    wait_until(lambda: gauge(port, "mspn_streams") == 0)
+
+    assert [record.message for record in caplog.records if record.levelname == "ERROR"] == []
+
+
+def test_a_frame_whose_client_leaves_is_not_computed(port: int, detector: GatedDetector):
+    detector.shut()
+    clients, answers = in_threads(1, lambda _: ask(port, "/v1/poses", FRAME))
+    assert detector.has_begun.wait(SECONDS)
+    with stream(port) as socket:
+        socket.send(FRAME)
+        wait_until(lambda: gauge(port, "mspn_waiting_images") == 2)
+    wait_until(lambda: gauge(port, "mspn_waiting_images") == 1)
+    detector.gate.set()
+    clients[0].join()
+
+    assert answers[0].status == 200
+    assert ask(port, "/v1/poses", FRAME).status == 200
+    assert detector.num_images == 2
 
 
 def test_streams_are_refused_with_a_reason(port: int):

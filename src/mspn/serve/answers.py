@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import torch
 from jaxtyping import UInt8
-from pydantic import Field
+from pydantic import Field, FiniteFloat, model_validator
 
 from mspn.checkpoints.hub import load_named
 from mspn.errors import InvalidValueError
@@ -57,8 +57,14 @@ class HeatmapOptions(PeopleOptions):
     """Whose heat maps are shown."""
 
     person: int = Field(0, ge=0, description="Number among the people of /v1/poses with the same options, from 0 on.")
-    x: float | None = Field(None, description="With y, in pixels: people count from the one nearest to there.")
-    y: float | None = Field(None, description="With x.")
+    x: FiniteFloat | None = Field(None, description="With y, in pixels: people count from the one nearest to there.")
+    y: FiniteFloat | None = Field(None, description="With x.")
+
+    @model_validator(mode="after")
+    def _check_place(self) -> "HeatmapOptions":
+        if (self.x is None) != (self.y is None):
+            raise ValueError("x and y make a place together; give both, or none")
+        return self
 
 
 def find_names(keypoints: str | None, skeleton: Skeleton) -> dict[str, str]:

@@ -64,7 +64,7 @@ def create_app(
     app.state.allow_fetch = allow_fetch
     app.include_router(router)
     app.mount("/static/sample", StaticFiles(directory=ASSETS / "sample"))
-    app.mount("/static", StaticFiles(directory=PAGE, check_dir=False))
+    app.mount("/static", StaticFiles(directory=PAGE))
     app.add_exception_handler(MspnError, _answer_error)
     app.add_exception_handler(RequestValidationError, _answer_invalid)
     app.add_exception_handler(WebSocketRequestValidationError, _answer_invalid)

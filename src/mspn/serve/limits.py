@@ -44,7 +44,7 @@ class ServeLimits(Settings):
     header_seconds: float = Field(10.0, gt=0)
     """From a connection, or the first byte of a further request, to the end of the request's headers."""
     upload_seconds: float = Field(30.0, gt=0)
-    """For a request's body."""
+    """For a request's body, and for a client to take a part of its answer."""
     answer_seconds: float = Field(30.0, gt=0)
     """From the end of the body to the answer."""
     idle_seconds: float = Field(60.0, gt=0)
@@ -93,7 +93,7 @@ async def read_pictures(request: Request, limits: ServeLimits) -> list[Picture]:
 
 async def _read_pictures(request: Request, limits: ServeLimits) -> list[Picture]:
     chunks = _count_body(request, limits.max_bytes)
-    if not request.headers.get("content-type", "").startswith("multipart/form-data"):
+    if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
         body = bytearray()
         async for chunk in chunks:
             body += chunk

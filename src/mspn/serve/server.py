@@ -60,10 +60,11 @@ class BoundedConfig(uvicorn.Config):
 
 
 class BoundedProtocol(H11Protocol):
-    """HTTP/1.1 as uvicorn speaks it, which waits for headers as long as a client likes; here the time is bounded."""
+    """HTTP/1.1 as uvicorn speaks it, which waits for clients as long as they like; here the time is bounded."""
 
     config: BoundedConfig
     _headers_due: asyncio.TimerHandle | None = None
+    _taking_due: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
         super().connection_made(transport)
@@ -74,6 +75,7 @@ class BoundedProtocol(H11Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_waiting()
+        self._stop_waiting_for_taking()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -83,6 +85,16 @@ class BoundedProtocol(H11Protocol):
             self._stop_waiting()
         elif self._headers_due is None and self.timeout_keep_alive_task is None:
             self._wait_for_headers()
+
+    def pause_writing(self) -> None:
+        """Wait until the client takes what is sent already, but not for ever."""
+        super().pause_writing()
+        self._taking_due = self.loop.call_later(self.config.limits.upload_seconds, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """Go on with the answer."""
+        self._stop_waiting_for_taking()
+        super().resume_writing()
 
     def shutdown(self) -> None:
         """Close when the request in work is answered; where there is none, one may be about to arrive."""
@@ -110,6 +122,11 @@ class BoundedProtocol(H11Protocol):
         if self._headers_due is not None:
             self._headers_due.cancel()
             self._headers_due = None
+
+    def _stop_waiting_for_taking(self) -> None:
+        if self._taking_due is not None:
+            self._taking_due.cancel()
+            self._taking_due = None
 
     def _give_up_headers(self) -> None:
         seconds = self.config.limits.header_seconds

@@ -20,7 +20,6 @@ class _NewestFrame:
         self._count_dropped = count_dropped
         self._number = -1
         self._frame: bytes | None = None
-        self._is_closed = False
         self._changed = asyncio.Event()
 
     def put(self, frame: bytes) -> None:
@@ -30,15 +29,10 @@ class _NewestFrame:
         self._frame = frame
         self._changed.set()
 
-    def close(self) -> None:
-        self._is_closed = True
-        self._changed.set()
-
-    async def take(self) -> tuple[int, bytes] | None:
-        """Number, from 0 on with those that were dropped, and bytes; None after the end."""
+    async def take(self) -> tuple[int, bytes]:
+        """Number, from 0 on with those that were dropped, and bytes."""
         await self._changed.wait()
-        if self._is_closed or self._frame is None:
-            return None
+        assert self._frame is not None
         frame, self._frame = self._frame, None
         self._changed.clear()
         return self._number, frame
@@ -51,7 +45,7 @@ async def answer_frames(
     idle_seconds: float,
     count_dropped: Callable[[], None],
 ) -> None:
-    """Answer the frames of a stream until its client closes it or sends nothing more.
+    """Answer the frames of a stream until its client closes it or sends nothing more; then the work for it ends.
 
     Frames that arrive while another is in work replace each other. A frame that cannot be answered is a line with
     `error`, and the stream goes on.
@@ -64,33 +58,41 @@ async def answer_frames(
     """
     newest = _NewestFrame(count_dropped)
     reading = asyncio.ensure_future(_read_frames(socket, newest, idle_seconds))
+    answering = asyncio.ensure_future(_answer_newest(socket, newest, answer))
     try:
-        while (taken := await newest.take()) is not None:
-            number, frame = taken
-            try:
-                found = await answer(frame)
-            except MspnError as error:
-                found = {"error": str(error)}
-            await socket.send_json({"frame": number, **found})
-    except WebSocketDisconnect:
-        return
+        await asyncio.wait({reading, answering}, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        reading.cancel()
-        with suppress(asyncio.CancelledError):
-            await reading
+        for task in (reading, answering):
+            task.cancel()
+        await asyncio.gather(reading, answering, return_exceptions=True)
+    if reading.cancelled():
+        with suppress(WebSocketDisconnect):
+            answering.result()
+    elif reason := reading.result():
+        await socket.close(*reason)
 
 
-async def _read_frames(socket: WebSocket, newest: _NewestFrame, idle_seconds: float) -> None:
+async def _answer_newest(
+    socket: WebSocket, newest: _NewestFrame, answer: Callable[[bytes], Awaitable[dict[str, Any]]]
+) -> None:
+    while True:
+        number, frame = await newest.take()
+        try:
+            found = await answer(frame)
+        except MspnError as error:
+            found = {"error": str(error)}
+        await socket.send_json({"frame": number, **found})
+
+
+async def _read_frames(socket: WebSocket, newest: _NewestFrame, idle_seconds: float) -> tuple[int, str] | None:
+    """Until the stream ends; code and reason if it is to be closed from here."""
     try:
         while True:
             message = await asyncio.wait_for(socket.receive(), idle_seconds)
             if message["type"] == "websocket.disconnect":
-                return
+                return None
             if message.get("bytes") is None:
-                await socket.close(_UNSUPPORTED, "send frames as binary messages")
-                return
+                return _UNSUPPORTED, "send frames as binary messages"
             newest.put(message["bytes"])
     except asyncio.TimeoutError:
-        await socket.close(_GOING_AWAY, f"no frame for {idle_seconds:g} s")
-    finally:
-        newest.close()
+        return _GOING_AWAY, f"no frame for {idle_seconds:g} s"
