@@ -278,6 +278,20 @@ def test_heat_maps_of_every_level_can_be_laid_over_the_picture(page: Any):
     assert page.locator("#skeletons").evaluate("(canvas) => canvas.toDataURL()") == skeletons
 
 
+def test_heat_maps_of_the_next_photo_come_by_themselves(page: Any):
+    drop_photos(page, "one.jpg")
+    wait_for_people(page, 2)
+    page.check("#show-heatmaps")
+    page.wait_for_selector("#levels img")
+    first = page.get_attribute("#levels img >> nth=0", "src")
+
+    drop_photos(page, "one.jpg", "two.jpg")
+    page.click('#gallery button[title="two.jpg"]')
+
+    page.wait_for_function("(before) => document.querySelector('#levels img').src !== before", arg=first)
+    page.wait_for_selector("#heatmaps", state="visible")
+
+
 def test_the_heat_maps_of_a_video_are_those_of_the_frame_and_person_that_are_seen(page: Any):
     drop(page, ("pan.mp4", PAN.read_bytes(), "video/mp4"))
     page.wait_for_selector("#busy", state="hidden")
@@ -304,6 +318,22 @@ def test_the_camera_shows_poses_until_a_picture_is_kept(page: Any):
     page.wait_for_selector("#title >> text=camera-1.jpg")
     wait_for_people(page, 2)
     assert page.is_hidden("#shutter")
+
+
+def test_nothing_can_be_kept_before_the_camera_has_shown_something(tmp_path: Path, open_page: Callable[..., Any]):
+    detector = GatedDetector()
+    with served(tmp_path, gated_estimator(tmp_path, detector)) as port:
+        page = open_page(port)
+        detector.shut()
+        page.click("#camera")
+        page.wait_for_selector("#shutter")
+
+        assert page.is_disabled("#keep")
+        detector.gate.set()
+        wait_for_people(page, 1)
+        assert page.is_enabled("#keep")
+        page.click("#stop")
+        assert page.is_visible("#start")
 
 
 def test_the_browser_shows_the_token_of_a_service_for_the_camera_too(tmp_path: Path, open_page: Callable[..., Any]):

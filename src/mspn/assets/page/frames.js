@@ -5,6 +5,7 @@ import { blendPeople, scalePeople } from "./results.js";
 export const MAX_SIDE_PX = 960;
 const JPEG_QUALITY = 0.9;
 const SECONDS_PER_SAMPLE = 0.1;
+const RATE_SECONDS = 2;
 
 /** A JPEG of what a video, a picture or a canvas shows, at most `maxSide` pixels long. */
 export async function encodeFrame(source, width, height, maxSide = MAX_SIDE_PX) {
@@ -124,6 +125,7 @@ export class VideoFile {
 /** The camera: each frame is shown with its own people, as fast as the service answers. */
 export class Camera {
   #isOpen = true;
+  #times = [];
 
   async open() {
     if (!navigator.mediaDevices) throw new Error("The camera needs https, or localhost.");
@@ -139,13 +141,17 @@ export class Camera {
     if (!this.video.videoWidth) await once(this.video, "resize", "The camera shows nothing.");
   }
 
-  /** Call `onFrame(bitmap, people)` for each frame until the camera is closed. */
+  /** Call `onFrame(bitmap, people, rate)` for each frame, of which `rate` came in a second, until it is closed. */
   async run(stream, onFrame) {
     const takeFrames = async () => {
       while (this.#isOpen) {
         const bitmap = await createImageBitmap(this.video);
         const answer = await stream.ask(await encodeFrame(bitmap, bitmap.width, bitmap.height));
-        if (this.#isOpen && answer) onFrame(bitmap, scalePeople(answer.people, bitmap.width / answer.width));
+        if (!this.#isOpen || !answer) {
+          bitmap.close();
+          continue;
+        }
+        onFrame(bitmap, scalePeople(answer.people, bitmap.width / answer.width), this.#countFrame());
       }
     };
     try {
@@ -156,6 +162,14 @@ export class Camera {
       stream.close();
       this.close();
     }
+  }
+
+  /** Frames a second of late, with this one. */
+  #countFrame() {
+    const now = performance.now() / 1000;
+    this.#times.push(now);
+    while (now - this.#times[0] > RATE_SECONDS) this.#times.shift();
+    return Math.round((this.#times.length - 1) / (now - this.#times[0]));
   }
 
   close() {

@@ -1,4 +1,4 @@
-/** Files and their thumbnails. */
+/** Files, how they come and go, and their thumbnails. */
 
 const THUMBNAIL_PX = 160;
 
@@ -13,10 +13,40 @@ export async function decode(file) {
   }
 }
 
+/** Call `onFiles` with what is chosen, pasted or dropped on the page. */
+export function takeFiles(chooser, onFiles) {
+  chooser.addEventListener("change", () => {
+    onFiles([...chooser.files]);
+    chooser.value = "";
+  });
+  addEventListener("paste", ({ clipboardData }) => onFiles([...clipboardData.files]));
+  addEventListener("dragover", (event) => {
+    event.preventDefault();
+    document.body.classList.add("dropping");
+  });
+  for (const event of ["dragleave", "drop"]) {
+    addEventListener(event, () => document.body.classList.remove("dropping"));
+  }
+  addEventListener("drop", (event) => {
+    event.preventDefault();
+    onFiles([...event.dataTransfer.files]);
+  });
+}
+
+/** Let the browser store a file of that name. */
+export function giveFile(blob, name) {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(blob);
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+}
+
 /** A picture or a video, with its button in the gallery; `state` is waiting, working, done or failed. */
 export class Item {
   people = [];
   state = "waiting";
+  isClosed = false;
 
   /** @param onChoose called with this item when someone chooses it */
   constructor(file, onChoose) {
@@ -42,6 +72,12 @@ export class Item {
     const words = { waiting: "in work", working: "in work", failed: "failed", done: isVideo ? "video" : countPeople(number) };
     this.badge.textContent = badges[this.state];
     this.button.ariaLabel = `${this.name}: ${words[this.state]}`;
+  }
+
+  /** Nobody will look at it again. */
+  close() {
+    this.isClosed = true;
+    this.video?.close();
   }
 
   /** Fill the thumbnail with the middle of what shows the picture. */

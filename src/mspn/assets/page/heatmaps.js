@@ -5,15 +5,43 @@ const SECONDS_PER_LEVEL = 0.7;
 export class Heatmaps {
   #playing;
   #cells = [];
+  #request = 0;
 
-  /** @param onLayer called with the picture and box of the level that someone chose, and undefined after that */
-  constructor({ section, levels, steps, onLayer }) {
-    Object.assign(this, { section, levels, steps, onLayer });
+  /**
+   * @param service asked for heat maps
+   * @param onLayer called with the picture and box of the level that someone chose, and undefined after that
+   */
+  constructor({ service, section, levels, steps, onLayer }) {
+    Object.assign(this, { service, section, levels, steps, onLayer });
     steps.addEventListener("click", () => (this.#playing ? this.clearLayer() : this.#play()));
   }
 
+  /**
+   * Show what the network sees of a person; a later request wins.
+   *
+   * @param item with `sent`, the picture as the service got it, `sentScale`, its own pixels in one of that, and
+   *   `askedThreshold`; undefined: nothing is shown
+   * @param person of it, in the item's own pixels
+   */
+  async ask(item, person) {
+    const request = ++this.#request;
+    if (item === undefined) {
+      this.hide();
+      return;
+    }
+    try {
+      const [left, top, width, height] = person.box;
+      const place = [left + width / 2, top + height / 2].map((value) => value / item.sentScale);
+      const { sentScale } = item;
+      const { stages, box } = await this.service.paintHeatmaps(item.sent, place, item.askedThreshold);
+      if (request === this.#request) await this.#show(stages, box.map((value) => value * sentScale));
+    } catch (error) {
+      if (request === this.#request) throw error;
+    }
+  }
+
   /** Show an answer of the service; while one kind of network is shown, the chosen level stays chosen. */
-  async show({ stages, box }) {
+  async #show(stages, box) {
     const images = await Promise.all(stages.flat().map(({ keypoint_max: address }) => loadImage(address)));
     if (this.#cells.length !== images.length) this.#build(stages);
     this.#cells.forEach((cell, index) => {

@@ -1,16 +1,13 @@
 /** The page: files, a video or the camera in; skeletons, joints and heat maps out. It asks whatever service it gets. */
 
-import { Camera, MAX_SIDE_PX, VideoFile, encodeFrame } from "./frames.js";
-import { Item, countPeople, decode } from "./gallery.js";
+import { Analysis } from "./analysis.js";
+import { Camera, MAX_SIDE_PX, encodeFrame } from "./frames.js";
+import { Item, countPeople, decode, giveFile, takeFiles } from "./gallery.js";
 import { Heatmaps } from "./heatmaps.js";
 import { Panel } from "./panel.js";
 import { Player } from "./player.js";
-import { above, labelOf, scalePeople, toCsv, toJson } from "./results.js";
+import { above, describeItems, labelOf, toCsv, toJson } from "./results.js";
 import { View } from "./view.js";
-
-const LOWEST_THRESHOLD = 0.2;
-const PICTURES_AT_ONCE = 3;
-const RATE_SECONDS = 2;
 
 const element = (id) => document.getElementById(id);
 
@@ -34,9 +31,6 @@ class Page {
   #label;
   #joint;
   #layer;
-  #waiting = [];
-  #working = 0;
-  #heatmapRequest = 0;
 
   constructor(service, model) {
     this.service = service;
@@ -54,6 +48,7 @@ class Page {
       },
     });
     this.heatmaps = new Heatmaps({
+      service,
       section: element("heatmaps"),
       levels: element("levels"),
       steps: element("steps"),
@@ -62,6 +57,14 @@ class Page {
         if (layer) element("stage").scrollIntoView({ block: "nearest" });
         this.#update();
       },
+    });
+    this.analysis = new Analysis({
+      service,
+      model,
+      getThreshold: () => this.#threshold,
+      onOpen: (item, bitmap) => this.#showOpened(item, bitmap),
+      onSample: (item, frame) => this.#showSample(item, frame),
+      onEnd: (item) => this.#showEnd(item),
     });
     this.player = new Player({
       play: element("play"),
@@ -85,22 +88,7 @@ class Page {
       if (video) this.#sendFrame(this.#current, video.video);
       this.#askHeatmaps();
     });
-    element("files").addEventListener("change", ({ target }) => {
-      this.add([...target.files]);
-      target.value = "";
-    });
-    addEventListener("paste", ({ clipboardData }) => this.add([...clipboardData.files]));
-    addEventListener("dragover", (event) => {
-      event.preventDefault();
-      document.body.classList.add("dropping");
-    });
-    for (const event of ["dragleave", "drop"]) {
-      addEventListener(event, () => document.body.classList.remove("dropping"));
-    }
-    addEventListener("drop", (event) => {
-      event.preventDefault();
-      this.add([...event.dataTransfer.files]);
-    });
+    takeFiles(element("files"), (files) => this.add(files));
     element("skeletons").addEventListener("click", ({ clientX, clientY }) => {
       const person = this.view.personAt(clientX, clientY);
       if (person) this.#choosePerson(labelOf(person, this.#current.people));
@@ -129,8 +117,7 @@ class Page {
     this.#items.push(...items);
     element("gallery").append(...items.map((item) => item.entry));
     this.#select(items[0]);
-    this.#waiting.push(...items);
-    this.#work();
+    this.analysis.add(items);
   }
 
   /** What happens on a press of a button; its failure becomes a line. */
@@ -146,68 +133,29 @@ class Page {
     return Number(element("threshold").value);
   }
 
-  /** Work on items that wait, a few at once. */
-  #work() {
-    while (this.#working < PICTURES_AT_ONCE && this.#waiting.length > 0) {
-      const item = this.#waiting.shift();
-      this.#working++;
-      const work = item.kind === "video" ? this.#analyzeVideo(item) : this.#analyzePicture(item);
-      work
-        .catch((error) => {
-          item.state = "failed";
-          item.error = `${item.name}: ${error.message}`;
-        })
-        .then(() => {
-          this.#working--;
-          this.#updateItem(item);
-          this.#work();
-        });
-    }
+  #showOpened(item, bitmap) {
+    if (item !== this.#current) return;
+    if (item.video) this.#select(item);
+    else this.view.show(bitmap, bitmap.width, bitmap.height);
+    this.#update();
   }
 
-  async #analyzePicture(item) {
-    const bitmap = await decode(item.file);
-    Object.assign(item, { width: bitmap.width, height: bitmap.height, state: "working" });
-    item.drawThumbnail(bitmap);
-    if (item === this.#current) this.view.show(bitmap, bitmap.width, bitmap.height);
-    this.#updateItem(item);
-    const { max_bytes: maxBytes = Infinity, max_pixels: maxPixels = Infinity } = this.model.limits ?? {};
-    const factor = Math.min(1, Math.sqrt(maxPixels / (bitmap.width * bitmap.height)));
-    const isSmall = item.file.size <= maxBytes && factor === 1;
-    const side = Math.floor(factor * Math.max(bitmap.width, bitmap.height));
-    item.sent = isSmall ? item.file : await encodeFrame(bitmap, bitmap.width, bitmap.height, side);
-    item.askedThreshold = Math.min(LOWEST_THRESHOLD, this.model.threshold); // the slider filters what comes
-    const answer = await this.service.findPeople(item.sent, item.askedThreshold);
-    item.sentScale = bitmap.width / answer.width;
-    item.people = scalePeople(answer.people, item.sentScale);
-    item.state = "done";
-    if (item === this.#current) await this.#askHeatmaps();
+  #showSample(item, frame) {
+    if (item !== this.#current) return;
+    this.player.drawTracks(this.skeleton);
+    if (item.video.isFollowed) this.player.show(frame, item.video.samples.at(-1).seconds);
   }
 
-  /** Frames whose people get numbers: only those that count, for whoever is too faint would take a number too. */
-  #openStream(item) {
-    item.askedThreshold = Math.min(this.#threshold, this.model.threshold);
-    return this.service.openStream(item.askedThreshold);
-  }
-
-  async #analyzeVideo(item) {
-    const video = new VideoFile();
-    await video.open(item.file);
-    if (!this.#items.includes(item)) {
-      video.close(); // cleared in the meantime
+  #showEnd(item) {
+    if (item !== this.#current) {
+      item.update(above(this.#threshold, item.people).length);
       return;
     }
-    Object.assign(item, { video, width: video.width, height: video.height, state: "working" });
-    video.isFollowed = true;
-    item.drawThumbnail(video.video);
-    if (item === this.#current) this.#select(item);
-    await video.analyze(this.#openStream(item), (frame) => {
-      if (item !== this.#current) return;
-      this.player.drawTracks(this.skeleton);
-      if (video.isFollowed) this.player.show(frame, video.samples.at(-1).seconds);
-    });
-    item.state = "done";
-    if (item === this.#current && video.isFollowed) this.player.seek(0);
+    if (item.video?.isFollowed && item.state === "done") this.player.seek(0);
+    this.#update();
+    if (item.state === "failed") element("alert").textContent = item.error;
+    if (item.state === "done") element("status").textContent = item.button.ariaLabel;
+    if (item.state === "done" && item.kind === "picture") this.#askHeatmaps();
   }
 
   /** Show a frame of the current video with its people. */
@@ -224,22 +172,17 @@ class Page {
     this.newest = { item, source };
     if (this.isSending || !element("show-heatmaps").checked) return;
     this.isSending = true;
-    while (this.newest?.item === this.#current) {
-      const frame = this.newest;
-      this.newest = undefined;
-      frame.item.sent = await encodeFrame(frame.source, frame.item.width, frame.item.height);
-      frame.item.sentScale = Math.max(1, frame.item.width / MAX_SIDE_PX, frame.item.height / MAX_SIDE_PX);
-      await this.#askHeatmaps();
+    try {
+      while (this.newest?.item === this.#current) {
+        const frame = this.newest;
+        this.newest = undefined;
+        frame.item.sent = await encodeFrame(frame.source, frame.item.width, frame.item.height);
+        frame.item.sentScale = Math.max(1, frame.item.width / MAX_SIDE_PX, frame.item.height / MAX_SIDE_PX);
+        await this.#askHeatmaps();
+      }
+    } finally {
+      this.isSending = false;
     }
-    this.isSending = false;
-  }
-
-  #updateItem(item) {
-    item.update(above(this.#threshold, item.people).length);
-    if (item !== this.#current) return;
-    this.#update();
-    if (item.state === "failed") element("alert").textContent = item.error;
-    if (item.state === "done") element("status").textContent = item.button.ariaLabel;
   }
 
   #select(item) {
@@ -291,7 +234,7 @@ class Page {
     element("busy").textContent = item.video ? "Looking through the video…" : "Looking for people…";
     element("skeletons").ariaLabel = `${item.name}: ${isKnown ? countPeople(shown.length) : "in work"}`;
     element("skeletons").dataset.people = shown.length;
-    element("save-png").disabled = !item.width;
+    for (const id of ["save-png", "keep"]) element(id).disabled = !item.width;
     for (const other of this.#items) other.update(above(this.#threshold, other.people).length);
     element("heatmaps-person").textContent = person ? `person ${labelOf(person, item.people)}` : "the person";
     this.person = person;
@@ -303,22 +246,13 @@ class Page {
     this.#askHeatmaps();
   }
 
-  /** Ask for the heat maps of the chosen person, if they are to be seen; a later request wins. */
+  /** Ask for the heat maps of the chosen person, if they are to be seen. */
   async #askHeatmaps() {
-    const request = ++this.#heatmapRequest;
-    const item = this.#current;
-    if (!element("show-heatmaps").checked || !this.person || !item.sent) {
-      this.heatmaps.hide();
-      return;
-    }
+    const isWanted = element("show-heatmaps").checked && this.person && this.#current.sent;
     try {
-      const [left, top, width, height] = this.person.box;
-      const place = [left + width / 2, top + height / 2].map((value) => value / item.sentScale);
-      const answer = await this.service.paintHeatmaps(item.sent, place, item.askedThreshold);
-      if (request !== this.#heatmapRequest) return;
-      await this.heatmaps.show({ ...answer, box: answer.box.map((value) => value * item.sentScale) });
+      await this.heatmaps.ask(isWanted ? this.#current : undefined, this.person);
     } catch (error) {
-      if (request === this.#heatmapRequest) this.#tell(error);
+      this.#tell(error);
     }
   }
 
@@ -330,9 +264,9 @@ class Page {
 
   #clear() {
     this.#stopCamera();
-    for (const item of this.#items) item.video?.close();
+    for (const item of this.#items) item.close();
     this.#items = [];
-    this.#waiting = [];
+    this.analysis.clear();
     element("gallery").replaceChildren();
     this.#select(undefined);
   }
@@ -348,13 +282,8 @@ class Page {
     }
     const item = { kind: "camera", name: "Camera", people: [], state: "live", camera };
     this.#select(item);
-    const times = [];
     try {
-      await camera.run(this.#openStream(item), (bitmap, people) => {
-        const now = performance.now() / 1000;
-        times.push(now);
-        while (now - times[0] > RATE_SECONDS) times.shift();
-        const rate = Math.round((times.length - 1) / (now - times[0]));
+      await camera.run(this.analysis.openStream(item), (bitmap, people, rate) => {
         element("rate").textContent = rate ? `${rate} frames a second` : "";
         item.bitmap?.close();
         Object.assign(item, { bitmap, people, width: bitmap.width, height: bitmap.height });
@@ -381,25 +310,13 @@ class Page {
     this.add([new File([picture], `camera-${this.#items.length + 1}.jpg`, { type: picture.type })]);
   }
 
-  /** What is shown of all files, or of the camera, as in predictions.json. */
+  /** What is shown of all files, or of the camera. */
   #entries() {
-    const items = this.#current.kind === "camera" ? [this.#current] : this.#items;
-    return items.flatMap(({ name: source, width, height, people, state, video }) => {
-      const frames = video?.samples ?? (state === "done" || state === "live" ? [{ people }] : []);
-      const show = ({ people: found, ...time }) => ({
-        ...{ source, ...time, width, height },
-        people: above(this.#threshold, found),
-      });
-      return frames.map(show);
-    });
+    return describeItems(this.#current.kind === "camera" ? [this.#current] : this.#items, this.#threshold);
   }
 
   #save(blob, ending) {
     const isOne = ending === "png" || this.#items.length === 1 || this.#current.kind === "camera";
-    const link = document.createElement("a");
-    link.href = URL.createObjectURL(blob);
-    link.download = `${isOne ? this.#current.name.replace(/\.\w+$/, "") : "predictions"}.${ending}`;
-    link.click();
-    setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+    giveFile(blob, `${isOne ? this.#current.name.replace(/\.\w+$/, "") : "predictions"}.${ending}`);
   }
 }

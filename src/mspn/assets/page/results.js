@@ -40,6 +40,18 @@ export function blendPeople(before, after, share) {
   });
 }
 
+/** Entries of predictions.json: what the threshold shows of items, of videos for each frame that was looked at. */
+export function describeItems(items, threshold) {
+  return items.flatMap(({ name: source, width, height, people, state, video }) => {
+    const frames = video?.samples ?? (state === "done" || state === "live" ? [{ people }] : []);
+    const show = ({ people: found, ...time }) => ({
+      ...{ source, ...time, width, height },
+      people: above(threshold, found),
+    });
+    return frames.map(show);
+  });
+}
+
 /** The text of a predictions.json. */
 export const toJson = (entries) => `[\n${entries.map((entry) => JSON.stringify(entry)).join(",\n")}\n]\n`;
 
