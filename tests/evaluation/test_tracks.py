@@ -127,7 +127,20 @@ def test_results_of_no_use_are_one_line(tmp_path: Path, rows: list[dict[str, obj
         evaluate_tracks(_jsonl(tmp_path / "out", rows), labels)
 
 
-@pytest.mark.parametrize("content", ["1,2,3", "no,text,of,this,kind,at all", "{}", "[1]"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        "1,2,3",
+        "no,text,of,this,kind,at all",
+        "{}",
+        "[1]",
+        "inf,1,0,0,9,9",
+        "1,inf,0,0,9,9",
+        "1,1e12,0,0,9,9",
+        "1,1,nan,0,9,9",
+        '[{"frame": 0, "source": "a", "people": [{"track_id": 1, "box": [0, 0, NaN, 9], "keypoints": {}}]}]',
+    ],
+)
 def test_labels_that_are_none_are_one_line(tmp_path: Path, content: str):
     results = _jsonl(tmp_path / "out", [_row(0, {1: 1})])
     labels = tmp_path / ("labels.json" if content[0] in "[{" else "gt.txt")
@@ -135,6 +148,16 @@ def test_labels_that_are_none_are_one_line(tmp_path: Path, content: str):
 
     with pytest.raises(AnnotationError, match=r"has no tracks that can be read|has no frames of a video"):
         evaluate_tracks(results, labels)
+
+
+def test_what_is_wrong_with_a_file_is_told_once(tmp_path: Path):
+    results = _jsonl(tmp_path / "out", [_row(0, {1: 1})])
+    (tmp_path / "cut.json").write_text("[{")
+
+    for name, problem in (("gt.txt", "cannot be read"), ("gt.json", "no file at"), ("cut.json", "is not JSON")):
+        with pytest.raises(AnnotationError, match=problem) as caught:
+            evaluate_tracks(results, tmp_path / name)
+        assert str(caught.value).count(name) == 1
 
 
 def test_the_command_prints_the_scores_and_refuses_what_it_does_not_use(tmp_path: Path):

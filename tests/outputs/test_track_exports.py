@@ -146,6 +146,17 @@ def test_movement_has_positions_by_time_space_keypoint_and_individual(tmp_path: 
         assert dataset.confidence.sel(individuals="track_9").notnull().sum() == 2 * 17
 
 
+def test_movement_of_one_frame_has_no_frame_rate(tmp_path: Path):
+    xarray = pytest.importorskip("xarray")
+    pytest.importorskip("netCDF4")
+
+    (path,) = export_tracks(walking_video(np.zeros(1)), tmp_path, ["movement"], None)
+
+    with xarray.open_dataset(path) as dataset:
+        assert dataset.sizes["time"] == 1
+        assert "fps" not in dataset.attrs
+
+
 @pytest.mark.parametrize(("name", "library"), [("c3d", "ezc3d"), ("movement", "xarray")])
 def test_missing_libraries_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, library: str):
     monkeypatch.setitem(sys.modules, library, None)

@@ -239,6 +239,20 @@ def test_what_is_no_parquet_or_has_other_columns_is_told(tmp_path: Path):
         read_tracks(path)
 
 
+@pytest.mark.parametrize("column", ["frame", "seconds", "track", "keypoint", "filled"])
+def test_parquet_without_a_value_is_told(tmp_path: Path, column: str):
+    pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    columns = {"frame": [0], "seconds": [0.0], "track": [3], "keypoint": ["nose"], "filled": [False]}
+    places = {name: pyarrow.array([None], pyarrow.float64()) for name in ("x", "y", "score")}
+    path = tmp_path / "tracks.parquet"
+    parquet.write_table(pyarrow.table({**columns, **places}), path)
+    assert np.isnan(read_tracks(path).tracks[0].keypoints).all()
+    parquet.write_table(pyarrow.table({**columns, **places, column: [None]}), path)
+
+    with pytest.raises(TracksError, match=f"tracks.parquet has a row without {column}; write it anew"):
+        read_tracks(path)
+
+
 def test_folders_and_files_without_tracks_are_refused(tmp_path: Path):
     with pytest.raises(MissingFileError, match=r"no predictions.jsonl nor predictions.json nor tracks.csv nor"):
         read_tracks(tmp_path)

@@ -310,6 +310,25 @@ def test_a_cut_ends_all_tracks_and_the_detector_looks_again():
     assert [result.poses[0].track_id for result in results] == [1, 1, 1, 2, 2, 2]
 
 
+@pytest.mark.parametrize("failing", [3, 2])
+def test_a_cut_where_the_detector_fails_ends_all_tracks_too(failing: int):
+    stub = _Stub()
+    pixels = np.random.default_rng(0).integers(0, 255, (2, 64, 64, 3), np.uint8)
+    pixels[:, 0, 0] = 9
+    shots = [Image("film.mp4", pixels[number // 3], FrameInfo(FILE, number, number / 25)) for number in range(6)]
+
+    def detect(image: Image) -> list[Detection]:
+        if image.frame is not None and image.frame.index == failing:
+            raise DetectorError("no memory is left")
+        return stub.detect(image)
+
+    results = _predict(stub, shots, detect=detect, track=True)
+
+    assert [[pose.track_id for pose in result.poses] for result in results] == [
+        [] if number == failing else [1 + number // 3] for number in range(6)
+    ]
+
+
 def test_ids_of_a_resumed_run_are_those_of_an_undisturbed_one():
     frames = [_image(number, FILE, left=number) for number in range(12)]
     scores = [0.9, 0.2, 0.9, 0.05, 0.05, 0.9, 0.9, 0.2, 0.2, 0.9, 0.05, 0.9]

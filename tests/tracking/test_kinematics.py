@@ -167,6 +167,15 @@ def test_other_skeletons_are_measured_by_the_names_that_they_share():
         measure_kinematics(make_track(SECONDS, keypoints[:, :1]), Skeleton(name="fish", keypoints=("fin",)))
 
 
+def test_keypoints_in_one_place_have_angles_and_no_steps():
+    # As a network without training gives them.
+    measured = measure_kinematics(make_track(np.arange(3) / 30, np.full((3, 17, 2), 30.0)), COCO_17)
+
+    assert measured.angles["left_knee"].tolist() == [0, 0, 0]
+    assert measured.steps == ()
+    assert np.isnan(measured.camera_degrees)
+
+
 def test_one_frame_and_missing_keypoints_give_what_can_be_measured():
     keypoints = walk(SECONDS[:1]).keypoints.copy()
     keypoints[:, COCO_17.keypoints.index("left_knee")] = np.nan

@@ -4,6 +4,7 @@ import csv
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -23,6 +24,7 @@ _NUM_COLUMNS_WITH_CLASS = 9
 _MOT_NAMES = ("gt", "det")
 """Of files and folders in that of a video."""
 _RESULT_FILES = ("predictions.jsonl", "predictions.json")
+_MAX_ID = 2**31
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ def _compare(labels: Sequence[TrackedPerson], people: Sequence[TrackedPerson], p
         for row, label in enumerate(labels):
             if label.keypoints:
                 similarity[row] = [_oks(label, person) for person in people]
-    first_id = place << 32  # videos have the same ids for other people
+    first_id = place * 2 * _MAX_ID  # videos have the same ids for other people
     label_ids, track_ids = ([first_id + person.track_id for person in group] for group in (labels, people))
     return TrackedFrame(np.array(label_ids, int), np.array(track_ids, int), similarity)
 
@@ -125,7 +127,9 @@ def read_videos(path: Path) -> dict[str, Frames]:
         rows = _read_posetrack(content) if isinstance(content, dict) and "images" in content else _read_ours(content)
         for name, frame, people in rows:
             videos[name].setdefault(frame, []).extend(people)
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+    except AnnotationError:
+        raise
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
         raise AnnotationError(
             f"{path} has no tracks that can be read ({type(error).__name__}: {error}); give MOTChallenge's text,"
             " PoseTrack's JSON or results of mspn predict"
@@ -148,8 +152,7 @@ def _read_mot(path: Path) -> Frames:
                 counts = len(row) <= 6 or float(row[6]) != 0
                 is_person = len(row) != _NUM_COLUMNS_WITH_CLASS or float(row[7]) == _PEDESTRIAN
                 if counts and is_person:
-                    person = TrackedPerson(int(track_id), _four(box), {})
-                    frames.setdefault(int(frame) - 1, []).append(person)
+                    frames.setdefault(int(frame) - 1, []).append(_make_person(track_id, box, {}))
     except OSError as error:
         raise AnnotationError(f"{path} cannot be read ({error.strerror}); check the path") from error
     return frames
@@ -163,17 +166,22 @@ def _read_posetrack(content: Mapping[str, Any]) -> Iterator[tuple[str, int, list
         rows = np.array(annotation.get("keypoints", ()), float).reshape(-1, 3)
         named = zip(names, rows.tolist(), strict=len(rows) > 0)
         keypoints = {name: (x, y) for name, (x, y, visibility) in named if visibility > 0}
-        box = _four(annotation.get("bbox") or _box_around(list(keypoints.values())))
-        people[annotation["image_id"]].append(TrackedPerson(int(annotation["track_id"]), box, keypoints))
+        box = annotation.get("bbox") or _box_around(list(keypoints.values()))
+        people[annotation["image_id"]].append(_make_person(annotation["track_id"], box, keypoints))
     for image in content["images"]:
         if image.get("is_labeled", True):
             file = PurePosixPath(image["file_name"])
             yield file.parent.name, int(file.stem), people[image["id"]]
 
 
-def _four(box: Sequence[float]) -> tuple[float, float, float, float]:
+def _make_person(track_id: float, box: Sequence[float], keypoints: Mapping[str, tuple[float, float]]) -> TrackedPerson:
     left, top, width, height = map(float, box)
-    return left, top, width, height
+    if not np.isfinite([left, top, width, height, *chain.from_iterable(keypoints.values())]).all():
+        raise ValueError(f"person {track_id} is at no place in the image")
+    number = int(track_id)
+    if not abs(number) < _MAX_ID:
+        raise ValueError(f"{number} is no id of a track")
+    return TrackedPerson(number, (left, top, width, height), keypoints)
 
 
 def _box_around(points: Sequence[tuple[float, float]]) -> list[float]:
@@ -188,12 +196,12 @@ def _read_ours(content: Any) -> Iterator[tuple[str, int, list[TrackedPerson]]]:
                 Path(row["source"]).stem,
                 int(row["frame"]),
                 [
-                    TrackedPerson(
-                        int(person["track_id"]),
-                        _four(person["box"]),
+                    _make_person(
+                        person["track_id"],
+                        person["box"],
                         {name: (float(x), float(y)) for name, (x, y, _) in person["keypoints"].items()},
                     )
                     for person in row["people"]
-                    if "track_id" in person
+                    if person.get("track_id") is not None
                 ],
             )

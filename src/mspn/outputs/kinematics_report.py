@@ -218,8 +218,9 @@ def _draw_figure(
     times, frames, *lines = (
         np.insert(values.astype(float), gaps, np.nan) for values in (seconds, kinematics.frames, *curves)
     )
-    times[gaps + np.arange(len(gaps))] = (seconds[gaps - 1] + seconds[gaps]) / 2
-    shown = slice(None, None, -(-len(times) // _MAX_POINTS))
+    ends = gaps + np.arange(len(gaps))
+    times[ends] = (seconds[gaps - 1] + seconds[gaps]) / 2
+    shown = np.union1d(np.arange(0, len(times), -(-len(times) // _MAX_POINTS)), ends)
     sides = [name.partition("_")[0] for name in names] if len(names) > 1 else list(names)
     present = np.concatenate(curves)
     chart = Chart(

@@ -47,6 +47,16 @@ def unquote_formula(cell: str) -> str:
     return cell[1:] if cell.startswith("'") and cell[1:].startswith(_FORMULA_SIGNS) else cell
 
 
+def import_pyarrow(needed_by: str) -> tuple[Any, Any]:
+    """The modules pyarrow and pyarrow.parquet.
+
+    Raises:
+        InvalidValueError: if pyarrow is not installed; it begins with what needs it.
+    """
+    missing = InvalidValueError(f"{needed_by} needs pyarrow; pip install 'mspn[parquet]', or save csv")
+    return import_extra("pyarrow", missing), import_extra("pyarrow.parquet", missing)
+
+
 _ROWS_PER_GROUP = 20_000
 """As many wait in memory."""
 
@@ -55,13 +65,11 @@ class ParquetWriter:
     """`predictions.parquet`: the rows of `predictions.csv`, in groups, put in its place at the end.
 
     Raises:
-        ValueError: if pyarrow is not installed.
+        InvalidValueError: if pyarrow is not installed.
     """
 
     def __init__(self, folder: Path) -> None:
-        missing = InvalidValueError("--save parquet needs pyarrow; pip install 'mspn[parquet]', or save csv")
-        self._pyarrow = import_extra("pyarrow", missing)
-        parquet = import_extra("pyarrow.parquet", missing)
+        self._pyarrow, parquet = import_pyarrow("--save parquet")
         self._path = folder / "predictions.parquet"
         self._schema = self._pyarrow.schema([(name, self._column_type(name)) for name in KeypointRow._fields])
         self._rows: list[KeypointRow] = []

@@ -180,7 +180,7 @@ def to_movement(video: VideoTracks) -> "xr.Dataset":
             "source_software": "mspn",
             "source_file": video.source.encode(errors="backslashreplace").decode(),
             "time_unit": "seconds",
-            "fps": video.frame_rate,
+            **({} if video.frame_rate is None else {"fps": video.frame_rate}),  # NetCDF has no None
         },
     )
     return dataset

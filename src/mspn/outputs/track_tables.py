@@ -7,11 +7,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from mspn.errors import InvalidValueError, TracksError, one_line, reason
-from mspn.io.extras import import_extra
+from mspn.errors import TracksError, one_line, reason
 from mspn.io.files import replacing
 from mspn.outputs.rows import round_seconds
-from mspn.outputs.tables import quote_formula, unquote_formula
+from mspn.outputs.tables import import_pyarrow, quote_formula, unquote_formula
 from mspn.structures.pose import round_coordinates, round_score
 from mspn.tracking.tracks import Track, VideoTracks
 
@@ -35,6 +34,8 @@ class TrackRow(NamedTuple):
     """Whether smoothing put it into a gap."""
 
 
+_OPTIONAL_COLUMNS = ("x", "y", "score")
+"""Whose values may be missing."""
 _PYARROW_TYPES = ("int64", "float64", "int64", "string", "float64", "float64", "float64", "bool_")
 """Of the columns."""
 
@@ -62,7 +63,7 @@ def write_table(video: VideoTracks, folder: Path, table_format: str) -> Path:
             for *values, filled in _list_rows(video):
                 writer.writerow([*map(quote_formula, values), int(filled)])
     else:
-        pyarrow, parquet = _import_pyarrow()
+        pyarrow, parquet = import_pyarrow(TABLE_FILES[table_format])
         schema = pyarrow.schema(
             [(name, getattr(pyarrow, kind)()) for name, kind in zip(TrackRow._fields, _PYARROW_TYPES, strict=True)]
         )
@@ -121,11 +122,14 @@ def _read_csv(path: Path) -> Iterator[TrackRow]:
 
 
 def _read_parquet(path: Path) -> Iterator[TrackRow]:
-    pyarrow, parquet = _import_pyarrow()
+    pyarrow, parquet = import_pyarrow(path.name)
     try:
         file = parquet.ParquetFile(path)
         _check_columns(path, file.schema_arrow.names)
         for batch in file.iter_batches(_ROWS_PER_GROUP, columns=list(TrackRow._fields)):
+            for name in TrackRow._fields:
+                if name not in _OPTIONAL_COLUMNS and batch.column(name).null_count:
+                    raise TracksError(f"{path} has a row without {name}; write it anew")
             columns = [
                 batch.column(name).cast(getattr(pyarrow, kind)()).to_pylist()
                 for name, kind in zip(TrackRow._fields, _PYARROW_TYPES, strict=True)
@@ -133,7 +137,7 @@ def _read_parquet(path: Path) -> Iterator[TrackRow]:
             yield from map(TrackRow._make, zip(*columns, strict=True))
     except TracksError:
         raise
-    except (pyarrow.ArrowException, OSError, ValueError, TypeError) as error:
+    except (pyarrow.ArrowException, OSError, ValueError, TypeError, KeyError) as error:
         raise TracksError(f"{path} cannot be read as Parquet ({reason(error)}); write it anew") from error
 
 
@@ -143,8 +147,3 @@ def _check_columns(path: Path, names: Any) -> None:
         raise TracksError(
             f"{path} is no table of tracks: it has no column {', '.join(missing)}; see mspn tracks smooth"
         )
-
-
-def _import_pyarrow() -> tuple[Any, Any]:
-    missing = InvalidValueError("tracks.parquet needs pyarrow; pip install 'mspn[parquet]', or use csv")
-    return import_extra("pyarrow", missing), import_extra("pyarrow.parquet", missing)

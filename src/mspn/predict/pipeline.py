@@ -179,8 +179,9 @@ class _Work:
                 try:
                     self._detect(pending, image)
                 except DetectorError as error:
-                    video = None
-                    pending = PendingImage(image.source, None, problems=[f"{image.source}: {error}"])
+                    frames_since_detection = self.detect_every  # the next frame is not to be propagated
+                    problem = f"{image.source}: {error}"
+                    pending = PendingImage(image.source, None, begins_shot=begins_shot, problems=[problem])
             yield pending
 
     def estimate(self, images: Iterable[PendingImage]) -> Iterator[ImageResult]:
@@ -249,11 +250,11 @@ class _Work:
         for pending in images:
             poses = pending.poses if pending.is_cached else self.select(pending.poses)
             frame = pending.image.frame if pending.image else None
+            if tracker is not None and pending.begins_shot:
+                tracker.end_tracks()
+                if not isinstance(self.track, bool):
+                    self.track.end_tracks()
             if tracker is not None and frame is not None:
-                if pending.begins_shot:
-                    tracker.end_tracks()
-                    if not isinstance(self.track, bool):
-                        self.track.end_tracks()
                 tracked = tracker.update(poses, frame, boxes_are_measured=not pending.is_propagated)
                 if self.track is True:
                     poses = tracked

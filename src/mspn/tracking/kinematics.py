@@ -31,8 +31,8 @@ MAX_GAP_SECONDS = 0.5
 """Nothing is measured across longer ones."""
 _FACING_SECONDS = 1.0
 """Over which it is judged in which direction a person looks."""
-_TRUNKS_PER_SPEED = 0.1
-"""Seconds in which a walker's hips go as far as the nose of one who stands is in front of the shoulders."""
+_NOSE_SECONDS = 0.1
+"""In which a walker's hips go as far as the nose of one who stands is in front of the shoulders."""
 _SHOULDERS_TO_TRUNK = 0.259 / 0.288
 """Widths and lengths as shares of the height; source: Drillis and Contini 1966, in Winter's Biomechanics."""
 _STRIKE_SECONDS, _SWING_SECONDS = 0.2, 0.6
@@ -130,7 +130,7 @@ def measure_kinematics(track: Track, skeleton: Skeleton) -> Kinematics:
     """
     points = _find_parts(track, skeleton)
     trunk_px = _middle(points, "shoulder") - _middle(points, "hip")
-    facing = _find_facing(points, trunk_px, track.seconds)[:, None] * [1, 0] + [0, 1]
+    facing = _find_facing(points, track.seconds)[:, None] * [1, 0] + [0, 1]
     turned = {name: place * facing for name, place in points.items()}  # to the right
     angles = _measure_angles(turned, trunk_px * facing)
     if not angles:
@@ -165,14 +165,12 @@ def _middle(points: Mapping[str, Float[np.ndarray, "F 2"]], part: str) -> Float[
 
 
 def _find_facing(
-    points: Mapping[str, Float[np.ndarray, "F 2"]], trunk_px: Float[np.ndarray, "F 2"], seconds: Float[np.ndarray, " F"]
+    points: Mapping[str, Float[np.ndarray, "F 2"]], seconds: Float[np.ndarray, " F"]
 ) -> Float[np.ndarray, " F"]:
     """1 where a person looks to the right, -1 where to the left, by the nose and by where the hips go."""
-    length = np.hypot(*trunk_px.T)
-    length = np.nanmedian(length) if np.isfinite(length).any() else 1.0
     nose = points["nose"][:, 0] - _middle(points, "shoulder")[:, 0]
     speed = _differentiate(_middle(points, "hip")[:, 0], seconds, _split_at_gaps(seconds))
-    evidence = (np.nan_to_num(nose) + _TRUNKS_PER_SPEED * np.nan_to_num(speed)) / length
+    evidence = np.nan_to_num(nose) + _NOSE_SECONDS * np.nan_to_num(speed)
     first, end = np.searchsorted(seconds, [seconds - _FACING_SECONDS / 2, seconds + _FACING_SECONDS / 2])
     sums = np.concatenate([[0], np.cumsum(evidence)])
     around = sums[end] - sums[first]

@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -52,6 +54,18 @@ def test_a_person_who_keeps_a_track_is_not_given_a_better_one():
     frames = [_frame({1: 7}), TrackedFrame(np.array([1]), np.array([7, 8]), similarity)]
 
     assert measure_tracking(frames).num_switches == 0
+
+
+def test_memory_grows_by_a_few_numbers_for_each_pair_of_a_person_and_a_track():
+    frames = [_frame({person: person}) for person in range(400)]  # each in a frame of their own
+
+    tracemalloc.start()
+    scores = measure_tracking(frames)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+
+    assert (scores.hota, scores.num_labels) == (pytest.approx(1), 400)
+    assert peak < 8 * 8 * 400**2  # and not one for each of the 19 thresholds
 
 
 def test_without_anybody_all_is_zero():

@@ -105,17 +105,21 @@ def _measure_hota(numbered: _Numbered) -> tuple[float, float, float]:
             union > _ROUNDING, similarity / np.maximum(union, _ROUNDING), 0.0
         )
     alignment = shared / np.maximum(labels[:, None] + tracks - shared, _ROUNDING)
-    matches = np.zeros((len(_HOTA_THRESHOLDS), len(labels), len(tracks)))
+    pairs_of_frames: list[Int[np.ndarray, " M"]] = [np.empty(0, int)]  # label and track as one number
+    right_of_frames = [np.empty((len(_HOTA_THRESHOLDS), 0), bool)]
     for frame in numbered.frames:
         pairs = np.ix_(frame.label_ids, frame.track_ids)
         rows, columns = _assign(alignment[pairs] * frame.similarity)
-        is_right = frame.similarity[rows, columns] >= _HOTA_THRESHOLDS[:, None] - _ROUNDING
-        matches[:, frame.label_ids[rows], frame.track_ids[columns]] += is_right
-    num_right = matches.sum((1, 2))
+        pairs_of_frames.append(frame.label_ids[rows] * len(tracks) + frame.track_ids[columns])
+        right_of_frames.append(frame.similarity[rows, columns] >= _HOTA_THRESHOLDS[:, None] - _ROUNDING)
+    # Of all pairs of many videos, few are ever in one frame.
+    met, numbers = np.unique(np.concatenate(pairs_of_frames), return_inverse=True)
+    matches = np.stack([np.bincount(numbers[is_right], minlength=len(met)) for is_right in np.hstack(right_of_frames)])
+    num_right = matches.sum(1)
     num_any = labels.sum() + tracks.sum() - num_right
     detection = num_right / np.maximum(num_any, 1)
-    jaccard = matches / np.maximum(labels[:, None] + tracks - matches, 1)
-    association = (matches * jaccard).sum((1, 2)) / np.maximum(num_right, 1)
+    jaccard = matches / (labels[met // len(tracks)] + tracks[met % len(tracks)] - matches)
+    association = (matches * jaccard).sum(1) / np.maximum(num_right, 1)
     return float(np.sqrt(detection * association).mean()), float(detection.mean()), float(association.mean())
 
 
