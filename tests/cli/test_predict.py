@@ -90,7 +90,7 @@ def test_a_run_that_is_stopped_and_goes_on_leaves_what_an_undisturbed_one_does(
     done = len((tmp_path / "out" / JOURNAL_FILE).read_text().splitlines()) - 1
 
     assert stopped.exit_code == code, stopped.output
-    assert "stopped; results so far are written. Continue with the same command and --resume" in stopped.stderr
+    assert "stopped; results so far are kept. Continue with the same command and --resume" in stopped.stderr
     assert len(json.loads((tmp_path / "out" / "predictions.json").read_text())) == done >= 3
     assert signal.getsignal(signal.SIGINT) == before
 
@@ -115,7 +115,7 @@ def test_what_is_done_is_neither_decoded_nor_estimated_again(
         opened.append(source.name)
         return open_source(source, limits)
 
-    monkeypatch.setattr("mspn.cli.predict.open_source", open_and_note)
+    monkeypatch.setattr("mspn.cli.predict_run.open_source", open_and_note)
     again = run(*arguments, "--out", tmp_path / "out", "--save", "csv", "--resume")
 
     assert first.exit_code == again.exit_code == 0, again.output

@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 
+from mspn.errors import InvalidValueError
 from mspn.outputs import DRAWING_WRITERS, WRITERS, WriterSettings, has_results, make_writer, remove_results
 from mspn.outputs.journal import Journal
 from mspn.structures.skeletons import COCO_17
@@ -75,3 +76,8 @@ def test_results_without_a_journal_are_results(tmp_path: Path):
     (tmp_path / "coco.json").write_text("[]")
 
     assert has_results(tmp_path)
+
+
+def test_an_output_that_a_damaged_journal_names_is_refused(tmp_path: Path):
+    with pytest.raises(InvalidValueError, match=r"no output 'jcsv', of --save or .*progress\.jsonl; there are json,"):
+        make_writer("jcsv", tmp_path)

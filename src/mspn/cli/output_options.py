@@ -1,4 +1,4 @@
-"""Options of what is written: which people, and in which formats."""
+"""Options of what is written: which people, how smooth, and in which formats."""
 
 import math
 from collections.abc import Callable
@@ -23,6 +23,21 @@ class ChosenBy(str, Enum):
     CENTER = "center"
 
 
+class Smoothing(str, Enum):
+    """What --smooth does to the keypoints of people in videos."""
+
+    NONE = "none"
+    ONLINE = "online"
+    OFFLINE = "offline"
+
+
+SmoothOption = Annotated[
+    Smoothing,
+    typer.Option(
+        help="Smooth the keypoints of people in videos: online while frames arrive, offline over whole tracks, without"
+        " lag, once the video is done."
+    ),
+]
 PeopleOption = Annotated[
     int | None, typer.Option(min=1, help="Write at most so many people of an image; in a video always the same.")
 ]

@@ -1,7 +1,7 @@
 """mspn predict: keypoints of the people in images and videos."""
 
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import ExitStack, closing, suppress
+from collections.abc import Sequence
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -37,33 +37,31 @@ from mspn.cli.output_options import (
     PeopleOption,
     RegionOption,
     ShardOption,
+    Smoothing,
+    SmoothOption,
     TrackIdsOption,
     parse_people,
     parse_writers,
 )
+from mspn.cli.predict_run import PredictionRun
 from mspn.cli.printing import KILLED, SOME_FAILED, echo, one_line_errors
-from mspn.cli.progress import Tally, show_progress
 from mspn.config.protocol import PREDICTION_SUPPRESSION_OKS
 from mspn.detectors import detector_files
 from mspn.detectors.base import Detector
 from mspn.detectors.precomputed import open_boxes
-from mspn.errors import InvalidValueError
 from mspn.inference.devices import keep_freed_memory
-from mspn.interrupts import StopRequest, stop_requests
+from mspn.interrupts import stop_requests
 from mspn.io.files import locked_folder, sha256_of
 from mspn.io.limits import InputLimits
-from mspn.outputs import DRAWING_WRITERS, WRITERS, Writer, WriterSettings, make_writer, prepare_results
-from mspn.outputs.choice import PeopleChooser
+from mspn.outputs import DRAWING_WRITERS, WRITERS, WriterSettings, make_writer, prepare_results
 from mspn.outputs.coco import find_image_ids, read_image_ids
 from mspn.outputs.drawings import ImageWriter, VideoWriter
 from mspn.outputs.journal import Journal
 from mspn.outputs.merge import SHARD_SETTING
 from mspn.outputs.names import common_folder
 from mspn.predict.estimator import PoseEstimator
-from mspn.predict.pipeline import ImageResult, predict_images
-from mspn.sources import count_images, name_source, open_source
-from mspn.sources.resolve import WHOLE, Shard, Source, find_sources
-from mspn.structures.image import Image, SourceFailure
+from mspn.sources import count_images
+from mspn.sources.resolve import WHOLE, Shard, find_sources
 from mspn.visualize.themes import THEMES, find_theme
 
 
@@ -91,6 +89,7 @@ def predict_command(
     track: Annotated[
         bool, typer.Option("--track/--no-track", help="Give the people of videos ids that stay from frame to frame.")
     ] = True,
+    smooth: SmoothOption = Smoothing.NONE,
     people: PeopleOption = None,
     people_by: PeopleByOption = ChosenBy.SIZE,
     track_ids: TrackIdsOption = None,
@@ -175,30 +174,31 @@ def predict_command(
             prepare_results(out, sources, resume=resume, overwrite=overwrite)
             skeleton = estimator.recipe.keypoint_table
             base = common_folder(sources)
-            journal = stack.enter_context(
-                Journal(out, settings_of_run, skeleton, resume=resume, outputs=chosen, source_folder=base)
-            )
+            open_journal = partial(Journal, out, settings_of_run, skeleton, outputs=chosen, source_folder=base)
+            journal = stack.enter_context(open_journal(resume=resume))
             stop = stack.enter_context(stop_requests(raise_on_second=True))
             if journal.num_done_before:
                 echo(f"resuming: {journal.num_done_before} images are done", err=True)
-            draws = any(name in DRAWING_WRITERS for name in journal.outputs)
-            images = _read(
-                part.take(enumerate(find_sources(sources, limits))), limits, journal, drawn if draws else None
-            )
-            predicted = predict_images(
-                estimator.top_down,
-                images,
-                detect_every=detect_every,
-                track=track,
-                lookup=journal.lookup,
-                keep_pixels=draws,
-                is_over=lambda: stop.signal_number != 0,
-            )
             if image_ids is None and boxes and boxes.is_file() and "coco" in journal.outputs:
                 image_ids = find_image_ids(boxes)
-            run = WriterSettings(journal.source_folder, chosen_theme, image_ids, part)
-            make_writers = [partial(make_writer, name, out, run) for name in journal.outputs]
-            tally = _write(predicted, PeopleChooser(wanted), make_writers, journal, total, stop)
+            writer_settings = WriterSettings(journal.source_folder, chosen_theme, image_ids, part)
+            run = PredictionRun(
+                estimator.top_down,
+                part.take(enumerate(find_sources(sources, limits))),
+                total,
+                limits,
+                detect_every=detect_every,
+                track=track,
+                people=wanted,
+                drawn=drawn if any(name in DRAWING_WRITERS for name in journal.outputs) else None,
+                stop=stop,
+            )
+            tally = run.write(
+                journal,
+                partial(open_journal, resume=True),
+                [partial(make_writer, name, out, writer_settings) for name in journal.outputs],
+                smooth,
+            )
     tally.show()
     echo(f"results: {out}")
     if "images" in journal.outputs:
@@ -206,7 +206,7 @@ def predict_command(
     if "video" in journal.outputs and videos.is_dir():
         echo(f"drawn videos: {videos}")
     if stop.signal_number:
-        echo("stopped; results so far are written. Continue with the same command and --resume", err=True)
+        echo("stopped; results so far are kept. Continue with the same command and --resume", err=True)
         raise typer.Exit(KILLED + stop.signal_number)
     if tally.num_with_problems:
         raise typer.Exit(SOME_FAILED)
@@ -225,6 +225,7 @@ def _refuse_unused_options(context: typer.Context, outputs: Sequence[str], boxes
         refuse_unused(context, ["people_by"], "says which people --people takes; give that too")
     if not context.params["track"]:
         refuse_unused(context, ["track_ids"], "chooses tracks, which --no-track leaves out; give only one of the two")
+        refuse_unused(context, ["smooth"], "smooths tracks, which --no-track leaves out; give only one of the two")
     if resume:
         refuse_unused(context, ["overwrite"], "removes what --resume goes on with; give only one of the two")
     if "coco" not in outputs:
@@ -247,54 +248,3 @@ def _describe_settings(
         "test": [member.test.model_dump(mode="json") for member in top_down.ensemble.members],
         "suppression_oks": top_down.suppression_oks,
     }
-
-
-def _read(
-    sources: Iterable[tuple[int, Source | SourceFailure]],
-    settings: InputLimits,
-    journal: Journal,
-    drawn: Path | None,
-) -> Iterator[Image | SourceFailure]:
-    """Open the numbered sources; images that are done are read again only if they are to be drawn.
-
-    Raises:
-        ValueError: for a source in the folder `drawn`, which a drawing would overwrite.
-    """
-    for number, source in sources:
-        if drawn and isinstance(source, Path) and source.resolve().is_relative_to(drawn.resolve()):
-            raise InvalidValueError(
-                f"drawn images would go to {drawn}, which holds {source.name}; choose another --out"
-            )
-        journal.begin_source(name_source(source), number)
-        done = None if drawn else journal.cached_image(name_source(source))
-        yield from [done] if done else open_source(source, settings)
-
-
-def _write(
-    predicted: Generator[ImageResult, None, None],
-    chooser: PeopleChooser,
-    make_writers: Sequence[Callable[[], Writer]],
-    journal: Journal,
-    total: int | None,
-    stop: StopRequest,
-) -> Tally:
-    """Write results as they arrive; what is written stays if the run ends early.
-
-    The journal has everybody, so that --resume can write others.
-    """
-    tally = Tally()
-    with ExitStack() as stack:
-        writers = [stack.enter_context(closing(make())) for make in make_writers]
-        advance = stack.enter_context(show_progress(total, stop))
-        stack.enter_context(closing(predicted))
-        with suppress(KeyboardInterrupt):  # a second Ctrl-C: do not wait for images in flight
-            for result in predicted:
-                for problem in result.problems:
-                    echo(f"skipped: {problem}", err=True)
-                chosen = chooser.choose(result)
-                for writer in writers:
-                    writer.write(chosen)
-                journal.append(result)
-                tally.count(chosen)
-                advance(result)
-    return tally

@@ -65,7 +65,15 @@ DRAWING_WRITERS = ("images", "video")
 
 
 def make_writer(name: str, folder: Path, settings: WriterSettings = WriterSettings()) -> Writer:
-    """The writer of that name, into a folder."""
+    """The writer of that name, into a folder.
+
+    Raises:
+        ValueError: if there is none; the folder's journal may name it.
+    """
+    if name not in WRITERS:
+        raise InvalidValueError(
+            f"no output {name!r}, of --save or {folder / JOURNAL_FILE}; there are {', '.join(WRITERS)}"
+        )
     return WRITERS[name].make(folder, settings)
 
 

@@ -230,17 +230,21 @@ class JournalReader:
 
     def results(self) -> Iterator[ImageResult]:
         """Each image, black, with its poses, in the order of their sources in the run."""
+        for source in sorted(self.done, key=self._numbers.__getitem__):
+            yield from self.results_of(source)
+
+    def results_of(self, source: str) -> Iterator[ImageResult]:
+        """The image, or each frame of the video, black, with its poses."""
+        video: Video | None = None
+        offsets = self.done[source].offsets
         with self.path.open("rb") as file:
-            for source in sorted(self.done, key=self._numbers.__getitem__):
-                video: Video | None = None
-                for frame in sorted(self.done[source].offsets, key=lambda frame: frame or 0):
-                    entry = read_entry(file, self.done[source].offsets[frame])
-                    size = Size(entry.height, entry.width)
-                    video = video or Video(source, size, None, None, is_live=False)
-                    position = None if frame is None else FrameInfo(video, frame, entry.seconds or 0.0)
-                    image = black_image(source, size, position)
-                    poses = [read_pose(pose, self.skeleton) for pose in entry.poses]
-                    yield ImageResult(source, image, poses, [])
+            for frame in sorted(offsets, key=lambda frame: frame or 0):
+                entry = read_entry(file, offsets[frame])
+                size = Size(entry.height, entry.width)
+                video = video or Video(source, size, None, None, is_live=False)
+                position = None if frame is None else FrameInfo(video, frame, entry.seconds or 0.0)
+                poses = [read_pose(pose, self.skeleton) for pose in entry.poses]
+                yield ImageResult(source, black_image(source, size, position), poses, [])
 
     def _read_head(self, line: bytes) -> None:
         try:

@@ -186,7 +186,9 @@ class _Table:
         if not len(track_ids):
             raise TracksError(f"nobody was followed in {self.source or self._path}; there are no tracks")
         frames = np.array(sorted(self._seconds))
-        seconds = _rising(np.array([self._seconds[frame] for frame in frames.tolist()]), self.source or self._path)
+        seconds = rising_seconds(
+            np.array([self._seconds[frame] for frame in frames.tolist()]), self.source or self._path
+        )
         skeleton = _skeleton_of(tuple(self._names))
         columns = np.array([skeleton.keypoints.index(name) for name in self._names])[np.array(self._keypoints)]
         places = np.searchsorted(frames, np.array(self._frames))
@@ -214,7 +216,7 @@ def _enumerate(track_ids: Collection[int]) -> str:
     return ", ".join(names if len(names) <= _MAX_NAMED else [*names[: _MAX_NAMED - 1], "...", names[-1]])
 
 
-def _rising(seconds: Float[np.ndarray, " N"], name: object) -> Float[np.ndarray, " N"]:
+def rising_seconds(seconds: Float[np.ndarray, " N"], name: object) -> Float[np.ndarray, " N"]:
     """Time stamps of which each comes after the one before; damaged videos have others."""
     if (np.diff(seconds) > 0).all():
         return seconds

@@ -17,6 +17,7 @@ from mspn.inference.devices import Precision
 from mspn.inference.engines import Engine
 from mspn.io.limits import DEFAULTS, InputLimits
 from mspn.predict.pipeline import ImageResult, predict_images
+from mspn.predict.smoothing import smooth_online
 from mspn.predict.top_down import PersonCrop, TopDown, TopDownConfig
 from mspn.sources import open_sources, read_single_image
 from mspn.sources.in_memory import InMemoryImage
@@ -216,6 +217,7 @@ class PoseEstimator:
         source: Source | Sequence[Source],
         detect_every: int = 1,
         track: bool | PoseTracker = True,
+        smooth: bool = False,
         keep_pixels: bool = True,
         limits: InputLimits = DEFAULTS,
     ) -> Generator[ImageResult, None, None]:
@@ -237,6 +239,7 @@ class PoseEstimator:
             detect_every: run the detector on every Nth frame of a video; propagate boxes in between.
             track: give the people of a video ids, `Pose.track_id`: True by a `Tracker`, or by another tracker. People
                 below the threshold then count where they continue a track.
+            smooth: smooth the keypoints of people with ids by a `OneEuroFilter`, frame by frame.
             keep_pixels: False makes the images of the results black; then thousands of results fit into memory.
             limits: what may be read; addresses of a private network need `own_addresses` or `allowed_networks`.
 
@@ -244,11 +247,14 @@ class PoseEstimator:
             SourceError: if nothing is named, or nothing of it is there; a single source that cannot be read is a
                 line in the `problems` of its result.
             TypeError: for a value that cannot be a source.
-            ValueError: if detect_every is below 1.
+            ValueError: if detect_every is below 1, or people are to be smoothed who are not followed.
         """
+        if smooth and track is False:
+            raise InvalidValueError("smooth=True needs track=True: only people with ids can be smoothed")
         sources = source if isinstance(source, Sequence) and not isinstance(source, str) else [source]
         images = open_sources(sources, limits)
-        return predict_images(self.top_down, images, detect_every=detect_every, track=track, keep_pixels=keep_pixels)
+        results = predict_images(self.top_down, images, detect_every=detect_every, track=track, keep_pixels=keep_pixels)
+        return smooth_online(results) if smooth else results
 
 
 def _as_detection(box: GivenBox) -> Detection:
