@@ -3,8 +3,9 @@
 Run: python -m benchmarks.fuzz OUT [--cases 10000] [--seed 0] [--kind labels] [--only 17]
 
 A case is a sound file (image, label file, weights, video, run folder) with damage that its number decides, and a
-command that reads it. It fails where the command ends in a traceback or a signal, takes longer than 20 s, or needs
-more than 1.5 GB. Commands run in a process that has imported the package, one after another; what kills it is known.
+command that reads it. It fails where the command ends in a traceback or a signal, takes longer than 20 s of
+processor time or two minutes, or needs more than 1.5 GB. Commands run in a process that has imported the package, one
+after another; what kills it is known.
 OUT/failures.jsonl has a line for each failure; OUT/cases/NUMBER keeps its files.
 """
 
@@ -33,6 +34,9 @@ from mspn.cli.app import app
 from mspn.structures.skeletons import COCO_17
 
 _MAX_SECONDS = 20.0
+"""Of processor time, so that other work on the machine does not count."""
+_KILL_SECONDS = 120.0
+"""The process is stopped when a case has not ended by then."""
 _MAX_BYTES = 1_500_000_000
 _KILL_BYTES = 4_000_000_000
 """The process is stopped here, before the machine suffers."""
@@ -164,7 +168,7 @@ class _Worker:
         while not select.select([answers], [], [], 0.1)[0]:
             seconds = time.monotonic() - start
             size = _memory(process.pid, "VmRSS")
-            if seconds > 2 * _MAX_SECONDS or size > _KILL_BYTES:
+            if seconds > _KILL_SECONDS or size > _KILL_BYTES:
                 self.stop()
                 return Outcome(None, seconds, size, f"killed after {seconds:.0f} s with {size / 1e9:.1f} GB")
         answer = answers.readline()
@@ -204,7 +208,7 @@ def serve() -> None:
         os.dup2(said, 1)
         os.dup2(said, 2)
         Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here
-        start = time.monotonic()
+        start = time.process_time()
         code: int | None = 0
         message = ""
         for command in request["commands"]:
@@ -215,7 +219,7 @@ def serve() -> None:
             except BaseException:
                 code, message = None, traceback.format_exc()
                 break
-        seconds = time.monotonic() - start
+        seconds = time.process_time() - start
         sys.stdout.flush()
         sys.stderr.flush()
         text = Path("said.txt").read_text(errors="replace")
