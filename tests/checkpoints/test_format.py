@@ -229,12 +229,22 @@ def test_a_tensor_of_another_shape_is_refused(network: MSPN, tmp_path: Path):
 
 
 def test_where_data_and_initial_weights_lay_is_left_out(tmp_path: Path):
-    recipe = override(find_recipe("mspn-tiny"), ["data.root=/home/ada/data", "train.initial_weights=/home/ada/net.pth"])
+    settings = [
+        "data.root=/home/ada/data",
+        "train.initial_weights=/home/ada/net.pth",
+        "data.train=[{annotations: /home/ada/a.json, images: /home/ada/photos}]",
+        "data.validation={annotations: val/b.json, images: /home/ada/photos}",
+    ]
+    recipe = override(find_recipe("mspn-tiny"), settings)
 
     save_weights(tmp_path / "w.safetensors", build_network(recipe.model), CheckpointMetadata(recipe=recipe))
 
     kept = read_metadata(tmp_path / "w.safetensors").recipe
     assert (kept.data.root, kept.train.initial_weights) == ("data", "net.pth")
+    (trained,) = kept.data.train
+    assert (trained.annotations, trained.images) == ("a.json", "photos")
+    assert kept.data.validation is not None
+    assert (kept.data.validation.annotations, kept.data.validation.images) == ("val/b.json", "photos")
     assert b"/home/ada" not in (tmp_path / "w.safetensors").read_bytes()
 
 

@@ -11,6 +11,7 @@ from mspn.config.model import BackboneConfig, ModelConfig
 from mspn.config.recipe import Recipe
 from mspn.errors import WeightsError
 from mspn.models import build_network
+from mspn.structures.skeletons import COCO_17
 from tests.imagenet_file import imagenet_tensors
 
 NARROW = ModelConfig(backbone="resnet18", num_stages=2, stem_channels=8, up_channels=8)
@@ -39,6 +40,52 @@ def test_a_network_takes_over_what_has_the_same_name_and_shape(tmp_path: Path, c
     assert all(torch.equal(after[name], before[name]) for name in differing)
     assert all(torch.equal(after[name], theirs[name]) for name in after if name not in differing)
     assert f"{len(after) - 40} of {len(after)} tensors fit" in caplog.text
+
+
+def test_heads_take_over_the_maps_of_keypoints_of_the_same_name(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    theirs = save(tmp_path / "w.safetensors", NARROW)
+    ours = build_network(NARROW.model_copy(update={"num_keypoints": 3}))
+    before = {name: tensor.clone() for name, tensor in ours.state_dict().items()}
+
+    with caplog.at_level(logging.INFO):
+        initialize_from(ours, str(tmp_path / "w.safetensors"), "all-stages", ["tail", "LeftWrist", "nose"])
+
+    after = ours.state_dict()
+    heads = [name for name in after if after[name].shape != theirs[name].shape]
+    assert "stages.1.heads.3.predict.conv.weight" in heads
+    for name in heads:
+        assert torch.equal(after[name][0], before[name][0])
+        assert torch.equal(after[name][1], theirs[name][COCO_17.keypoints.index("left_wrist")])
+        assert torch.equal(after[name][2], theirs[name][COCO_17.keypoints.index("nose")])
+    assert "heads start from those of LeftWrist, nose" in caplog.text
+
+
+def test_heads_of_as_many_other_keypoints_stay_random(tmp_path: Path):
+    theirs = save(tmp_path / "w.safetensors", NARROW)
+    ours = build_network(NARROW)
+    before = ours.state_dict()["stages.0.heads.0.predict.conv.weight"].clone()
+
+    initialize_from(ours, str(tmp_path / "w.safetensors"), "all-stages", [f"joint_{number}" for number in range(17)])
+
+    after = ours.state_dict()
+    assert torch.equal(after["stages.0.heads.0.predict.conv.weight"], before)
+    assert torch.equal(after["stages.0.heads.0.reduce.conv.weight"], theirs["stages.0.heads.0.reduce.conv.weight"])
+
+
+def test_what_joins_two_keypoints_is_taken_over_where_both_are(tmp_path: Path):
+    refined = NARROW.model_copy(update={"pose_refine_machine": "mmpose"})
+    theirs = save(tmp_path / "w.safetensors", refined)
+    ours = build_network(refined.model_copy(update={"num_keypoints": 3}))
+    trunk, last = "stages.0.refine.0.trunk.conv.weight", "stages.0.refine.0.bottom.2.conv.weight"
+    before = ours.state_dict()[trunk].clone()
+
+    initialize_from(ours, str(tmp_path / "w.safetensors"), "all-stages", ["nose", "tail", "left_eye"])
+
+    after = ours.state_dict()
+    assert torch.equal(after[trunk][0, 2], theirs[trunk][0, 1])
+    assert torch.equal(after[trunk][2, 0], theirs[trunk][1, 0])
+    assert torch.equal(after[trunk][0, 1], before[0, 1])
+    assert torch.equal(after[last][:, [0, 2]], theirs[last][:, [0, 1]])
 
 
 def test_further_stages_begin_as_the_files_last_one(tmp_path: Path):

@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader
 from mspn.config.augmentation import NO_AUGMENTATION, RELEASED_AUGMENTATION, STRONG_AUGMENTATION, AugmentationConfig
 from mspn.config.data import DataConfig, PeopleSetConfig
 from mspn.config.model import ModelConfig
+from mspn.config.overrides import override
 from mspn.config.recipe import Recipe
 from mspn.config.train import TrainConfig
 from mspn.datasets.crop_dataset import CropDataset, read_training_sets
@@ -415,3 +416,22 @@ def test_an_epoch_by_images_draws_everyone_once_with_the_people_of_an_image_toge
     images = image_index[first].tolist()
     # Each image comes up in one go: as many changes as there are other images.
     assert sum(one != other for one, other in pairwise(images)) == 3
+
+
+def test_crops_of_whole_images_show_them_whatever_the_box(tmp_path: Path):
+    recipe = recipe_of(tmp_path, NO_AUGMENTATION, count=1)
+    (sure,) = read_training_sets(recipe)
+    whole = recipe.model_copy(update={"data": recipe.data.model_copy(update={"boxes": "image"})})
+
+    (people,) = read_training_sets(whole)
+
+    assert sure.boxes.tolist() == [[5, 5, 90, 150]]
+    assert people.boxes.tolist() == [[0, 0, 100, 160]]
+
+
+def test_whole_images_are_refused_where_two_share_one(tmp_path: Path):
+    write_drawn_set(tmp_path, num_images=1, people_per_image=2)
+    recipe = override(tiny_recipe(tmp_path, iterations=2), ["data.boxes=image"])
+
+    with pytest.raises(AnnotationError, match=r"data\.boxes=image is for one an image, but 000000000001\.png has 2"):
+        read_training_sets(recipe)

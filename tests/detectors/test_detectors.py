@@ -1,5 +1,6 @@
 import os
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -7,6 +8,9 @@ import torch
 
 from mspn.checkpoints.format import DetectorMetadata, save_weights
 from mspn.checkpoints.hub.index import ASSETS
+from mspn.config.data import DataConfig
+from mspn.config.model import ModelConfig
+from mspn.config.recipe import Recipe
 from mspn.detectors import detector_for, make_detector
 from mspn.detectors.base import FullImage
 from mspn.detectors.embedded import EmbeddedPersonDetector
@@ -166,18 +170,28 @@ def test_a_detector_of_ones_own_training_is_named_by_its_file(tmp_path: Path):
         make_detector(str(ASSETS / "mspn-tiny.safetensors"))
 
 
+def recipe_of(category: str, boxes: Literal["labeled", "image"] = "labeled") -> Recipe:
+    """Of a network with three keypoints."""
+    skeleton = unnamed_skeleton(3).model_copy(update={"category": category})
+    return Recipe(name="three", skeleton=skeleton, model=ModelConfig(num_keypoints=3), data=DataConfig(boxes=boxes))
+
+
 @pytest.mark.parametrize("category", ["person", "Human", "people "])
 def test_the_default_detector_is_for_people(category: str):
-    skeleton = unnamed_skeleton(3).model_copy(update={"category": category})
-
-    assert isinstance(detector_for("default", skeleton, CPU), EmbeddedPersonDetector)
+    assert isinstance(detector_for("default", recipe_of(category), CPU), EmbeddedPersonDetector)
 
 
 @pytest.mark.parametrize(("category", "named"), [("fish", "'fish'"), ("", "something that its weights do not name")])
 def test_a_network_of_something_else_asks_for_a_detector(category: str, named: str):
-    skeleton = unnamed_skeleton(3).model_copy(update={"category": category})
+    recipe = recipe_of(category)
 
     with pytest.raises(DetectorError, match=rf"boxes hold {named} \(skeleton unnamed-3\), and the default detector"):
-        detector_for("default", skeleton, CPU)
-    assert isinstance(detector_for("none", skeleton, CPU), FullImage)
-    assert isinstance(detector_for("person-detector", skeleton, CPU), EmbeddedPersonDetector)
+        detector_for("default", recipe, CPU)
+    assert isinstance(detector_for("none", recipe, CPU), FullImage)
+    assert isinstance(detector_for("person-detector", recipe, CPU), EmbeddedPersonDetector)
+
+
+@pytest.mark.parametrize("category", ["fish", "person"])
+def test_a_network_of_whole_images_needs_no_detector(category: str):
+    assert isinstance(detector_for("default", recipe_of(category, boxes="image"), CPU), FullImage)
+    assert isinstance(detector_for("person-detector", recipe_of(category, boxes="image"), CPU), EmbeddedPersonDetector)

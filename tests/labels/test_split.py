@@ -37,6 +37,14 @@ def test_the_seed_decides_whatever_the_order_of_the_images():
     assert drawn[0] != names_of(split_by_image(a_set(names), 0.25, 2)[1])
 
 
+def test_a_set_that_has_grown_is_split_much_as_before():
+    def held_out(count: int) -> set[str]:
+        return names_of(split_by_image(a_set([f"{number}.jpg" for number in range(count)]), 0.2, seed=0)[1])
+
+    # Drawn anew, the 40 of 200 would have two of the ten in common.
+    assert len(held_out(50) & held_out(200)) >= 8
+
+
 def test_two_entries_of_one_file_stay_together_and_no_part_is_empty():
     for share in (0.001, 0.999):
         parts = split_by_image(a_set(["a.jpg", "b.jpg", "a.jpg"]), share, 0)

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -39,7 +40,7 @@ def _member(heatmap: torch.Tensor, test: ProtocolConfig = UNPADDED) -> Member:
 def _average(members: list[Member], weights: list[float] | None = None) -> torch.Tensor:
     """The first keypoint's map of somebody in a box of 96 x 96."""
     ensemble = Ensemble(members, weights)
-    frames = [[frame] for frame in ensemble.frames(Box(0, 0, 96, 96))]
+    frames = [[frame] for frame in ensemble.frames(Box(0, 0, 96, 96), Size(96, 96))]
     crops = [torch.zeros(1, *frame[0].size, 3, dtype=torch.uint8) for frame in frames]
     return ensemble.heatmaps(crops, frames)[0, 0]
 
@@ -152,3 +153,13 @@ def test_mirrored_crops_are_answered_in_the_same_batch_as_plain_ones():
     (batch,) = batches
     assert torch.equal(batch[0], crop[0])
     assert torch.equal(batch[1], crop[0].flip(1))
+
+
+def test_a_network_of_whole_images_sees_all_of_them_whatever_the_box():
+    member = _member(torch.zeros(8, 8))
+    data = member.recipe.data.model_copy(update={"boxes": "image"})
+    whole = replace(member, recipe=member.recipe.model_copy(update={"data": data}))
+
+    frames = Ensemble([member, whole]).frames(Box(10, 10, 20, 20), Size(96, 96))
+
+    assert [frame.width_image for frame in frames] == [20, 96]

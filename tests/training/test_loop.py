@@ -21,6 +21,7 @@ from mspn.training.loop import train
 from mspn.training.metrics import read_metrics
 from mspn.training.progress import IterationReport
 from mspn.training.train_step import TrainStep
+from mspn.training.validation import Validation
 from tests.drawn_people import write_drawn_set
 from tests.imagenet_file import imagenet_tensors
 from tests.trained import small_and_fast, tiny_recipe
@@ -57,6 +58,23 @@ def test_a_resumed_run_ends_with_the_same_states_of_random_generators(tmp_path: 
     assert torch.equal(whole["torch"], broken["torch"])
     assert torch.equal(whole["numpy"][1], broken["numpy"][1])
     assert whole["python"] == broken["python"]
+
+
+def test_training_ends_early_when_nothing_gets_better(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    write_drawn_set(tmp_path, num_images=2)
+    settings = ["data.validation={annotations: annotations.json, images: images}", "train.patience=2"]
+    recipe = small_and_fast(tiny_recipe(tmp_path, iterations=20), [*settings, "train.validate_every=1"])
+    once = recipe.data.train[0].model_copy(update={"weight": 1.0})
+    recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"train": (once,)})})
+    # One iteration an epoch, which the second wins: the fourth is the last.
+    measured = iter([0.1, 0.3, 0.2, 0.3, 0.9])
+    monkeypatch.setattr(Validation, "measure", lambda *_: {"AP": next(measured)})
+
+    train(recipe, tmp_path / "run", resume=False)
+    train(recipe, tmp_path / "run", resume=True)
+
+    assert find_checkpoints(tmp_path / "run")[0].name == "iteration-000000004.pt"
+    assert next(measured) == 0.9
 
 
 def _interrupt_at(last: int):

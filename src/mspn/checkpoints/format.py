@@ -120,7 +120,14 @@ def save_weights(path: Path, model: nn.Module, metadata: AnyMetadata, dtype: tor
         if not torch.isfinite(stored).all():
             raise WeightsError(f"tensor {name!r} has values that are not finite as {dtype}; keep it in float32")
         tensors[name] = stored
-    data = metadata.recipe.data.model_copy(update={"root": type(metadata.recipe.data)().root})
+    data = metadata.recipe.data
+    data = data.model_copy(
+        update={
+            "root": type(data)().root,
+            "train": tuple(config.without_places() for config in data.train),
+            "validation": data.validation and data.validation.without_places(),
+        }
+    )
     start = metadata.recipe.train.initial_weights
     train = metadata.recipe.train.model_copy(update={"initial_weights": start and Path(start).name})
     recipe = metadata.recipe.model_copy(update={"data": data, "train": train})

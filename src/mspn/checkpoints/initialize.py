@@ -2,25 +2,27 @@
 
 import logging
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from itertools import accumulate
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from mspn.checkpoints.convert.external import rescale_stem_input
-from mspn.checkpoints.format import load_any, open_safetensors, read_metadata
+from mspn.checkpoints.format import CheckpointMetadata, load_any, open_safetensors, read_metadata
 from mspn.checkpoints.hub import find_weights
 from mspn.checkpoints.hub.index import load_index
 from mspn.checkpoints.torch_file import read_torch_file
 from mspn.config.model import Backbone, BackboneConfig, ModelConfig
 from mspn.errors import WeightsError
-from mspn.models import AnyNetwork
+from mspn.models import AnyNetwork, build_network
 from mspn.models.backbones.efficientnet import EFFICIENTNETS
 from mspn.models.backbones.resnet import RESNETS
-from mspn.models.base import CHANNEL_DEVIATION, CHANNEL_MEAN
+from mspn.models.base import CHANNEL_DEVIATION, CHANNEL_MEAN, PoseNetwork
+from mspn.structures.skeleton import match_keypoints
 
 logger = logging.getLogger(__name__)
 
@@ -182,19 +184,20 @@ def _read(path: Path) -> Mapping[str, Tensor]:
     return content
 
 
-def initialize_from(network: AnyNetwork, source: str, scope: Scope) -> None:
+def initialize_from(network: AnyNetwork, source: str, scope: Scope, keypoints: Sequence[str] | None = None) -> None:
     """Fill a network, in place, from weights of this package (a name or a file) or from an ImageNet network.
 
     Args:
         network: to fill.
         source: name of `mspn models list`, weights file of this package, or file of an ImageNet network.
         scope: what an ImageNet network fills, see `initialize_from_imagenet`.
+        keypoints: names of a pose network's; None: the same as the source's, if they are as many.
 
     Raises:
         WeightsError: if there is no such name or file, or nothing in it fits.
     """
     if load_index().find(source) is not None or _is_own_file(Path(source)):
-        _initialize_from_own_weights(network, find_weights(source))
+        _initialize_from_own_weights(network, find_weights(source), keypoints)
     else:
         initialize_from_imagenet(network, Path(source), scope)
 
@@ -208,11 +211,12 @@ def _is_own_file(path: Path) -> bool:
 
 
 @torch.no_grad()
-def _initialize_from_own_weights(network: AnyNetwork, path: Path) -> None:
-    """Take every tensor over that has the same name and shape; others, of heads for other keypoints, stay random.
+def _initialize_from_own_weights(network: AnyNetwork, path: Path, keypoints: Sequence[str] | None) -> None:
+    """Take every tensor over that has the same name and shape; of heads, the maps of keypoints of the same name.
 
-    Stages that the file does not have begin as its last one.
+    Other maps stay random. Stages that the file does not have begin as its last one.
     """
+    metadata = read_metadata(path)
     sources = load_any(path).state_dict()
     state = network.state_dict()
     last = max((int(stage[1]) for name in sources if (stage := _STAGE.match(name))), default=0)
@@ -223,9 +227,59 @@ def _initialize_from_own_weights(network: AnyNetwork, path: Path) -> None:
             f"{path} cannot start this network: not even its first convolution has the same shape; set"
             " train.initial_weights to another file, or to null for random weights"
         )
+    by_keypoint: Mapping[str, list[int]] = {}
+    if isinstance(network, PoseNetwork) and isinstance(metadata, CheckpointMetadata) and keypoints is not None:
+        theirs = metadata.recipe.keypoint_table.keypoints
+        if tuple(keypoints) != theirs:
+            by_keypoint = _keypoint_dimensions(network)
+            _take_over_maps(state, matches, by_keypoint, _same_keypoints(theirs, keypoints))
+    fitting = [name for name in fitting if name not in by_keypoint]
     for name in fitting:
         state[name].copy_(matches[name])
     logger.info("starting from %s: %d of %d tensors fit", path, len(fitting), len(state))
+
+
+def _same_keypoints(theirs: Sequence[str], ours: Sequence[str]) -> list[tuple[int, int]]:
+    """Positions of the keypoints that both have: in the file, and in the network."""
+    matched = match_keypoints(theirs, ours)
+    if matched:
+        logger.info("heads start from those of %s", ", ".join(matched))
+    return [(theirs.index(name), ours.index(own)) for own, name in matched.items()]
+
+
+def _keypoint_dimensions(network: PoseNetwork) -> dict[str, list[int]]:
+    """The dimensions of tensors that count keypoints: those that grow with their number."""
+    config = network.config
+    with torch.device("meta"):
+        larger = build_network(config.model_copy(update={"num_keypoints": config.num_keypoints + 1})).state_dict()
+    grown = {
+        name: [number for number, size in enumerate(tensor.shape) if larger[name].shape[number] != size]
+        for name, tensor in network.state_dict().items()
+    }
+    return {name: dimensions for name, dimensions in grown.items() if dimensions}
+
+
+def _take_over_maps(
+    state: Mapping[str, Tensor],
+    sources: Mapping[str, Tensor | None],
+    dimensions: Mapping[str, Sequence[int]],
+    same: Sequence[tuple[int, int]],
+) -> None:
+    """Copy, into `state`, what belongs to the keypoints that both have."""
+    theirs, ours = [pair[0] for pair in same], [pair[1] for pair in same]
+    for name, counted in dimensions.items():
+        source = sources[name]
+        if source is None or source.ndim != state[name].ndim:
+            continue
+        block, place = _block(source, counted, theirs), _block(state[name], counted, ours)
+        if source[block].shape == state[name][place].shape:
+            state[name][place] = source[block]
+
+
+def _block(tensor: Tensor, counted: Sequence[int], keypoints: Sequence[int]) -> tuple[np.ndarray, ...]:
+    """Index of what belongs to these keypoints; dimensions from the third on do not count keypoints."""
+    sizes = tensor.shape[:2]
+    return np.ix_(*(keypoints if number in counted else range(size) for number, size in enumerate(sizes)))
 
 
 def _in_last_stage(name: str, last: int) -> str:

@@ -2,7 +2,7 @@
 
 import logging
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, NamedTuple
@@ -13,27 +13,46 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from mspn.cli.data.options import CategoryOption
+from mspn.cli.options import refuse_unused
 from mspn.cli.printing import KILLED, SafeConsole, echo, fail, one_line_errors
 from mspn.cli.progress import ProgressLines, time_left
 from mspn.config.overrides import override, with_skeleton
 from mspn.config.recipe import AnyRecipe, Recipe
 from mspn.config.recipes import find_any_recipe
+from mspn.config.recipes.finetune import FINETUNE
 from mspn.distributed import Processes, is_restart, joined_processes
 from mspn.errors import TrainingStoppedError
 from mspn.inference.devices import keep_freed_memory
 from mspn.io.files import prepare_folder
 from mspn.labels.reading import OtherKeypointsError
-from mspn.training.checkpoint import RECIPE_FILE, load_recipe
+from mspn.training.checkpoint import BEST_FILE, RECIPE_FILE, load_recipe
+from mspn.training.finetuning import FinetuningPlan, plan_finetuning
 from mspn.training.html_report import write_report
 from mspn.training.loop import train
 from mspn.training.progress import IterationReport, ReportIteration, ReportValidation
 
 logger = logging.getLogger(__name__)
 
+_FINETUNE_OPTIONS = ("source", "labels", "images", "category")
+
 
 def train_command(
-    recipe: Annotated[str, typer.Argument(help="Name of a recipe, for example mspn-small.")],
+    context: typer.Context,
+    recipe: Annotated[
+        str, typer.Argument(help=f"Name of a recipe, for example mspn-small; {FINETUNE} makes one for labels of yours.")
+    ],
     out: Annotated[Path, typer.Option(help="Run folder: recipe, checkpoints, metrics, weights.")],
+    source: Annotated[
+        str, typer.Option("--from", help=f"{FINETUNE}: the weights to start from, a name or a file.")
+    ] = "default",
+    labels: Annotated[
+        Path | None, typer.Option("--data", help=f"{FINETUNE}: labels of any keypoints; a fifth is held out.")
+    ] = None,
+    images: Annotated[
+        Path | None, typer.Option(help=f"{FINETUNE}: folder of the images, if it is not `images` beside the labels.")
+    ] = None,
+    category: CategoryOption = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue from the run folder's last checkpoint.")] = False,
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Change a setting, e.g. train.batch_size=8.")
@@ -48,9 +67,19 @@ def train_command(
         if not processes.is_first:
             logging.getLogger("mspn").setLevel(logging.WARNING)
         resumes = resume or is_restart()
-        resolved = _resolve(recipe, out, resumes, settings or [])
+        if recipe != FINETUNE:
+            refuse_unused(context, _FINETUNE_OPTIONS, f"is an option of mspn train {FINETUNE}; set data.train here")
+
+        def plan() -> FinetuningPlan:
+            if labels is None:
+                fail(f"give --data to {FINETUNE}: a file of labels, of any format that `mspn data convert` reads")
+            return plan_finetuning(source, labels, out, images=images, category=category)
+
+        resolved, made = _resolve(recipe, out, resumes, settings or [], plan)
         with _new_folders_removed_on_failure(out), _display(resolved, processes) as display:
             prepare_folder(out)
+            if made is not None and processes.is_first:
+                made.write_labels(out)
             try:
                 weights = _train_labeled(resolved, out, resumes, settings or [], processes, display)
             except TrainingStoppedError as stopped:
@@ -58,6 +87,8 @@ def train_command(
                 raise typer.Exit(KILLED + stopped.signal_number) from None
     if processes.is_first:
         echo(f"weights: {weights}")
+        if (best := out / BEST_FILE).is_file():
+            echo(f"the best on data.validation: {best}")
 
 
 def _train_labeled(
@@ -94,17 +125,21 @@ def _new_folders_removed_on_failure(out: Path) -> Iterator[None]:
         raise
 
 
-def _resolve(name: str, out: Path, resume: bool, settings: list[str]) -> AnyRecipe:
-    has_run = (out / RECIPE_FILE).is_file()
-    if has_run and not resume:
-        fail(f"{out} already holds a run; add --resume to go on with it, or choose another --out")
-    if has_run:
+def _resolve(
+    name: str, out: Path, resume: bool, settings: list[str], plan: Callable[[], FinetuningPlan]
+) -> tuple[AnyRecipe, FinetuningPlan | None]:
+    """The recipe with its settings, and how it was made if that was just now."""
+    if (out / RECIPE_FILE).is_file():
+        if not resume:
+            fail(f"{out} already holds a run; add --resume to go on with it, or choose another --out")
         recipe = load_recipe(out)
         if recipe.name != name:
             fail(f"{out} holds a run of {recipe.name}, not of {name}")
-    else:
-        recipe = find_any_recipe(name)
-    return override(recipe, settings)
+        return override(recipe, settings), None
+    if name == FINETUNE:
+        made = plan()
+        return override(made.recipe, settings), made
+    return override(find_any_recipe(name), settings), None
 
 
 def _print_how_to_resume(stopped: TrainingStoppedError, recipe: str, out: Path, processes: Processes) -> None:

@@ -1,11 +1,15 @@
 """Settings of labeled data sets: people for pose networks, scenes for person detectors."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BeforeValidator, Field, PositiveFloat, field_validator
 
 from mspn.structures.settings import Settings
+
+_PATHS = ("annotations", "images", "skeleton", "corrections", "faces", "proposals")
+"""Settings of a set that may be paths."""
+_Set = TypeVar("_Set", bound="LabeledSetConfig")
 
 
 class LabeledSetConfig(Settings):
@@ -15,6 +19,13 @@ class LabeledSetConfig(Settings):
     """File, or folder where the format is one, relative to the data root."""
     images: str | None = None
     """Folder, relative to the data root; null: `images` beside the annotations, or else their own folder."""
+
+    def without_places(self: "_Set") -> "_Set":
+        """Only the names of what is elsewhere than below the data root."""
+        changes = {
+            key: Path(value).name for key in _PATHS if Path(value := getattr(self, key, None) or "").is_absolute()
+        }
+        return self.model_copy(update=changes)
 
     def image_folder(self, root: Path) -> Path:
         """The folder of the images, for a data root."""
@@ -80,6 +91,9 @@ class DataConfig(Settings):
     train: Annotated[tuple[PeopleSetConfig, ...], BeforeValidator(_as_sets)] = ()
     validation: Annotated[PeopleSetConfig | None, BeforeValidator(_as_set)] = None
     """Set whose average precision, with its labeled boxes, says which weights are the best; COCO format."""
+    boxes: Literal["labeled", "image"] = "labeled"
+    """What the network is shown, in training and afterwards. labeled: boxes, those of the labels, later of a detector;
+    image: the whole image, for one animal or thing an image, which no detector need find."""
     order: Literal["people", "images"] = "people"
     """Of an epoch. people: each on their own, as the released code; images: those of an image one after another, so
     that it is decoded once, where reading images is what training waits for."""

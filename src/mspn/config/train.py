@@ -52,6 +52,8 @@ class TrainConfig(Settings):
     """The newest ones stay."""
     validate_every: int = Field(10, ge=1)
     """Epochs between two measurements on data.validation; there is one at the end, too."""
+    patience: int | None = Field(None, ge=1)
+    """Training ends early after this many measurements in a row without a better average precision; null: never."""
     tensorboard: bool = False
     """Write TensorBoard events into the run folder (needs the extra `log`)."""
     initial_weights: str | None = None

@@ -1,6 +1,8 @@
 """Training crops: people of all sets, cut out of their images with augmentation."""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -14,7 +16,8 @@ from mspn.datasets.augmentation import augment_frame, change_appearance
 from mspn.datasets.packed import open_pack
 from mspn.datasets.people import People, read_people_set
 from mspn.datasets.samples import KeypointLabels, Sample, SampleRequest
-from mspn.errors import ImageError, MissingFileError
+from mspn.errors import AnnotationError, ImageError, MissingFileError
+from mspn.io.image_headers import read_size
 from mspn.io.images import allowed_reduction
 from mspn.io.jpeg import ReducedImage
 from mspn.structures.boxes import Box
@@ -114,8 +117,32 @@ def read_training_sets(recipe: Recipe) -> list[People]:
     sets = []
     for config in recipe.data.train:
         people = read_people_set(config, root, recipe.keypoint_table)
+        if recipe.data.boxes == "image":
+            people = _with_whole_images(people, config.name)
         if config.is_packed:
             with open_pack(root / config.annotations) as pack:
                 pack.check_recipe(recipe, people.boxes, people.keypoints_image)
         sets.append(people)
     return sets
+
+
+def _with_whole_images(people: People, source: str) -> People:
+    """The people in boxes of their whole images, as large as the files are; a file that cannot be read keeps its own.
+
+    Raises:
+        AnnotationError: if two share an image, or the images are packed; `source` is the name of the labels.
+    """
+    if people.images.spans.any():
+        raise AnnotationError(f"{source} holds packed crops, not whole images; leave out data.boxes=image")
+    images, counts = np.unique(people.image_index, return_counts=True)
+    if (counts > 1).any():
+        name = people.images[int(images[counts.argmax()])].name
+        raise AnnotationError(
+            f"{source}: data.boxes=image is for one an image, but {name} has {counts.max()}; leave it out, and give"
+            " boxes when you predict"
+        )
+    boxes = people.boxes.copy()
+    for row, image in enumerate(people.image_index.tolist()):
+        with suppress(ImageError):  # reported, and counted, when it is to be decoded
+            boxes[row] = Box.of_image(read_size(people.images[image]))
+    return replace(people, boxes=boxes)

@@ -11,6 +11,7 @@ import torch
 from pydantic import ValidationError
 
 from mspn.checkpoints.hub import find_weights, load_named_detector
+from mspn.config.recipe import Recipe
 from mspn.detectors.base import Detector, FullImage, import_detector
 from mspn.detectors.embedded import EmbeddedPersonDetector, EmbeddedSettings
 from mspn.detectors.huggingface import TransformersDetector, TransformersSettings
@@ -19,7 +20,6 @@ from mspn.detectors.onnx.families import FAMILIES
 from mspn.detectors.slices import SlicedDetector
 from mspn.errors import DetectorError, WeightsError
 from mspn.structures.settings import Settings, first_problem
-from mspn.structures.skeleton import Skeleton
 
 _Settings = TypeVar("_Settings", bound=Settings)
 
@@ -33,13 +33,16 @@ _IMPORT_PATH = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 
 def detector_for(
-    text: str, skeleton: Skeleton, device: torch.device, *, side: int | None = None, slices: int = 1
+    text: str, recipe: Recipe, device: torch.device, *, side: int | None = None, slices: int = 1
 ) -> Detector:
-    """Make a detector for a network of this skeleton; as `make_detector`.
+    """Make a detector for the network of a recipe, as `make_detector`; by default none for one of whole images.
 
     Raises:
         DetectorError: also if the default is asked for, which finds people, and the skeleton is not theirs.
     """
+    skeleton = recipe.keypoint_table
+    if text == DEFAULT and recipe.data.boxes == "image":
+        text = NONE
     if text == DEFAULT and not skeleton.is_of_people:
         category = repr(skeleton.category) if skeleton.category else "something that its weights do not name"
         raise DetectorError(

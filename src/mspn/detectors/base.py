@@ -85,4 +85,4 @@ class FullImage:
     """Takes the full image for one person, for images that are crops already."""
 
     def detect(self, image: Image) -> list[Detection]:
-        return [Detection(Box(0.0, 0.0, float(image.size.width), float(image.size.height)), 1.0)]
+        return [Detection(Box.of_image(image.size), 1.0)]

@@ -1,6 +1,6 @@
 """Labels of any format in one form: what each reader gives, each writer takes, and `mspn data` works on."""
 
-import random
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -81,6 +81,40 @@ def ignored_keypoints(person: LabeledPerson) -> tuple[str, ...]:
     return tuple(names) if isinstance(names, list) and all(isinstance(name, str) for name in names) else ()
 
 
+_DEFAULT_CATEGORY = "person"
+
+
+def with_categories(labels: LabeledSet, names: Sequence[str]) -> LabeledSet:
+    """The labels with the category of each person, by its name; empty: the set's, which is the first one named.
+
+    Several stand where those of COCO files do, so that writing COCO keeps them.
+    """
+    different = [name for name in dict.fromkeys(names) if name]
+    if not different:
+        return labels
+    labels = replace(labels, category=different[0])
+    if len(different) == 1:
+        return labels
+    keypoints = list(labels.skeleton.keypoints)
+    rows = [{"id": number, "name": name, "keypoints": keypoints} for number, name in enumerate(different, start=1)]
+    people = [
+        replace(person, extra={**person.extra, "category_id": different.index(name) + 1}) if name else person
+        for person, name in zip(labels.people, names, strict=True)
+    ]
+    return replace(labels, people=people, extra={**labels.extra, "categories": rows})
+
+
+def category_of(labels: LabeledSet, person: LabeledPerson) -> str:
+    """What a person's box holds, in a word, for formats that ask for one."""
+    rows = labels.extra.get("categories")
+    number = person.extra.get("category_id")
+    named = [row.get("name") for row in rows if row.get("id") == number] if isinstance(rows, list) else []
+    return next(
+        (name for name in (*named, labels.category, labels.skeleton.category) if isinstance(name, str) and name),
+        _DEFAULT_CATEGORY,
+    )
+
+
 _BOX_MARGIN = 0.1
 _AREA_OF_BOX = 0.53
 
@@ -128,8 +162,8 @@ def with_sizes(labels: LabeledSet, images: Path) -> LabeledSet:
 def split_by_image(labels: LabeledSet, share: float, seed: int) -> tuple[LabeledSet, LabeledSet]:
     """Draw images for a second set; everybody in an image goes where it goes.
 
-    Images are drawn by file, so that two entries of one file stay together, and in the order of their names, so that
-    the same images are drawn from the same set in any order or format.
+    Images are drawn by file, so that two entries of one file stay together, and by a hash of its name, so that the same
+    images are drawn from the same set in any order or format, and most of them again when the set has grown.
 
     Args:
         labels: the set.
@@ -149,7 +183,7 @@ def split_by_image(labels: LabeledSet, share: float, seed: int) -> tuple[Labeled
                 f"person {person.id} is in image {person.image_id}, which is not in the labels; see `mspn data check`"
             )
     count = min(max(round(share * len(files)), 1), len(files) - 1)
-    chosen = set(random.Random(seed).sample(files, count))  # no secret
+    chosen = set(sorted(files, key=lambda name: hashlib.sha256(f"{seed} {name}".encode()).digest())[:count])
 
     def part(is_chosen: bool) -> LabeledSet:
         return replace(

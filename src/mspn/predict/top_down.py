@@ -27,7 +27,7 @@ from mspn.inference.devices import Precision, choose_device
 from mspn.inference.engines import Engine
 from mspn.inference.runner import Runner
 from mspn.predict.scoring import make_poses, select_poses
-from mspn.structures.boxes import Box, Detection, check_box
+from mspn.structures.boxes import Box, Detection, Size, check_box
 from mspn.structures.crop import HEATMAP_STRIDE, CropFrame, cut_crop, frame_from_box
 from mspn.structures.image import Image
 from mspn.structures.pose import Pose
@@ -75,9 +75,10 @@ class Member:
     calibration: ScoreCalibration | None = None
     """What the scores of keypoints mean; None: they are the peaks of its maps."""
 
-    def frame(self, box: Box) -> CropFrame:
-        """The region of a person that this network takes as its crop."""
-        return frame_from_box(box, self.recipe.model.input_size, self.test.padding)
+    def frame(self, box: Box, image: Size) -> CropFrame:
+        """The region of an image that this network takes as the crop of the person in a box."""
+        seen = Box.of_image(image) if self.recipe.data.boxes == "image" else box
+        return frame_from_box(seen, self.recipe.model.input_size, self.test.padding)
 
     def grid(self, frames: Sequence[CropFrame]) -> Grid:
         """Where the cells of this network's maps lie, which stand for their corners if it learned rounded keypoints."""
@@ -130,9 +131,9 @@ class Ensemble:
         """The first network, on whose cells the maps are averaged, and whose settings decode and score them."""
         return self.members[0]
 
-    def frames(self, box: Box) -> tuple[CropFrame, ...]:
-        """What each network wants to see of a person."""
-        return tuple(member.frame(box) for member in self.members)
+    def frames(self, box: Box, image: Size) -> tuple[CropFrame, ...]:
+        """What each network wants to see of a person in an image of that size."""
+        return tuple(member.frame(box, image) for member in self.members)
 
     def heatmaps(
         self, crops: Sequence[UInt8[Tensor, "B H W 3"]], frames: Sequence[Sequence[CropFrame]]
@@ -202,9 +203,12 @@ class TopDown:
             )
             members.append(Member(recipe, test, runner, checkpoint.metadata.score_calibration))
         self.ensemble = Ensemble(members, config.ensemble_weights)
-        skeleton = self.ensemble.leader.recipe.keypoint_table
         self.detector = detector or detector_for(
-            config.detector, skeleton, device, side=config.detector_size, slices=config.detector_slices
+            config.detector,
+            self.ensemble.leader.recipe,
+            device,
+            side=config.detector_size,
+            slices=config.detector_slices,
         )
         self.batch_size = config.batch_size
         self.threshold = config.threshold
@@ -234,7 +238,7 @@ class TopDown:
         check_box(detection.box, image.size)
         if not 0 <= detection.score <= 1:
             raise InvalidValueError(f"a box's score must be from 0 to 1, not {detection.score}")
-        frames = self.ensemble.frames(detection.box)
+        frames = self.ensemble.frames(detection.box, image.size)
         crops = {frame: cut_crop(image.pixels, frame) for frame in set(frames)}
         return PersonCrop(detection, frames, tuple(crops[frame] for frame in frames))
 

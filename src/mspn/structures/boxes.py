@@ -43,6 +43,11 @@ class Box(NamedTuple):
         """(x, y) of the middle."""
         return self.left + self.width / 2, self.top + self.height / 2
 
+    @classmethod
+    def of_image(cls, size: Size) -> "Box":
+        """The box of a whole image."""
+        return cls(0.0, 0.0, float(size.width), float(size.height))
+
 
 _MIN_SIDE = 0.1
 _MAX_SHARE = 100

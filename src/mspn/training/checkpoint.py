@@ -34,6 +34,18 @@ class Progress(NamedTuple):
     """Time spent training, over all sessions."""
     best: FiniteFloat = -1.0
     """Highest average precision so far; -1: none."""
+    since_best: Annotated[int, Field(ge=0)] = 0
+    """Measurements since then."""
+
+    def with_measured(self, average_precision: float) -> "Progress":
+        """After one more measurement."""
+        if average_precision > self.best:
+            return self._replace(best=average_precision, since_best=0)
+        return self._replace(since_best=self.since_best + 1)
+
+    def exhausts(self, patience: int | None) -> bool:
+        """Whether training ends early, see `TrainConfig.patience`."""
+        return patience is not None and self.since_best >= patience
 
 
 _PROGRESS = TypeAdapter(Progress)
@@ -77,7 +89,9 @@ def restore_checkpoint(run: Path, restore: Callable[[Mapping[str, Any]], None]) 
             logger.warning("skipped: %s", problem)
             continue
         try:
-            progress = _PROGRESS.validate_python(tuple(state[name] for name in Progress._fields), strict=True)
+            # Checkpoints of earlier versions do not count measurements.
+            fields = (state["iteration"], state["seconds"], state["best"], state.get("since_best", 0))
+            progress = _PROGRESS.validate_python(fields, strict=True)
             restore(state)
             return progress
         except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:

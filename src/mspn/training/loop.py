@@ -136,7 +136,7 @@ class _Session:
         torch.manual_seed(config.seed)
         network = self._task.build_network()
         if is_new and config.initial_weights is not None:
-            initialize_from(network, config.initial_weights, config.initial_scope)
+            initialize_from(network, config.initial_weights, config.initial_scope, self._task.keypoints)
         return network
 
     def _restore_checkpoint(self) -> Progress:
@@ -201,6 +201,10 @@ class _Session:
             is_stopped = self._processes.highest(stop.signal_number)
             if is_last or is_stopped or validates or iteration % config.checkpoint_every == 0:
                 self._save()
+            if self._progress.exhausts(config.patience):
+                if self._processes.is_first:
+                    logger.info("training ends: no better AP than %.3f since", self._progress.best)
+                return
             if is_stopped and not is_last:
                 raise TrainingStoppedError(iteration, is_stopped)
 
@@ -213,7 +217,7 @@ class _Session:
         """Number and this process's share of the batch of each iteration that is left."""
         config = self._recipe.train
         numbers = range(self._progress.iteration + 1, config.iterations + 1)
-        if not numbers:
+        if not numbers or self._progress.exhausts(config.patience):
             return
         batches = start_workers(loader)
         for iteration in numbers:
@@ -260,8 +264,8 @@ class _Session:
 
     def _validate(self, report: ReportValidation) -> dict[str, float]:
         measured = self._task.validation.measure(self._train_step.weights, report)
-        if measured["AP"] > self._progress.best:
-            self._progress = self._progress._replace(best=measured["AP"])
+        self._progress = self._progress.with_measured(measured["AP"])
+        if not self._progress.since_best:
             self._save_weights(BEST_FILE)
         return measured
 

@@ -92,6 +92,8 @@ class Task(ABC):
 
     data: TrainingData
     validation: Measure
+    keypoints: tuple[str, ...] | None = None
+    """Names of what a pose network predicts."""
 
     @abstractmethod
     def build_network(self) -> AnyNetwork:

@@ -40,6 +40,7 @@ class PoseTask(Task):
     def __init__(self, recipe: Recipe, device: torch.device, processes: Processes) -> None:
         """Read the recipe's sets; errors as in `with_packed_sets`, `read_training_sets` and `Validation`."""
         self._recipe = recipe = with_packed_sets(recipe)
+        self.keypoints = recipe.keypoint_table.keypoints
         self._sets = read_by_first(processes, lambda: read_training_sets(recipe))
         people = merge(self._sets)
         self._category = people.category
@@ -65,7 +66,9 @@ class PoseTask(Task):
         if self._category and not skeleton.category:
             named = skeleton.model_copy(update={"category": self._category})
             recipe = recipe.model_copy(update={"skeleton": named})
-        return CheckpointMetadata(recipe=recipe, data=tuple(set_config.name for set_config in self._recipe.data.train))
+        return CheckpointMetadata(
+            recipe=recipe, data=tuple(config.without_places().name for config in self._recipe.data.train)
+        )
 
     def fingerprints(self) -> tuple[SetFingerprint, ...]:
         root = Path(self._recipe.data.root)
@@ -111,7 +114,7 @@ class DetectorTask(Task):
 
     def metadata(self) -> DetectorMetadata:
         return DetectorMetadata(
-            recipe=self._recipe, data=tuple(set_config.annotations for set_config in self._recipe.data.train)
+            recipe=self._recipe, data=tuple(config.without_places().annotations for config in self._recipe.data.train)
         )
 
     def fingerprints(self) -> tuple[SetFingerprint, ...]:

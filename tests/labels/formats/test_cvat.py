@@ -7,7 +7,7 @@ import pytest
 from mspn.errors import AnnotationError
 from mspn.labels.formats.coco import read_coco, write_coco
 from mspn.labels.formats.cvat import read_cvat, write_cvat
-from mspn.labels.label_set import LabeledImage, LabeledSet
+from mspn.labels.label_set import LabeledImage, LabeledSet, category_of
 from mspn.structures.boxes import Box, Size
 from mspn.structures.skeleton import Skeleton
 from mspn.structures.skeletons import COCO_17
@@ -173,3 +173,19 @@ def test_entities_in_another_encoding_are_refused_too(tmp_path: Path):
 def test_a_missing_file_is_refused(tmp_path: Path):
     with pytest.raises(AnnotationError, match=r"no file at .*annotations\.xml; check the path"):
         read_cvat(tmp_path / "annotations.xml")
+
+
+def test_what_skeletons_are_of_is_kept_and_written(tmp_path: Path):
+    other = SKELETON.replace("kite", "glider").replace('group_id="4"', 'group_id="5"')
+    path = write(tmp_path, SKELETON + other)
+
+    labels = read_cvat(path)
+    write_cvat(labels, tmp_path / "again.xml")
+    again = read_cvat(tmp_path / "again.xml")
+
+    assert read_cvat(write(tmp_path, SKELETON)).category == "kite"
+    assert [category_of(labels, somebody) for somebody in labels.people] == ["kite", "glider"]
+    assert [category_of(again, somebody) for somebody in again.people] == ["kite", "glider"]
+    assert [person.keypoints_image.tolist() for person in again.people] == [
+        person.keypoints_image.tolist() for person in labels.people
+    ]

@@ -8,6 +8,7 @@ import pytest
 from mspn.errors import AnnotationError
 from mspn.labels.formats.coco import read_coco, write_coco
 from mspn.labels.formats.label_studio import read_label_studio, write_label_studio
+from mspn.labels.label_set import category_of
 from mspn.structures.boxes import Box, Size
 from mspn.structures.skeleton import Skeleton
 from mspn.structures.skeletons import COCO_17
@@ -183,3 +184,20 @@ def test_what_cannot_be_read_is_named(regions: list, message: str, tmp_path: Pat
 def test_a_task_without_an_image_is_named(tmp_path: Path):
     with pytest.raises(AnnotationError, match=r"export\.json: task 12 names no image in its data"):
         read_label_studio(write(tmp_path, point("top", 1, 1), image="just text"))
+
+
+def test_what_rectangles_hold_is_kept_and_written(tmp_path: Path):
+    cat = rectangle("a", 0, 0, 10, 10, rectanglelabels=["cat"])
+    dog = rectangle("b", 50, 50, 10, 10, rectanglelabels=["dog"])
+
+    one = read_label_studio(write(tmp_path, cat, point("top", 5, 5)))
+    both = read_label_studio(write(tmp_path, cat, dog, point("top", 5, 5), point("top", 55, 55)))
+    write_coco(both, tmp_path / "both.json")
+    kept = read_coco(tmp_path / "both.json")
+    write_label_studio(kept, tmp_path / "again.json")
+
+    assert one.category == "cat"
+    assert [category_of(both, somebody) for somebody in both.people] == ["cat", "dog"]
+    assert [category_of(kept, somebody) for somebody in kept.people] == ["cat", "dog"]
+    again = read_label_studio(tmp_path / "again.json")
+    assert [category_of(again, somebody) for somebody in again.people] == ["cat", "dog"]

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
@@ -13,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 from mspn.errors import AnnotationError
 from mspn.io.files import write_text
 from mspn.labels.conversion_report import warn_dropped, warn_dropped_fields, without_crowds
-from mspn.labels.label_set import LabeledImage, LabeledPerson, LabeledSet
+from mspn.labels.label_set import LabeledImage, LabeledPerson, LabeledSet, category_of, with_categories
 from mspn.labels.reading import Id, image_size, skeleton_of_labels
 from mspn.structures.boxes import Box
 from mspn.structures.settings import first_problem
@@ -28,6 +29,15 @@ class _Point:
     label: str
     position: tuple[float, float]
     visibility: int
+
+
+class _Shape(NamedTuple):
+    """Somebody in an image."""
+
+    category: str
+    """Of the skeleton, or else of the box; empty: neither has one."""
+    box: Box | None
+    points: list[_Point]
 
 
 def read_cvat(path: Path, skeleton: Skeleton | None = None) -> LabeledSet:
@@ -48,22 +58,22 @@ def read_cvat(path: Path, skeleton: Skeleton | None = None) -> LabeledSet:
     if root.tag != "annotations" or root.find("image") is None:
         raise AnnotationError(f'{path} has no images; export it from CVAT as "CVAT for images 1.1"')
     images: list[LabeledImage] = []
-    found: list[tuple[int, Box | None, list[_Point]]] = []
+    found: list[tuple[int, _Shape]] = []
     unread: Counter[str] = Counter()
     for image in root.iter("image"):
         where = f"{path}: image {image.get('name')!r}"
         size = image_size(_number(image, "width", where), _number(image, "height", where), where)
         number = _id(image, where)
         images.append(LabeledImage(number, image.get("name", ""), size))
-        found += [(number, box, points) for box, points in _people(image, where, unread)]
+        found += [(number, shape) for shape in _people(image, where, unread)]
     warn_dropped(path, unread.total(), f"shapes of other types are not read: {', '.join(sorted(unread))}")
-    used = [point.label for _, _, points in found for point in points]
+    used = [point.label for _, shape in found for point in shape.points]
     table = skeleton_of_labels(path, _labels(root, used), skeleton)
     people = [
-        LabeledPerson(number, image_id, _keypoints(points, table, f"{path}: image {image_id}"), box)
-        for number, (image_id, box, points) in enumerate(found, start=1)
+        LabeledPerson(number, image_id, _keypoints(shape.points, table, f"{path}: image {image_id}"), shape.box)
+        for number, (image_id, shape) in enumerate(found, start=1)
     ]
-    return LabeledSet(table, images, people)
+    return with_categories(LabeledSet(table, images, people), [shape.category for _, shape in found])
 
 
 def write_cvat(labels: LabeledSet, path: Path) -> None:
@@ -73,13 +83,20 @@ def write_cvat(labels: LabeledSet, path: Path) -> None:
         AnnotationError: if an image's size is not known.
     """
     labels = without_crowds(labels, path)
-    warn_dropped_fields(labels, path)
+    warn_dropped_fields(labels, path, people=("category_id",))
+    categories = dict.fromkeys([category_of(labels, person) for person in labels.people]) or [
+        labels.category or "person"
+    ]
     root = Element("annotations")
     SubElement(root, "version").text = "1.1"
     listed = SubElement(SubElement(SubElement(root, "meta"), "task"), "labels")
     for name, kind, parent in (
-        ("person", "skeleton", None),
-        *((name, "points", "person") for name in labels.skeleton.keypoints),
+        row
+        for category in categories
+        for row in (
+            (category, "skeleton", None),
+            *((name, "points", category) for name in labels.skeleton.keypoints),
+        )
     ):
         label = SubElement(listed, "label")
         SubElement(label, "name").text = name
@@ -93,7 +110,7 @@ def write_cvat(labels: LabeledSet, path: Path) -> None:
         fields = {"id": image.id, "name": image.file_name, "width": size.width, "height": size.height}
         images[image.id] = SubElement(root, "image", {key: str(value) for key, value in fields.items()})
     for person in labels.people:
-        _add_person(images[person.image_id], person, labels.skeleton.keypoints)
+        _add_person(images[person.image_id], person, category_of(labels, person), labels.skeleton.keypoints)
     ElementTree.indent(root)
     write_text(path, '<?xml version="1.0" encoding="utf-8"?>\n' + ElementTree.tostring(root, encoding="unicode") + "\n")
 
@@ -113,31 +130,33 @@ def _parse(path: Path) -> Element:
         raise AnnotationError(f"{path} is not XML in UTF-8 ({error}); is the file whole?") from error
 
 
-def _people(image: Element, where: str, unread: Counter[str]) -> Iterator[tuple[Box | None, list[_Point]]]:
+def _people(image: Element, where: str, unread: Counter[str]) -> Iterator[_Shape]:
     """Box and points of everyone in an image: skeletons, then grouped points, then boxes that are left."""
-    boxes: dict[str, Box] = {}
-    lone: list[Box] = []
+    boxes: dict[str, _Shape] = {}
+    lone: list[_Shape] = []
     grouped: dict[str, list[_Point]] = {}
-    skeletons: list[tuple[str | None, list[_Point]]] = []
+    skeletons: list[tuple[str | None, str, list[_Point]]] = []
     for element in image:
         group = element.get("group_id")
         if element.tag == "skeleton":
-            skeletons.append((group, [_point(point, where) for point in element.iter("points")]))
+            points = [_point(point, where) for point in element.iter("points")]
+            skeletons.append((group, element.get("label", ""), points))
         elif element.tag == "points":
             grouped.setdefault(group or "", []).append(_point(element, where))
         elif element.tag == "box":
             left, top, right, bottom = (_number(element, name, where) for name in ("xtl", "ytl", "xbr", "ybr"))
-            box = Box(left, top, right - left, bottom - top)
+            shape = _Shape(element.get("label", ""), Box(left, top, right - left, bottom - top), [])
             if group is None or group in boxes:
-                lone.append(box)
+                lone.append(shape)
             else:
-                boxes[group] = box
+                boxes[group] = shape
         else:
             unread[element.tag] += 1
-    for group, points in (*skeletons, *grouped.items()):
-        yield (boxes.pop(group) if group in boxes else None), points
-    for box in (*boxes.values(), *lone):
-        yield box, []
+    without_box = _Shape("", None, [])
+    for group, category, points in (*skeletons, *((group, "", points) for group, points in grouped.items())):
+        shape = boxes.pop(group, without_box) if group is not None else without_box
+        yield _Shape(category or shape.category, shape.box, points)
+    yield from (*boxes.values(), *lone)
 
 
 def _point(element: Element, where: str) -> _Point:
@@ -174,14 +193,14 @@ def _keypoints(points: Sequence[_Point], table: Skeleton, where: str) -> np.ndar
     return keypoints
 
 
-def _add_person(image: Element, person: LabeledPerson, names: Sequence[str]) -> None:
+def _add_person(image: Element, person: LabeledPerson, category: str, names: Sequence[str]) -> None:
     common = {"source": "file", "z_order": "0", "group_id": str(person.id)}
     if person.box is not None:
         left, top, width, height = person.box
         corners = {"xtl": left, "ytl": top, "xbr": left + width, "ybr": top + height}
         fields = {name: repr(float(value)) for name, value in corners.items()}
-        SubElement(image, "box", {"label": "person", "occluded": "0", **fields, **common})
-    skeleton = SubElement(image, "skeleton", {"label": "person", **common})
+        SubElement(image, "box", {"label": category, "occluded": "0", **fields, **common})
+    skeleton = SubElement(image, "skeleton", {"label": category, **common})
     for name, (x, y, visibility) in zip(names, person.keypoints_image.tolist(), strict=True):
         fields = {
             "label": name,

@@ -14,7 +14,7 @@ from mspn.errors import AnnotationError
 from mspn.io.files import write_text
 from mspn.io.images import IMAGE_SUFFIXES
 from mspn.labels.conversion_report import warn_dropped, warn_dropped_fields, warn_occluded, without_crowds
-from mspn.labels.label_set import LabeledImage, LabeledPerson, LabeledSet
+from mspn.labels.label_set import LabeledImage, LabeledPerson, LabeledSet, category_of, with_categories
 from mspn.labels.reading import ImageSide, Text, check_form, read_json, skeleton_of_labels
 from mspn.structures.boxes import Box, Size
 from mspn.structures.skeleton import Skeleton
@@ -88,14 +88,16 @@ def read_label_studio(path: Path, skeleton: Skeleton | None = None) -> LabeledSe
     table = skeleton_of_labels(path, names, skeleton)
     images: list[LabeledImage] = []
     people: list[LabeledPerson] = []
+    categories: list[str] = []
     for number, (task, regions) in enumerate(found, start=1):
         size = Size(regions[0].original_height, regions[0].original_width) if regions else None
         images.append(LabeledImage(number, _file_name(task, path), size))
-        for box, keypoints in _people(regions, table, f"{path}: task {task.id or number}", unread):
-            people.append(LabeledPerson(len(people) + 1, number, keypoints, box))
+        for owner, keypoints in _people(regions, table, f"{path}: task {task.id or number}", unread):
+            people.append(LabeledPerson(len(people) + 1, number, keypoints, None if owner is None else _box(owner)))
+            categories.append("" if owner is None else owner.value.rectanglelabels[0])
     for what, count in unread.items():
         warn_dropped(path, count, what)
-    return LabeledSet(table, images, people)
+    return with_categories(LabeledSet(table, images, people), categories)
 
 
 def write_label_studio(labels: LabeledSet, path: Path) -> None:
@@ -105,7 +107,7 @@ def write_label_studio(labels: LabeledSet, path: Path) -> None:
         AnnotationError: if an image's size is not known.
     """
     labels = without_crowds(labels, path)
-    warn_dropped_fields(labels, path)
+    warn_dropped_fields(labels, path, people=("category_id",))
     warn_occluded(labels, path)
     people: dict[int, list[LabeledPerson]] = {image.id: [] for image in labels.images}
     for person in labels.people:
@@ -113,11 +115,7 @@ def write_label_studio(labels: LabeledSet, path: Path) -> None:
     tasks = []
     for image in labels.images:
         size = image.known_size(path)
-        regions = [
-            region
-            for person in people[image.id]
-            for region in _regions(person, labels.skeleton.keypoints, size, f"person-{person.id}")
-        ]
+        regions = [region for person in people[image.id] for region in _regions(person, labels, size)]
         tasks.append(
             {
                 "id": image.id,
@@ -158,9 +156,10 @@ def _split_address(text: Any) -> SplitResult:
 
 def _people(
     regions: Sequence[_Region], table: Skeleton, where: str, unread: Counter[str]
-) -> Iterator[tuple[Box | None, np.ndarray]]:
-    """Box and keypoints of everyone in an image."""
-    boxes = {region.id: _box(region) for region in regions if region.value.rectanglelabels}
+) -> Iterator[tuple[_Region | None, np.ndarray]]:
+    """Rectangle and keypoints of everyone in an image."""
+    rectangles = {region.id: region for region in regions if region.value.rectanglelabels}
+    boxes = {owner: _box(region) for owner, region in rectangles.items()}
     rows = {owner: np.zeros((len(table.keypoints), 3)) for owner in boxes or [_ONLY_PERSON]}
     for region in regions:
         for label in region.value.keypointlabels:
@@ -178,7 +177,7 @@ def _people(
             row[:] = x, y, 2
     for owner, keypoints in rows.items():
         if owner in boxes or keypoints.any():
-            yield boxes.get(owner), keypoints
+            yield rectangles.get(owner), keypoints
 
 
 def _owner(region: _Region, x: float, y: float, boxes: dict[str, Box]) -> str | None:
@@ -200,7 +199,8 @@ def _box(region: _Region) -> Box:
     return Box(value.x * width, value.y * height, value.width * width, value.height * height)
 
 
-def _regions(person: LabeledPerson, names: Sequence[str], size: Size, owner: str) -> Iterator[dict[str, Any]]:
+def _regions(person: LabeledPerson, labels: LabeledSet, size: Size) -> Iterator[dict[str, Any]]:
+    owner = f"person-{person.id}"
     common = {
         "to_name": "image",
         "original_width": size.width,
@@ -212,10 +212,10 @@ def _regions(person: LabeledPerson, names: Sequence[str], size: Size, owner: str
     if person.box is not None:
         left, top, width, height = person.box
         value = {"x": left * across, "y": top * down, "width": width * across, "height": height * down, "rotation": 0}
-        value["rectanglelabels"] = ["person"]
+        value["rectanglelabels"] = [category_of(labels, person)]
         yield {**common, "from_name": "people", "id": owner, "type": "rectanglelabels", "value": value}
     parent = {} if person.box is None else {"parentID": owner}
-    for name, (x, y, visibility) in zip(names, person.keypoints_image.tolist(), strict=True):
+    for name, (x, y, visibility) in zip(labels.skeleton.keypoints, person.keypoints_image.tolist(), strict=True):
         if visibility > 0:
             value = {"x": x * across, "y": y * down, "width": 0.5, "keypointlabels": [name]}
             region = {"from_name": "keypoints", "id": f"{owner}-{name}", "type": "keypointlabels", "value": value}

@@ -1,0 +1,58 @@
+import pytest
+
+from mspn.config.data import DataConfig, PeopleSetConfig
+from mspn.config.recipe import Recipe
+from mspn.config.recipes import find_recipe
+from mspn.config.recipes.finetune import finetune, fit_crop
+from mspn.structures.boxes import Size
+from mspn.structures.skeleton import Skeleton
+
+FISH = Skeleton(name="fish", keypoints=("mouth", "fin", "tail"))
+
+
+def recipe_of(num_people: int, skeleton: Skeleton = FISH, *, mirror: bool = True, aspect_ratio: float = 2.0) -> Recipe:
+    data = DataConfig(train=(PeopleSetConfig(annotations="train.json"),))
+    source = find_recipe("mspn-small")
+    return finetune(source, skeleton, data, num_people=num_people, aspect_ratio=aspect_ratio, mirror=mirror)
+
+
+def test_the_network_gets_the_keypoints_and_the_shape_of_the_boxes():
+    recipe = recipe_of(24)
+
+    # 256 x 192 are 49,152 pixels, which 157 x 314 have too.
+    assert (recipe.model.num_keypoints, recipe.model.input_size) == (3, Size(160, 320))
+    assert Recipe.model_validate(recipe.model_dump(mode="json")) == recipe
+
+
+@pytest.mark.parametrize(("num_people", "iterations"), [(1, 150), (25, 200), (100, 400), (10_000, 2000)])
+def test_more_people_are_learned_longer(num_people: int, iterations: int):
+    assert recipe_of(num_people).train.iterations == iterations
+
+
+def test_the_held_out_images_measure_ten_times():
+    # A tenth of 200 iterations is 20, of 16 people each: 320, where there are 25.
+    assert recipe_of(25).data.train[0].weight == 12.8
+    # Of many people, an epoch is longer.
+    assert recipe_of(10_000).data.train[0].weight == 1
+
+
+def test_nothing_is_mirrored_that_has_no_mirror_image():
+    recipe = recipe_of(24, mirror=False)
+
+    assert (recipe.augmentation.mirror_probability, recipe.test.flip) == (0, False)
+    assert (recipe_of(24).augmentation.mirror_probability, recipe_of(24).test.flip) == (0.5, True)
+
+
+def test_half_bodies_need_an_upper_half():
+    halves = FISH.model_copy(update={"upper": ("mouth",)})
+
+    assert recipe_of(24).augmentation.half_body_probability == 0
+    assert recipe_of(24, halves).augmentation.half_body_probability == 0.3
+
+
+@pytest.mark.parametrize(
+    ("aspect_ratio", "size"),
+    [(0.75, Size(256, 192)), (1.0, Size(224, 224)), (9.0, Size(160, 320)), (0.01, Size(320, 160))],
+)
+def test_crops_of_any_shape_have_about_as_many_pixels(aspect_ratio: float, size: Size):
+    assert fit_crop(Size(256, 192), aspect_ratio) == size
