@@ -2,11 +2,14 @@
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import settings
 
+from mspn.io import matlab
 from tests import made_once
 
 # The same examples in every run, however long the machine takes.
@@ -32,3 +35,13 @@ def _shared_folder(tmp_path_factory: pytest.TempPathFactory) -> None:
         folder = folder.parent
     made_once.shared_folder = folder / "shared"
     made_once.shared_folder.mkdir(exist_ok=True)
+
+
+@pytest.fixture
+def mat_files_read_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """SciPy reads .mat files in this process, which need not start; tests/io/test_matlab.py has those that do."""
+
+    def read(path: Path, function: str, **settings: Any) -> Any:
+        return matlab._take(matlab._answer(str(path), function, settings))
+
+    monkeypatch.setattr(matlab, "read_in_process", read)

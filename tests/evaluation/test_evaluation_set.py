@@ -24,6 +24,8 @@ from tests.coco_files import write_annotations
 from tests.labels.formats.mpii_files import joints, write_json, write_release, write_truth
 from tests.labels.label_sets import two_people
 
+pytestmark = pytest.mark.usefixtures("mat_files_read_here")
+
 PATH = Path("labels.json")
 HEAD_TOP, LEFT_ANKLE, PELVIS = 9, 5, 6
 

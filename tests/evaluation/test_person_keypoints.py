@@ -23,6 +23,8 @@ from tests.labels.formats.mpii_files import joints, write_json
 from tests.labels.label_sets import two_people
 from tests.trained import overfitted
 
+pytestmark = pytest.mark.usefixtures("mat_files_read_here")
+
 
 def _write(path: Path, *rows: dict[str, Any]) -> Path:
     path.write_text(json.dumps(rows))

@@ -3,11 +3,13 @@
 This module is also the program of that process, and so imports little.
 """
 
+import ast
 import io
 import os
 import pickle
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -56,7 +58,12 @@ def read_in_process(path: Path, function: str, **settings: Any) -> Any:
         raise ValueError(f"it is not read after {_SECONDS} seconds") from None
     if done.returncode:
         raise ValueError("SciPy crashed")
-    succeeded, answer = _Unpickler(io.BytesIO(done.stdout)).load()
+    return _take(done.stdout)
+
+
+def _take(pickled: bytes) -> Any:
+    """The answer of the process; raises ValueError with the reason where there is none."""
+    succeeded, answer = _Unpickler(io.BytesIO(pickled)).load()
     if not succeeded:
         raise ValueError(answer)
     return answer
@@ -72,24 +79,28 @@ class _Unpickler(pickle.Unpickler):
 
 
 def main() -> None:
-    """Read the file of the command line, and write a pickle: whether it succeeded, and the answer or the reason."""
+    """Read the file of the command line, and write the pickled answer."""
     path, function, settings = sys.argv[1:]
     output = os.dup(1)
     os.dup2(2, 1)  # whatever else is printed
     _limit_memory(min(_BYTES_AT_LEAST + _BYTES_PER_BYTE * Path(path).stat().st_size, _BYTES_AT_MOST))
+    pickled = _answer(path, function, ast.literal_eval(settings))
+    with os.fdopen(output, "wb") as file:
+        file.write(pickled)
+
+
+def _answer(path: str, function: str, settings: dict[str, Any]) -> bytes:
+    """A pickle: whether it succeeded, and the answer or the reason."""
     answer: tuple[bool, Any]
     try:
-        import ast  # noqa: PLC0415
-
         import scipy.io  # noqa: PLC0415  # needed in this process alone
 
-        answer = True, _plain(getattr(scipy.io, function)(path, **ast.literal_eval(settings)))
+        answer = True, _plain(getattr(scipy.io, function)(path, **settings))
     except MemoryError:
         answer = False, "it needs too much memory"
     except Exception as error:  # SciPy raises its own and many others
         answer = False, " ".join(str(error).split()) or type(error).__name__
-    with os.fdopen(output, "wb") as file:
-        pickle.dump(answer, file, protocol=5)
+    return pickle.dumps(answer, protocol=5)
 
 
 def _limit_memory(num_bytes: int) -> None:
@@ -122,10 +133,28 @@ def read_mat(path: Path, variable: str) -> Any:
     Raises:
         AnnotationError: if there is no such file or variable, it is damaged or huge, or SciPy is not installed.
     """
-    content = _read(path, "loadmat", squeeze_me=True, struct_as_record=False, variable_names=[variable])
-    if variable not in content:
-        raise AnnotationError(f"{path} has no variable {variable!r}; is it the annotation file?")
-    return content[variable]
+    return take_variable(read_variables(path, variable), variable, path)
+
+
+def read_variables(path: Path, *names: str) -> dict[str, Any]:
+    """Those of the variables that a .mat file has, in the form of `read_mat`.
+
+    Raises:
+        AnnotationError: as `read_mat`.
+    """
+    content = _read(path, "loadmat", squeeze_me=True, struct_as_record=False, variable_names=list(names))
+    return {name: content[name] for name in names if name in content}
+
+
+def take_variable(variables: Mapping[str, Any], name: str, path: Path) -> Any:
+    """One of the variables read from a file.
+
+    Raises:
+        AnnotationError: if it is not there.
+    """
+    if name not in variables:
+        raise AnnotationError(f"{path} has no variable {name!r}; is it the annotation file?")
+    return variables[name]
 
 
 def mat_variables(path: Path) -> list[str]:

@@ -15,6 +15,8 @@ from tests.coco_files import person, write_annotations
 from tests.labels.formats.mat_structs import struct_array
 from tests.labels.label_sets import two_people
 
+pytestmark = pytest.mark.usefixtures("mat_files_read_here")
+
 WRITTEN = [name for name, one in FORMATS.items() if one.write]
 
 

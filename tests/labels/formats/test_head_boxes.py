@@ -7,6 +7,8 @@ from mspn.errors import AnnotationError
 from mspn.labels.formats.mpii import HEAD_BOX, read_mpii, with_head_boxes
 from tests.labels.formats.mpii_files import HEAD_BOXES, write_json, write_release, write_truth
 
+pytestmark = pytest.mark.usefixtures("mat_files_read_here")
+
 
 def test_head_boxes_come_in_the_order_of_hrnets_truth(tmp_path: Path):
     labels = with_head_boxes(read_mpii(write_json(tmp_path / "valid.json")), write_truth(tmp_path / "gt.mat"))

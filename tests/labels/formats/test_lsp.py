@@ -8,6 +8,8 @@ from mspn.errors import AnnotationError
 from mspn.labels.formats.lsp import read_lsp
 from mspn.structures.skeletons import LSP_14
 
+pytestmark = pytest.mark.usefixtures("mat_files_read_here")
+
 PEOPLE = 3
 
 

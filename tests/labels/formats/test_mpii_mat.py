@@ -11,6 +11,8 @@ from mspn.structures.boxes import Box
 from mspn.structures.skeletons import MPII_16
 from tests.labels.formats.mat_structs import struct_array
 
+pytestmark = pytest.mark.usefixtures("mat_files_read_here")
+
 NOTHING = np.array([])
 
 

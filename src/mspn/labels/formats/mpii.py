@@ -1,7 +1,7 @@
 """MPII's annotations: the authors' MATLAB file with the head boxes that PCKh needs, and the JSON that HRNet uses."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, FiniteFloat
 
 from mspn.errors import AnnotationError
 from mspn.io.files import write_text
-from mspn.io.matlab import as_list, mat_variables, number_or_none, read_mat
+from mspn.io.matlab import as_list, number_or_none, read_mat, read_variables, take_variable
 from mspn.labels.conversion_report import to_skeleton, warn_dropped, warn_dropped_fields, warn_occluded, without_crowds
 from mspn.labels.label_set import LabeledImage, LabeledPerson, LabeledSet, box_around
 from mspn.labels.reading import FileName, check_form, field_of, plain_number, read_json
@@ -128,7 +128,10 @@ def read_mpii_mat(path: Path, _skeleton: Skeleton | None = None) -> LabeledSet:
     Raises:
         AnnotationError: if the file cannot be read or is of another form.
     """
-    release = read_mat(path, "RELEASE")
+    return _parse_release(read_mat(path, "RELEASE"), path)
+
+
+def _parse_release(release: Any, path: Path) -> LabeledSet:
     annolist, is_train = (as_list(getattr(release, field, [])) for field in ("annolist", "img_train"))
     if not annolist or len(annolist) != len(is_train):
         raise AnnotationError(f"{path}: RELEASE has {len(annolist)} annolist and {len(is_train)} img_train entries")
@@ -198,11 +201,11 @@ def with_head_boxes(labels: LabeledSet, path: Path) -> LabeledSet:
     Raises:
         AnnotationError: if the file is neither, or lists other people.
     """
-    variables = mat_variables(path)
+    variables = read_variables(path, "headboxes_src", "pos_gt_src", "RELEASE")
     if "headboxes_src" in variables:
-        boxes = _boxes_in_order(labels, path)
+        boxes = _boxes_in_order(labels, variables, path)
     elif "RELEASE" in variables:
-        boxes = _boxes_by_center(labels, path)
+        boxes = _boxes_by_center(labels, _parse_release(variables["RELEASE"], path))
     else:
         raise AnnotationError(
             f"{path} has no head boxes (headboxes_src or RELEASE); give HRNet's gt_valid.mat or MPII's own .mat"
@@ -214,9 +217,9 @@ def with_head_boxes(labels: LabeledSet, path: Path) -> LabeledSet:
     return replace(labels, people=people)
 
 
-def _boxes_in_order(labels: LabeledSet, path: Path) -> list[list[float] | None]:
-    corners = np.asarray(read_mat(path, "headboxes_src"), np.float64)  # 2 corners x 2 coordinates x N
-    ground_truth = np.asarray(read_mat(path, "pos_gt_src"), np.float64)  # K x 2 x N
+def _boxes_in_order(labels: LabeledSet, variables: Mapping[str, Any], path: Path) -> list[list[float] | None]:
+    corners = np.asarray(variables["headboxes_src"], np.float64)  # 2 corners x 2 coordinates x N
+    ground_truth = np.asarray(take_variable(variables, "pos_gt_src", path), np.float64)  # K x 2 x N
     count, num_keypoints = len(labels.people), len(labels.skeleton.keypoints)
     if corners.size != 4 * count or ground_truth.size != 2 * num_keypoints * count:
         raise AnnotationError(f"{path} has {corners.size // 4} head boxes, not {count}; is it of the same split?")
@@ -231,8 +234,7 @@ def _boxes_in_order(labels: LabeledSet, path: Path) -> list[list[float] | None]:
     return list(corners.reshape(4, count).T.tolist())
 
 
-def _boxes_by_center(labels: LabeledSet, path: Path) -> list[list[float] | None]:
-    release = read_mpii_mat(path)
+def _boxes_by_center(labels: LabeledSet, release: LabeledSet) -> list[list[float] | None]:
     boxes = dict(zip(_person_keys(release), (person.extra.get(HEAD_BOX) for person in release.people), strict=True))
     return [boxes.get(key) for key in _person_keys(labels)]
 
