@@ -4,53 +4,58 @@ python -m benchmarks.drawn_animals animals --count 30
 """
 
 import argparse
-import json
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 
 from mspn.io.files import prepare_folder
+from mspn.labels.formats.coco import read_coco, write_coco
+from mspn.labels.formats.label_studio import write_label_studio
+from mspn.labels.label_set import LabeledImage, LabeledPerson, LabeledSet, box_around
+from mspn.structures.boxes import Size
+from mspn.structures.skeleton import Skeleton
 
 KEYPOINTS = ("nose", "withers", "tail_base", "front_paw", "hind_paw")
 """Of an animal seen from the side: it has no left and no right."""
-_SKELETON = [[1, 2], [2, 3], [2, 4], [3, 5]]
+_SKELETON = Skeleton(
+    name="animal",
+    category="animal",
+    keypoints=KEYPOINTS,
+    limbs=(("nose", "withers"), ("withers", "tail_base"), ("withers", "front_paw"), ("tail_base", "hind_paw")),
+)
 _SIDE = 256
 
 
-def write_animals(folder: Path, count: int, *, seed: int = 0) -> Path:
-    """Draw one animal a picture into `folder/images`, and write their COCO `annotations.json`.
+def write_animals(folder: Path, count: int, *, images: str = "images", seed: int = 0) -> Path:
+    """Draw one animal a picture into a folder of images, and write their COCO `annotations.json`.
 
-    The first pictures are the same for any count. Animals stand, turn, face either way, and differ in size, color,
-    length of limbs and ground; no two pictures look alike.
+    The first pictures are the same for any count. Animals stand or lean, face either way, and differ in size, color,
+    proportions and ground.
     """
-    (folder / "images").mkdir(parents=True, exist_ok=True)
-    images: list[dict[str, Any]] = []
-    annotations: list[dict[str, Any]] = []
+    (folder / images).mkdir(parents=True, exist_ok=True)
+    entries: list[LabeledImage] = []
+    animals: list[LabeledPerson] = []
     for number in range(1, count + 1):
         pixels, keypoints = draw_animal(np.random.default_rng((seed, number)))
         name = f"animal-{number:03d}.png"
-        cv2.imwrite(str(folder / "images" / name), pixels)
-        images.append({"id": number, "file_name": name, "height": _SIDE, "width": _SIDE})
-        (left, top), (right, bottom) = keypoints.min(0) - 8, keypoints.max(0) + 8
-        box = [float(value) for value in (left, top, right - left, bottom - top)]
-        annotations.append(
-            {
-                "id": number,
-                "image_id": number,
-                "category_id": 1,
-                "iscrowd": 0,
-                "bbox": box,
-                "area": 0.53 * box[2] * box[3],
-                "num_keypoints": len(KEYPOINTS),
-                "keypoints": np.column_stack([keypoints, np.full(len(KEYPOINTS), 2)]).ravel().tolist(),
-            }
-        )
-    category = {"id": 1, "name": "animal", "keypoints": list(KEYPOINTS), "skeleton": _SKELETON}
+        cv2.imwrite(str(folder / images / name), pixels)
+        entries.append(LabeledImage(number, name, Size(_SIDE, _SIDE)))
+        visible = np.column_stack([keypoints, np.full(len(KEYPOINTS), 2.0)])
+        animals.append(LabeledPerson(number, number, visible, box_around(visible)))
     path = folder / "annotations.json"
-    path.write_text(json.dumps({"images": images, "annotations": annotations, "categories": [category]}))
+    write_coco(LabeledSet(_SKELETON, entries, animals, category=_SKELETON.category), path)
     return path
+
+
+def write_material(folder: Path, count: int = 30, num_new: int = 50) -> None:
+    """Write what the page about own keypoints starts from, see above."""
+    labeled = read_coco(write_animals(folder, count, images="photos"))
+    images = [replace(image, file_name=f"photos/{image.file_name}") for image in labeled.images]
+    animals = [replace(animal, box=None, area=None) for animal in labeled.people]
+    write_label_studio(replace(labeled, images=images, people=animals), folder / "export.json")
+    write_animals(folder, num_new, images="new", seed=1).rename(folder / "truth.json")
 
 
 def draw_animal(random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -127,10 +132,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=Path)
     parser.add_argument("--count", type=int, default=30)
-    parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     prepare_folder(options.out)
-    print(write_animals(options.out, options.count, seed=options.seed))
+    write_material(options.out, options.count)
 
 
 if __name__ == "__main__":

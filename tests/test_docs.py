@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "mspn"
 PAGES = [
     *(ROOT / f"{name}.md" for name in ("README", "CONTRIBUTING", "CHANGELOG")),
-    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
 ]
 _MODULE_FILE = re.compile(r"`(?:src/mspn/)?((?:[a-z_]+/)+[a-z_0-9]+\.py)\b")
 _DOTTED_NAME = re.compile(r"`(mspn(?:\.[a-z_0-9]+)+)\b")

@@ -63,7 +63,8 @@ def test_an_unknown_setting_names_the_close_one_and_all_others():
 
 def test_an_unknown_setting_close_to_none_names_all():
     with pytest.raises(
-        ValidationError, match=r"no setting 'xyzzy' in DataConfig; it has boxes, order, root, train, validation, workers"
+        ValidationError,
+        match=r"no setting 'xyzzy' in DataConfig; it has boxes, order, root, train, validation, workers",
     ):
         Recipe.model_validate({"name": "x", "data": {"xyzzy": 1}})
 

@@ -48,7 +48,7 @@ COMMANDS = {
     ),
     "data": LazyCommand(
         "mspn.cli.data:data_app",
-        "Check, draw, count, review, convert, pack and split labeled sets; make pseudo-labels.",
+        "Check, draw, count, review, convert, pack and split labeled sets; pre-label photos.",
     ),
 }
 

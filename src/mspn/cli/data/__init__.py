@@ -29,6 +29,10 @@ COMMANDS = {
         "mspn.cli.data.pseudo_label:pseudo_label_command",
         "Label the people of photos without labels, where the teachers agree, plain and mirrored.",
     ),
+    "suggest": LazyCommand(
+        "mspn.cli.data.suggest:suggest_command",
+        "Pre-label the photos to label next, the most uncertain first, for Label Studio or CVAT.",
+    ),
     "split": LazyCommand(
         "mspn.cli.data.convert:split_command",
         "Split labels by image, drawn at random, into a set to train on and one to measure on.",
@@ -42,6 +46,6 @@ class _Commands(LazyGroup):
 
 data_app = typer.Typer(
     cls=_Commands,
-    help="Check, draw, count, review, convert, pack and split labeled sets; make pseudo-labels.",
+    help="Check, draw, count, review, convert, pack and split labeled sets; pre-label photos.",
     no_args_is_help=True,
 )

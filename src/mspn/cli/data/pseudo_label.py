@@ -6,21 +6,20 @@ from typing import Annotated, Any
 
 import typer
 
+from mspn.cli.data.options import find_photos
 from mspn.cli.options import BatchOption, DeviceOption, PrecisionName, PrecisionOption
 from mspn.cli.printing import KILLED, SOME_FAILED, echo, one_line_errors
 from mspn.cli.progress import show_count
 from mspn.detectors import DEFAULT, make_detector
 from mspn.detectors.precomputed import BoxesFile
-from mspn.errors import InvalidValueError, MissingFileError, MspnError
+from mspn.errors import InvalidValueError, MspnError
 from mspn.inference.devices import choose_device, keep_freed_memory
 from mspn.interrupts import stop_requests
-from mspn.io.images import IMAGE_SUFFIXES
 from mspn.labels.formats.coco import read_coco, write_coco
 from mspn.labels.label_set import LabeledImage, LabeledSet
 from mspn.predict.pseudo_labels import AgreementRule, label_people, select_boxes
 from mspn.predict.teachers import common_skeleton, load_teacher
 from mspn.sources import read_single_image
-from mspn.sources.folders import search_folder
 
 _SETTINGS = "pseudo_labels"
 """Field of the file that says how it was made; --resume goes on only in the same way."""
@@ -55,7 +54,7 @@ def pseudo_label_command(
         if out.exists() and not resume:
             raise InvalidValueError(f"{out} is there already; choose another --out, or go on with --resume")
         rule = AgreementRule(agreement=agreement, min_score=min_score, min_keypoints=min_keypoints)
-        names = _find_photos(photos)
+        names = find_photos(photos)
         networks = [load_teacher(teacher, device, precision.value, batch) for teacher in teachers]
         settings = {"teachers": teachers, "boxes": boxes and str(boxes), "threshold": threshold, **rule.model_dump()}
         labels = LabeledSet(common_skeleton(networks), [], [], {_SETTINGS: settings})
@@ -95,19 +94,6 @@ def pseudo_label_command(
     if num_failed:
         echo(f"{num_failed} photos could not be used, see above", err=True)
         raise typer.Exit(SOME_FAILED)
-
-
-def _find_photos(folder: Path) -> list[str]:
-    """Names of the photos in a folder and below.
-
-    Raises:
-        MissingFileError: if there are none.
-    """
-    found = search_folder(folder) if folder.is_dir() else ()
-    photos = [path for path in found if isinstance(path, Path) and path.suffix.lower() in IMAGE_SUFFIXES]
-    if not photos:
-        raise MissingFileError(f"no photos in {folder}; name the folder that holds them")
-    return sorted(path.relative_to(folder).as_posix() for path in photos)
 
 
 def _read_begun(out: Path, settings: dict[str, Any]) -> LabeledSet:

@@ -4,7 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
 import numpy as np
@@ -109,13 +109,11 @@ def write_label_studio(labels: LabeledSet, path: Path) -> None:
     labels = without_crowds(labels, path)
     warn_dropped_fields(labels, path, people=("category_id",))
     warn_occluded(labels, path)
-    people: dict[int, list[LabeledPerson]] = {image.id: [] for image in labels.images}
-    for person in labels.people:
-        people[person.image_id].append(person)
+    people = people_by_image(labels)
     tasks = []
     for image in labels.images:
         size = image.known_size(path)
-        regions = [region for person in people[image.id] for region in _regions(person, labels, size)]
+        regions = [region for person in people[image.id] for region in make_regions(person, labels, size)]
         tasks.append(
             {
                 "id": image.id,
@@ -124,6 +122,14 @@ def write_label_studio(labels: LabeledSet, path: Path) -> None:
             }
         )
     write_text(path, json.dumps(tasks) + "\n")
+
+
+def people_by_image(labels: LabeledSet) -> dict[int, list[LabeledPerson]]:
+    """The people of each image, by its id."""
+    people: dict[int, list[LabeledPerson]] = {image.id: [] for image in labels.images}
+    for person in labels.people:
+        people[person.image_id].append(person)
+    return people
 
 
 def _annotation(task: _Task, unread: Counter[str]) -> list[_Region]:
@@ -199,24 +205,40 @@ def _box(region: _Region) -> Box:
     return Box(value.x * width, value.y * height, value.width * width, value.height * height)
 
 
-def _regions(person: LabeledPerson, labels: LabeledSet, size: Size) -> Iterator[dict[str, Any]]:
+class ControlNames(NamedTuple):
+    """What a project's labeling interface calls its image, its keypoints and its rectangles."""
+
+    image: str = "image"
+    keypoints: str = "keypoints"
+    rectangles: str | None = "people"
+    """None: the interface has none, and boxes are left out."""
+
+
+OUR_NAMES = ControlNames()
+
+
+def make_regions(
+    person: LabeledPerson, labels: LabeledSet, size: Size, names: ControlNames = OUR_NAMES
+) -> Iterator[dict[str, Any]]:
+    """The regions of a person in an image of that size: a rectangle if there is a box, and the labeled keypoints."""
     owner = f"person-{person.id}"
     common = {
-        "to_name": "image",
+        "to_name": names.image,
         "original_width": size.width,
         "original_height": size.height,
         "image_rotation": 0,
     }
     across, down = 100 / size.width, 100 / size.height
     value: dict[str, Any]
-    if person.box is not None:
+    has_rectangle = person.box is not None and names.rectangles is not None
+    if person.box is not None and has_rectangle:
         left, top, width, height = person.box
         value = {"x": left * across, "y": top * down, "width": width * across, "height": height * down, "rotation": 0}
         value["rectanglelabels"] = [category_of(labels, person)]
-        yield {**common, "from_name": "people", "id": owner, "type": "rectanglelabels", "value": value}
-    parent = {} if person.box is None else {"parentID": owner}
+        yield {**common, "from_name": names.rectangles, "id": owner, "type": "rectanglelabels", "value": value}
+    parent = {"parentID": owner} if has_rectangle else {}
     for name, (x, y, visibility) in zip(labels.skeleton.keypoints, person.keypoints_image.tolist(), strict=True):
         if visibility > 0:
             value = {"x": x * across, "y": y * down, "width": 0.5, "keypointlabels": [name]}
-            region = {"from_name": "keypoints", "id": f"{owner}-{name}", "type": "keypointlabels", "value": value}
+            region = {"from_name": names.keypoints, "id": f"{owner}-{name}", "type": "keypointlabels", "value": value}
             yield {**common, **parent, **region}
