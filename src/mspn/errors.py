@@ -81,6 +81,10 @@ class DetectorError(MspnError):
     """A detector that cannot be used as it is, or not for an image."""
 
 
+class ExportError(MspnError):
+    """A network that cannot be exported, or an exported file that cannot be used."""
+
+
 class EngineError(MspnError):
     """An evaluation engine that is not installed, or whose results differ from those of pycocotools."""
 

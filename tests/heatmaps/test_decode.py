@@ -1,10 +1,12 @@
+import warnings
+
 import cv2
 import numpy as np
 import pytest
 import torch
 
-from mspn.config.protocol import FAITHFUL_TEST, MMPOSE_TEST, SIMPLE_BASELINE_TEST
-from mspn.heatmaps.decode import average_mirrored, decode, gaussian_filter
+from mspn.config.protocol import FAITHFUL_TEST, MMPOSE_TEST, SIMPLE_BASELINE_TEST, ProtocolConfig
+from mspn.heatmaps.decode import Decoded, average_mirrored, decode, gaussian_filter
 from mspn.structures.boxes import Size
 from mspn.structures.crop import CropFrame, heatmap_to_crop, transform_points
 from mspn.structures.skeletons import COCO_17
@@ -124,6 +126,37 @@ def test_people_decode_in_a_large_batch_as_they_do_alone(decoder: str):
         alone = decode(averaged[one], config)
         assert torch.equal(together.keypoints_heatmap[one], alone.keypoints_heatmap)
         assert torch.equal(together.scores[one], alone.scores)
+
+
+class _Decoding(torch.nn.Module):
+    def __init__(self, config: ProtocolConfig) -> None:
+        super().__init__()
+        self.config = config
+
+    def forward(self, maps: torch.Tensor, mirrored: torch.Tensor) -> Decoded:
+        averaged = average_mirrored(maps, mirrored, COCO_17.mirror_order, shift=self.config.mirror_shift)
+        return decode(averaged, self.config)
+
+
+@pytest.mark.parametrize("decoder", ["released", "mmpose", "rounded", "dark", "dark_filtered"])
+def test_decoding_that_torch_exports_finds_the_same_points_for_any_number_of_people(decoder: str):
+    # A broad bump in noise, so that every rule for the offset has something to do.
+    random = torch.Generator().manual_seed(5)
+    rows, columns = torch.meshgrid(torch.arange(16.0), torch.arange(12.0), indexing="ij")
+    x, y = 3 + 6 * torch.rand(2, 5, 17, 1, 1, generator=random)
+    maps = torch.exp(-((columns - x) ** 2 + (rows - y) ** 2) / 8) + 0.1 * torch.rand(5, 17, 16, 12, generator=random)
+    mirrored = maps.flip(-1)[:, COCO_17.mirror_order] + 0.1 * torch.rand(5, 17, 16, 12, generator=random)
+    config = FAITHFUL_TEST.model_copy(update={"decoder": decoder, "mirror_shift": 1})
+    people = torch.export.Dim("people")
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's own, about its own code
+        exported = torch.export.export(_Decoding(config), (maps[:2], mirrored[:2]), dynamic_shapes=({0: people},) * 2)
+    answer = exported.module()(maps, mirrored)
+
+    expected = _Decoding(config)(maps, mirrored)
+    torch.testing.assert_close(answer.keypoints_heatmap, expected.keypoints_heatmap, rtol=0, atol=1e-4)
+    torch.testing.assert_close(answer.scores, expected.scores)
 
 
 def test_the_point_moves_a_quarter_cell_along_the_line_to_the_second_highest_cell():

@@ -6,7 +6,7 @@ from pydantic import Field, FiniteFloat
 
 from mspn.structures.settings import Settings
 
-_LOWEST_PEAK = 1e-3
+LOWEST_PEAK = 1e-3
 """And as far below 1 the highest: peaks beyond have the log-odds of these."""
 
 _MAX_SLOPE = 1000
@@ -37,6 +37,6 @@ class ScoreCalibration(Settings):
 
 def peak_log_odds(peaks: Float[np.ndarray, "*any"]) -> Float[np.ndarray, "*any"]:
     """Log-odds of peaks as if they were probabilities; finite also for those from 1 on and from 0 down."""
-    clipped = np.clip(peaks, _LOWEST_PEAK, 1 - _LOWEST_PEAK)
+    clipped = np.clip(peaks, LOWEST_PEAK, 1 - LOWEST_PEAK)
     log_odds: Float[np.ndarray, "*any"] = np.log(clipped / (1 - clipped))
     return log_odds

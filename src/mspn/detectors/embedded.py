@@ -17,9 +17,9 @@ from mspn.structures.boxes import Detection, nms
 from mspn.structures.image import Image
 from mspn.structures.settings import Settings
 
-_IOU_THRESHOLD = 0.5
+IOU_THRESHOLD = 0.5
 """Of two boxes with a higher IoU, the one with the lower score is dropped."""
-_MAX_PEOPLE = 100
+MAX_PEOPLE = 100
 
 
 class EmbeddedSettings(Settings):
@@ -60,7 +60,7 @@ class EmbeddedPersonDetector:
         letterbox = fit_longer_side(image.size, self._longer_side)
         scores, boxes_xyxy_input = self._infer(letterbox.draw(image.pixels))
         boxes_xyxy_image = letterbox.to_image(boxes_xyxy_input)
-        kept = nms(boxes_xyxy_image, scores, np.zeros(len(scores), np.int32), _IOU_THRESHOLD)[:_MAX_PEOPLE]
+        kept = nms(boxes_xyxy_image, scores, np.zeros(len(scores), np.int32), IOU_THRESHOLD)[:MAX_PEOPLE]
         return select_detections(boxes_xyxy_image[kept], scores[kept], np.ones(len(kept), bool), "people")
 
     @torch.inference_mode()

@@ -1,4 +1,8 @@
-"""Decoding of heat maps to keypoints (paper Sec. 4.2)."""
+"""Decoding of heat maps to keypoints (paper Sec. 4.2).
+
+What is computed here with NumPy and OpenCV, because they are faster, has a twin in torch's own operations, which takes
+its place while torch exports a network with its decoding inside.
+"""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -77,10 +81,12 @@ def gaussian_filter(heatmaps: Float[Tensor, "B K H W"], kernel_size: int) -> Flo
     """Blur maps on the CPU with a Gaussian of odd width in cells, zeros outside the map; width 1 changes nothing."""
     if kernel_size == 1:
         return heatmaps
+    height, width = heatmaps.shape[-2:]
+    if _is_exported():
+        return _filter_matrix(kernel_size, height) @ heatmaps @ _filter_matrix(kernel_size, width)
     half = gaussian_kernel_1d(kernel_size).tolist()
     profile = np.array([*half[:0:-1], *half])
     profile /= profile.sum()
-    height, width = heatmaps.shape[-2:]
     radius = kernel_size // 2
     # All maps as one tall image, with as many rows of zeros after each as the filter's radius: one call, in a tenth of
     # the time of torch. In float64, rounded at the end: neighbors of a symmetric peak stay exactly equal, and the tie
@@ -138,7 +144,8 @@ def _decode_distribution(heatmaps: Tensor, filtered: Tensor, highest: Tensor) ->
 
     def log(dx: int, dy: int) -> Tensor:
         index = (y + dy).clamp(0, height - 1) * width + (x + dx).clamp(0, width - 1)
-        return flat.gather(2, index.unsqueeze(-1)).squeeze(-1).double().clamp(min=_MIN_LOG_ARGUMENT).log()
+        values = flat.gather(2, index.unsqueeze(-1)).squeeze(-1)
+        return (values if _is_exported() else values.double()).clamp(min=_MIN_LOG_ARGUMENT).log()
 
     slope_x, slope_y = (log(1, 0) - log(-1, 0)) / 2, (log(0, 1) - log(0, -1)) / 2
     curvature_xx = (log(2, 0) - 2 * log(0, 0) + log(-2, 0)) / 4
@@ -154,6 +161,19 @@ def _decode_distribution(heatmaps: Tensor, filtered: Tensor, highest: Tensor) ->
     return Decoded(_cell_coordinates(highest, width) + offset, heatmaps.flatten(2).amax(-1))
 
 
+def _is_exported() -> bool:
+    """Whether torch is exporting this computation, so that it must consist of operations that other runtimes have."""
+    return torch.compiler.is_compiling()
+
+
+def _filter_matrix(kernel_size: int, length: int) -> Float[Tensor, "length length"]:
+    """Symmetric matrix whose product with a column of cells is that column filtered, with zeros outside the map."""
+    half = gaussian_kernel_1d(kernel_size)
+    weights = torch.cat([half, half.new_zeros(1)]) / (2 * half.sum() - 1)
+    cells = torch.arange(length)
+    return weights[(cells - cells.unsqueeze(-1)).abs().clamp(max=len(half))]
+
+
 def _two_highest(filtered: Float[Tensor, "B K H W"]) -> Int[Tensor, "2 B K"]:
     """Indices of the highest cell, and of the highest one once that is set to zero."""
     flat = filtered.flatten(2)
@@ -163,12 +183,16 @@ def _two_highest(filtered: Float[Tensor, "B K H W"]) -> Int[Tensor, "2 B K"]:
 
 def _cache_sized_slices(heatmaps: Tensor) -> list[slice]:
     """Slices of a batch whose maps fit the cache of a CPU; on other devices, the whole batch."""
+    if _is_exported():
+        return [slice(None)]
     people = _PEOPLE_IN_CACHE if heatmaps.device.type == "cpu" else len(heatmaps)
     return [slice(start, start + people) for start in range(0, len(heatmaps), people)]
 
 
 def _first_maximum(flat: Float[Tensor, "B K N"]) -> Int[Tensor, "B K"]:
     """Index of the maximum, the first in raster order where several are equal."""
+    if _is_exported():
+        return flat.argmax(-1)
     # NumPy's argmax, since torch's takes ten times as long.
     return torch.from_numpy(flat.numpy().argmax(-1))
 

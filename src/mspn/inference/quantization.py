@@ -3,13 +3,13 @@
 It uses onnxruntime's tools, of the extra `onnx`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Shaped, UInt8
 from torch import Tensor
 
 from mspn.errors import InvalidValueError
@@ -34,16 +34,16 @@ class _Tools(NamedTuple):
 class _Batches:
     """Crops in batches, with the interface of onnxruntime's CalibrationDataReader."""
 
-    def __init__(self, crops: UInt8[Tensor, "N H W 3"]) -> None:
+    def __init__(self, crops: Shaped[Tensor, "N ..."]) -> None:
         self._parts = (crops[start : start + _BATCH] for start in range(0, len(crops), _BATCH))
 
-    def get_next(self) -> dict[str, UInt8[np.ndarray, "B H W 3"]] | None:
+    def get_next(self) -> dict[str, Shaped[np.ndarray, "B ..."]] | None:
         part = next(self._parts, None)
         return None if part is None else {CROPS: part.numpy()}
 
 
 def calibrate_activations(network: PoseNetwork, crops: UInt8[Tensor, "N H W 3"]) -> dict[str, tuple[float, float]]:
-    """Measure the range of each activation over some crops.
+    """Measure the range of each activation over some crops, for the engines.
 
     Args:
         network: in any mode, on the CPU; not modified.
@@ -52,10 +52,23 @@ def calibrate_activations(network: PoseNetwork, crops: UInt8[Tensor, "N H W 3"])
     Raises:
         ValueError: if onnxruntime or onnx is not installed.
     """
+    return measure_ranges(export_onnx(network), crops)
+
+
+def measure_ranges(exported: bytes, crops: Shaped[Tensor, "N ..."]) -> dict[str, tuple[float, float]]:
+    """Measure the range of each activation of an ONNX file over some crops.
+
+    Args:
+        exported: a file whose one input is `crops`.
+        crops: of typical people, as the file takes them.
+
+    Raises:
+        ValueError: if onnxruntime or onnx is not installed.
+    """
     tools = _load_tools()
     with TemporaryDirectory() as folder:
         path = Path(folder) / "network.onnx"
-        path.write_bytes(export_onnx(network))
+        path.write_bytes(exported)
         calibrator = tools.calibrate.create_calibrator(path, _QUANTIZED_OPERATORS, str(path.with_stem("watched")))
         calibrator.collect_data(_Batches(crops))
         measured_ranges = calibrator.compute_data()
@@ -65,12 +78,13 @@ def calibrate_activations(network: PoseNetwork, crops: UInt8[Tensor, "N H W 3"])
     }
 
 
-def quantize(exported: bytes, ranges: CalibrationRanges) -> bytes:
+def quantize(exported: bytes, ranges: CalibrationRanges, excluded: Sequence[str] = ()) -> bytes:
     """An ONNX file that computes in 8-bit integers.
 
     Args:
-        exported: from `export_onnx`.
-        ranges: from `calibrate_activations` of the same network.
+        exported: an ONNX file in float32.
+        ranges: of the same file, from `measure_ranges` or `calibrate_activations`.
+        excluded: nodes that stay in float32.
 
     Raises:
         ValueError: if onnxruntime or onnx is not installed, there are no ranges, or they are of another network.
@@ -92,7 +106,7 @@ def quantize(exported: bytes, ranges: CalibrationRanges) -> bytes:
         activation_qType=kinds.QUInt8,
         tensors_range=tools.calibrate.TensorsData(tools.calibrate.CalibrationMethod.MinMax, limits),
         nodes_to_quantize=[],
-        nodes_to_exclude=[],
+        nodes_to_exclude=list(excluded),
         op_types_to_quantize=_QUANTIZED_OPERATORS,
         extra_options={"WeightSymmetric": True},
     )
@@ -110,12 +124,23 @@ def quantize(exported: bytes, ranges: CalibrationRanges) -> bytes:
 def _unshare_tensors(graph: Any) -> None:
     """Copy shared tensors: torch exports equal tensors once, and the tools quantize only those of a single node."""
     tensors = {tensor.name: tensor for tensor in graph.initializer}
+    seen: set[str] = set()
+
+    def add_copy(of: str, name: str) -> None:
+        copied = graph.initializer.add()
+        copied.CopyFrom(tensors[of])
+        copied.name = name
+
     for node in list(graph.node):
         if node.op_type == "Identity" and node.input[0] in tensors:
-            copied = graph.initializer.add()
-            copied.CopyFrom(tensors[node.input[0]])
-            copied.name = node.output[0]
+            add_copy(node.input[0], node.output[0])
             graph.node.remove(node)
+            continue
+        for index, name in enumerate(node.input):
+            if name in tensors and name in seen:
+                node.input[index] = f"{name}.{node.name}.{index}"
+                add_copy(name, node.input[index])
+            seen.add(name)
 
 
 def _load_tools() -> _Tools:

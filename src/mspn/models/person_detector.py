@@ -107,7 +107,8 @@ def _start_cautiously(head: nn.Module) -> None:
 def _decode(logits: Tensor, log_reach: Tensor, stride: int) -> Candidates:
     height, width = logits.shape[-2:]
     x, y = ((torch.arange(length, device=logits.device) + 0.5) * stride for length in (width, height))
-    centers = torch.stack([x.repeat(height), y.repeat_interleave(width)], -1)
+    # Not by repeat_interleave, which torch's exporter gets wrong where the length is open.
+    centers = torch.stack([x.expand(height, width), y.unsqueeze(-1).expand(height, width)], -1).flatten(0, 1)
     reach = log_reach.float().clamp(max=math.log(_MAX_REACH)).exp() * stride
     reach = reach.flatten(2).transpose(1, 2)
     boxes = torch.cat([centers - reach[..., :2], centers + reach[..., 2:]], -1)

@@ -27,6 +27,10 @@ COMMANDS = {
         "mspn.cli.models.convert:convert_command",
         "Convert weights between mspn's layout, the released codes' and MMPose's; simple baselines to mspn's only.",
     ),
+    "export": LazyCommand(
+        "mspn.cli.models.export:export_command",
+        "Export a network, with the steps around it, for other runtimes, languages and devices.",
+    ),
     "average": LazyCommand(
         "mspn.cli.models.convert:average_command",
         "Average the weights of runs of one network: often better than each, as fast as one.",
@@ -49,5 +53,6 @@ class _Commands(LazyGroup):
 models_app = typer.Typer(
     cls=_Commands,
     no_args_is_help=True,
-    help="Networks and their weights: list, show, cost, download, verify, convert, average, quantize, calibrate.",
+    help="Networks and their weights: list, show, cost, download, verify, convert, export, average, quantize,"
+    " calibrate.",
 )

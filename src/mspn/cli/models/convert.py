@@ -147,7 +147,7 @@ def quantize_command(
     """Calibrate activations on images, as --precision int8 needs it."""
     with one_line_errors():
         checkpoint = load_checkpoint(find_with_bar(model))
-        crops = _crop_people(PoseEstimator(checkpoint, detector, device="cpu"), images)
+        crops = crop_people(PoseEstimator(checkpoint, detector, device="cpu"), images)
         calibration_ranges = calibrate_activations(checkpoint.model, torch.from_numpy(crops))
         save_weights(
             destination,
@@ -157,7 +157,7 @@ def quantize_command(
     echo(f"{destination}: calibrated on {len(crops)} people; use it with --precision int8")
 
 
-def _crop_people(estimator: PoseEstimator, images: Path) -> UInt8[np.ndarray, "N H W 3"]:
+def crop_people(estimator: PoseEstimator, images: Path) -> UInt8[np.ndarray, "N H W 3"]:
     """Crops of up to MAX_CALIBRATION_PEOPLE people, from images in random order."""
     paths = [path for path in sorted(images.glob("**/*")) if path.suffix.lower() in IMAGE_SUFFIXES]
     if not paths:

@@ -1,0 +1,125 @@
+"""Exports as files: ONNX, OpenVINO's .xml and .bin, torch's .pt2, CoreML's .mlpackage."""
+
+import shutil
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from jaxtyping import UInt8
+from torch import Tensor
+from torch.export import ExportedProgram
+
+from mspn.errors import ExportError
+from mspn.export.build import Export, Inside
+from mspn.export.graphs import ScoredBoxes
+from mspn.export.onnx_file import add_suppression, forget_origin, make_onnx, nodes_outside_network, trace
+from mspn.inference.export_metadata import METADATA_KEY, DetectorExportMetadata, ExportMetadata, PoseExportMetadata
+from mspn.inference.quantization import measure_ranges, quantize
+from mspn.io.extras import import_extra
+from mspn.io.files import replacing
+from mspn.models.base import normalize
+
+SUFFIXES = (".onnx", ".xml", ".pt2", ".mlpackage")
+
+
+def check_exportable(path: Path, inside: Inside, *, is_detector: bool) -> None:
+    """Refuse what a file cannot hold, before the network is loaded.
+
+    Raises:
+        ExportError: naming the endings that there are, or what the file cannot hold.
+    """
+    if path.suffix not in SUFFIXES:
+        raise ExportError(f"{path}: the ending says what to write; there are {', '.join(SUFFIXES)}")
+    is_from_onnx = path.suffix in (".onnx", ".xml")
+    if is_detector and inside.decoding and not is_from_onnx:
+        raise ExportError(
+            f"{path}: a detector's decoding ends in non-maximum suppression, which {path.suffix} does not hold; write"
+            " .onnx or .xml, or leave the decoding out"
+        )
+    if inside.precision == "int8" and not is_from_onnx:
+        raise ExportError(f"{path}: {path.suffix} does not hold int8; write .onnx or .xml")
+    if inside.precision == "int8" and is_detector:
+        raise ExportError(f"{path}: int8 is for pose networks; export the detector in float32 or with half precision")
+    if inside.preprocessing and path.suffix == ".mlpackage":
+        raise ExportError(f"{path}: CoreML takes no arrays of bytes; leave the preprocessing out")
+
+
+def write_export(export: Export, path: Path, calibration_crops: UInt8[Tensor, "N H W 3"] | None = None) -> None:
+    """Write a file in the format of its ending, atomically; of OpenVINO, its .bin too.
+
+    Args:
+        export: what to write.
+        path: of the file; of CoreML, of the folder.
+        calibration_crops: of typical people, for int8.
+
+    Raises:
+        ExportError: if a library is not installed.
+        FileError: if there is no room for it.
+    """
+    program, metadata = trace(export.graph, export.metadata.input), export.metadata
+    match path.suffix:
+        case ".pt2":
+            with replacing(path) as temporary:
+                torch.export.save(program, temporary, extra_files={METADATA_KEY: metadata.model_dump_json()})
+        case ".mlpackage":
+            _write_coreml(program, metadata, path)
+        case ".xml":
+            _write_openvino(_onnx_model(program, metadata, calibration_crops), metadata, path)
+        case _:
+            model = _onnx_model(program, metadata, calibration_crops)
+            with replacing(path) as temporary:
+                temporary.write_bytes(model.SerializeToString())
+
+
+def _onnx_model(
+    program: ExportedProgram,
+    metadata: PoseExportMetadata | DetectorExportMetadata,
+    calibration_crops: UInt8[Tensor, "N H W 3"] | None,
+) -> Any:
+    is_suppressed = isinstance(metadata, DetectorExportMetadata) and metadata.decoding
+    model = make_onnx(program, metadata, ScoredBoxes._fields if is_suppressed else metadata.outputs)
+    if metadata.precision == "int8":
+        assert calibration_crops is not None
+        crops = calibration_crops if metadata.input.type == "uint8" else normalize(calibration_crops)
+        model = _quantized(model, crops)
+    if isinstance(metadata, DetectorExportMetadata) and metadata.decoding:
+        add_suppression(model, metadata)
+    forget_origin(model)
+    return model
+
+
+def _quantized(model: Any, crops: Tensor) -> Any:
+    exported = model.SerializeToString()
+    quantized = quantize(exported, measure_ranges(exported, crops), nodes_outside_network(model))
+    return type(model).FromString(quantized)
+
+
+def _write_openvino(model: Any, metadata: ExportMetadata, path: Path) -> None:
+    openvino = import_extra("openvino", ExportError(f"writing {path} needs openvino; pip install 'mspn[openvino]'"))
+    converted = openvino.Core().read_model(model.SerializeToString(), b"")
+    converted.set_rt_info(metadata.model_dump_json(), METADATA_KEY)
+    with replacing(path.with_suffix(".bin")) as weights, TemporaryDirectory(dir=weights.parent) as folder:
+        openvino.save_model(converted, Path(folder) / path.name, compress_to_fp16=metadata.precision == "float16")
+        (Path(folder) / path.with_suffix(".bin").name).replace(weights)
+        with replacing(path) as temporary:
+            (Path(folder) / path.name).replace(temporary)
+
+
+def _write_coreml(program: ExportedProgram, metadata: ExportMetadata, path: Path) -> None:
+    coremltools = import_extra(
+        "coremltools", ExportError(f"writing {path} needs coremltools; pip install coremltools, which Linux has, too")
+    )
+    precisions = coremltools.precision
+    converted = coremltools.convert(
+        program.run_decompositions({}),
+        outputs=[coremltools.TensorType(name=name) for name in metadata.outputs],
+        minimum_deployment_target=coremltools.target.iOS17,
+        compute_precision=precisions.FLOAT16 if metadata.precision == "float16" else precisions.FLOAT32,
+    )
+    converted.user_defined_metadata[METADATA_KEY] = metadata.model_dump_json()
+    with TemporaryDirectory(dir=path.parent) as folder:
+        converted.save(str(Path(folder) / path.name))
+        if path.is_dir():
+            shutil.rmtree(path)
+        (Path(folder) / path.name).replace(path)

@@ -1,0 +1,106 @@
+"""What is exported: a network, with the steps before and after it inside where that is wanted.
+
+The parts are put around each other, each a module of its own: `FromPixels(Keypoints(Heatmaps(network)))`.
+"""
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
+
+from mspn.config.protocol import ProtocolConfig
+from mspn.config.score_calibration import LOWEST_PEAK, ScoreCalibration
+from mspn.heatmaps.decode import average_mirrored, decode
+from mspn.inference.fold import find_unused, fold_norms
+from mspn.models.base import PoseNetwork, normalize
+from mspn.models.person_detector import PersonDetector
+from mspn.structures.crop import heatmap_to_crop
+from mspn.structures.skeleton import Skeleton
+
+NETWORK = "network"
+"""Name of the network within its graph; what is outside it is never rounded to 8 bits."""
+
+
+class DecodedCrops(NamedTuple):
+    """Outputs with decoding inside, see `PoseExportMetadata`."""
+
+    keypoints: Float[Tensor, "B K 2"]
+    scores: Float[Tensor, "B K"]
+    peaks: Float[Tensor, "B K"]
+
+
+class ScoredBoxes(NamedTuple):
+    """Outputs of a detector, see `DetectorExportMetadata`."""
+
+    scores: Float[Tensor, "B N"]
+    boxes: Float[Tensor, "B N 4"]
+
+
+class Heatmaps(nn.Module):
+    """Normalized crops to the last heat maps, both float32, whatever the network computes with."""
+
+    def __init__(self, network: PoseNetwork, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.network = fold_norms(network, find_unused(network)).to(dtype)
+        self._dtype = dtype
+
+    def forward(self, pixels: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B K h w"]:
+        return self.network.final_heatmaps(pixels.to(self._dtype)).float()
+
+
+class Keypoints(nn.Module):
+    """Normalized crops to keypoints: the flip, filter, offset and scores of the protocol."""
+
+    def __init__(
+        self, heatmaps: Heatmaps, skeleton: Skeleton, protocol: ProtocolConfig, calibration: ScoreCalibration | None
+    ) -> None:
+        super().__init__()
+        self.heatmaps = heatmaps
+        self._mirror_order = skeleton.mirror_order
+        self._protocol = protocol
+        self._calibration = calibration
+
+    def forward(self, pixels: Float[Tensor, "B 3 H W"]) -> DecodedCrops:
+        decoded = decode(self._averaged(pixels), self._protocol)
+        return DecodedCrops(heatmap_to_crop(decoded.keypoints_heatmap), self._scores(decoded.scores), decoded.scores)
+
+    def _scores(self, peaks: Float[Tensor, "B K"]) -> Float[Tensor, "B K"]:
+        """As `make_poses` has them."""
+        calibration = self._calibration
+        if calibration is None:
+            return peaks.clamp(0, 1)
+        log_odds = torch.logit(peaks, eps=LOWEST_PEAK)
+        return torch.sigmoid(calibration.slope * log_odds + torch.tensor(calibration.offsets))
+
+    def _averaged(self, pixels: Tensor) -> Tensor:
+        if not self._protocol.flip:
+            return self.heatmaps(pixels)  # type: ignore[no-any-return]
+        both = self.heatmaps(torch.cat([pixels, pixels.flip(3)]))
+        maps, of_mirrored = both.unflatten(0, (2, -1)).unbind(0)  # unlike chunk, it leaves the number of people open
+        return average_mirrored(maps, of_mirrored, self._mirror_order, shift=self._protocol.mirror_shift)
+
+
+class PersonCandidates(nn.Module):
+    """Normalized images to candidate boxes of people and their scores."""
+
+    def __init__(self, network: PersonDetector, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.network = fold_norms(network).to(dtype)
+        self._dtype = dtype
+
+    def forward(self, pixels: Float[Tensor, "B 3 H W"]) -> ScoredBoxes:
+        candidates = self.network(pixels.to(self._dtype))
+        return ScoredBoxes(candidates.logits.sigmoid(), candidates.boxes)
+
+
+class FromPixels(nn.Module):
+    """Colors from 0 to 255 to the outputs of a graph that takes normalized ones."""
+
+    def __init__(self, inside: nn.Module) -> None:
+        super().__init__()
+        self.inside = inside
+
+    def forward(self, pixels: UInt8[Tensor, "B H W 3"]) -> tuple[Tensor, ...]:
+        outputs: tuple[Tensor, ...] = self.inside(normalize(pixels))
+        return outputs

@@ -1,0 +1,207 @@
+"""Graphs as ONNX, by torch's exporter."""
+
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+from torch.export import Dim, ExportedProgram
+
+from mspn.errors import ExportError
+from mspn.export.graphs import NETWORK
+from mspn.inference.export_metadata import (
+    IMAGE_SIZES,
+    METADATA_KEY,
+    DetectorExportMetadata,
+    ExportMetadata,
+    NetworkInput,
+)
+from mspn.io.extras import import_extra
+from mspn.models.base import CROP_MULTIPLE
+
+OPSET = 18
+"""Of ONNX; what onnxruntime from 1.14, OpenVINO, TensorRT from 8.6 and OpenCV's dnn read."""
+_BATCH = 2
+_EXAMPLE_SIDES = (96, 64)
+"""Of an input whose size is left open; two numbers, so that torch does not take them for one."""
+_MAX_MULTIPLES = 128
+_MISSING = "exporting needs onnx, onnxscript and onnxruntime; pip install 'mspn[onnx]'"
+
+
+def trace(graph: nn.Module, description: NetworkInput) -> ExportedProgram:
+    """The operations of a graph, for any number of people or images.
+
+    Args:
+        graph: of `mspn.export.graphs`; it is put into eval mode, and its weights can no longer be trained.
+        description: of its input.
+    """
+    sides = (description.height, description.width)
+    dims = [
+        None if side is not None else CROP_MULTIPLE * Dim(name, max=_MAX_MULTIPLES)
+        for side, name in zip(sides, ("rows", "columns"), strict=True)
+    ]
+    example_sides = [side or example for side, example in zip(sides, _EXAMPLE_SIDES, strict=True)]
+    is_uint8 = description.type == "uint8"
+    example = torch.zeros(_BATCH, 3, *example_sides, dtype=torch.uint8 if is_uint8 else torch.float32)
+    open_dims = {0: Dim("people" if description.name == "crops" else "images"), 2: dims[0], 3: dims[1]}
+    if description.layout == "NHWC":
+        example = example.permute(0, 2, 3, 1).contiguous()
+        open_dims = {0: open_dims[0], 1: dims[0], 2: dims[1]}
+    with _quiet_exporter():
+        return torch.export.export(
+            graph.eval().requires_grad_(False),
+            (example,),
+            dynamic_shapes=({axis: dim for axis, dim in open_dims.items() if dim is not None},),
+            strict=False,
+        )
+
+
+def make_onnx(program: ExportedProgram, metadata: ExportMetadata, output_names: Sequence[str]) -> Any:
+    """A traced graph as an ONNX model, with its metadata inside.
+
+    Raises:
+        ExportError: if onnx or onnxscript is not installed.
+    """
+    for library in ("onnx", "onnxscript"):
+        import_extra(library, ExportError(_MISSING))
+    with _quiet_exporter():
+        exported = torch.onnx.export(
+            program,
+            (),
+            input_names=[metadata.input.name],
+            output_names=list(output_names),
+            opset_version=OPSET,
+            dynamo=True,
+            verbose=False,
+        )
+    assert exported is not None
+    model = exported.model_proto
+    model.producer_name, model.producer_version = "mspn", metadata.mspn
+    _name_dimensions(model.graph, metadata.input)
+    write_metadata(model, metadata)
+    return model
+
+
+def write_metadata(model: Any, metadata: ExportMetadata) -> None:
+    """Put metadata into an ONNX model, in place of those that are there."""
+    del model.metadata_props[:]
+    model.metadata_props.add(key=METADATA_KEY, value=metadata.model_dump_json())
+
+
+def nodes_outside_network(model: Any) -> list[str]:
+    """Names of the nodes that are steps before or after the network."""
+    return [node.name for node in model.graph.node if NETWORK not in _scope(node)]
+
+
+def forget_origin(model: Any) -> None:
+    """Remove what torch notes for each node, which has paths of the exporting machine and a third of a small file."""
+    graph = model.graph
+    for item in (*graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer, graph):
+        del item.metadata_props[:]
+    for node in graph.node:
+        node.ClearField("doc_string")
+
+
+def add_suppression(model: Any, metadata: DetectorExportMetadata) -> None:
+    """Let a detector's model choose among its candidates: non-maximum suppression, which torch has no operator for.
+
+    As the package does, boxes are cut off at the borders of the image before. How much of the input is image, the rest
+    being gray, is a second input.
+
+    Raises:
+        ExportError: if onnx is not installed.
+    """
+    onnx = import_extra("onnx", ExportError(_MISSING))
+    graph, helper = model.graph, onnx.helper
+    constants = {
+        "max_people": (onnx.TensorProto.INT64, metadata.max_people),
+        "iou_threshold": (onnx.TensorProto.FLOAT, metadata.iou_threshold),
+        "min_score": (onnx.TensorProto.FLOAT, metadata.min_score),
+        "zero": (onnx.TensorProto.FLOAT, 0.0),
+        "axis": (onnx.TensorProto.INT64, 1),
+        "first": (onnx.TensorProto.INT64, 0),
+        "last": (onnx.TensorProto.INT64, 2),
+    }
+    graph.initializer.extend(helper.make_tensor(name, kind, [1], [value]) for name, (kind, value) in constants.items())
+    graph.initializer.append(helper.make_tensor("sides_of_a_box", onnx.TensorProto.INT64, [4], [1, 0, 1, 0]))
+    graph.input.append(helper.make_tensor_value_info(IMAGE_SIZES, onnx.TensorProto.FLOAT, ["images", 2]))
+    for output, name in zip(graph.output, ("all_scores", "all_boxes"), strict=True):
+        _rename(graph, output.name, name)
+    graph.node.extend(
+        [
+            helper.make_node("Gather", [IMAGE_SIZES, "sides_of_a_box"], ["limits"], axis=1),
+            helper.make_node("Unsqueeze", ["limits", "axis"], ["limits_of_candidates"]),
+            helper.make_node("Min", ["all_boxes", "limits_of_candidates"], ["inside_bottom_right"]),
+            helper.make_node("Max", ["inside_bottom_right", "zero"], ["inside"]),
+            helper.make_node("Unsqueeze", ["all_scores", "axis"], ["scores_by_class"]),
+            helper.make_node(
+                "NonMaxSuppression",
+                ["inside", "scores_by_class", "max_people", "iou_threshold", "min_score"],
+                ["chosen"],  # rows of image, class and candidate
+            ),
+            helper.make_node("Gather", ["chosen", "first"], ["image_column"], axis=1),
+            helper.make_node("Gather", ["chosen", "last"], ["candidate_column"], axis=1),
+            helper.make_node("Concat", ["image_column", "candidate_column"], ["places"], axis=1),
+            helper.make_node("GatherND", ["inside", "places"], ["boxes"]),
+            helper.make_node("GatherND", ["all_scores", "places"], ["scores"]),
+            helper.make_node("Squeeze", ["image_column", "axis"], ["image_indices"]),
+        ]
+    )
+    del graph.output[:]
+    graph.output.extend(
+        helper.make_tensor_value_info(name, kind, shape)
+        for name, kind, shape in (
+            ("boxes", onnx.TensorProto.FLOAT, ["people", 4]),
+            ("scores", onnx.TensorProto.FLOAT, ["people"]),
+            ("image_indices", onnx.TensorProto.INT64, ["people"]),
+        )
+    )
+
+
+def _name_dimensions(graph: Any, description: NetworkInput) -> None:
+    """Call open dimensions by what they count, in place of torch's s81 and 32*s30."""
+    del graph.value_info[:]  # follows from the rest
+    names = ("people" if description.name == "crops" else "images", "candidates")
+    (input_shape,) = (value.type.tensor_type.shape.dim for value in graph.input)
+    batch = input_shape[0].dim_param
+    sides = ("height", "width") if description.layout == "NHWC" else ("", "height", "width")
+    for dimension, name in zip(input_shape[1:], sides, strict=False):
+        if dimension.dim_param:
+            dimension.dim_param = name
+    for value in (*graph.input, *graph.output):
+        for dimension in value.type.tensor_type.shape.dim:
+            if dimension.dim_param and dimension.dim_param not in sides:
+                dimension.dim_param = names[0] if dimension.dim_param == batch else names[1]
+
+
+def _rename(graph: Any, old: str, new: str) -> None:
+    for node in graph.node:
+        for names in (node.input, node.output):
+            for index, name in enumerate(names):
+                if name == old:
+                    names[index] = new
+
+
+def _scope(node: Any) -> Sequence[str]:
+    """Names of the modules that a node comes from."""
+    scopes = next((item.value for item in node.metadata_props if item.key == "pkg.torch.onnx.name_scopes"), "")
+    return [part for scope in scopes.strip("[]").split(", ") for part in scope.strip("'\"").split(".")]
+
+
+@contextmanager
+def _quiet_exporter() -> Iterator[None]:
+    """Without what the exporter says about its own steps and about libraries that are not needed."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

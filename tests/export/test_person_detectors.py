@@ -1,0 +1,62 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from mspn.checkpoints.format import DetectorCheckpoint, DetectorMetadata
+from mspn.detectors.embedded import EmbeddedPersonDetector
+from mspn.detectors.letterbox import fit_longer_side
+from mspn.export.build import Inside, Source, build_detector_export
+from mspn.export.files import write_export
+from mspn.models.person_detector import PersonDetector
+from mspn.structures.image import Image
+from tests.made_once import made_once
+from tests.trained_detector import tiny_detector_recipe
+
+_SHAPES = [(96, 64), (70, 96), (50, 200)]
+
+
+def _untrained(folder: Path) -> DetectorCheckpoint:
+    """A network that finds people everywhere."""
+    recipe = tiny_detector_recipe(folder, iterations=2)
+    torch.manual_seed(3)
+    network = PersonDetector(recipe.model).eval()
+    for head in network.heads:
+        torch.nn.init.normal_(head.score.weight, std=0.5)
+    return DetectorCheckpoint(DetectorMetadata(recipe=recipe), network)
+
+
+def _export(folder: Path) -> None:
+    export = build_detector_export(
+        _untrained(folder), Source("tiny", "0" * 64), Inside(preprocessing=True, decoding=True)
+    )
+    write_export(export, folder / "detector.onnx")
+
+
+@pytest.mark.parametrize("shape", _SHAPES)
+def test_an_export_with_decoding_finds_the_boxes_of_the_package_in_images_of_any_shape(
+    shape: tuple[int, int], tmp_path: Path
+):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    session = onnxruntime.InferenceSession(made_once("exported_detector", _export) / "detector.onnx")
+    image = Image("", np.random.default_rng(2).integers(0, 256, (*shape, 3), np.uint8))
+    letterbox = fit_longer_side(image.size, 96)
+
+    boxes, scores, image_indices = session.run(
+        ["boxes", "scores", "image_indices"],
+        {"images": letterbox.draw(image.pixels)[None], "image_sizes": np.array([letterbox.scaled], np.float32)},
+    )
+
+    detector = EmbeddedPersonDetector(_untrained(tmp_path).model, torch.device("cpu"), "float32")
+    expected = detector.detect(image)
+    assert len(expected) > 3
+    found = letterbox.to_image(boxes)
+    is_usable = (found[:, 2:] - found[:, :2] >= 1).all(1)  # thinner ones are left out by the package
+    expected_boxes = [
+        (box.left, box.top, box.left + box.width, box.top + box.height) for box in (one.box for one in expected)
+    ]
+    np.testing.assert_allclose(found[is_usable], expected_boxes, atol=1e-3)
+    np.testing.assert_allclose(scores[is_usable], [one.score for one in expected], atol=1e-5)
+    assert (image_indices == 0).all()
