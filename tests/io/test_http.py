@@ -10,7 +10,8 @@ import pytest
 
 from mspn.errors import SourceError
 from mspn.io import http as module
-from mspn.io.http import fetched
+from mspn.io.http import fetched, open_url
+from mspn.io.http_response import FetchRules
 from mspn.io.limits import InputLimits
 from tests.checkpoints.hub import file_server
 from tests.checkpoints.hub.file_server import FileServer
@@ -43,6 +44,18 @@ def test_redirects_are_followed(server: FileServer):
     server.answers = [file_server.redirect("/elsewhere"), file_server.redirect(server.url()), file_server.serve]
 
     assert fetch(server.url()) == CONTENT
+
+
+def test_who_asks_is_not_said_to_another_host(server: FileServer):
+    elsewhere = server.url().replace("127.0.0.1", "localhost")
+    server.answers = [file_server.redirect("/same"), file_server.redirect(elsewhere), file_server.serve]
+    rules = FetchRules(0.3, 5, 2, allowed_networks=(HERE, ip_network("::1/128")))
+
+    with open_url(server.url(), rules, {"Authorization": "Token secret", "Range": "bytes=0-"}):
+        pass
+
+    assert [request.get("Authorization") for request in server.requests] == ["Token secret", "Token secret", None]
+    assert [request["Range"] for request in server.requests] == ["bytes=0-"] * 3
 
 
 def test_redirects_end(server: FileServer):

@@ -40,6 +40,13 @@ def serve_command(
     allow_fetch: Annotated[
         bool, typer.Option("--allow-fetch", help="Let clients name pictures by public addresses, which are fetched.")
     ] = False,
+    label_studio: Annotated[
+        str | None,
+        typer.Option(help="Address of a Label Studio whose tasks are pre-labeled, such as http://localhost:8080."),
+    ] = None,
+    label_studio_token_file: Annotated[
+        Path | None, typer.Option(help="File with the legacy token of one of its users, who may see the images.")
+    ] = None,
     trusted_proxies: Annotated[
         list[str] | None,
         typer.Option("--trusted-proxy", help="Address of a proxy whose X-Forwarded-For says who the client is."),
@@ -65,15 +72,20 @@ def serve_command(
         missing = InvalidValueError("mspn serve needs FastAPI and uvicorn; pip install 'mspn[serve]'")
         for library in ("fastapi", "uvicorn", "python_multipart", "prometheus_client", "websockets"):
             import_extra(library, missing)
-        from mspn.serve.limits import ServeLimits  # noqa: PLC0415 (an extra)
+        from mspn.serve.label_studio import label_studio_at  # noqa: PLC0415 (an extra)
+        from mspn.serve.limits import ServeLimits  # noqa: PLC0415
         from mspn.serve.server import ServeSettings, read_token, serve  # noqa: PLC0415
 
+        if label_studio_token_file and not label_studio:
+            raise InvalidValueError("--label-studio-token-file belongs to --label-studio; give that too")
+        token_of_label_studio = read_token(label_studio_token_file) if label_studio_token_file else None
         settings = ServeSettings(
             host=host,
             port=port,
             workers=workers,
             token=read_token(token_file) if token_file else None,
             allow_fetch=allow_fetch,
+            label_studio=label_studio_at(label_studio, token_of_label_studio) if label_studio else None,
             trusted_proxies=tuple(trusted_proxies or ()),
             limits=ServeLimits(
                 max_bytes=max_bytes,

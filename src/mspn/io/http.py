@@ -26,6 +26,7 @@ _SAFE_IN_QUERIES = _SAFE_IN_PATHS + "?"
 def open_url(url: str, rules: FetchRules, headers: Mapping[str, str] | None = None) -> Iterator[Response]:
     """Request an address and follow its redirects, whose bodies are not read; any other status is given back.
 
+    The header Authorization goes to the address's own host and port alone.
     Each host on the way is looked up once; the addresses found are checked and connected to. Proxies of the environment
     are not used: they would look the host up again, and what they connect to could not be checked.
 
@@ -36,7 +37,8 @@ def open_url(url: str, rules: FetchRules, headers: Mapping[str, str] | None = No
     previous, current = None, url
     try:
         for _ in range(rules.max_redirects + 1):
-            with _request(current, previous, deadline, rules, headers or {}) as response:
+            sent = headers or {} if _have_one_origin(url, current) else _without_identity(headers or {})
+            with _request(current, previous, deadline, rules, sent) as response:
                 location = response.headers["Location"] if response.status in _REDIRECTS else None
                 if location is None:
                     yield response
@@ -155,6 +157,15 @@ def _ascii_host(parts: SplitResult) -> str:
 def _target(parts: SplitResult) -> str:
     query = f"?{quote(parts.query, _SAFE_IN_QUERIES)}" if parts.query else ""
     return quote(parts.path or "/", _SAFE_IN_PATHS) + query
+
+
+def _have_one_origin(url: str, other: str) -> bool:
+    first, second = urlsplit(url), urlsplit(other)
+    return (first.scheme, first.netloc) == (second.scheme, second.netloc)
+
+
+def _without_identity(headers: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in headers.items() if name.lower() != "authorization"}
 
 
 def _join(url: str, location: str) -> str:

@@ -65,6 +65,12 @@ class TopDownConfig(Settings):
     equal poses, whose boxes NMS lets pass."""
 
 
+def crop_frame(recipe: Recipe, test: ProtocolConfig, box: Box, image: Size) -> CropFrame:
+    """The region of an image that a recipe's network takes as the crop of the person in a box."""
+    seen = Box.of_image(image) if recipe.data.boxes == "image" else box
+    return frame_from_box(seen, recipe.model.input_size, test.padding)
+
+
 @dataclass(frozen=True, eq=False)
 class Member:
     """A network, and how it is tested."""
@@ -77,8 +83,7 @@ class Member:
 
     def frame(self, box: Box, image: Size) -> CropFrame:
         """The region of an image that this network takes as the crop of the person in a box."""
-        seen = Box.of_image(image) if self.recipe.data.boxes == "image" else box
-        return frame_from_box(seen, self.recipe.model.input_size, self.test.padding)
+        return crop_frame(self.recipe, self.test, box, image)
 
     def grid(self, frames: Sequence[CropFrame]) -> Grid:
         """Where the cells of this network's maps lie, which stand for their corners if it learned rounded keypoints."""

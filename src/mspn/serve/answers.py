@@ -16,7 +16,8 @@ from mspn.models.base import normalize
 from mspn.outputs.json import describe_result
 from mspn.predict.estimator import PoseEstimator
 from mspn.predict.pipeline import ImageResult
-from mspn.structures.crop import cut_crop, frame_from_box
+from mspn.predict.top_down import crop_frame
+from mspn.structures.crop import cut_crop
 from mspn.structures.image import Image
 from mspn.structures.pose import Pose, round_coordinates
 from mspn.structures.settings import Settings
@@ -145,7 +146,7 @@ class HeatmapPainter:
 
         `box` is the part of the image, in its pixels, that each of them shows.
         """
-        frame = frame_from_box(pose.box, self._recipe.model.input_size, self._recipe.test.padding)
+        frame = crop_frame(self._recipe, self._recipe.test, pose.box, image.size)
         crop = cut_crop(image.pixels, frame)
         outputs = self._network(normalize(torch.from_numpy(crop)[None]))
         panel, _ = enlarge_crop(crop)

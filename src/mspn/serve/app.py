@@ -17,6 +17,8 @@ from mspn.checkpoints.hub.index import ASSETS
 from mspn.errors import MspnError, one_line
 from mspn.predict.estimator import PoseEstimator
 from mspn.serve.guard import Guard, error_response
+from mspn.serve.label_studio import LabelStudio
+from mspn.serve.label_studio import router as label_studio_router
 from mspn.serve.limits import RequestError, ServeLimits
 from mspn.serve.observability import Metrics
 from mspn.serve.routes import PAGE, router
@@ -30,6 +32,7 @@ def create_app(
     *,
     token: str | None = None,
     allow_fetch: bool = False,
+    label_studio: LabelStudio | None = None,
     num_workers: int = 1,
 ) -> ASGIApp:
     """The service as an application (ASGI).
@@ -40,6 +43,7 @@ def create_app(
         limits: of requests; None: the defaults.
         token: that clients must show; None: nobody is asked for one.
         allow_fetch: whether pictures may be named by public addresses, which are then fetched.
+        label_studio: whose tasks are pre-labeled; None: nobody's.
         num_workers: processes that share the cores.
     """
     limits = limits or ServeLimits()
@@ -63,6 +67,9 @@ def create_app(
     app.state.service = service
     app.state.allow_fetch = allow_fetch
     app.include_router(router)
+    if label_studio is not None:
+        app.state.label_studio = label_studio
+        app.include_router(label_studio_router)
     app.mount("/static/sample", StaticFiles(directory=ASSETS / "sample"))
     app.mount("/static", StaticFiles(directory=PAGE))
     app.add_exception_handler(MspnError, _answer_error)

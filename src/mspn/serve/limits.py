@@ -3,13 +3,15 @@
 import asyncio
 import io
 import math
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
+from typing import TypeVar
 
 import numpy as np
 from jaxtyping import UInt8
-from pydantic import Field
+from pydantic import BaseModel, Field, ValidationError
+from pydantic_core import from_json
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
@@ -19,7 +21,9 @@ from mspn.io.http import open_url
 from mspn.io.http_response import FetchError, FetchRules
 from mspn.io.image_headers import read_header
 from mspn.io.images import decode_image
-from mspn.structures.settings import Settings
+from mspn.structures.settings import Settings, first_problem
+
+Form = TypeVar("Form", bound=BaseModel)
 
 
 class ServeLimits(Settings):
@@ -83,21 +87,16 @@ async def read_pictures(request: Request, limits: ServeLimits) -> list[Picture]:
     try:
         pictures = await asyncio.wait_for(_read_pictures(request, limits), limits.upload_seconds)
     except asyncio.TimeoutError as error:
-        raise RequestError(
-            HTTPStatus.REQUEST_TIMEOUT, f"the body did not arrive within {limits.upload_seconds:g} s; send it at once"
-        ) from error
+        raise _too_slow(limits) from error
     if not all(picture.encoded for picture in pictures):
         raise RequestError(HTTPStatus.BAD_REQUEST, "there is no picture in the request; send the bytes of an image")
     return pictures
 
 
 async def _read_pictures(request: Request, limits: ServeLimits) -> list[Picture]:
-    chunks = _count_body(request, limits.max_bytes)
     if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
-        body = bytearray()
-        async for chunk in chunks:
-            body += chunk
-        return [Picture("", body)]
+        return [Picture("", await _read_body(request, limits))]
+    chunks = _count_body(request, limits.max_bytes)
     parser = MultiPartParser(request.headers, chunks, max_files=limits.max_files, max_fields=limits.max_files)
     parser.spool_max_size = limits.max_bytes + 1  # all of it stays in memory
     try:
@@ -127,16 +126,61 @@ async def _count_body(request: Request, max_bytes: int) -> AsyncGenerator[bytes,
         yield chunk
 
 
-def fetch_picture(url: str, limits: ServeLimits) -> Picture:
-    """The picture at a public address, in memory; hosts and redirects are checked.
+async def read_form(request: Request, limits: ServeLimits, form: type[Form]) -> Form:
+    """The JSON of a request's body.
+
+    Raises:
+        RequestError: if the body is too large, too slow, or not of that form.
+    """
+    try:
+        body = await asyncio.wait_for(_read_body(request, limits), limits.upload_seconds)
+        return form.model_validate(from_json(body))  # which refuses deep nesting
+    except asyncio.TimeoutError as error:
+        raise _too_slow(limits) from error
+    except ValidationError as error:
+        raise RequestError(
+            HTTPStatus.UNPROCESSABLE_ENTITY, f"the body: {first_problem(error)}; send what the interface describes"
+        ) from error
+    except ValueError as error:
+        raise RequestError(HTTPStatus.BAD_REQUEST, f"the body is not JSON ({one_line(str(error))})") from error
+
+
+async def _read_body(request: Request, limits: ServeLimits) -> bytes:
+    body = bytearray()
+    async for chunk in _count_body(request, limits.max_bytes):
+        body += chunk
+    return bytes(body)
+
+
+def _too_slow(limits: ServeLimits) -> RequestError:
+    return RequestError(
+        HTTPStatus.REQUEST_TIMEOUT, f"the body did not arrive within {limits.upload_seconds:g} s; send it at once"
+    )
+
+
+def fetch_picture(
+    url: str, limits: ServeLimits, *, headers: Mapping[str, str] | None = None, is_own: bool = False
+) -> Picture:
+    """The picture at an address, in memory; hosts and redirects are checked.
+
+    Args:
+        url: a public address, or one of the operator's own.
+        limits: of size and time.
+        headers: sent to the address's host.
+        is_own: whether the operator named its host, which may then be anywhere.
 
     Raises:
         RequestError: if it cannot be fetched, must not be, or is too large or too slow.
     """
-    rules = FetchRules(wait_seconds=limits.upload_seconds / 3, total_seconds=limits.upload_seconds, max_redirects=5)
+    rules = FetchRules(
+        wait_seconds=limits.upload_seconds / 3,
+        total_seconds=limits.upload_seconds,
+        max_redirects=5,
+        trusts_first=is_own,
+    )
     encoded = bytearray()
     try:
-        with open_url(url, rules) as response:
+        with open_url(url, rules, headers) as response:
             if response.status != HTTPStatus.OK:
                 raise FetchError(f"answers {response.status}", "does a browser show it?")
             for chunk in response.read_chunks(limits.max_bytes):

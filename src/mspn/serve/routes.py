@@ -112,7 +112,7 @@ async def poses(request: Request, service: ServiceOf, options: Annotated[Picture
         return JSONResponse(describe_poses(image, found, names))
 
     picture = await _only_picture(request, service, options.url)
-    (answer,) = await _until_left(request, service, service.answer([picture], options, finish))
+    (answer,) = await until_left(request, service, service.answer([picture], options, finish))
     return answer
 
 
@@ -137,7 +137,7 @@ async def batch(request: Request, service: ServiceOf, options: Annotated[PoseOpt
     def finish(image: Image, found: list[Pose]) -> dict[str, Any]:
         return describe_poses(image, found, names)
 
-    return JSONResponse(await _until_left(request, service, service.answer(pictures, options, finish)))
+    return JSONResponse(await until_left(request, service, service.answer(pictures, options, finish)))
 
 
 @router.post(
@@ -175,7 +175,7 @@ async def heatmaps(request: Request, service: ServiceOf, options: Annotated[Heat
         return service.paint_heatmaps(image, found[options.person])
 
     picture = await _only_picture(request, service, None)
-    (answer,) = await _until_left(request, service, service.answer([picture], options, finish))
+    (answer,) = await until_left(request, service, service.answer([picture], options, finish))
     return JSONResponse(answer)
 
 
@@ -256,7 +256,7 @@ async def _only_picture(request: Request, service: Service, url: str | None) -> 
     return await asyncio.get_running_loop().run_in_executor(None, fetch_picture, url, service.limits)
 
 
-async def _until_left(request: Request, service: Service, answer: Awaitable[Answer]) -> Answer:
+async def until_left(request: Request, service: Service, answer: Awaitable[Answer]) -> Answer:
     """The answer, unless the client leaves or the time is over; then the work for it ends."""
     return await wait_for_answer(answer, _leave(request), service.limits.answer_seconds)
 

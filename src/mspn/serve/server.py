@@ -20,6 +20,7 @@ from uvicorn.supervisors import Multiprocess
 from mspn.errors import InvalidValueError, reason
 from mspn.predict.estimator import PoseEstimator
 from mspn.serve.app import create_app
+from mspn.serve.label_studio import LabelStudio
 from mspn.serve.limits import ServeLimits
 from mspn.serve.observability import LOGGING, METRICS_FOLDER, logger
 from mspn.structures.settings import Settings
@@ -46,6 +47,8 @@ class ServeSettings(Settings):
     """That clients must show; null: nobody is asked."""
     allow_fetch: bool = False
     """Whether pictures may be named by public addresses."""
+    label_studio: LabelStudio | None = None
+    """The Label Studio whose tasks are pre-labeled."""
     trusted_proxies: tuple[str, ...] = ()
     """Addresses whose header `X-Forwarded-For` says who the client is."""
     limits: ServeLimits = ServeLimits()
@@ -178,6 +181,7 @@ def configure(model: str, estimator: PoseEstimator, settings: ServeSettings) -> 
         limits,
         token=settings.token,
         allow_fetch=settings.allow_fetch,
+        label_studio=settings.label_studio,
         num_workers=settings.workers,
     )
     return BoundedConfig(
