@@ -41,7 +41,8 @@ COMMANDS = {
     ),
     "models": LazyCommand(
         "mspn.cli.models:models_app",
-        "Networks and their weights: list, show, cost, download, verify, convert, average, quantize, calibrate.",
+        "Networks and their weights: list, show, cost, download, verify, convert, export, average, quantize,"
+        " calibrate.",
     ),
     "tracks": LazyCommand(
         "mspn.cli.tracks:tracks_app", "Smooth people's tracks through a video, measure angles, export."
