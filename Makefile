@@ -6,7 +6,7 @@ SAMPLE := src/mspn/assets/sample
 PHOTOS := $(wildcard $(SAMPLE)/*.jpg /usr/share/doc/opencv-doc/examples/data/basketball1.png)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format
+.PHONY: help demo test check format docs
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,6 +27,15 @@ check: .venv/.installed  ## lint, formatting, types, layers of imports
 format: .venv/.installed  ## format the code and mend what the linter can mend
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
+
+docs: .venv-docs/.installed  ## build the site of docs/ into site/, and check its links
+	.venv-docs/bin/zensical build --strict
+
+# Apart, since it needs neither torch nor the package: the reference is read from the sources.
+.venv-docs/.installed: constraints.txt
+	$(PYTHON) -m venv .venv-docs
+	.venv-docs/bin/pip install --quiet -c constraints.txt zensical 'mkdocstrings[python]' ruff
+	@touch $@
 
 .venv/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+import mspn
+
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "mspn"
 PAGES = [
@@ -77,6 +79,20 @@ def test_a_link_by_the_name_of_a_page_leads_to_that_page(page: Path):
     links = _PAGE_LINK.findall(page.read_text(encoding="utf-8"))
 
     assert [(text, target) for text, target in links if Path(text).name != Path(target).name] == []
+
+
+def test_every_page_is_in_the_navigation_of_the_site():
+    listed = re.findall(r"^ +- .*?([\w/-]+\.md)$", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"), re.MULTILINE)
+
+    pages = [page.relative_to(ROOT / "docs").as_posix() for page in (ROOT / "docs").rglob("*.md")]
+    assert sorted(listed) == sorted(pages)
+
+
+def test_the_reference_has_the_whole_public_surface():
+    text = (ROOT / "docs" / "reference" / "python.md").read_text(encoding="utf-8")
+
+    described = {name.rpartition(".")[2] for name in re.findall(r"^::: (mspn[\w.]+)$", text, re.MULTILINE)}
+    assert described | {"__version__"} == set(mspn.__all__)
 
 
 def test_the_readme_is_a_first_look():

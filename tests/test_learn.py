@@ -3,15 +3,19 @@
 import json
 import re
 import shlex
+import shutil
 from pathlib import Path
 from typing import Any
 
+import cv2
 import pytest
 
 from benchmarks.drawn_animals import write_material
 from tests.cli.runner import run
 
-PAGES = Path(__file__).parents[1] / "docs" / "learn"
+ROOT = Path(__file__).parents[1]
+PAGES = ROOT / "docs" / "learn"
+SAMPLE = ROOT / "src" / "mspn" / "assets" / "sample"
 _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _SHORT = ("train.iterations=2", "train.batch_size=2", "data.workers=0", "model.input_size=[64, 64]")
 
@@ -49,3 +53,57 @@ def test_the_loop_of_own_keypoints(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert len(json.loads((tmp_path / "predictions" / "predictions.json").read_text())) == 2
     assert len(list((tmp_path / "predictions" / "images").iterdir())) == 2
     assert (tmp_path / "run2" / "best.safetensors").is_file()
+
+
+@pytest.fixture
+def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder, with a photo in `photos`."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").mkdir()
+    shutil.copy(SAMPLE / "astronaut.jpg", tmp_path / "photos")
+    return tmp_path
+
+
+def test_finding_poses(photos: Path):
+    for _, *arguments in commands_of("find-poses.md"):
+        result = run(*arguments)
+
+        assert result.exit_code == 0, (arguments, result.output)
+
+    for folder in ("predictions", "more", "whole"):
+        assert json.loads((photos / folder / "predictions.json").read_text())[0]["people"]
+
+
+def test_finding_poses_in_python(photos: Path, capsys: pytest.CaptureFixture[str]):
+    (example,) = [block for language, block in _BLOCK.findall((PAGES / "find-poses.md").read_text()) if language]
+
+    exec(compile(example, "find-poses.md", "exec"), {})
+
+    assert re.match(r"photos/astronaut\.jpg 0\.\d+ \[", capsys.readouterr().out)
+
+
+def test_following_people_through_a_video(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    shorten(SAMPLE / "pan.mp4", tmp_path / "match.mp4", num_frames=8)
+
+    for _, *arguments in commands_of("track-a-video.md"):
+        result = run(*arguments)
+
+        assert result.exit_code == 0, (arguments, result.output)
+
+    assert (tmp_path / "angles" / "report.html").is_file()
+    assert list((tmp_path / "export").iterdir())
+
+
+def shorten(video: Path, short: Path, num_frames: int) -> None:
+    reader = cv2.VideoCapture(str(video))
+    frames = [reader.read()[1] for _ in range(num_frames)]
+    height, width = frames[0].shape[:2]
+    writer = cv2.VideoWriter(str(short), cv2.VideoWriter_fourcc(*"mp4v"), 25, (width, height))
+    for frame in frames:
+        writer.write(frame)
+    writer.release()
+
+
+def test_every_page_of_learn_is_tried():
+    assert {page.name for page in PAGES.iterdir()} == {"find-poses.md", "track-a-video.md", "own-keypoints.md"}

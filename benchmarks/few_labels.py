@@ -1,0 +1,204 @@
+"""What few labels bring, by where training starts: our network, an ImageNet network, random weights.
+
+python -m benchmarks.few_labels run RUNS --data DATA --imagenet efficientnet-lite0.pth [--sizes 10 20 50 200]
+python -m benchmarks.few_labels show RUNS [--figure FIGURE.png]
+
+Sets: drawn animals, and fashion photos with five keypoints under names that our network does not know. A row that is
+there is not measured again.
+"""
+
+import argparse
+import csv
+import random
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from benchmarks.drawn_animals import write_animals
+from mspn.errors import InvalidValueError
+from mspn.evaluation.evaluate import evaluate_pck_of_model
+from mspn.labels.formats.coco import read_coco, write_coco
+from mspn.labels.label_set import LabeledSet
+from mspn.predict.estimator import PoseEstimator
+from mspn.structures.skeleton import Skeleton
+from mspn.training.finetuning import plan_finetuning
+from mspn.training.loop import train
+
+FIVE = {
+    "nose": "face",
+    "left_wrist": "left_hand",
+    "right_wrist": "right_hand",
+    "left_ankle": "left_foot",
+    "right_ankle": "right_foot",
+}
+"""COCO's keypoints, by other names, so that no map of the network's heads is taken over."""
+STARTS = ("ours", "imagenet", "random")
+SETS = ("animals", "fashion")
+_NUM_TEST = 100
+
+
+class Row(NamedTuple):
+    """What one training reached."""
+
+    set_name: str
+    start: str
+    images: int
+    """Labeled, the fifth that is held out among them."""
+    pck: float
+    """PCK@0.1 of the box, on images that training did not see."""
+
+
+class Material(NamedTuple):
+    """A set to draw labels from, and one to measure on."""
+
+    labels: LabeledSet
+    images: Path
+    test: Path
+    test_images: Path
+
+
+def make_material(name: str, folder: Path, data: Path) -> Material:
+    if name == "animals":
+        labels = read_coco(write_animals(folder / name, max(_NUM_TEST, 200)))
+        test = write_animals(folder / f"{name}-test", _NUM_TEST, seed=1)
+        return Material(labels, folder / name / "images", test, test.parent / "images")
+    test = folder / f"{name}-test.json"
+    write_coco(_first_images(_with_five(read_coco(data / "studio_val" / "annotations.json")), _NUM_TEST), test)
+    labels = _with_five(read_coco(data / "studio_train" / "annotations.json"))
+    return Material(labels, data / "studio_train" / "images", test, data / "studio_val" / "images")
+
+
+def _with_five(labels: LabeledSet) -> LabeledSet:
+    columns = [labels.skeleton.keypoints.index(name) for name in FIVE]
+    skeleton = Skeleton(name="five", keypoints=tuple(FIVE.values()), category="person")
+    people = [
+        replace(person, keypoints_image=person.keypoints_image[columns], extra={})
+        for person in labels.people
+        if (person.keypoints_image[columns, 2] > 0).any()
+    ]
+    return LabeledSet(skeleton, labels.images, people, category="person")
+
+
+def _first_images(labels: LabeledSet, count: int) -> LabeledSet:
+    """A few images, drawn by a fixed seed; more of them contain fewer of them."""
+    shown = {person.image_id for person in labels.people}
+    images = [image for image in labels.images if image.id in shown]
+    chosen = random.Random(0).sample(images, len(images))[:count]
+    ids = {image.id for image in chosen}
+    return replace(labels, images=chosen, people=[person for person in labels.people if person.image_id in ids])
+
+
+def measure(material: Material, start: str, size: int, run: Path, iterations: int, imagenet: Path | None) -> float:
+    """Train on so many images, and give PCK@0.1 on the others."""
+    labels = run.with_suffix(".json")
+    write_coco(_first_images(material.labels, size), labels)
+    plan = plan_finetuning("mspn-tiny", labels, run, images=material.images)
+    if start == "imagenet" and imagenet is None:
+        raise InvalidValueError("give --imagenet: the file of an EfficientNet-Lite0")
+    begin = {"ours": "mspn-tiny", "imagenet": str(imagenet), "random": None}[start]
+    changed: dict[str, Any] = {"iterations": iterations, "batch_size": 8, "initial_weights": begin, "patience": None}
+    if start == "random":
+        changed["frozen_parts"] = ()
+    (once,) = plan.recipe.data.train
+    interval = iterations // 5
+    repeated = once.model_copy(update={"weight": max(1.0, interval * 8 / len(plan.train.people))})
+    recipe = plan.recipe.model_copy(
+        update={
+            "train": plan.recipe.train.model_copy(update=changed),
+            "data": plan.recipe.data.model_copy(update={"workers": 0, "train": (repeated,)}),
+        }
+    )
+    plan.write_labels(run)
+    train(recipe, run, resume=False)
+    estimator = PoseEstimator(run / "best.safetensors", "none", precision="float32")
+    report = evaluate_pck_of_model(
+        estimator, [start], material.test, material.test_images, metric="pck", head_boxes=None, out=None
+    )
+    assert report is not None
+    return report.stats["PCK@0.1"]
+
+
+def read_rows(runs: Path) -> list[Row]:
+    file = runs / "rows.csv"
+    if not file.is_file():
+        return []
+    with file.open(newline="", encoding="utf-8") as lines:
+        return [Row(name, start, int(images), float(pck)) for name, start, images, pck in csv.reader(lines)]
+
+
+def run_all(
+    runs: Path, data: Path, sets: Sequence[str], sizes: Sequence[int], iterations: int, imagenet: Path | None
+) -> None:
+    runs.mkdir(parents=True, exist_ok=True)
+    done = {row[:3] for row in read_rows(runs)}
+    for name in sets:
+        material = make_material(name, runs, data)
+        for size in sizes:
+            for start in STARTS:
+                if (name, start, size) in done:
+                    continue
+                run = runs / f"{name}-{start}-{size}"
+                pck = measure(material, start, size, run, iterations, imagenet)
+                with (runs / "rows.csv").open("a", newline="", encoding="utf-8") as file:
+                    csv.writer(file).writerow((name, start, size, pck))
+                print(f"{name}, {size} images, {start}: PCK@0.1 {pck:.3f}", flush=True)
+
+
+def table_lines(rows: Sequence[Row]) -> list[str]:
+    """A table in Markdown: sets and starts down, numbers of images across; in percent."""
+    sizes = sorted({row.images for row in rows})
+    values = {row[:3]: row.pck for row in rows}
+    lines = ["| set | start | " + " | ".join(map(str, sizes)) + " |", "|---|---|" + "---|" * len(sizes)]
+    for name in SETS:
+        for start in STARTS:
+            cells = [values.get((name, start, size)) for size in sizes]
+            if any(cell is not None for cell in cells):
+                shown = " | ".join("" if cell is None else f"{100 * cell:.1f}" for cell in cells)
+                lines.append(f"| {name} | {start} | {shown} |")
+    return lines
+
+
+def draw_figure(rows: Sequence[Row], path: Path) -> None:
+    from matplotlib import pyplot as plt  # noqa: PLC0415 (an extra, for the figure alone)
+
+    names = [name for name in SETS if any(row.set_name == name for row in rows)]
+    figure, axes = plt.subplots(1, len(names), figsize=(4 * len(names), 3.2), layout="constrained", squeeze=False)
+    for axis, name in zip(axes[0], names, strict=True):
+        for start in STARTS:
+            points = sorted((row.images, row.pck) for row in rows if (row.set_name, row.start) == (name, start))
+            if points:
+                images, pck = np.array(points).T
+                axis.plot(images, 100 * pck, marker="o", label=start)
+        axis.set(title=name, xlabel="labeled images", ylabel="PCK@0.1, percent", xscale="log", ylim=(0, 100))
+    axes[0][0].legend()
+    figure.savefig(path, dpi=110)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    runner = commands.add_parser("run")
+    runner.add_argument("runs", type=Path)
+    runner.add_argument("--data", type=Path, required=True)
+    runner.add_argument("--sets", nargs="+", choices=SETS, default=SETS)
+    runner.add_argument("--sizes", nargs="+", type=int, default=[10, 20, 50, 200])
+    runner.add_argument("--iterations", type=int, default=150)
+    runner.add_argument("--imagenet", type=Path)
+    shower = commands.add_parser("show")
+    shower.add_argument("runs", type=Path)
+    shower.add_argument("--figure", type=Path)
+    options = parser.parse_args()
+    if options.command == "run":
+        run_all(options.runs, options.data, options.sets, options.sizes, options.iterations, options.imagenet)
+        return
+    rows = read_rows(options.runs)
+    print("\n".join(table_lines(rows)))
+    if options.figure:
+        draw_figure(rows, options.figure)
+
+
+if __name__ == "__main__":
+    main()
