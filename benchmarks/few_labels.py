@@ -112,7 +112,7 @@ def measure(material: Material, start: str, size: int, run: Path, iterations: in
         }
     )
     plan.write_labels(run)
-    train(recipe, run, resume=False)
+    train(recipe, run, resume=True)
     estimator = PoseEstimator(run / "best.safetensors", "none", precision="float32")
     report = evaluate_pck_of_model(
         estimator, [start], material.test, material.test_images, metric="pck", head_boxes=None, out=None

@@ -7,13 +7,14 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 import mspn
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "mspn"
 PAGES = [
-    *(ROOT / f"{name}.md" for name in ("README", "CONTRIBUTING", "CHANGELOG")),
+    *(ROOT / f"{name}.md" for name in ("README", "CONTRIBUTING", "CHANGELOG", "SECURITY", "CODE_OF_CONDUCT")),
     *sorted((ROOT / "docs").rglob("*.md")),
 ]
 _MODULE_FILE = re.compile(r"`(?:src/mspn/)?((?:[a-z_]+/)+[a-z_0-9]+\.py)\b")
@@ -93,6 +94,12 @@ def test_the_reference_has_the_whole_public_surface():
 
     described = {name.rpartition(".")[2] for name in re.findall(r"^::: (mspn[\w.]+)$", text, re.MULTILINE)}
     assert described | {"__version__"} == set(mspn.__all__)
+
+
+def test_the_version_to_cite_is_the_packages():
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+
+    assert cited["version"] == mspn.__version__
 
 
 def test_the_readme_is_a_first_look():
