@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from mspn.checkpoints.convert.mspn import from_layout, to_layout
@@ -22,6 +23,7 @@ from mspn.config.supervision import SupervisionConfig
 from mspn.datasets.samples import KeypointLabels
 from mspn.models.mspn import MSPN
 from mspn.training.losses.keypoint import StageLosses, compute_losses
+from tests.made_once import made_once
 
 SEED = 20190101
 _FIXTURES = Path(__file__).parent / "fixtures"
@@ -68,7 +70,7 @@ def golden_rsn(variant: str, machine: PoseRefineForm | None = None) -> MSPN:
         name: _draw_tensor(name, tensor) if ".prm." in name else tensor
         for name, tensor in (to_layout(network, machine) | to_layout(plain, machine)).items()
     }
-    network.load_state_dict(from_layout(tensors, config, machine, Path("golden")))
+    network.load_state_dict(from_layout(tensors, network, machine, Path("golden")))
     return network.eval()
 
 
@@ -90,9 +92,15 @@ def golden_network(num_stages: int) -> MSPN:
 
 
 def _golden(config: ModelConfig) -> MSPN:
-    network = MSPN(config)
-    official = {name: _draw_tensor(name, tensor) for name, tensor in to_layout(network, "official").items()}
-    network.load_state_dict(from_layout(official, config, "official", Path("golden")))
+    def draw(folder: Path) -> None:
+        network = MSPN(config)
+        official = {name: _draw_tensor(name, tensor) for name, tensor in to_layout(network, "official").items()}
+        save_file(from_layout(official, network, "official", Path("golden")), folder / "golden.safetensors")
+
+    folder = made_once(f"golden-{config.backbone}-{config.num_stages}", draw)
+    with torch.device("meta"):
+        network = MSPN(config)
+    network.load_state_dict(load_file(folder / "golden.safetensors"), assign=True)
     return network.eval()
 
 

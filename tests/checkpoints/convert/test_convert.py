@@ -5,6 +5,8 @@ import os
 import pickle
 import re
 from collections.abc import Callable
+from copy import deepcopy
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +31,9 @@ def small(**settings: Any) -> ModelConfig:
     return ModelConfig(**({"num_stages": 2, "stem_channels": 4, "up_channels": 6} | settings))
 
 
+@cache
 def random_network(config: ModelConfig) -> MSPN:
-    """A network of which no two tensors are alike."""
+    """A network of which no two tensors are alike; for all tests the same one, to be left as it is."""
     generator = torch.Generator().manual_seed(11)
     network = MSPN(config).eval()
     with torch.no_grad():
@@ -44,6 +47,11 @@ def random_network(config: ModelConfig) -> MSPN:
 
 def random_official(config: ModelConfig) -> dict[str, Tensor]:
     """Tensors as the released code would save them, biases and all."""
+    return dict(_random_official(config))
+
+
+@cache
+def _random_official(config: ModelConfig) -> dict[str, Tensor]:
     generator = torch.Generator().manual_seed(12)
     tensors = to_layout(random_network(config), "official")
     return {
@@ -85,8 +93,8 @@ CONFIGS = {
 }
 
 
-@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
 @pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
 def test_a_network_written_for_others_comes_back_bit_by_bit(config: ModelConfig, layout: Layout, tmp_path: Path):
     network = random_network(config)
 
@@ -165,10 +173,15 @@ def test_rsns_have_as_many_parameters_and_tensors_as_the_authors_and_as_mmposes_
 
 def shapes(config: ModelConfig, layout: Layout) -> list[str]:
     """Names and shapes of a network's tensors in a layout."""
+    tensors = to_layout(_unfilled_network(config), layout)
+    return [f"{name} {tuple(tensor.shape)}" for name, tensor in tensors.items()]
+
+
+@lru_cache(maxsize=1)
+def _unfilled_network(config: ModelConfig) -> MSPN:
     with torch.device("meta"):
         network = MSPN(config)
-    tensors = to_layout(network.to_empty(device="cpu"), layout)
-    return [f"{name} {tuple(tensor.shape)}" for name, tensor in tensors.items()]
+    return network.to_empty(device="cpu")
 
 
 def digest(rows: list[str]) -> str:
@@ -241,7 +254,7 @@ def test_a_value_without_a_float32_multiple_is_kept_in_float64(tmp_path: Path):
     near = [nearest, torch.nextafter(nearest, above), torch.nextafter(nearest, -above)]
     has_multiple = torch.stack([(multiple.double() / 255).float() == values for multiple in near]).any(0)
     awkward = values[~has_multiple][0]
-    network = random_network(small())
+    network = deepcopy(random_network(small()))
     with torch.no_grad():
         network.stages[0].heads[0].predict.norm.weight[3] = awkward
 

@@ -16,7 +16,6 @@ from mspn.checkpoints.torch_file import read_torch_file
 from mspn.config.recipe import Recipe
 from mspn.errors import WeightsError
 from mspn.io.files import replacing
-from mspn.models import build_network
 from mspn.models.base import PoseNetwork
 from mspn.models.mspn import MSPN
 from mspn.structures.settings import first_problem
@@ -41,9 +40,14 @@ def read_external(path: Path) -> Checkpoint:
         raise WeightsError(
             f"{path} holds a network of a shape that is not built here: {first_problem(error)}"
         ) from error
-    config = converted.config
-    model = build_network(config)
-    model.load_state_dict(converted.tensors)
+    model, config = converted.network, converted.network.config
+    own = model.state_dict()
+    # Copies, as tensors of a file may share their numbers.
+    tensors = {
+        name: tensor.to(own[name].dtype, copy=True, memory_format=torch.contiguous_format)
+        for name, tensor in converted.tensors.items()
+    }
+    model.load_state_dict(tensors, assign=True)
     # Of several with as many keypoints, the first.
     known = {len(skeleton.keypoints): name for name, skeleton in reversed(SKELETONS.items())}
     skeleton = known.get(config.num_keypoints, unnamed_skeleton(config.num_keypoints).name)

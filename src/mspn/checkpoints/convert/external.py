@@ -8,10 +8,11 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from mspn.config.model import Backbone, NetworkConfig
+from mspn.config.model import Backbone
 from mspn.config.protocol import ProtocolConfig
 from mspn.errors import WeightsError
 from mspn.models.backbones.resnet import RESNETS, BasicBlock, Bottleneck, find_resnet
+from mspn.models.base import PoseNetwork
 
 Layout = Literal["official", "mmpose", "mmpose-0.x"]
 """The released code's; MMPose's from 1.0 on; MMPose's before."""
@@ -22,7 +23,8 @@ NORM_TENSORS = ("weight", "bias", "running_mean", "running_var", "num_batches_tr
 class Converted(NamedTuple):
     """A checkpoint of other code, with the names and number ranges of this package."""
 
-    config: NetworkConfig
+    network: PoseNetwork
+    """Without memory, on the meta device."""
     tensors: dict[str, Tensor]
     test: ProtocolConfig
     """How its authors test it."""

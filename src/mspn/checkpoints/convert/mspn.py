@@ -21,7 +21,7 @@ from mspn.config.model import BackboneConfig, ModelConfig
 from mspn.config.protocol import FAITHFUL_TEST, MMPOSE_TEST
 from mspn.errors import WeightsError
 from mspn.models.backbones.resnet import RESNETS, Bottleneck
-from mspn.models.backbones.rsn import RSNS, RSNDown, find_rsn
+from mspn.models.backbones.rsn import BRANCHES, RSNS, find_rsn, plan_blocks
 from mspn.models.base import RELEASED_PEAK
 from mspn.models.mspn import MSPN
 
@@ -37,20 +37,28 @@ def convert_mspn(tensors: Mapping[str, Tensor], path: Path) -> Converted:
     layout: Layout = "official" if any(name.startswith("top.") for name in tensors) else "mmpose"
     config = _read_config(tensors, layout, path)
     test = MMPOSE_TEST if layout == "mmpose" else FAITHFUL_TEST
-    return Converted(config, from_layout(tensors, config, layout, path), test, f"{layout} layout")
+    with torch.device("meta"):
+        network = MSPN(config)
+    return Converted(network, from_layout(tensors, network, layout, path), test, f"{layout} layout")
 
 
-def from_layout(tensors: Mapping[str, Tensor], config: ModelConfig, layout: Layout, path: Path) -> dict[str, Tensor]:
+def from_layout(tensors: Mapping[str, Tensor], network: MSPN, layout: Layout, path: Path) -> dict[str, Tensor]:
     """Tensors of another layout in that of this package: RGB, peak 1, no convolution bias.
+
+    Args:
+        tensors: all of the other layout.
+        network: the one whose tensors they are; its own do not matter.
+        layout: the other one.
+        path: for messages.
 
     Raises:
         WeightsError: naming the first tensor that is missing or left over.
     """
+    config = network.config
     external = ExternalTensors(tensors, path, f"{'RSN' if config.backbone in RSNS else 'MSPN'} of the {layout} layout")
-    with torch.device("meta"):
-        shapes = {name: tensor.shape for name, tensor in MSPN(config).state_dict().items()}
+    shapes = {name: tensor.shape for name, tensor in network.state_dict().items()}
     converted: dict[str, Tensor] = {}
-    for unit in find_units(config):
+    for unit in find_units(config, shapes):
         conv, norm = unit.prefixes(layout)
         is_linear = unit.is_linear_in_mmpose and layout != "official"
         shape = shapes[f"{unit.name}.conv.weight"]
@@ -95,7 +103,7 @@ def to_layout(model: MSPN, layout: Layout) -> "OrderedDict[str, Tensor]":
         raise WeightsError(f"a network without coarse heads has no {layout} layout; train one with model.coarse_heads")
     state = model.state_dict()
     tensors: OrderedDict[str, Tensor] = OrderedDict()
-    for unit in find_units(config):
+    for unit in find_units(config, state):
         conv, norm = unit.prefixes(layout)
         weight = state[f"{unit.name}.conv.weight"]
         is_linear = unit.is_linear_in_mmpose and layout != "official"
@@ -185,12 +193,10 @@ def _read_rsn(
 
 def _fits(tensors: Mapping[str, Tensor], layers: str, config: BackboneConfig) -> bool:
     """Whether all blocks are as wide inside as an RSN's of these settings."""
-    with torch.device("meta"):
-        shapes = {name: tensor.shape for name, tensor in RSNDown(config).state_dict().items()}
-    for name, shape in shapes.items():
-        if match := re.fullmatch(r"layers\.(\d)\.(\d+)\.conv1\.conv\.weight", name):
-            channels = _channels(tensors, f"{layers}{int(match[1]) + 1}.{match[2]}.conv_bn_relu1.conv")
-            if channels is not None and channels != tuple(shape[:2]):
+    for layer, blocks in enumerate(plan_blocks(config), start=1):
+        for index, block in enumerate(blocks):
+            channels = _channels(tensors, f"{layers}{layer}.{index}.conv_bn_relu1.conv")
+            if channels not in (None, (BRANCHES * block.branch_channels, block.in_channels)):
                 return False
     return True
 

@@ -1,15 +1,12 @@
 """Names of MSPN's and RSN's convolutions here, in their released codes and in MMPose."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
-
-import torch
 
 from mspn.checkpoints.convert.external import Layout
 from mspn.config.model import ModelConfig
 from mspn.models.backbones.rsn import RSNS
-from mspn.models.mspn import MSPN
 
 LEVELS = 4
 
@@ -49,15 +46,16 @@ def _old_name(name: str) -> str:
     return f"keypoint_{name}" if name.startswith("head.") else name
 
 
-def find_units(config: ModelConfig) -> Iterator[Unit]:
-    """Every convolution of a network, as all layouts name it."""
+def find_units(config: ModelConfig, tensors: Iterable[str]) -> Iterator[Unit]:
+    """Every convolution of a network, as all layouts name it.
+
+    Args:
+        config: of the network.
+        tensors: the names of the network's own.
+    """
     is_rsn = config.backbone in RSNS
     yield _unit("stem.conv", "top.conv", "backbone.top.top.0")
-    with torch.device("meta"):
-        names = [
-            name.removesuffix(".conv.weight") for name in MSPN(config).state_dict() if name.endswith(".conv.weight")
-        ]
-    for name in names:
+    for name in (tensor.removesuffix(".conv.weight") for tensor in tensors if tensor.endswith(".conv.weight")):
         if match := re.fullmatch(r"(stages|links)\.(\d+)\.(.+)", name):
             kind, stage, part = match[1], int(match[2]), match[3]
             official = f"stage{stage}"

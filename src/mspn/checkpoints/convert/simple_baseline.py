@@ -57,7 +57,8 @@ def convert_simple_baseline(tensors: Mapping[str, Tensor], path: Path) -> Conver
     counts = any(name.endswith("num_batches_tracked") for name in tensors)
     external = ExternalTensors(tensors, path, f"simple baseline of the {layout} layout")
     with torch.device("meta"):
-        shapes = {name: tensor.shape for name, tensor in SimpleBaseline(config).state_dict().items()}
+        network = SimpleBaseline(config)
+    shapes = {name: tensor.shape for name, tensor in network.state_dict().items()}
     converted = {}
     for name in ("weight", "bias"):
         converted[f"head.{name}"] = external.take(f"{head}final_layer.{name}", shapes[f"head.{name}"])
@@ -71,7 +72,7 @@ def convert_simple_baseline(tensors: Mapping[str, Tensor], path: Path) -> Conver
     external.check_nothing_left()
     if is_original:
         _feed_rgb(converted)
-    return Converted(config, converted, SIMPLE_BASELINE_TEST, f"simple baseline, {layout} layout")
+    return Converted(network, converted, SIMPLE_BASELINE_TEST, f"simple baseline, {layout} layout")
 
 
 def _feed_rgb(converted: dict[str, Tensor]) -> None:

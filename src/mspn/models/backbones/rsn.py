@@ -5,7 +5,7 @@ sizes of receptive field meet at each level.
 """
 
 from collections.abc import Iterable, Sequence
-from typing import cast
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -14,12 +14,36 @@ from mspn.config.model import Backbone, BackboneConfig
 from mspn.models.backbones.resnet import shortcut
 from mspn.models.blocks import ConvNorm, ConvNormReLU, Downsample
 
-_BRANCHES = 4
+BRANCHES = 4
 _WIDTH = 26
 """Channels of a branch for each 64."""
 
 RSNS: dict[Backbone, tuple[int, ...]] = {"rsn18": (2, 2, 2, 2), "rsn50": (3, 4, 6, 3), "rsn101": (3, 4, 23, 3)}
 """Blocks per layer."""
+
+
+class BlockChannels(NamedTuple):
+    """Channels of a block's input, of each of its branches and of its output."""
+
+    in_channels: int
+    branch_channels: int
+    out_channels: int
+
+
+def plan_blocks(config: BackboneConfig) -> list[list[BlockChannels]]:
+    """The blocks of each of an RSN's layers."""
+    layers: list[list[BlockChannels]] = []
+    in_channels = config.stem_channels
+    for level, depth in enumerate(RSNS[config.backbone]):
+        channels = config.stem_channels * 2**level
+        out_channels = config.rsn_expansion * channels
+        blocks: list[BlockChannels] = []
+        for _ in range(depth):
+            branch_channels = max(1, (in_channels if config.rsn_width == "input" else channels) * _WIDTH // 64)
+            blocks.append(BlockChannels(in_channels, branch_channels, out_channels))
+            in_channels = out_channels
+        layers.append(blocks)
+    return layers
 
 
 class ResidualStepsBlock(nn.Module):
@@ -36,18 +60,18 @@ class ResidualStepsBlock(nn.Module):
 
     def __init__(self, in_channels: int, branch_channels: int, out_channels: int, stride: int = 1) -> None:
         super().__init__()
-        self.conv1 = ConvNormReLU(in_channels, _BRANCHES * branch_channels, 1, stride)
+        self.conv1 = ConvNormReLU(in_channels, BRANCHES * branch_channels, 1, stride)
         self.branches = nn.ModuleList(
             nn.ModuleList(ConvNormReLU(branch_channels, branch_channels, 3) for _ in range(number_of_steps))
-            for number_of_steps in range(1, _BRANCHES + 1)
+            for number_of_steps in range(1, BRANCHES + 1)
         )
-        self.conv3 = ConvNorm(_BRANCHES * branch_channels, out_channels, 1)
+        self.conv3 = ConvNorm(BRANCHES * branch_channels, out_channels, 1)
         self.shortcut = shortcut(in_channels, out_channels, stride)
 
     def forward(self, x: Tensor) -> Tensor:
         ends: list[Tensor] = []
         neighbors: list[Tensor] = []  # the steps of the branch before
-        for part, branch in zip(self.conv1(x).chunk(_BRANCHES, dim=1), self.branches, strict=True):
+        for part, branch in zip(self.conv1(x).chunk(BRANCHES, dim=1), self.branches, strict=True):
             steps: list[Tensor] = []
             for number, step in enumerate(cast("Iterable[nn.Module]", branch)):
                 before = steps[-1] if steps else part
@@ -61,19 +85,13 @@ class RSNDown(Downsample):
     """The layers of an RSN; each level has twice the channels of the one before, and half its size."""
 
     def __init__(self, config: BackboneConfig) -> None:
-        in_channels = config.stem_channels
-        super().__init__(in_channels)
-        for level, depth in enumerate(RSNS[config.backbone]):
-            channels = config.stem_channels * 2**level
-            out_channels = config.rsn_expansion * channels
+        super().__init__(config.stem_channels)
+        for level, plan in enumerate(plan_blocks(config)):
             blocks = nn.Sequential()
-            for index in range(depth):
-                stride = 2 if level > 0 and index == 0 else 1
-                branch_channels = max(1, (in_channels if config.rsn_width == "input" else channels) * _WIDTH // 64)
-                blocks.append(ResidualStepsBlock(in_channels, branch_channels, out_channels, stride))
-                in_channels = out_channels
+            for index, channels in enumerate(plan):
+                blocks.append(ResidualStepsBlock(*channels, stride=2 if level > 0 and index == 0 else 1))
             self.layers.append(blocks)
-            self.out_channels.append(in_channels)
+            self.out_channels.append(plan[-1].out_channels)
 
 
 def find_rsn(depths: Sequence[int]) -> Backbone | None:
