@@ -5,8 +5,16 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from PIL import Image as PillowImage
 
-from benchmarks import figure_cost, figure_gallery, figure_heatmaps, figure_kinematics
+from benchmarks import (
+    figure_architecture,
+    figure_coarse_to_fine,
+    figure_cost,
+    figure_gallery,
+    figure_heatmaps,
+    figure_kinematics,
+)
 from mspn.evaluation.report import EvaluationProtocol, Report, write_report, write_results
 from mspn.structures.skeletons import COCO_17
 from tests.coco_files import person, write_annotations
@@ -78,3 +86,19 @@ def test_the_figure_of_the_joint_angles_in_the_pages_is_the_drawn_one(tmp_path: 
 
     figure = Path(__file__).parents[1] / "docs" / "images" / "kinematics.svg"
     assert (tmp_path / "figure.svg").read_text() == figure.read_text()
+
+
+def test_the_figure_of_the_architecture_in_the_pages_is_the_drawn_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    _run(monkeypatch, figure_architecture.main, "mspn-2", tmp_path / "figure.svg")
+
+    figure = (tmp_path / "figure.svg").read_text()
+    assert figure == (Path(__file__).parents[1] / "docs" / "images" / "architecture.svg").read_text()
+    # Table 7: the last stage's kernels are the next narrower ones.
+    assert re.findall(r">(\d+x\d+)<", figure) == ["7x7", "9x9", "11x11", "15x15", "5x5", "7x7", "9x9", "11x11"]
+
+
+def test_the_levels_are_frames_from_coarse_to_fine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    _run(monkeypatch, figure_coarse_to_fine.main, tmp_path / "figure.webp")
+
+    with PillowImage.open(tmp_path / "figure.webp") as figure:
+        assert (figure.n_frames, figure.size) == (4, (192, 256))
