@@ -7,20 +7,34 @@ import pytest
 from mspn.checkpoints.format import load_checkpoint
 from mspn.export.build import Inside, Source, build_pose_export
 from mspn.export.files import write_export
+from mspn.io.files import sha256_of
 from tests.made_once import made_once
 from tests.untrained import untrained_weights
 
-PIXELS_TO_KEYPOINTS = Inside(preprocessing=True, decoding=True)
+WEIGHTS = "untrained.safetensors"
 
 
 def exported_untrained() -> Path:
-    """Folder of `untrained.safetensors` and of `untrained.onnx`, which takes pixels and gives keypoints."""
+    """Folder of the weights and of `untrained.onnx`, which takes pixels and gives keypoints."""
     pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")
-    return made_once("exported_untrained", _export_untrained)
+    return made_once("exported_untrained", _export_onnx)
 
 
-def _export_untrained(folder: Path) -> None:
+def exported_heatmaps(suffix: str) -> Path:
+    """Folder of the weights and of `untrained` with this ending, which takes normalized crops and gives heat maps."""
+    if suffix == ".xml":
+        pytest.importorskip("openvino")
+    if suffix != ".pt2":
+        pytest.importorskip("onnxscript")
+    return made_once(f"exported_heatmaps{suffix}", lambda folder: _export(folder, suffix, Inside()))
+
+
+def _export_onnx(folder: Path) -> None:
+    _export(folder, ".onnx", Inside(preprocessing=True, decoding=True))
+
+
+def _export(folder: Path, suffix: str, inside: Inside) -> None:
     weights = untrained_weights(folder)
-    export = build_pose_export(load_checkpoint(weights), Source("untrained", "0" * 64), PIXELS_TO_KEYPOINTS)
-    write_export(export, folder / "untrained.onnx")
+    export = build_pose_export(load_checkpoint(weights), Source("untrained", sha256_of(weights)), inside)
+    write_export(export, folder / f"untrained{suffix}")

@@ -8,10 +8,10 @@ import mspn
 from mspn.checkpoints.format import load_checkpoint
 from mspn.export.onnx_file import OPSET
 from mspn.heatmaps.decode import decode
-from mspn.inference.export_metadata import ANY_EXPORT_METADATA, METADATA_KEY, PoseExportMetadata
+from mspn.inference.export_metadata import METADATA_KEY, PoseExportMetadata, parse_metadata
 from mspn.predict.estimator import PoseEstimator
 from mspn.predict.top_down import PersonCrop
-from mspn.structures.boxes import Box, Detection
+from mspn.structures.boxes import Box, Detection, Size
 from tests.export.exported import exported_untrained
 
 
@@ -23,7 +23,7 @@ def test_an_export_from_pixels_to_keypoints_answers_as_the_estimator_for_any_num
     checkpoint = load_checkpoint(folder / "untrained.safetensors")
     top_down = PoseEstimator(checkpoint, "none", device="cpu", precision="float32").top_down
     # The box whose crop is the whole image, pixel by pixel.
-    frame = top_down.ensemble.leader.frame(Box(0, 0, 64, 64))
+    frame = top_down.ensemble.leader.frame(Box(0, 0, 64, 64), Size(64, 64))
     people = [PersonCrop(Detection(Box(0, 0, 64, 64), 1.0), (frame,), (crop,)) for crop in pixels]
 
     session = onnxruntime.InferenceSession(folder / "untrained.onnx")
@@ -45,7 +45,7 @@ def test_a_file_says_what_it_is_and_how_to_use_it():
     model = onnx.load(folder / "untrained.onnx")
 
     (text,) = [item.value for item in model.metadata_props if item.key == METADATA_KEY]
-    metadata = ANY_EXPORT_METADATA.validate_json(text)
+    metadata = parse_metadata(text, folder / "untrained.onnx")
     assert isinstance(metadata, PoseExportMetadata)
     recipe = load_checkpoint(folder / "untrained.safetensors").metadata.recipe
     assert metadata.skeleton == recipe.keypoint_table

@@ -3,7 +3,7 @@
 import copy
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,6 +14,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from mspn.inference.engines import HeatmapFunction
+from mspn.inference.exported import ExportedNetwork, load_exported
 from mspn.inference.quantization import calibrate_activations
 from mspn.inference.runner import Runner
 from mspn.models.base import Network, PoseNetwork, normalize
@@ -54,8 +55,9 @@ class Rate:
     batch: int
     crops_per_second: float
     """Median over the rounds, by `clock_for`."""
-    error: float
-    """Root mean square difference from the reference's heat maps, relative to their root mean square."""
+    error: float | None
+    """Root mean square difference from the reference's heat maps, relative to their root mean square; None for an
+    exported file, which has no reference."""
     start_seconds: float
     """To prepare the network and run the first inference."""
     memory_mib: float | None
@@ -63,18 +65,18 @@ class Rate:
 
 
 class _StartedEngine(NamedTuple):
-    predict_heatmaps: HeatmapFunction
+    predict: Callable[[UInt8[Tensor, "B H W 3"]], object]
     start_seconds: float
     memory_mib: float | None
 
 
 def measure_rates(
-    networks: dict[str, PoseNetwork], setups: Sequence[Setup], batches: Sequence[int], rounds: int
+    networks: Mapping[str, PoseNetwork | ExportedNetwork], setups: Sequence[Setup], batches: Sequence[int], rounds: int
 ) -> list[Rate]:
     """Time all setups on the CPU, taking turns in every round.
 
     Args:
-        networks: in eval mode, by name.
+        networks: in eval mode, or exported, by name.
         setups: engines, precisions and threads to run them with.
         batches: numbers of crops per call.
         rounds: number of timed runs of each.
@@ -83,19 +85,25 @@ def measure_rates(
     rates = []
     for batch in batches:
         crops = {name: _draw_crops(network, batch) for name, network in networks.items()}
-        expected = {name: ReferencePath(network)(crops[name]) for name, network in networks.items()}
-        errors = {}
+        expected = {
+            name: ReferencePath(network)(crops[name])
+            for name, network in networks.items()
+            if isinstance(network, PoseNetwork)
+        }
+        errors: dict[Setup, float | None] = {}
         for setup, engine in engines.items():
             torch.set_num_threads(setup.threads)
-            difference = engine.predict_heatmaps(crops[setup.model]) - expected[setup.model]
-            errors[setup] = (difference.norm() / expected[setup.model].norm()).item()
+            answer, reference = engine.predict(crops[setup.model]), expected.get(setup.model)
+            errors[setup] = None
+            if isinstance(answer, Tensor) and reference is not None:
+                errors[setup] = ((answer - reference).norm() / reference.norm()).item()
         durations: dict[Setup, list[float]] = {setup: [] for setup in setups}
         for _ in range(rounds):
             for setup, engine in engines.items():
                 torch.set_num_threads(setup.threads)
                 clock = clock_for(setup.threads)
                 start = clock()
-                engine.predict_heatmaps(crops[setup.model])
+                engine.predict(crops[setup.model])
                 durations[setup].append(clock() - start)
         for setup, engine in engines.items():
             rate = batch / statistics.median(durations[setup])
@@ -103,28 +111,41 @@ def measure_rates(
     return rates
 
 
-def _start_setup(network: PoseNetwork, setup: Setup) -> _StartedEngine:
+def _start_setup(network: PoseNetwork | ExportedNetwork, setup: Setup) -> _StartedEngine:
     torch.set_num_threads(setup.threads)
+    if isinstance(network, ExportedNetwork):
+        return _start(lambda: load_exported(network.path).network.run, _draw_crops(network, 1), _resident_mib())
     # Calibrated on noise like that of the timings: the speed does not depend on the ranges.
     ranges = calibrate_activations(network, _draw_crops(network, 1)) if setup.precision == "int8" else None
     # Calibration leaves free memory in the process, which the start then reuses, so its growth says nothing.
     memory_before = None if ranges else _resident_mib()
+
+    def make() -> HeatmapFunction:
+        if setup.engine == REFERENCE:
+            return ReferencePath(network)
+        return Runner(network, _CPU, setup.precision, setup.engine, ranges)  # type: ignore[arg-type]  # checked there
+
+    return _start(make, _draw_crops(network, 1), memory_before)
+
+
+def _start(
+    make: Callable[[], Callable[[UInt8[Tensor, "B H W 3"]], object]], crops: Tensor, memory_before: float | None
+) -> _StartedEngine:
+    """Make an engine and let it answer once."""
     start = time.perf_counter()
-    if setup.engine == REFERENCE:
-        predict_heatmaps: HeatmapFunction = ReferencePath(network)
-    else:
-        predict_heatmaps = Runner(network, _CPU, setup.precision, setup.engine, ranges)  # type: ignore[arg-type]  # checked there
-    predict_heatmaps(_draw_crops(network, 1))
+    predict = make()
+    predict(crops)
     seconds, memory_after = time.perf_counter() - start, _resident_mib()
     return _StartedEngine(
-        predict_heatmaps,
+        predict,
         seconds,
         None if memory_before is None or memory_after is None else memory_after - memory_before,
     )
 
 
-def _draw_crops(network: PoseNetwork, batch: int) -> torch.Tensor:
-    size = (batch, *network.config.input_size, 3)
+def _draw_crops(network: PoseNetwork | ExportedNetwork, batch: int) -> torch.Tensor:
+    crop_size = network.size if isinstance(network, ExportedNetwork) else network.config.input_size
+    size = (batch, *crop_size, 3)
     return torch.randint(0, 256, size, dtype=torch.uint8, generator=torch.Generator().manual_seed(batch))
 
 

@@ -41,7 +41,7 @@ COMMANDS = {
     ),
     "models": LazyCommand(
         "mspn.cli.models:models_app",
-        "Networks and their weights: list, show, cost, download, verify, convert, export, average, quantize,"
+        "Networks and their weights: list, show, cost, download, verify, convert, export, prove, average, quantize,"
         " calibrate.",
     ),
     "tracks": LazyCommand(

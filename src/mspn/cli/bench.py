@@ -15,12 +15,13 @@ from mspn.benchmark.report import CHART_FILE, JSON_FILE, BenchReport, make_repor
 from mspn.benchmark.throughput import REFERENCE, Rate, Setup, measure_rates
 from mspn.benchmark.upper_bound import UpperBound, measure_matrix_product, measure_upper_bound
 from mspn.checkpoints.format import Checkpoint, CheckpointMetadata
-from mspn.checkpoints.hub import load_named
+from mspn.checkpoints.hub import find_weights
 from mspn.cli.options import EngineName, PrecisionName
 from mspn.cli.printing import SafeConsole, echo, fail, one_line_errors
 from mspn.config.recipes import find_recipe
 from mspn.inference.devices import Precision, choose_precision
 from mspn.inference.engines import Engine, EngineChoice, choose_engine
+from mspn.inference.exported import ExportedModel, load_pose_model
 from mspn.io.files import prepare_folder
 from mspn.io.images import IMAGE_SUFFIXES
 from mspn.models import build_network
@@ -57,8 +58,11 @@ def bench_command(
 ) -> None:
     """Measure how fast networks are on this CPU, and how fast they could be."""
     with one_line_errors():
-        checkpoints = {name: _untrained(name) if random_weights else load_named(name) for name in models}
-        networks = {name: checkpoint.model.eval() for name, checkpoint in checkpoints.items()}
+        checkpoints = {
+            name: _untrained(name) if random_weights else load_pose_model(find_weights(name)) for name in models
+        }
+        networks = {name: model.model.eval() for name, model in checkpoints.items() if isinstance(model, Checkpoint)}
+        exported = {name: model.network for name, model in checkpoints.items() if isinstance(model, ExportedModel)}
         chosen = _choose(engines, precisions)
         photos = _find_images(images)
         prepare_folder(out)
@@ -67,7 +71,11 @@ def bench_command(
             for name, number in product(networks, threads)
             for engine, precision in [(REFERENCE, "float32"), *chosen]
         ]
-        rates = measure_rates(networks, setups, batches, rounds)
+        setups += [
+            Setup(name, network.engine, network.precision, number)
+            for (name, network), number in product(exported.items(), threads)
+        ]
+        rates = measure_rates({**networks, **exported}, setups, batches, rounds)
         end_to_end = [
             _time_end_to_end(name, checkpoint, photos, number)
             for (name, checkpoint), number in product(checkpoints.items(), threads)
@@ -114,7 +122,9 @@ def _find_images(images: Path | None) -> list[Path]:
     return paths
 
 
-def _time_end_to_end(name: str, checkpoint: Checkpoint, images: list[Path], threads: int) -> EndToEndTiming:
+def _time_end_to_end(
+    name: str, checkpoint: Checkpoint | ExportedModel, images: list[Path], threads: int
+) -> EndToEndTiming:
     torch.set_num_threads(threads)
     return measure_end_to_end(name, PoseEstimator(checkpoint, device="cpu"), images, threads)
 
@@ -159,7 +169,7 @@ def _describe(rate: Rate, report: BenchReport) -> tuple[str, ...]:
         f"{rate.crops_per_second:.1f}",
         "-" if gain is None else f"{gain:.2f}x",
         "-" if share is None else f"{share:.0%}",
-        f"{rate.error:.1e}",
+        "-" if rate.error is None else f"{rate.error:.1e}",
         f"{rate.start_seconds:.1f} s",
         "-" if rate.memory_mib is None else f"{rate.memory_mib:.0f}",
     )

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-from mspn.checkpoints.format import Checkpoint, load_checkpoint
+from mspn.checkpoints.format import Checkpoint
 from mspn.checkpoints.hub import find_weights
 from mspn.checkpoints.hub.download import Report
 from mspn.cli.printing import SafeConsole, fail
@@ -19,6 +19,7 @@ from mspn.config.overrides import override
 from mspn.config.recipe import Recipe
 from mspn.detectors.letterbox import MAX_SIDE
 from mspn.detectors.slices import MAX_SLICES
+from mspn.inference.exported import ExportedModel, load_pose_model
 
 
 class PrecisionName(str, Enum):
@@ -41,7 +42,10 @@ class EngineName(str, Enum):
 
 ModelsOption = Annotated[
     list[str],
-    typer.Option("--model", help="Name of a model, or a weights file. Given several times, heat maps are averaged."),
+    typer.Option(
+        "--model",
+        help="Name of a model, a weights file, or an exported one. Given several times, heat maps are averaged.",
+    ),
 ]
 WeightsOption = Annotated[
     list[float] | None,
@@ -153,7 +157,9 @@ def download_bar(name: str) -> Iterator[Report]:
         yield lambda done, total: bar.update(task, completed=done, total=total, visible=True)
 
 
-def load_with_test_settings(models: Sequence[str], protocol: str | None, settings: Sequence[str]) -> list[Checkpoint]:
+def load_with_test_settings(
+    models: Sequence[str], protocol: str | None, settings: Sequence[str]
+) -> list[Checkpoint | ExportedModel]:
     """Load networks by name or file, with test settings that replace their own.
 
     Args:
@@ -164,7 +170,7 @@ def load_with_test_settings(models: Sequence[str], protocol: str | None, setting
     changes = [*([f"test={protocol}"] if protocol else []), *settings]
     checkpoints = []
     for model in models:
-        checkpoint = load_checkpoint(find_with_bar(model))
+        checkpoint = load_pose_model(find_with_bar(model))
         metadata = checkpoint.metadata.model_copy(update={"recipe": change_test(checkpoint.metadata.recipe, changes)})
         checkpoints.append(dataclasses.replace(checkpoint, metadata=metadata))
     return checkpoints

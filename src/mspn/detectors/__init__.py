@@ -14,11 +14,15 @@ from mspn.checkpoints.hub import find_weights, load_named_detector
 from mspn.config.recipe import Recipe
 from mspn.detectors.base import Detector, FullImage, import_detector
 from mspn.detectors.embedded import EmbeddedPersonDetector, EmbeddedSettings
+from mspn.detectors.exported import ExportedPersonDetector
 from mspn.detectors.huggingface import TransformersDetector, TransformersSettings
 from mspn.detectors.onnx import OnnxDetector, OnnxSettings
 from mspn.detectors.onnx.families import FAMILIES
 from mspn.detectors.slices import SlicedDetector
-from mspn.errors import DetectorError, WeightsError
+from mspn.errors import DetectorError, ExportError, WeightsError
+from mspn.inference.export_metadata import DetectorExportMetadata
+from mspn.inference.exported_files import SUFFIXES as EXPORTED_SUFFIXES
+from mspn.inference.exported_files import open_file
 from mspn.structures.settings import Settings, first_problem
 
 _Settings = TypeVar("_Settings", bound=Settings)
@@ -99,7 +103,14 @@ def _make_unsliced(text: str, device: torch.device, side: int | None) -> Detecto
         return _load_embedded(name, _settings(EmbeddedSettings, text, values), device)
     # A colon may be part of a path, such as a drive's.
     if name.lower().endswith(".onnx") and (not target or len(kind) == 1 or Path(name).exists()):
-        return OnnxDetector(Path(name), None, _settings(OnnxSettings, text, values), device)
+        return _exported(name, text, values) or OnnxDetector(
+            Path(name), None, _settings(OnnxSettings, text, values), device
+        )
+    if name.lower().endswith(EXPORTED_SUFFIXES) and Path(name).is_file():
+        exported = _exported(name, text, values)
+        if exported is None:
+            raise DetectorError(f"{name} is no person detector that `mspn models export` wrote; other networks: .onnx")
+        return exported
     if name == NONE or (_IMPORT_PATH.fullmatch(name) and not name.endswith(".onnx")):
         if values:
             given = ", ".join(f"{setting}={value}" for setting, value in values.items())
@@ -130,6 +141,21 @@ def _load_embedded(name: str, settings: EmbeddedSettings, device: torch.device) 
         return EmbeddedPersonDetector(network, device, longer_side=settings.side)
     except WeightsError as error:
         raise DetectorError(str(error)) from error
+
+
+def _exported(name: str, text: str, values: Mapping[str, str]) -> ExportedPersonDetector | None:
+    """The detector in a file that `mspn models export` wrote; None if it is of another package, or cannot be read."""
+    try:
+        file = open_file(Path(name))
+    except ExportError as error:
+        if name.lower().endswith(".onnx"):  # other detectors have their own checks
+            return None
+        raise DetectorError(str(error)) from error
+    if file.metadata is None:
+        return None
+    if not isinstance(file.metadata, DetectorExportMetadata):
+        raise DetectorError(f"{name} is a pose network, not a person detector; give it to --model")
+    return ExportedPersonDetector(file, file.metadata, _settings(EmbeddedSettings, text, values).side)
 
 
 def _settings(form: type[_Settings], text: str, values: Mapping[str, str]) -> _Settings:

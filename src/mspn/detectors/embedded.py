@@ -60,8 +60,7 @@ class EmbeddedPersonDetector:
         letterbox = fit_longer_side(image.size, self._longer_side)
         scores, boxes_xyxy_input = self._infer(letterbox.draw(image.pixels))
         boxes_xyxy_image = letterbox.to_image(boxes_xyxy_input)
-        kept = nms(boxes_xyxy_image, scores, np.zeros(len(scores), np.int32), IOU_THRESHOLD)[:MAX_PEOPLE]
-        return select_detections(boxes_xyxy_image[kept], scores[kept], np.ones(len(kept), bool), "people")
+        return choose_detections(boxes_xyxy_image, scores)
 
     @torch.inference_mode()
     def _infer(self, pixels: np.ndarray) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, "n 4"]]:
@@ -71,3 +70,9 @@ class EmbeddedPersonDetector:
         scores = candidates.logits[0].sigmoid()
         is_kept = scores >= MIN_SCORE
         return scores[is_kept].double().cpu().numpy(), candidates.boxes[0][is_kept].double().cpu().numpy()
+
+
+def choose_detections(boxes_xyxy_image: Float[np.ndarray, "N 4"], scores: Float[np.ndarray, " N"]) -> list[Detection]:
+    """The best of boxes that overlap, best first."""
+    kept = nms(boxes_xyxy_image, scores, np.zeros(len(scores), np.int32), IOU_THRESHOLD)[:MAX_PEOPLE]
+    return select_detections(boxes_xyxy_image[kept], scores[kept], np.ones(len(kept), bool), "people")

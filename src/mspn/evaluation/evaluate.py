@@ -30,6 +30,7 @@ from mspn.evaluation.report import (
     write_results,
 )
 from mspn.evaluation.submission import confirm_split
+from mspn.inference.exported import ExportedNetwork
 from mspn.io.files import sha256_of
 from mspn.labels.formats import read_labels
 from mspn.labels.formats.coco import CocoPeople
@@ -38,6 +39,7 @@ from mspn.labels.label_set import LabeledSet
 from mspn.labels.reading import refuse_outside
 from mspn.models.cost import count_cost
 from mspn.predict.estimator import PoseEstimator
+from mspn.predict.top_down import Member
 from mspn.structures.skeleton import Skeleton
 from mspn.structures.skeletons import COCO_17
 
@@ -143,7 +145,7 @@ def evaluate_ap_of_model(
         stats=stats,
         boxes_average_precision=box_average_precision(ground_truth, detections, engine)["AP"] if detections else None,
         reasons=tuple(explain_low_ap(ground_truth, predictions.rows, skeleton, stats, detections)),
-        gmacs=sum(count_cost(member.recipe.model).total.gmacs_inference for member in members),
+        gmacs=_count_gmacs(members),
         protocol=EvaluationProtocol(
             annotations=str(annotations),
             annotations_sha256=sha256_of(annotations),
@@ -245,6 +247,14 @@ def evaluate_pck_of_model(
     )
     evaluated = _report_pck(evaluation_set, predictions, " + ".join(models), protocol)
     return evaluated.model_copy(update={"ensemble": describe_ensemble(estimator.top_down.ensemble, models)})
+
+
+def _count_gmacs(members: Sequence[Member]) -> float | None:
+    """Of all networks; None where one is another package's, of which only the outputs are known."""
+    runners = [member.runner for member in members]
+    if any(isinstance(runner, ExportedNetwork) and not runner.is_of_this_package for runner in runners):
+        return None
+    return sum(count_cost(member.recipe.model).total.gmacs_inference for member in members)
 
 
 def _read_ground_truth(annotations: Path, skeleton: Skeleton, category: str | None, allow_outside: bool) -> CocoPeople:

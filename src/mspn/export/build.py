@@ -11,6 +11,7 @@ from mspn.detectors.embedded import IOU_THRESHOLD, MAX_PEOPLE
 from mspn.detectors.selection import MIN_SCORE
 from mspn.export.graphs import DecodedCrops, FromPixels, Heatmaps, Keypoints, PersonCandidates, ScoredBoxes
 from mspn.inference.export_metadata import (
+    AnyExportMetadata,
     DetectorExportMetadata,
     ExportPrecision,
     NetworkInput,
@@ -40,7 +41,7 @@ class Export(NamedTuple):
     """A graph, and the metadata of its file."""
 
     graph: nn.Module
-    metadata: PoseExportMetadata | DetectorExportMetadata
+    metadata: AnyExportMetadata
 
 
 def build_pose_export(checkpoint: Checkpoint, source: Source, inside: Inside) -> Export:
@@ -60,6 +61,7 @@ def build_pose_export(checkpoint: Checkpoint, source: Source, inside: Inside) ->
         outputs=DecodedCrops._fields if inside.decoding else ("heatmaps",),
         skeleton=skeleton,
         model=recipe.model,
+        boxes=recipe.data.boxes,
         protocol=recipe.test,
         score_calibration=calibration,
     )

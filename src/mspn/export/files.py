@@ -12,12 +12,20 @@ from torch.export import ExportedProgram
 
 from mspn.errors import ExportError
 from mspn.export.build import Export, Inside
+from mspn.export.digests import digest_of_onnx, digest_of_program
 from mspn.export.graphs import ScoredBoxes
-from mspn.export.onnx_file import add_suppression, forget_origin, make_onnx, nodes_outside_network, trace
-from mspn.inference.export_metadata import METADATA_KEY, DetectorExportMetadata, ExportMetadata, PoseExportMetadata
+from mspn.export.onnx_file import (
+    add_suppression,
+    forget_origin,
+    make_onnx,
+    nodes_outside_network,
+    trace,
+    write_metadata,
+)
+from mspn.inference.export_metadata import METADATA_KEY, AnyExportMetadata, DetectorExportMetadata
 from mspn.inference.quantization import measure_ranges, quantize
 from mspn.io.extras import import_extra
-from mspn.io.files import replacing
+from mspn.io.files import replacing, sha256_of
 from mspn.models.base import normalize
 
 SUFFIXES = (".onnx", ".xml", ".pt2", ".mlpackage")
@@ -60,8 +68,9 @@ def write_export(export: Export, path: Path, calibration_crops: UInt8[Tensor, "N
     program, metadata = trace(export.graph, export.metadata.input), export.metadata
     match path.suffix:
         case ".pt2":
+            text = _text(metadata, digest_of_program(program))
             with replacing(path) as temporary:
-                torch.export.save(program, temporary, extra_files={METADATA_KEY: metadata.model_dump_json()})
+                torch.export.save(program, temporary, extra_files={METADATA_KEY: text})
         case ".mlpackage":
             _write_coreml(program, metadata, path)
         case ".xml":
@@ -74,7 +83,7 @@ def write_export(export: Export, path: Path, calibration_crops: UInt8[Tensor, "N
 
 def _onnx_model(
     program: ExportedProgram,
-    metadata: PoseExportMetadata | DetectorExportMetadata,
+    metadata: AnyExportMetadata,
     calibration_crops: UInt8[Tensor, "N H W 3"] | None,
 ) -> Any:
     is_suppressed = isinstance(metadata, DetectorExportMetadata) and metadata.decoding
@@ -86,6 +95,7 @@ def _onnx_model(
     if isinstance(metadata, DetectorExportMetadata) and metadata.decoding:
         add_suppression(model, metadata)
     forget_origin(model)
+    write_metadata(model, _text(metadata, digest_of_onnx(model)))
     return model
 
 
@@ -95,18 +105,25 @@ def _quantized(model: Any, crops: Tensor) -> Any:
     return type(model).FromString(quantized)
 
 
-def _write_openvino(model: Any, metadata: ExportMetadata, path: Path) -> None:
+def _write_openvino(model: Any, metadata: AnyExportMetadata, path: Path) -> None:
     openvino = import_extra("openvino", ExportError(f"writing {path} needs openvino; pip install 'mspn[openvino]'"))
     converted = openvino.Core().read_model(model.SerializeToString(), b"")
-    converted.set_rt_info(metadata.model_dump_json(), METADATA_KEY)
-    with replacing(path.with_suffix(".bin")) as weights, TemporaryDirectory(dir=weights.parent) as folder:
-        openvino.save_model(converted, Path(folder) / path.name, compress_to_fp16=metadata.precision == "float16")
-        (Path(folder) / path.with_suffix(".bin").name).replace(weights)
-        with replacing(path) as temporary:
-            (Path(folder) / path.name).replace(temporary)
+
+    def save(digest: str) -> str:
+        converted.set_rt_info(_text(metadata, digest), METADATA_KEY)
+        openvino.save_model(converted, description, compress_to_fp16=metadata.precision == "float16")
+        return sha256_of(description.with_suffix(".bin"))
+
+    with replacing(path.with_suffix(".bin")) as weights, replacing(path) as description:
+        save(save(""))  # the description holds the digest of the tensors that are written beside it
+        description.with_suffix(".bin").replace(weights)
 
 
-def _write_coreml(program: ExportedProgram, metadata: ExportMetadata, path: Path) -> None:
+def _text(metadata: AnyExportMetadata, tensors_sha256: str) -> str:
+    return metadata.model_copy(update={"tensors_sha256": tensors_sha256}).model_dump_json()
+
+
+def _write_coreml(program: ExportedProgram, metadata: AnyExportMetadata, path: Path) -> None:
     coremltools = import_extra(
         "coremltools", ExportError(f"writing {path} needs coremltools; pip install coremltools, which Linux has, too")
     )
@@ -117,7 +134,7 @@ def _write_coreml(program: ExportedProgram, metadata: ExportMetadata, path: Path
         minimum_deployment_target=coremltools.target.iOS17,
         compute_precision=precisions.FLOAT16 if metadata.precision == "float16" else precisions.FLOAT32,
     )
-    converted.user_defined_metadata[METADATA_KEY] = metadata.model_dump_json()
+    converted.user_defined_metadata[METADATA_KEY] = _text(metadata, "")
     with TemporaryDirectory(dir=path.parent) as folder:
         converted.save(str(Path(folder) / path.name))
         if path.is_dir():

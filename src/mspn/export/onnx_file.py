@@ -60,7 +60,7 @@ def trace(graph: nn.Module, description: NetworkInput) -> ExportedProgram:
 
 
 def make_onnx(program: ExportedProgram, metadata: ExportMetadata, output_names: Sequence[str]) -> Any:
-    """A traced graph as an ONNX model, with its metadata inside.
+    """A traced graph as an ONNX model, its metadata left out.
 
     Raises:
         ExportError: if onnx or onnxscript is not installed.
@@ -81,14 +81,13 @@ def make_onnx(program: ExportedProgram, metadata: ExportMetadata, output_names: 
     model = exported.model_proto
     model.producer_name, model.producer_version = "mspn", metadata.mspn
     _name_dimensions(model.graph, metadata.input)
-    write_metadata(model, metadata)
     return model
 
 
-def write_metadata(model: Any, metadata: ExportMetadata) -> None:
-    """Put metadata into an ONNX model, in place of those that are there."""
+def write_metadata(model: Any, text: str) -> None:
+    """Put JSON text into an ONNX model, in place of the metadata that are there."""
     del model.metadata_props[:]
-    model.metadata_props.add(key=METADATA_KEY, value=metadata.model_dump_json())
+    model.metadata_props.add(key=METADATA_KEY, value=text)
 
 
 def nodes_outside_network(model: Any) -> list[str]:

@@ -1,14 +1,16 @@
 """What exported networks say about themselves: JSON that programs in any language can read."""
 
+from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, TypeAdapter
+from pydantic import Field, TypeAdapter, ValidationError
 
 from mspn.config.model import NetworkConfig
 from mspn.config.protocol import ProtocolConfig
 from mspn.config.score_calibration import ScoreCalibration
+from mspn.errors import ExportError
 from mspn.models.base import CHANNEL_DEVIATION, CHANNEL_MEAN
-from mspn.structures.settings import Settings
+from mspn.structures.settings import Settings, first_problem
 from mspn.structures.skeleton import Skeleton
 
 METADATA_KEY = "mspn"
@@ -45,6 +47,8 @@ class ExportMetadata(Settings):
     weights: str
     """Name of the weights, or their file's."""
     weights_sha256: str
+    tensors_sha256: str = ""
+    """Of the file's own tensors, see `mspn.export.digests`; known once the file is made."""
     license: str
     precision: ExportPrecision
     input: NetworkInput
@@ -64,6 +68,8 @@ class PoseExportMetadata(ExportMetadata):
     kind: Literal["pose"] = "pose"
     skeleton: Skeleton
     model: NetworkConfig
+    boxes: Literal["labeled", "image"] = "labeled"
+    """What is cut out: people's boxes, or the whole image, as `data.boxes` of the recipe says."""
     protocol: ProtocolConfig
     """How boxes become crops and heat maps become keypoints."""
     score_calibration: ScoreCalibration | None
@@ -88,6 +94,17 @@ class DetectorExportMetadata(ExportMetadata):
     max_people: int
 
 
-AnyExportMetadata = Annotated[PoseExportMetadata | DetectorExportMetadata, Field(discriminator="kind")]
-ANY_EXPORT_METADATA: TypeAdapter[PoseExportMetadata | DetectorExportMetadata] = TypeAdapter(AnyExportMetadata)
-"""Reads the JSON text."""
+AnyExportMetadata = PoseExportMetadata | DetectorExportMetadata
+_ADAPTER: TypeAdapter[AnyExportMetadata] = TypeAdapter(Annotated[AnyExportMetadata, Field(discriminator="kind")])
+
+
+def parse_metadata(text: str, path: Path) -> AnyExportMetadata:
+    """Read the JSON text of a file.
+
+    Raises:
+        ExportError: naming the first thing in it that this version does not understand.
+    """
+    try:
+        return _ADAPTER.validate_json(text)
+    except ValidationError as error:
+        raise ExportError(f"{path}: its metadata cannot be read by this version: {first_problem(error)}") from error

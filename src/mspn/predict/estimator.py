@@ -8,13 +8,14 @@ import numpy as np
 from pydantic import ValidationError
 
 from mspn.checkpoints.format import Checkpoint
-from mspn.checkpoints.hub import load_named
+from mspn.checkpoints.hub import find_weights
 from mspn.config.protocol import PREDICTION_SUPPRESSION_OKS, ProtocolConfig
 from mspn.config.recipe import Recipe
 from mspn.detectors.base import Detector, check_detector
 from mspn.errors import InvalidValueError
 from mspn.inference.devices import Precision
 from mspn.inference.engines import Engine
+from mspn.inference.exported import ExportedModel, load_pose_model
 from mspn.io.limits import DEFAULTS, InputLimits
 from mspn.predict.pipeline import ImageResult, predict_images
 from mspn.predict.smoothing import smooth_online
@@ -27,8 +28,8 @@ from mspn.structures.pose import Pose
 from mspn.structures.settings import first_problem
 from mspn.tracking.tracker import PoseTracker
 
-Model = str | Path | Checkpoint
-"""Name, weights file, or a loaded checkpoint."""
+Model = str | Path | Checkpoint | ExportedModel
+"""Name, weights file or exported file (.onnx, .xml, .pt2), or what one of them has loaded."""
 SingleImage = InMemoryImage | str | Path
 """An image in memory, or the path of an image file."""
 AnyImage = TypeVar("AnyImage", bound=SingleImage)
@@ -109,7 +110,7 @@ class PoseEstimator:
             "suppression_oks": suppression_oks,
             "ensemble_weights": ensemble_weights,
         }
-        models = [model] if isinstance(model, str | Path | Checkpoint) else list(model)
+        models = [model] if isinstance(model, Model) else list(model)
         is_named = isinstance(detector, str | Path)
         if not is_named and (detector_size is not None or detector_slices != 1):
             raise InvalidValueError(
@@ -118,7 +119,7 @@ class PoseEstimator:
             )
         try:
             config = TopDownConfig(
-                models=tuple(item for item in models if not isinstance(item, Checkpoint)),
+                models=tuple(item for item in models if isinstance(item, str | Path)),
                 ensemble_weights=None if ensemble_weights is None else tuple(ensemble_weights),
                 detector=str(detector) if is_named else repr(detector),
                 detector_size=detector_size,
@@ -136,7 +137,9 @@ class PoseEstimator:
             raise InvalidValueError(first_problem(error)) from error
         self.top_down = TopDown(
             config,
-            checkpoints=[item if isinstance(item, Checkpoint) else load_named(item) for item in models],
+            checkpoints=[
+                load_pose_model(find_weights(item)) if isinstance(item, str | Path) else item for item in models
+            ],
             detector=None if is_named else check_detector(detector, repr(detector)),
         )
 

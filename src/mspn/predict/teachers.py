@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from mspn.detectors.onnx.session import open_session
 from mspn.errors import DetectorError, InvalidValueError
 from mspn.inference.devices import Precision, choose_device
+from mspn.inference.onnx_session import open_session
 from mspn.predict.estimator import PoseEstimator
 from mspn.structures.boxes import Box, Detection, Size
 from mspn.structures.crop import cut_crop, frame_from_box, transform_points
@@ -72,7 +72,7 @@ class MoveNetTeacher:
     def __init__(self, path: Path, device: torch.device) -> None:
         if not path.is_file():
             raise DetectorError(f"no file at {path}; check the path of the teacher")
-        self._session = open_session(path, device)
+        self._session = open_session(path, device, DetectorError)
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
         shape: list[object] = list(inputs[0].shape)
         side = shape[1] if len(shape) == 4 else None

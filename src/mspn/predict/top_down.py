@@ -12,7 +12,7 @@ from pydantic import Field
 from torch import Tensor
 
 from mspn.checkpoints.format import Checkpoint
-from mspn.checkpoints.hub import load_named
+from mspn.checkpoints.hub import find_weights
 from mspn.config.protocol import PREDICTION_SUPPRESSION_OKS, ProtocolConfig
 from mspn.config.recipe import Recipe
 from mspn.config.score_calibration import ScoreCalibration
@@ -21,10 +21,11 @@ from mspn.detectors.base import Detector, checked_detections
 from mspn.detectors.letterbox import MAX_SIDE
 from mspn.detectors.slices import MAX_SLICES
 from mspn.errors import InvalidValueError
-from mspn.heatmaps.decode import average_mirrored, decode
+from mspn.heatmaps.decode import Decoded, average_mirrored, decode
 from mspn.heatmaps.resample import Grid, resample
 from mspn.inference.devices import Precision, choose_device
 from mspn.inference.engines import Engine
+from mspn.inference.exported import ExportedModel, ExportedNetwork, load_pose_model
 from mspn.inference.runner import Runner
 from mspn.predict.scoring import make_poses, select_poses
 from mspn.structures.boxes import Box, Detection, Size, check_box
@@ -77,7 +78,7 @@ class Member:
 
     recipe: Recipe
     test: ProtocolConfig
-    runner: Runner
+    runner: Runner | ExportedNetwork
     calibration: ScoreCalibration | None = None
     """What the scores of keypoints mean; None: they are the peaks of its maps."""
 
@@ -128,6 +129,13 @@ class Ensemble:
             raise InvalidValueError(
                 f"each model's weight must be a number above 0, not {', '.join(f'{w:g}' for w in weights)}"
             )
+        givers = [member.runner for member in members if isinstance(member.runner, ExportedNetwork)]
+        for network in givers:
+            if network.gives_keypoints and len(members) > 1:
+                raise InvalidValueError(
+                    f"{network.path} gives keypoints, not heat maps, and cannot be averaged with others; export it"
+                    " without decoding"
+                )
         self.members = tuple(members)
         self.weights = tuple(weights)
 
@@ -181,14 +189,14 @@ class TopDown:
         self,
         config: TopDownConfig,
         *,
-        checkpoints: Sequence[Checkpoint] | None = None,
+        checkpoints: Sequence[Checkpoint | ExportedModel] | None = None,
         detector: Detector | None = None,
     ) -> None:
         """Load the networks and the detector.
 
         Args:
             config: names and settings.
-            checkpoints: loaded networks in place of `config.models`.
+            checkpoints: loaded networks, of weights or exported, in place of `config.models`.
             detector: in place of `config.detector`.
 
         Raises:
@@ -198,14 +206,12 @@ class TopDown:
         """
         device = choose_device(config.device)
         members = []
-        for checkpoint in checkpoints or map(load_named, config.models):
+        for checkpoint in checkpoints or map(load_pose_model, map(find_weights, config.models)):
             recipe = checkpoint.metadata.recipe
             test = config.test or recipe.test
             if config.flip is not None:
                 test = test.model_copy(update={"flip": config.flip})
-            runner = Runner(
-                checkpoint.model, device, config.precision, config.engine, checkpoint.metadata.calibration_ranges
-            )
+            runner = _make_runner(checkpoint, test, device, config)
             members.append(Member(recipe, test, runner, checkpoint.metadata.score_calibration))
         self.ensemble = Ensemble(members, config.ensemble_weights)
         self.detector = detector or detector_for(
@@ -249,16 +255,24 @@ class TopDown:
 
     def predict_heatmaps(self, people: Sequence[PersonCrop]) -> Float[Tensor, "B K h w"]:
         """Heat maps of one batch of people, averaged over networks and mirrored crops; peak 1."""
-        by_network = zip(*(person.crops for person in people), strict=True)
-        crops = [torch.from_numpy(np.stack(network_crops)) for network_crops in by_network]
+        crops = [stack_crops(people, network) for network in range(len(self.ensemble.members))]
         return self.ensemble.heatmaps(crops, _frames_by_network(people))
+
+    def predict_keypoints(self, people: Sequence[PersonCrop]) -> Decoded:
+        """Keypoints of one batch of people in their crops, from heat maps unless the network gives them itself."""
+        leader = self.ensemble.leader
+        if isinstance(leader.runner, ExportedNetwork) and leader.runner.gives_keypoints:
+            return leader.runner.keypoints(stack_crops(people))
+        return decode(self.predict_heatmaps(people), leader.test)
 
     def decode(self, people: Sequence[PersonCrop], heatmaps: Float[Tensor, "B K h w"]) -> list[Pose]:
         """Poses in image pixels from a batch's heat maps, in the same order."""
+        return self._make_poses(people, decode(heatmaps, self.ensemble.leader.test))
+
+    def _make_poses(self, people: Sequence[PersonCrop], decoded: Decoded) -> list[Pose]:
         leader = self.ensemble.leader
         detections = [person.detection for person in people]
         frames = _frames_by_network(people)[0]
-        decoded = decode(heatmaps, leader.test)
         return make_poses(detections, frames, decoded, leader.recipe.keypoint_table, leader.test, leader.calibration)
 
     def estimate(self, people: Sequence[PersonCrop]) -> list[Pose]:
@@ -266,12 +280,28 @@ class TopDown:
         poses: list[Pose] = []
         for start in range(0, len(people), self.batch_size):
             batch = people[start : start + self.batch_size]
-            poses += self.decode(batch, self.predict_heatmaps(batch))
+            poses += self._make_poses(batch, self.predict_keypoints(batch))
         return poses
 
     def select(self, poses: Sequence[Pose]) -> list[Pose]:
         """The poses of one image, best first, without duplicates."""
         return select_poses(poses, self.suppression_oks)
+
+
+def _make_runner(
+    checkpoint: Checkpoint | ExportedModel, test: ProtocolConfig, device: torch.device, config: TopDownConfig
+) -> Runner | ExportedNetwork:
+    if isinstance(checkpoint, Checkpoint):
+        ranges = checkpoint.metadata.calibration_ranges
+        return Runner(checkpoint.model, device, config.precision, config.engine, ranges)
+    checkpoint.network.check_choice(config.engine, config.precision, config.device)
+    checkpoint.network.check_test(test)
+    return checkpoint.network
+
+
+def stack_crops(people: Sequence[PersonCrop], network: int = 0) -> UInt8[Tensor, "B H W 3"]:
+    """What a network of the ensemble, by its number, sees of people."""
+    return torch.from_numpy(np.stack([person.crops[network] for person in people]))
 
 
 def _frames_by_network(people: Sequence[PersonCrop]) -> list[tuple[CropFrame, ...]]:

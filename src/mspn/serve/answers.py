@@ -12,6 +12,7 @@ from pydantic import Field, FiniteFloat, model_validator
 
 from mspn.checkpoints.hub import load_named
 from mspn.errors import InvalidValueError
+from mspn.inference.exported_files import SUFFIXES
 from mspn.models.base import normalize
 from mspn.outputs.json import describe_result
 from mspn.predict.estimator import PoseEstimator
@@ -136,6 +137,8 @@ class HeatmapPainter:
 
     def __init__(self, model: str) -> None:
         """Load a network with all its heads, which those that only estimate poses do without."""
+        if model.lower().endswith(SUFFIXES):
+            raise InvalidValueError(f"{model} is exported and has no heat maps of its stages; serve its weights")
         checkpoint = load_named(model)
         self._network = checkpoint.model
         self._recipe = checkpoint.metadata.recipe

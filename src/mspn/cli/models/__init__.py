@@ -31,6 +31,10 @@ COMMANDS = {
         "mspn.cli.models.export:export_command",
         "Export a network, with the steps around it, for other runtimes, languages and devices.",
     ),
+    "prove": LazyCommand(
+        "mspn.cli.models.export:prove_command",
+        "Compare an exported file with its weights again; a file that was changed fails.",
+    ),
     "average": LazyCommand(
         "mspn.cli.models.convert:average_command",
         "Average the weights of runs of one network: often better than each, as fast as one.",
@@ -53,6 +57,6 @@ class _Commands(LazyGroup):
 models_app = typer.Typer(
     cls=_Commands,
     no_args_is_help=True,
-    help="Networks and their weights: list, show, cost, download, verify, convert, export, average, quantize,"
+    help="Networks and their weights: list, show, cost, download, verify, convert, export, prove, average, quantize,"
     " calibrate.",
 )

@@ -5,10 +5,8 @@ from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import torch
 import typer
-from jaxtyping import UInt8
 
 from mspn.checkpoints.average import average_weights
 from mspn.checkpoints.convert import read_external, write_external
@@ -26,6 +24,7 @@ from mspn.config.model import parse_size
 from mspn.inference.quantization import calibrate_activations
 from mspn.io.images import IMAGE_SUFFIXES
 from mspn.predict.estimator import PoseEstimator
+from mspn.predict.top_down import PersonCrop, stack_crops
 from mspn.sources import open_sources
 from mspn.structures.image import SourceFailure
 
@@ -147,30 +146,30 @@ def quantize_command(
     """Calibrate activations on images, as --precision int8 needs it."""
     with one_line_errors():
         checkpoint = load_checkpoint(find_with_bar(model))
-        crops = crop_people(PoseEstimator(checkpoint, detector, device="cpu"), images)
-        calibration_ranges = calibrate_activations(checkpoint.model, torch.from_numpy(crops))
+        people = crop_people(PoseEstimator(checkpoint, detector, device="cpu"), images)
+        calibration_ranges = calibrate_activations(checkpoint.model, stack_crops(people))
         save_weights(
             destination,
             checkpoint.model,
             checkpoint.metadata.model_copy(update={"calibration_ranges": calibration_ranges}),
         )
-    echo(f"{destination}: calibrated on {len(crops)} people; use it with --precision int8")
+    echo(f"{destination}: calibrated on {len(people)} people; use it with --precision int8")
 
 
-def crop_people(estimator: PoseEstimator, images: Path) -> UInt8[np.ndarray, "N H W 3"]:
-    """Crops of up to MAX_CALIBRATION_PEOPLE people, from images in random order."""
+def crop_people(estimator: PoseEstimator, images: Path, limit: int = MAX_CALIBRATION_PEOPLE) -> list[PersonCrop]:
+    """Up to `limit` people cut out of images in random order."""
     paths = [path for path in sorted(images.glob("**/*")) if path.suffix.lower() in IMAGE_SUFFIXES]
     if not paths:
         fail(f"--images {images}: no images are there; give a folder of them")
     random.Random(0).shuffle(paths)
-    crops: list[UInt8[np.ndarray, "H W 3"]] = []
+    people: list[PersonCrop] = []
     for image in open_sources(paths):
         if isinstance(image, SourceFailure):
             echo(f"skipped: {image.problem}", err=True)
             continue
-        crops += [estimator.top_down.crop(image, detection).crops[0] for detection in estimator.top_down.detect(image)]
-        if len(crops) >= MAX_CALIBRATION_PEOPLE:
+        people += [estimator.top_down.crop(image, detection) for detection in estimator.top_down.detect(image)]
+        if len(people) >= limit:
             break
-    if not crops:
+    if not people:
         fail(f"--images {images}: nobody is found in {len(paths)} images; try others, or --detector none")
-    return np.stack(crops[:MAX_CALIBRATION_PEOPLE])
+    return people[:limit]

@@ -1,20 +1,43 @@
-"""mspn models export: networks as files of other runtimes."""
+"""mspn models export and prove: networks as files of other runtimes, which give what they gave in torch."""
 
 from pathlib import Path
 from typing import Annotated
 
-import torch
 import typer
 
-from mspn.checkpoints.format import DetectorMetadata, load_checkpoint, load_detector, read_metadata
+from mspn.checkpoints.format import (
+    Checkpoint,
+    DetectorCheckpoint,
+    DetectorMetadata,
+    load_checkpoint,
+    load_detector,
+    read_metadata,
+)
 from mspn.cli.models.convert import MAX_CALIBRATION_PEOPLE, crop_people
 from mspn.cli.options import find_with_bar
-from mspn.cli.printing import echo, fail, one_line_errors
+from mspn.cli.printing import USAGE_ERROR, echo, fail, one_line_errors
 from mspn.export.build import Export, Inside, Source, build_detector_export, build_pose_export
 from mspn.export.files import check_exportable, write_export
-from mspn.inference.export_metadata import ExportPrecision
+from mspn.export.proof import Proof, check_unchanged, proof_path, write_proof
+from mspn.export.prove import prove_detector, prove_pose_network, sample_images, sample_people
+from mspn.inference.export_metadata import ExportPrecision, PoseExportMetadata
+from mspn.inference.exported_files import SUFFIXES, open_file
 from mspn.io.files import sha256_of
 from mspn.predict.estimator import PoseEstimator
+from mspn.predict.top_down import stack_crops
+
+MAX_PROOF_PEOPLE = 64
+
+ImagesOption = Annotated[
+    Path | None,
+    typer.Option(
+        help=f"Folder of images like those to predict: the file is proven on {MAX_PROOF_PEOPLE} people of them, --int8"
+        f" calibrated on {MAX_CALIBRATION_PEOPLE}. Without it the proof takes the package's sample images."
+    ),
+]
+AnnotationsOption = Annotated[
+    Path | None, typer.Option(help="COCO labels of --images, to compare average precision on, too.")
+]
 
 
 def export_command(
@@ -35,14 +58,13 @@ def export_command(
     ] = False,
     half: Annotated[bool, typer.Option("--half", help="Weights in 16 bits, at half the size.")] = False,
     int8: Annotated[bool, typer.Option("--int8", help="Compute in 8-bit integers, calibrated on --images.")] = False,
-    images: Annotated[
-        Path | None,
-        typer.Option(
-            help=f"Folder of images like those to predict; --int8 takes up to {MAX_CALIBRATION_PEOPLE} people of them."
-        ),
-    ] = None,
+    images: ImagesOption = None,
+    annotations: AnnotationsOption = None,
 ) -> None:
-    """Export a network, with the steps around it, for other runtimes, languages and devices."""
+    """Export a network, with the steps around it, for other runtimes, languages and devices.
+
+    The file is run beside torch at once, and the comparison is stored beside it; beyond a bound, exit code is 2.
+    """
     with one_line_errors():
         if half and int8:
             fail("--half and --int8 exclude each other; leave one out")
@@ -51,21 +73,101 @@ def export_command(
         precision: ExportPrecision = "float16" if half else "int8" if int8 else "float32"
         inside = Inside(with_preprocessing, with_decoding, precision)
         weights = find_with_bar(model)
-        is_detector = isinstance(read_metadata(weights), DetectorMetadata)
-        check_exportable(destination, inside, is_detector=is_detector)
+        checkpoint = _load(weights)
+        check_exportable(destination, inside, is_detector=isinstance(checkpoint, DetectorCheckpoint))
+        _check_sample(checkpoint, images, annotations)
         source = Source(weights.stem, sha256_of(weights))
-        if is_detector:
-            export = build_detector_export(load_detector(weights), source, inside)
+        if isinstance(checkpoint, DetectorCheckpoint):
+            export = build_detector_export(checkpoint, source, inside)
             write_export(export, destination)
         else:
-            checkpoint = load_checkpoint(weights)
             export = build_pose_export(checkpoint, source, inside)
             crops = None
-            if images is not None:
-                estimator = PoseEstimator(checkpoint, device="cpu")
-                crops = torch.from_numpy(crop_people(estimator, images))
+            if int8 and images is not None:
+                crops = stack_crops(crop_people(PoseEstimator(checkpoint, device="cpu"), images))
             write_export(export, destination, crops)
-    echo(f"{destination}: {_describe(export)}")
+        echo(f"{destination}: {_describe(export)}")
+        if destination.suffix not in SUFFIXES:
+            echo(f"{destination}: not proven, since {destination.suffix} does not run here", err=True)
+            return
+        proof = _prove(destination, checkpoint, source, images, annotations)
+        write_proof(destination, proof)
+    _conclude(destination, proof)
+
+
+def prove_command(
+    path: Annotated[Path, typer.Argument(help="A file that `mspn models export` wrote.")],
+    model: Annotated[
+        str | None, typer.Option(help="The weights that it was exported from; without it by the name in the file.")
+    ] = None,
+    images: ImagesOption = None,
+    annotations: AnnotationsOption = None,
+) -> None:
+    """Compare an exported file with its weights again; a file that was changed fails."""
+    with one_line_errors():
+        told = open_file(path).metadata
+        if told is None:
+            fail(f"{path} does not say which weights it was exported from; only files of this package do")
+        check_unchanged(path, told)
+        weights = find_with_bar(model or told.weights)
+        source = Source(weights.stem, sha256_of(weights))
+        if source.sha256 != told.weights_sha256:
+            fail(f"{weights} is not what {path} was exported from: its SHA-256 differs; name the weights with --model")
+        checkpoint = _load(weights)
+        if isinstance(checkpoint, Checkpoint) != isinstance(told, PoseExportMetadata):
+            fail(f"{path} says that it is a {told.kind}, which {weights} is not; export it again")
+        _check_sample(checkpoint, images, annotations)
+        proof = _prove(path, checkpoint, source, images, annotations)
+        if not proof.failures:
+            write_proof(path, proof)
+    _conclude(path, proof)
+
+
+def _load(weights: Path) -> Checkpoint | DetectorCheckpoint:
+    return load_detector(weights) if isinstance(read_metadata(weights), DetectorMetadata) else load_checkpoint(weights)
+
+
+def _check_sample(checkpoint: Checkpoint | DetectorCheckpoint, images: Path | None, annotations: Path | None) -> None:
+    if isinstance(checkpoint, DetectorCheckpoint) and (images is not None or annotations is not None):
+        fail("--images and --annotations are for pose networks; a detector is proven on the package's sample images")
+    if annotations is not None and images is None:
+        fail("--annotations needs --images, the folder of the labeled images")
+
+
+def _prove(
+    path: Path,
+    checkpoint: Checkpoint | DetectorCheckpoint,
+    source: Source,
+    images: Path | None,
+    annotations: Path | None,
+) -> Proof:
+    if isinstance(checkpoint, DetectorCheckpoint):
+        return prove_detector(path, checkpoint, source, sample_images(), "the package's sample images")
+    skeleton = checkpoint.metadata.recipe.keypoint_table
+    detector = "default" if images is not None and skeleton.is_of_people else "none"
+    estimator = PoseEstimator(checkpoint, detector, device="cpu")
+    if images is None:
+        people, sample = sample_people(estimator.top_down), "the package's sample images"
+    else:
+        people, sample = crop_people(estimator, images, MAX_PROOF_PEOPLE), str(images)
+    labels = None if annotations is None or images is None else (annotations, images)
+    return prove_pose_network(path, checkpoint, source, people, sample, labels)
+
+
+def _conclude(path: Path, proof: Proof) -> None:
+    """Say what was measured; end with exit code 2 if a bound does not hold."""
+    distances = ", ".join(f"{name} {value:.2g}" for name, value in proof.distances_px.items())
+    times = ", ".join(f"{name} {value:.1f} ms" for name, value in proof.milliseconds.items())
+    echo(f"against torch, {proof.num_crops} crops or images: pixels {distances}; maps {proof.map_error:.2g}; {times}")
+    for outlier in proof.outliers:
+        echo(f"crop {outlier.crop}, {outlier.keypoint}: {outlier.distance_px:.2f} pixels, peak {outlier.peak:.2f}")
+    if proof.average_precision is not None:
+        precision = proof.average_precision
+        echo(f"average precision: torch {precision.torch:.4f}, exported {precision.exported:.4f}")
+    if proof.failures:
+        echo(f"error: {path} is not proven: {'; '.join(proof.failures)}", err=True)
+        raise typer.Exit(USAGE_ERROR)
+    echo(f"proven: {proof_path(path)}")
 
 
 def _describe(export: Export) -> str:

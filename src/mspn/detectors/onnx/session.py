@@ -1,6 +1,5 @@
 """Networks in ONNX files, run by onnxruntime (the extra `onnx`)."""
 
-import logging
 import os
 from pathlib import Path
 from typing import Any
@@ -13,14 +12,11 @@ from mspn.detectors.letterbox import MAX_SIDE
 from mspn.detectors.onnx.layout import Outputs
 from mspn.errors import DetectorError
 from mspn.inference.devices import check_process
-from mspn.io.extras import import_extra
+from mspn.inference.onnx_session import first_line, open_session
 from mspn.structures.boxes import Size
-
-logger = logging.getLogger(__name__)
 
 _TYPES: dict[str, type[np.floating[Any]]] = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 _TARGET_SIZE = "orig_target_sizes"
-_ERRORS_ONLY = 3
 
 
 class OnnxNetwork:
@@ -38,8 +34,10 @@ class OnnxNetwork:
             DetectorError: if onnxruntime is not installed, the file cannot be read, or it does not take one image of
                 a size that is known.
         """
+        if not path.is_file():
+            raise DetectorError(f"no file at {path}; check the path of the detector")
         self.path = path
-        self._session = open_session(path, device)
+        self._session = open_session(path, device, DetectorError)
         self._process = os.getpid()
         inputs = {value.name: value for value in self._session.get_inputs()}
         self._target = inputs.pop(_TARGET_SIZE, None)
@@ -70,7 +68,7 @@ class OnnxNetwork:
             values = self._session.run(names, feed)
         except Exception as error:  # onnxruntime's errors have no other base
             raise DetectorError(
-                f"{self.path} does not run on {self.size.height}x{self.size.width} pixels ({_first_line(error)});"
+                f"{self.path} does not run on {self.size.height}x{self.size.width} pixels ({first_line(error)});"
                 " export it again, or give the size that it is for"
             ) from error
         return {
@@ -97,36 +95,8 @@ class OnnxNetwork:
         return Size(*shape)
 
 
-def open_session(path: Path, device: torch.device) -> Any:
-    """Open a file in onnxruntime; arguments and errors as `OnnxNetwork`."""
-    missing = DetectorError(f"running {path} needs onnxruntime; pip install 'mspn[onnx]'")
-    onnxruntime = import_extra("onnxruntime", missing)
-    if not path.is_file():
-        raise DetectorError(f"no file at {path}; check the path of the detector")
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
-    options.log_severity_level = _ERRORS_ONLY
-    providers: list[Any] = ["CPUExecutionProvider"]
-    if device.type == "cuda":
-        if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
-            providers.insert(0, ("CUDAExecutionProvider", {"device_id": device.index or 0}))
-        else:
-            logger.warning("onnxruntime has no CUDA, so %s runs on the CPU; pip install onnxruntime-gpu", path)
-    try:
-        return onnxruntime.InferenceSession(str(path), options, providers=providers)
-    except Exception as error:  # onnxruntime's errors have no other base
-        raise DetectorError(
-            f"{path} is no ONNX file that onnxruntime {onnxruntime.__version__} can read ({_first_line(error)});"
-            " is it whole?"
-        ) from error
-
-
 def _is_one_image(shape: list[Any]) -> bool:
     """Whether a shape, in which names and None are dynamic axes, fits (1, 3, height, width)."""
     return len(shape) == 4 and all(
         side == wanted or not isinstance(side, int) for side, wanted in zip(shape, (1, 3), strict=False)
     )
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0][:200]

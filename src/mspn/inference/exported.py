@@ -1,0 +1,237 @@
+"""Pose networks in exported files, ours and other packages': opened without weights of torch."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from mspn.checkpoints.format import Checkpoint, CheckpointMetadata, load_checkpoint
+from mspn.config.data import DataConfig
+from mspn.config.model import ModelConfig
+from mspn.config.protocol import ProtocolConfig
+from mspn.config.recipe import Recipe
+from mspn.errors import ExportError
+from mspn.heatmaps.decode import Decoded
+from mspn.inference.devices import Precision, check_process
+from mspn.inference.engines import Engine
+from mspn.inference.export_metadata import DetectorExportMetadata, PoseExportMetadata
+from mspn.inference.exported_files import SUFFIXES, FileInput, OpenFile, open_file
+from mspn.inference.pose_outputs import LAYOUTS, OutputLayout, Outputs
+from mspn.models.base import CROP_MULTIPLE, normalize
+from mspn.structures.boxes import Size
+from mspn.structures.skeleton import unnamed_skeleton
+from mspn.structures.skeletons import COCO_17
+
+_GRAY = 128
+_CHUNK = 8
+"""Crops at once: activations of more do not fit the cache of a CPU."""
+_NO_DOUBT = ("auto", "float32")
+"""Precisions that may be asked for whatever a file computes with, since they are the defaults of commands."""
+
+
+class ExportedNetwork:
+    """A pose network in an exported file: RGB uint8 crops in, heat maps or keypoints out."""
+
+    def __init__(
+        self, file: OpenFile, taken: FileInput, size: Size, layout: OutputLayout, inside: ProtocolConfig
+    ) -> None:
+        """Take an open file.
+
+        Args:
+            file: which is open.
+            taken: its one input.
+            size: of its crops.
+            layout: of its outputs.
+            inside: protocol of the decoding that it has inside, where it gives keypoints.
+        """
+        self.path = file.path
+        self.engine = file.runtime
+        # Files in float16 keep weights in that, and are computed in float32 on CPUs.
+        self.precision: Precision = "int8" if file.metadata and file.metadata.precision == "int8" else "float32"
+        self.layout = layout
+        self._inside = inside
+        self._file = file
+        self._input = taken
+        self.size = size
+        """Of its crops."""
+        self._process = os.getpid()
+
+    def check_choice(self, engine: Engine, precision: Precision, device: str) -> None:
+        """Refuse what the file itself decides otherwise.
+
+        Raises:
+            ExportError: naming what to leave out.
+        """
+        if engine not in ("auto", self.engine):
+            raise ExportError(f"{self.path} is run by {self.engine}, not by {engine}; leave the engine out")
+        if precision not in (*_NO_DOUBT, self.precision):
+            raise ExportError(
+                f"{self.path} computes in {self.precision}, not in {precision}; export it in that, or leave it out"
+            )
+        if device not in ("auto", "cpu"):
+            raise ExportError(f"{self.path} runs on the CPU, not on {device}; use --device cpu, or the weights")
+
+    def check_test(self, test: ProtocolConfig) -> None:
+        """Refuse settings of what is inside the file already.
+
+        Raises:
+            ExportError: naming the first one that is asked for otherwise.
+        """
+        if self.gives_keypoints:
+            for setting in ("flip", "mirror_shift", "blur_kernel", "decoder"):
+                inside, wanted = getattr(self._inside, setting), getattr(test, setting)
+                if wanted != inside:
+                    raise ExportError(
+                        f"{self.path} decodes inside, with test.{setting}={inside}, so that {wanted} cannot be had;"
+                        " export it without decoding"
+                    )
+
+    @property
+    def is_of_this_package(self) -> bool:
+        """Whether the file says what network it holds."""
+        return self._file.metadata is not None
+
+    @property
+    def gives_keypoints(self) -> bool:
+        """Whether the answers are keypoints, not heat maps."""
+        return self.layout.keypoints is not None
+
+    def __call__(self, crops: UInt8[Tensor, "B H W 3"]) -> Float[Tensor, "B K h w"]:
+        """Heat maps with peak 1; errors as `run`.
+
+        Raises:
+            ExportError: also if the network gives none.
+        """
+        if self.layout.heatmaps is None:
+            raise ExportError(f"{self.path} gives keypoints, not heat maps; export it without decoding")
+        return self.layout.heatmaps(self.run(crops))
+
+    def keypoints(self, crops: UInt8[Tensor, "B H W 3"]) -> Decoded:
+        """Keypoints, of a network that gives them itself; errors as `run`."""
+        assert self.layout.keypoints is not None
+        return self.layout.keypoints(self.run(crops), self.size)
+
+    def run(self, crops: UInt8[Tensor, "B H W 3"]) -> Outputs:
+        """All outputs by name, in as many steps as the file and the processor's cache ask for.
+
+        Raises:
+            ExportError: if the runtime fails, or the crops are of another size.
+            ValueError: if this process was forked from the one that opened the file.
+        """
+        check_process(self._process, f"network {self.path}")
+        if tuple(crops.shape[1:3]) != self.size:
+            raise ExportError(
+                f"{self.path} takes crops of {self.size.height}x{self.size.width} pixels, not of"
+                f" {crops.shape[1]}x{crops.shape[2]}"
+            )
+        fixed = self._input.shape[0]
+        step = fixed or _CHUNK
+        parts = [self._run_part(crops[start : start + step], fixed) for start in range(0, max(len(crops), 1), step)]
+        return {name: torch.cat([part[name] for part in parts])[: len(crops)] for name in parts[0]}
+
+    def _run_part(self, crops: Tensor, fixed: int | None) -> Outputs:
+        missing = max(fixed or 1, len(crops)) - len(crops)
+        padded = torch.cat([crops, crops.new_zeros(missing, *crops.shape[1:])]) if missing else crops
+        return self._file.run({self._input.name: _prepare(padded, self._input)})
+
+
+@dataclass(frozen=True, eq=False)
+class ExportedModel:
+    """An exported pose network and what is known of it; takes the place of a `Checkpoint` wherever poses are found."""
+
+    metadata: CheckpointMetadata
+    network: ExportedNetwork
+    told: PoseExportMetadata | None
+    """What the file itself says; None in files of other packages."""
+
+
+def load_exported(path: Path) -> ExportedModel:
+    """Open a pose network in an ONNX, OpenVINO or torch.export file.
+
+    Files of other packages are recognized by the form of their outputs, see `mspn.inference.pose_outputs`.
+
+    Raises:
+        ExportError: if there is no such file, its runtime is not installed or cannot read it, it is a person detector,
+            or its input or outputs are of no known form.
+    """
+    file = open_file(path)
+    told = file.metadata
+    if isinstance(told, DetectorExportMetadata):
+        raise ExportError(f"{path} is a person detector, not a pose network; give it to --detector")
+    if len(file.inputs) != 1:
+        raise ExportError(f"{path} has {len(file.inputs)} inputs; a pose network has one")
+    (taken,) = file.inputs
+    size = _crop_size(taken, path) if told is None else told.model.input_size
+    gray = torch.full((taken.shape[0] or 1, *size, 3), _GRAY, dtype=torch.uint8)
+    layout, num_keypoints = _find_layout(path, file.run({taken.name: _prepare(gray, taken)}), size)
+    metadata = _recognize(path, size, layout, num_keypoints) if told is None else _metadata_of(told)
+    network = ExportedNetwork(file, taken, size, layout, metadata.recipe.test)
+    return ExportedModel(metadata, network, told)
+
+
+def load_pose_model(path: Path) -> Checkpoint | ExportedModel:
+    """A pose network of a weights file or an exported one, by the ending.
+
+    Raises:
+        WeightsError: as `load_checkpoint`.
+        ExportError: as `load_exported`.
+    """
+    return load_exported(path) if path.suffix.lower() in SUFFIXES else load_checkpoint(path)
+
+
+def _metadata_of(told: PoseExportMetadata) -> CheckpointMetadata:
+    recipe = Recipe(
+        name=told.weights,
+        skeleton=told.skeleton,
+        model=told.model,
+        test=told.protocol,
+        data=DataConfig(boxes=told.boxes),
+    )
+    return CheckpointMetadata(recipe=recipe, license=told.license, score_calibration=told.score_calibration)
+
+
+def _recognize(path: Path, size: Size, layout: OutputLayout, num_keypoints: int) -> CheckpointMetadata:
+    """Of a network of another package, of which only shapes are known: it is taken for one of MMPose's conventions."""
+    is_coco = num_keypoints == len(COCO_17.keypoints)
+    recipe = Recipe(
+        name=path.stem,
+        skeleton=COCO_17 if is_coco else unnamed_skeleton(num_keypoints),
+        model=ModelConfig(num_keypoints=num_keypoints, input_size=size),
+        # Which keypoints of others trade places in a mirror is not known.
+        test=layout.test if is_coco else layout.test.model_copy(update={"flip": False}),
+    )
+    return CheckpointMetadata(recipe=recipe)
+
+
+def _crop_size(taken: FileInput, path: Path) -> Size:
+    height, width = taken.shape[2:] if len(taken.shape) == 4 and taken.shape[1] == 3 else (None, None)
+    if height is None or width is None or height % CROP_MULTIPLE or width % CROP_MULTIPLE or taken.takes_bytes:
+        raise ExportError(
+            f"{path} must have one input (people, 3, height, width) of float32, normalized RGB crops whose sides are"
+            f" multiples of {CROP_MULTIPLE}, but has {_written(taken.shape)}; export it with its crop's size"
+        )
+    return Size(height, width)
+
+
+def _find_layout(path: Path, outputs: Outputs, size: Size) -> tuple[OutputLayout, int]:
+    for layout in LAYOUTS:
+        num_keypoints = layout.num_keypoints(outputs, size)
+        if num_keypoints is not None:
+            return layout, num_keypoints
+    written = ", ".join(f"{name} {_written(value.shape)}" for name, value in outputs.items()) or "none"
+    raise ExportError(
+        f"{path} has outputs ({written}) of no known form ({', '.join(layout.name for layout in LAYOUTS)});"
+        " docs/export.md says which are understood"
+    )
+
+
+def _prepare(crops: UInt8[Tensor, "B H W 3"], taken: FileInput) -> Tensor:
+    return crops if taken.takes_bytes else normalize(crops).contiguous()
+
+
+def _written(shape: Sequence[object]) -> str:
+    return "x".join("?" if side is None else str(side) for side in shape)

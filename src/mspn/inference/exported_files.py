@@ -1,0 +1,155 @@
+"""Exported files in the runtimes that they are for."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mspn.errors import ExportError
+from mspn.inference.engines import Engine
+from mspn.inference.export_metadata import METADATA_KEY, AnyExportMetadata, parse_metadata
+from mspn.inference.onnx_session import first_line, open_session
+from mspn.inference.pose_outputs import Outputs
+from mspn.io.extras import import_extra
+
+
+class FileInput(NamedTuple):
+    """An input of a file."""
+
+    name: str
+    shape: tuple[int | None, ...]
+    """None where it is open."""
+    takes_bytes: bool
+    """uint8; floats otherwise."""
+
+
+@dataclass(frozen=True)
+class OpenFile:
+    """A file in its runtime, whoever made it."""
+
+    path: Path
+    runtime: Engine
+    answer: Callable[[Mapping[str, Tensor]], Outputs]
+    """From inputs to outputs, on the CPU; a RuntimeError says why the runtime failed."""
+    inputs: tuple[FileInput, ...]
+    metadata: AnyExportMetadata | None
+    """None in files of other packages."""
+
+    def run(self, inputs: Mapping[str, Tensor]) -> Outputs:
+        """Outputs by name, in the file's order.
+
+        Raises:
+            ExportError: if the runtime fails.
+        """
+        try:
+            return self.answer(inputs)
+        except RuntimeError as error:
+            raise ExportError(f"{self.path}: {self.runtime} cannot run it ({first_line(error)})") from error
+
+
+def open_file(path: Path) -> OpenFile:
+    """Open a file of one of `SUFFIXES`.
+
+    Raises:
+        ExportError: if there is no such file, or its runtime is not installed or cannot read it.
+    """
+    if not path.is_file():
+        raise ExportError(f"no file at {path}; check its path")
+    return _OPENERS[path.suffix.lower()](path)
+
+
+def _open_onnx(path: Path) -> OpenFile:
+    session = open_session(path, torch.device("cpu"), ExportError)
+    names = [output.name for output in session.get_outputs()]
+
+    def answer(inputs: Mapping[str, Tensor]) -> Outputs:
+        try:
+            values = session.run(names, {name: value.numpy() for name, value in inputs.items()})
+        except Exception as error:  # onnxruntime's errors have no other base
+            raise RuntimeError(first_line(error)) from error
+        return {name: torch.from_numpy(np.asarray(value)) for name, value in zip(names, values, strict=True)}
+
+    inputs = tuple(
+        FileInput(
+            taken.name,
+            tuple(side if isinstance(side, int) else None for side in taken.shape),
+            taken.type == "tensor(uint8)",
+        )
+        for taken in session.get_inputs()
+    )
+    text = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
+    return OpenFile(path, "onnxruntime", answer, inputs, _parse(text, path))
+
+
+def _open_openvino(path: Path) -> OpenFile:
+    openvino = import_extra("openvino", ExportError(f"running {path} needs openvino; pip install 'mspn[openvino]'"))
+    core = openvino.Core()
+    settings = {
+        "INFERENCE_PRECISION_HINT": "f32",  # without it, processors with bfloat16 compute in that
+        "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+        "NUM_STREAMS": 1,
+    }
+    try:
+        model = core.read_model(path)
+        compiled = core.compile_model(model, "CPU", settings)
+    except RuntimeError as error:
+        raise ExportError(
+            f"{path} is no network that OpenVINO can read ({first_line(error)}); is its .bin beside it?"
+        ) from error
+    names = [output.any_name for output in compiled.outputs]
+
+    def answer(inputs: Mapping[str, Tensor]) -> Outputs:
+        request = compiled.create_infer_request()  # its own, so that threads do not share outputs
+        answers = request.infer({name: value.numpy() for name, value in inputs.items()}, share_inputs=True)
+        return {name: torch.from_numpy(answers[index].copy()) for index, name in enumerate(names)}
+
+    inputs = tuple(
+        FileInput(
+            taken.any_name,
+            tuple(None if side.is_dynamic else side.get_length() for side in taken.partial_shape),
+            taken.element_type == openvino.Type.u8,
+        )
+        for taken in model.inputs
+    )
+    text = str(model.get_rt_info(METADATA_KEY).astype(str)) if model.has_rt_info(METADATA_KEY) else None
+    return OpenFile(path, "openvino", answer, inputs, _parse(text, path))
+
+
+def _open_torch(path: Path) -> OpenFile:
+    texts: dict[str, Any] = {METADATA_KEY: ""}
+    try:
+        program = torch.export.load(path, extra_files=texts)
+    except Exception as error:  # torch does not say which
+        raise ExportError(f"{path} is no file of torch.export that torch {torch.__version__} can read") from error
+    module = program.module()
+    metadata = _parse(texts[METADATA_KEY], path)
+    names = metadata.outputs if metadata else tuple(map(str, program.graph_signature.user_outputs))
+
+    @torch.inference_mode()
+    def answer(inputs: Mapping[str, Tensor]) -> Outputs:
+        answers = module(*inputs.values())
+        return dict(zip(names, answers if isinstance(answers, tuple) else (answers,), strict=True))
+
+    taken = [node for node in program.graph.nodes if node.name in program.graph_signature.user_inputs]
+    inputs = tuple(
+        FileInput(
+            node.name,
+            tuple(side if isinstance(side, int) else None for side in node.meta["val"].shape),
+            node.meta["val"].dtype == torch.uint8,
+        )
+        for node in taken
+    )
+    return OpenFile(path, "torch", answer, inputs, metadata)
+
+
+def _parse(text: str | None, path: Path) -> AnyExportMetadata | None:
+    return parse_metadata(text, path) if text else None
+
+
+_OPENERS = {".onnx": _open_onnx, ".xml": _open_openvino, ".pt2": _open_torch}
+SUFFIXES = tuple(_OPENERS)
+"""Of the files that `open_file` opens."""
