@@ -63,7 +63,7 @@ def open_file(path: Path) -> OpenFile:
 
 
 def _open_onnx(path: Path) -> OpenFile:
-    session = open_session(path, torch.device("cpu"), ExportError)
+    session = open_session(path, torch.device("cpu"), ExportError, "network")
     names = [output.name for output in session.get_outputs()]
 
     def answer(inputs: Mapping[str, Tensor]) -> Outputs:

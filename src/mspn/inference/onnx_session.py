@@ -14,18 +14,21 @@ logger = logging.getLogger(__name__)
 _ERRORS_ONLY = 3
 
 
-def open_session(path: Path, device: torch.device, failure: type[MspnError]) -> Any:
+def open_session(path: Path, device: torch.device, failure: type[MspnError], what: str) -> Any:
     """Open a file.
 
     Args:
-        path: of a file that is there.
+        path: of the file.
         device: cuda is used where onnxruntime can; everything else is the CPU, with as many threads as torch has.
         failure: class of the errors.
+        what: the file is, in messages.
 
     Raises:
-        MspnError: of class `failure`, if onnxruntime is not installed or the file cannot be read.
+        MspnError: of class `failure`, if onnxruntime is not installed, or the file is not there or cannot be read.
     """
     onnxruntime = import_extra("onnxruntime", failure(f"running {path} needs onnxruntime; pip install 'mspn[onnx]'"))
+    if not path.is_file():
+        raise failure(f"no file at {path}; check the path of the {what}")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.log_severity_level = _ERRORS_ONLY

@@ -70,9 +70,7 @@ class MoveNetTeacher:
     skeleton = COCO_17
 
     def __init__(self, path: Path, device: torch.device) -> None:
-        if not path.is_file():
-            raise DetectorError(f"no file at {path}; check the path of the teacher")
-        self._session = open_session(path, device, DetectorError)
+        self._session = open_session(path, device, DetectorError, "teacher")
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
         shape: list[object] = list(inputs[0].shape)
         side = shape[1] if len(shape) == 4 else None

@@ -34,10 +34,8 @@ class OnnxNetwork:
             DetectorError: if onnxruntime is not installed, the file cannot be read, or it does not take one image of
                 a size that is known.
         """
-        if not path.is_file():
-            raise DetectorError(f"no file at {path}; check the path of the detector")
         self.path = path
-        self._session = open_session(path, device, DetectorError)
+        self._session = open_session(path, device, DetectorError, "detector")
         self._process = os.getpid()
         inputs = {value.name: value for value in self._session.get_inputs()}
         self._target = inputs.pop(_TARGET_SIZE, None)
