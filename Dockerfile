@@ -13,7 +13,8 @@ COPY constraints.txt ./
 RUN pip install --no-cache-dir --constraint constraints.txt --index-url "https://download.pytorch.org/whl/${TORCH}" torch
 COPY pyproject.toml README.md LICENSE ./
 COPY src src
-RUN pip install --no-cache-dir --constraint constraints.txt '.[serve]'
+ARG EXTRAS=serve
+RUN pip install --no-cache-dir --constraint constraints.txt ".[${EXTRAS}]"
 
 FROM python:${PYTHON}-slim
 COPY --from=build /opt/mspn /opt/mspn

@@ -25,6 +25,7 @@ NAMES = {
     "load_model",
     "load_runner",
     "measure_kinematics",
+    "predict_dataset",
     "read_tracks",
     "show_poses",
     "smooth_tracks",

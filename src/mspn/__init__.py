@@ -5,6 +5,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mspn.batch.dataset import predict_dataset
     from mspn.checkpoints.hub import build_model, load_model
     from mspn.errors import MspnError
     from mspn.inference.runner import load_runner
@@ -43,6 +44,7 @@ __all__ = [
     "load_model",
     "load_runner",
     "measure_kinematics",
+    "predict_dataset",
     "read_tracks",
     "show_poses",
     "smooth_tracks",
@@ -67,6 +69,7 @@ _MODULES = {
     "load_model": "mspn.checkpoints.hub",
     "load_runner": "mspn.inference.runner",
     "measure_kinematics": "mspn.tracking.kinematics",
+    "predict_dataset": "mspn.batch.dataset",
     "read_tracks": "mspn.outputs.track_reading",
     "show_poses": "mspn.outputs.adapters",
     "smooth_tracks": "mspn.tracking.smoothing",

@@ -17,6 +17,10 @@ COMMANDS = {
     "predict": LazyCommand(
         "mspn.cli.predict:predict_command", "Find the keypoints of the people in images and videos."
     ),
+    "batch": LazyCommand(
+        "mspn.cli.batch:batch_command",
+        "Find the keypoints of the people in very many images and videos, on one machine or many.",
+    ),
     "serve": LazyCommand("mspn.cli.serve:serve_command", "Serve poses over HTTP, with a page for people at /."),
     "merge": LazyCommand("mspn.cli.results:merge_command", "Join the results of several runs, such as shards of one."),
     "evaluate": LazyCommand(

@@ -4,11 +4,10 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from mspn.checkpoints.hub import find_weights
 from mspn.cli.options import (
     BatchOption,
     DetectorOption,
@@ -46,12 +45,11 @@ from mspn.cli.output_options import (
 from mspn.cli.predict_run import PredictionRun
 from mspn.cli.printing import KILLED, SOME_FAILED, echo, one_line_errors
 from mspn.config.protocol import PREDICTION_SUPPRESSION_OKS
-from mspn.detectors import detector_files
 from mspn.detectors.base import Detector
 from mspn.detectors.precomputed import open_boxes
 from mspn.inference.devices import keep_freed_memory
 from mspn.interrupts import stop_requests
-from mspn.io.files import locked_folder, sha256_of
+from mspn.io.files import locked_folder
 from mspn.io.limits import InputLimits
 from mspn.outputs import DRAWING_WRITERS, WRITERS, WriterSettings, make_writer, prepare_results
 from mspn.outputs.coco import find_image_ids, read_image_ids
@@ -59,7 +57,7 @@ from mspn.outputs.drawings import ImageWriter, VideoWriter
 from mspn.outputs.journal import Journal
 from mspn.outputs.merge import SHARD_SETTING
 from mspn.outputs.names import common_folder
-from mspn.predict.estimator import PoseEstimator
+from mspn.predict.estimator import PoseEstimator, describe_settings
 from mspn.sources import count_images
 from mspn.sources.resolve import WHOLE, Shard, find_sources
 from mspn.visualize.themes import THEMES, find_theme
@@ -159,7 +157,7 @@ def predict_command(
             suppression_oks=None if changes_suppression(settings or []) else PREDICTION_SUPPRESSION_OKS,
             ensemble_weights=weights,
         )
-        settings_of_run = _describe_settings(estimator, models, None if boxes else detector, boxes) | {
+        settings_of_run = describe_settings(estimator, models, None if boxes else detector, boxes) | {
             "category": category,
             "detector_size": detector_size,
             "detector_slices": detector_slices,
@@ -232,19 +230,3 @@ def _refuse_unused_options(context: typer.Context, outputs: Sequence[str], boxes
         refuse_unused(context, ["annotations"], "gives the image ids of coco.json; add coco to --save")
     if not any(name in DRAWING_WRITERS for name in outputs):
         refuse_unused(context, ["theme"], f"colors drawings; add {' or '.join(sorted(DRAWING_WRITERS))} to --save")
-
-
-def _describe_settings(
-    estimator: PoseEstimator, models: Sequence[str], detector: str | None, boxes: Path | None
-) -> dict[str, Any]:
-    """What the poses of an image depend on; files by their digests."""
-    top_down = estimator.top_down
-    return {
-        "weights": [sha256_of(find_weights(model)) for model in models],
-        "detector": None if detector is None else [detector, *map(sha256_of, detector_files(detector))],
-        "boxes": boxes and sha256_of(boxes),
-        "threshold": top_down.threshold,
-        "precision": estimator.precision,
-        "test": [member.test.model_dump(mode="json") for member in top_down.ensemble.members],
-        "suppression_oks": top_down.suppression_oks,
-    }

@@ -36,44 +36,41 @@ class ProgressLines:
 @contextmanager
 def show_progress(total: int | None, stop: StopRequest) -> Iterator[Callable[[ImageResult], None]]:
     """Show images and people per second and the time left; called with each result."""
-    console = SafeConsole(stderr=True)
-    if not console.is_terminal:
-        yield _result_lines(total)
-        return
-    columns = (
-        _Activity(stop),
-        BarColumn(20),
-        MofNCompleteColumn(),
-        _Rates(Column(no_wrap=True)),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console) as bar:
-        task = bar.add_task("", total=total, people=0)
+    num_images = num_people = 0
+    with show_totals(_Activity(stop)) as show:
 
         def advance(result: ImageResult) -> None:
-            bar.update(task, advance=1, people=bar.tasks[0].fields["people"] + len(result.poses))
+            nonlocal num_images, num_people
+            num_images += 1
+            num_people += len(result.poses)
+            show(num_images, num_people, total)
 
         yield advance
 
 
-def _result_lines(total: int | None) -> Callable[[ImageResult], None]:
-    lines = ProgressLines()
-    start = time.monotonic()
-    num_images = num_people = 0
-
-    def advance(result: ImageResult) -> None:
-        nonlocal num_images, num_people
-        num_images += 1
-        num_people += len(result.poses)
-        lines.print(lambda: f"predicting: {_rates(num_images, num_people, time.monotonic() - start, total)}")
-
-    return advance
+@contextmanager
+def show_totals(activity: ProgressColumn) -> Iterator[Callable[[int, int, int | None], None]]:
+    """Show images and people per second and the time left; called with both counts, and of how many images if known."""
+    console = SafeConsole(stderr=True)
+    if not console.is_terminal:
+        lines = ProgressLines()
+        start = time.monotonic()
+        yield lambda num_images, num_people, total: lines.print(
+            lambda: f"predicting: {_rates(num_images, num_people, time.monotonic() - start, total)}"
+        )
+        return
+    columns = (activity, BarColumn(20), MofNCompleteColumn(), _Rates(Column(no_wrap=True)), TimeRemainingColumn())
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task("", total=None, people=0)
+        yield lambda num_images, num_people, total: bar.update(
+            task, completed=num_images, people=num_people, total=total
+        )
 
 
 def _rates(num_images: int, num_people: int, seconds: float, total: int | None) -> str:
     count = f"{num_images} images" if total is None else f"{num_images} of {total} images"
     speed = num_images / seconds
-    left = "" if total is None else f", about {time_left((total - num_images) / speed)} left"
+    left = "" if total is None or not num_images else f", about {time_left((total - num_images) / speed)} left"
     return f"{count}, {speed:.1f} images/s, {num_people / seconds:.1f} people/s{left}"
 
 
@@ -167,11 +164,17 @@ class Tally:
         if self._num_sources > _MAX_ROWS:
             table.add_row(f"... and {self._num_sources - _MAX_ROWS} more", "", "")
         SafeConsole().print(table)
-        seconds = max(time.monotonic() - self.started, 1e-9)
-        rates = f"{self.num_images / seconds:.1f} images/s, {self.num_people / seconds:.1f} people/s"
-        failed = f", {_with_plural(self.num_with_problems, 'image')} with problems" if self.num_with_problems else ""
-        people = "1 person" if self.num_people == 1 else f"{self.num_people} people"
-        echo(f"{_with_plural(self.num_images, 'image')}, {people} in {seconds:.1f} s ({rates}){failed}")
+        seconds = time.monotonic() - self.started
+        echo(describe_totals(self.num_images, self.num_people, self.num_with_problems, seconds))
+
+
+def describe_totals(num_images: int, num_people: int, num_with_problems: int, seconds: float) -> str:
+    """The counts of a run, and how many a second."""
+    seconds = max(seconds, 1e-9)
+    rates = f"{num_images / seconds:.1f} images/s, {num_people / seconds:.1f} people/s"
+    failed = f", {_with_plural(num_with_problems, 'image')} with problems" if num_with_problems else ""
+    people = "1 person" if num_people == 1 else f"{num_people} people"
+    return f"{_with_plural(num_images, 'image')}, {people} in {seconds:.1f} s ({rates}){failed}"
 
 
 def _people(row: _Row) -> str:

@@ -14,10 +14,10 @@ from mspn.outputs.journal_lines import (
     Head,
     ImageEntry,
     black_image,
+    check_settings,
     parse_entry,
     read_entry,
     read_pose,
-    shorten,
     version_of,
     write_pose,
 )
@@ -90,7 +90,7 @@ class Journal:
         self._appended: set[tuple[str, int | None]] = set()
         self.outputs, self.source_folder, end = tuple(outputs), source_folder, 0
         if earlier is not None and earlier.end:
-            _check_settings(folder, earlier.settings, settings)
+            check_settings(folder, earlier.settings, settings)
             self._done, end = earlier.done, earlier.end
             self.source_folder = earlier.source_folder
             self.outputs = (*outputs, *(name for name in earlier.outputs if name not in outputs))
@@ -282,17 +282,6 @@ def has_images(folder: Path) -> bool:
     """Whether the journal of a folder has any image."""
     with (folder / JOURNAL_FILE).open("rb") as file:
         return any(line.startswith(b'{"source"') for line in file)
-
-
-def _check_settings(folder: Path, previous: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
-    changed = [name for name in {**previous, **settings} if previous.get(name) != settings.get(name)]
-    if changed:
-        before = ", ".join(f"{name} {shorten(previous.get(name))}" for name in changed)
-        after = ", ".join(f"{name} {shorten(settings.get(name))}" for name in changed)
-        raise InvalidValueError(
-            f"{folder} holds results of {before}, not of {after}; --resume goes on with the same alone:"
-            " choose another --out, or start anew with --overwrite"
-        )
 
 
 def _key(image: Image) -> tuple[str, int | None]:

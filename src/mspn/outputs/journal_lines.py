@@ -8,6 +8,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from pydantic import BaseModel, Field
 
+from mspn.errors import InvalidValueError
 from mspn.io.files import sha256_of
 from mspn.structures.boxes import Box, Size
 from mspn.structures.image import FrameInfo, Image
@@ -92,7 +93,23 @@ def black_image(source: str, size: Size, frame: FrameInfo | None = None) -> Imag
     return Image(source, np.broadcast_to(np.uint8(0), (*size, 3)), frame)
 
 
-def shorten(value: Any) -> str:
+def check_settings(folder: Path | str, previous: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
+    """Refuse to go on with results of other settings.
+
+    Raises:
+        ValueError: naming those that differ.
+    """
+    changed = [name for name in {**previous, **settings} if previous.get(name) != settings.get(name)]
+    if changed:
+        before = ", ".join(f"{name} {_shorten(previous.get(name))}" for name in changed)
+        after = ", ".join(f"{name} {_shorten(settings.get(name))}" for name in changed)
+        raise InvalidValueError(
+            f"{folder} holds results of {before}, not of {after}; --resume goes on with the same alone:"
+            " choose another --out, or start anew with --overwrite"
+        )
+
+
+def _shorten(value: Any) -> str:
     """A setting as JSON for messages, of bounded length."""
     text = json.dumps(value)
     return text if len(text) <= _MAX_LETTERS else text[:_MAX_LETTERS] + "..."

@@ -11,11 +11,13 @@ from mspn.checkpoints.format import Checkpoint
 from mspn.checkpoints.hub import find_weights
 from mspn.config.protocol import PREDICTION_SUPPRESSION_OKS, ProtocolConfig
 from mspn.config.recipe import Recipe
+from mspn.detectors import detector_files
 from mspn.detectors.base import Detector, check_detector
 from mspn.errors import InvalidValueError
 from mspn.inference.devices import Precision
 from mspn.inference.engines import Engine
 from mspn.inference.exported import ExportedModel, load_pose_model
+from mspn.io.files import sha256_of
 from mspn.io.limits import DEFAULTS, InputLimits
 from mspn.predict.pipeline import ImageResult, predict_images
 from mspn.predict.smoothing import smooth_online
@@ -258,6 +260,29 @@ class PoseEstimator:
         images = open_sources(sources, limits)
         results = predict_images(self.top_down, images, detect_every=detect_every, track=track, keep_pixels=keep_pixels)
         return smooth_online(results) if smooth else results
+
+
+def describe_settings(
+    estimator: PoseEstimator, models: Sequence[str | Path], detector: str | None, boxes: Path | None
+) -> dict[str, Any]:
+    """What the poses of an image depend on, as values that JSON has; files by their digests.
+
+    Args:
+        estimator: that predicts.
+        models: names or files of its weights.
+        detector: its text; None where boxes are given.
+        boxes: the file or folder that gives them.
+    """
+    top_down = estimator.top_down
+    return {
+        "weights": [sha256_of(find_weights(model)) for model in models],
+        "detector": None if detector is None else [detector, *map(sha256_of, detector_files(detector))],
+        "boxes": boxes and sha256_of(boxes),
+        "threshold": top_down.threshold,
+        "precision": estimator.precision,
+        "test": [member.test.model_dump(mode="json") for member in top_down.ensemble.members],
+        "suppression_oks": top_down.suppression_oks,
+    }
 
 
 def _as_detection(box: GivenBox) -> Detection:

@@ -39,12 +39,16 @@ def open_source(source: Source | SourceFailure, settings: InputLimits = DEFAULTS
     if isinstance(source, SourceFailure):
         yield source
         return
+    yield from failures_told(_read(source, settings), name_source(source))
+
+
+def failures_told(images: Iterator[Image], name: str) -> Iterator[Image | SourceFailure]:
+    """Images of a source of this name; an error of reading it becomes the last item."""
     try:
-        yield from _read(source, settings)
+        yield from images
     except (ImageError, SourceError) as error:
-        yield SourceFailure(name_source(source), str(error))
+        yield SourceFailure(name, str(error))
     except OSError as error:
-        name = name_source(source)
         yield SourceFailure(
             name, f"{name or 'an image'} cannot be read ({error.strerror or error}); check it and its rights"
         )
@@ -146,12 +150,28 @@ def _read_file(path: Path, limits: InputLimits) -> Iterator[Image]:
 
 def _read_address(url: str, limits: InputLimits) -> Iterator[Image]:
     with fetched(url, limits) as file:
-        frames = _read_frames(file, url, "", limits)
-        if frames is not None:
-            yield from frames
-            return
-        file.seek(0)
-        yield Image(url, decode_image(file.read(), url, limits.max_pixels, stretch=limits.stretch))
+        yield from read_open_file(file, url, "", limits)
+
+
+def read_open_file(file: IO[bytes], name: str, suffix: str, limits: InputLimits = DEFAULTS) -> Iterator[Image]:
+    """Images of a file that is open for reading, and stays open as long as they are taken.
+
+    Args:
+        file: at its start.
+        name: stands for it in results and errors.
+        suffix: of its name, which decides only where its content does not.
+        limits: of what is read.
+
+    Raises:
+        ImageError: if it is no image that can be read.
+        SourceError: if it is a video that cannot be read, after the frames that can.
+    """
+    frames = _read_frames(file, name, suffix, limits)
+    if frames is not None:
+        yield from frames
+        return
+    file.seek(0)
+    yield Image(name, decode_image(file.read(), name, limits.max_pixels, stretch=limits.stretch))
 
 
 def _read_frames(file: IO[bytes], name: str, suffix: str, limits: InputLimits) -> Iterator[Image] | None:

@@ -1,0 +1,39 @@
+import pytest
+
+pytest.importorskip("ray")
+
+from ray.exceptions import RayTaskError
+
+from mspn.batch.cluster import own_error
+from mspn.errors import FileError, WeightsError
+
+
+def _of_task(cause: Exception) -> RayTaskError:
+    return RayTaskError("predict", "Traceback ...", cause)
+
+
+def test_an_error_of_a_task_that_a_user_can_mend_is_found_in_what_ray_makes_of_it():
+    error = WeightsError("no GPU on this machine")
+
+    assert own_error(_of_task(error).as_instanceof_cause()) is error
+
+
+def test_a_full_disk_is_found_behind_an_error_of_ray():
+    outer = RuntimeError("failed")
+    outer.__cause__ = _of_task(OSError(28, "No space left on device"))
+
+    found = own_error(outer)
+
+    assert isinstance(found, OSError)
+    assert found.strerror == "No space left on device"
+
+
+def test_our_own_error_comes_before_the_one_that_it_explains():
+    error = FileError("s3://photos: no rights")
+    error.__cause__ = OSError("AWS Error ACCESS_DENIED")
+
+    assert own_error(_of_task(error)) is error
+
+
+def test_a_bug_is_nobodys_to_mend():
+    assert own_error(_of_task(KeyError("keypoints"))) is None
