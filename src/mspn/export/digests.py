@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch.export import ExportedProgram
 
 from mspn.errors import ExportError
@@ -15,7 +14,7 @@ from mspn.io.files import sha256_of
 
 
 def digest_of_file(path: Path) -> str:
-    """SHA-256 of the tensors in a .onnx, .xml or .pt2 file.
+    """SHA-256 of the tensors in a .onnx or .xml file.
 
     Raises:
         ExportError: if onnx is not installed.
@@ -23,8 +22,6 @@ def digest_of_file(path: Path) -> str:
     match path.suffix.lower():
         case ".xml":
             return sha256_of(path.with_suffix(".bin"))
-        case ".pt2":
-            return digest_of_program(torch.export.load(path))
         case _:
             onnx = import_extra("onnx", ExportError(f"proving {path} needs onnx; pip install 'mspn[onnx]'"))
             return digest_of_onnx(onnx.load(path))

@@ -28,8 +28,8 @@ from mspn.export.proof import (
 )
 from mspn.heatmaps.decode import Decoded, decode
 from mspn.inference.export_metadata import DetectorExportMetadata
-from mspn.inference.exported import ExportedNetwork, load_exported
-from mspn.inference.exported_files import open_file
+from mspn.inference.exported import ExportedNetwork, find_network
+from mspn.inference.exported_files import OpenFile
 from mspn.io.files import sha256_of
 from mspn.io.images import read_image
 from mspn.predict.estimator import PoseEstimator
@@ -68,7 +68,7 @@ def sample_images() -> list[Image]:
 
 
 def prove_pose_network(
-    path: Path,
+    file: OpenFile,
     checkpoint: Checkpoint,
     source: Source,
     people: Sequence[PersonCrop],
@@ -78,7 +78,7 @@ def prove_pose_network(
     """Compare an exported pose network with its weights in float32.
 
     Args:
-        path: of the file.
+        file: which is open.
         checkpoint: its weights.
         source: the same, by name and digest.
         people: to compare keypoints of.
@@ -86,11 +86,11 @@ def prove_pose_network(
         labels: COCO annotations and the folder of their images, to compare average precision on.
 
     Raises:
-        ExportError: if the file cannot be opened or run.
+        ExportError: if the file cannot be run, or is not of this package.
     """
-    exported = load_exported(path)
+    exported = find_network(file)
     if exported.told is None:
-        raise ExportError(f"{path} does not say which weights it was exported from; only files of this package do")
+        raise ExportError(f"{file.path} does not say which weights it was exported from; only files of this package do")
     ours = PoseEstimator(checkpoint, "none", device="cpu", precision="float32", engine="torch")
     theirs = PoseEstimator(exported, "none", device="cpu")
     expected, milliseconds = timed(lambda: _answer(ours.top_down, people), len(people))
@@ -109,16 +109,17 @@ def prove_pose_network(
     if labels is not None:
         of_torch, of_export = (_average_precision(estimator, *labels) for estimator in (ours, theirs))
         precisions = PrecisionOfBoth(annotations_sha256=sha256_of(labels[0]), torch=of_torch, exported=of_export)
-    return judge(path, source, sample, compared, bounds, precisions)
+    return judge(file.path, source, sample, compared, bounds, precisions)
 
 
 def prove_detector(
-    path: Path, checkpoint: DetectorCheckpoint, source: Source, images: Sequence[Image], sample: str
+    file: OpenFile, checkpoint: DetectorCheckpoint, source: Source, images: Sequence[Image], sample: str
 ) -> Proof:
     """Compare the boxes that an exported person detector finds with those of its weights; as `prove_pose_network`."""
-    file = open_file(path)
     if not isinstance(file.metadata, DetectorExportMetadata):
-        raise ExportError(f"{path} does not say which detector it was exported from; only files of this package do")
+        raise ExportError(
+            f"{file.path} does not say which detector it was exported from; only files of this package do"
+        )
     ours = EmbeddedPersonDetector(checkpoint.model, torch.device("cpu"), "float32")
     theirs = ExportedPersonDetector(file, file.metadata)
     expected, milliseconds = timed(lambda: _detect(ours, images), len(images))
@@ -132,7 +133,7 @@ def prove_detector(
         {"torch": milliseconds} | {file.runtime: milliseconds_exported},
     )
     bounds = {"largest_px": _BOX_BOUND_PX[file.metadata.precision], "map_error": 0.01}
-    return judge(path, source, sample, compared, bounds)
+    return judge(file.path, source, sample, compared, bounds)
 
 
 def _answer(top_down: TopDown, people: Sequence[PersonCrop]) -> tuple[Decoded, Tensor]:

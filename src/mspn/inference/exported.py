@@ -150,16 +150,23 @@ class ExportedModel:
 
 
 def load_exported(path: Path) -> ExportedModel:
-    """Open a pose network in an ONNX, OpenVINO or torch.export file.
+    """Open a pose network in an ONNX or OpenVINO file.
+
+    Raises:
+        ExportError: if there is no such file, its runtime is not installed or cannot read it, or as `find_network`.
+    """
+    return find_network(open_file(path))
+
+
+def find_network(file: OpenFile) -> ExportedModel:
+    """The pose network in an open file.
 
     Files of other packages are recognized by the form of their outputs, see `mspn.inference.pose_outputs`.
 
     Raises:
-        ExportError: if there is no such file, its runtime is not installed or cannot read it, it is a person detector,
-            or its input or outputs are of no known form.
+        ExportError: if it is a person detector, or its input or outputs are of no known form.
     """
-    file = open_file(path)
-    told = file.metadata
+    path, told = file.path, file.metadata
     if isinstance(told, DetectorExportMetadata):
         raise ExportError(f"{path} is a person detector, not a pose network; give it to --detector")
     if len(file.inputs) != 1:

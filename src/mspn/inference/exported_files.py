@@ -119,7 +119,12 @@ def _open_openvino(path: Path) -> OpenFile:
     return OpenFile(path, "openvino", answer, inputs, _parse(text, path))
 
 
-def _open_torch(path: Path) -> OpenFile:
+def open_program(path: Path) -> OpenFile:
+    """Open a .pt2 file that this process has just written, and no other: torch runs code that such files hold.
+
+    Raises:
+        ExportError: if torch cannot read it.
+    """
     texts: dict[str, Any] = {METADATA_KEY: ""}
     try:
         program = torch.export.load(path, extra_files=texts)
@@ -146,10 +151,17 @@ def _open_torch(path: Path) -> OpenFile:
     return OpenFile(path, "torch", answer, inputs, metadata)
 
 
+def _refuse_program(path: Path) -> OpenFile:
+    raise ExportError(
+        f"{path}: .pt2 files are not opened, since torch would run code that they may hold; take .onnx or .xml, which"
+        " hold none"
+    )
+
+
 def _parse(text: str | None, path: Path) -> AnyExportMetadata | None:
     return parse_metadata(text, path) if text else None
 
 
-_OPENERS = {".onnx": _open_onnx, ".xml": _open_openvino, ".pt2": _open_torch}
+_OPENERS = {".onnx": _open_onnx, ".xml": _open_openvino, ".pt2": _refuse_program}
 SUFFIXES = tuple(_OPENERS)
 """Of the files that `open_file` opens."""

@@ -31,7 +31,7 @@ from mspn.structures.settings import first_problem
 from mspn.tracking.tracker import PoseTracker
 
 Model = str | Path | Checkpoint | ExportedModel
-"""Name, weights file or exported file (.onnx, .xml, .pt2), or what one of them has loaded."""
+"""Name, weights file or exported file (.onnx, .xml), or what one of them has loaded."""
 SingleImage = InMemoryImage | str | Path
 """An image in memory, or the path of an image file."""
 AnyImage = TypeVar("AnyImage", bound=SingleImage)

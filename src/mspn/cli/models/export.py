@@ -21,7 +21,7 @@ from mspn.export.files import check_exportable, write_export
 from mspn.export.proof import Proof, check_unchanged, proof_path, write_proof
 from mspn.export.prove import prove_detector, prove_pose_network, sample_images, sample_people
 from mspn.inference.export_metadata import ExportPrecision, PoseExportMetadata
-from mspn.inference.exported_files import SUFFIXES, open_file
+from mspn.inference.exported_files import SUFFIXES, OpenFile, open_file, open_program
 from mspn.io.files import sha256_of
 from mspn.predict.estimator import PoseEstimator
 from mspn.predict.top_down import stack_crops
@@ -90,7 +90,8 @@ def export_command(
         if destination.suffix not in SUFFIXES:
             echo(f"{destination}: not proven, since {destination.suffix} does not run here", err=True)
             return
-        proof = _prove(destination, checkpoint, source, images, annotations)
+        file = open_program(destination) if destination.suffix == ".pt2" else open_file(destination)
+        proof = _prove(file, checkpoint, source, images, annotations)
         write_proof(destination, proof)
     _conclude(destination, proof)
 
@@ -105,7 +106,8 @@ def prove_command(
 ) -> None:
     """Compare an exported file with its weights again; a file that was changed fails."""
     with one_line_errors():
-        told = open_file(path).metadata
+        file = open_file(path)
+        told = file.metadata
         if told is None:
             fail(f"{path} does not say which weights it was exported from; only files of this package do")
         check_unchanged(path, told)
@@ -117,7 +119,7 @@ def prove_command(
         if isinstance(checkpoint, Checkpoint) != isinstance(told, PoseExportMetadata):
             fail(f"{path} says that it is a {told.kind}, which {weights} is not; export it again")
         _check_sample(checkpoint, images, annotations)
-        proof = _prove(path, checkpoint, source, images, annotations)
+        proof = _prove(file, checkpoint, source, images, annotations)
         if not proof.failures:
             write_proof(path, proof)
     _conclude(path, proof)
@@ -135,14 +137,14 @@ def _check_sample(checkpoint: Checkpoint | DetectorCheckpoint, images: Path | No
 
 
 def _prove(
-    path: Path,
+    file: OpenFile,
     checkpoint: Checkpoint | DetectorCheckpoint,
     source: Source,
     images: Path | None,
     annotations: Path | None,
 ) -> Proof:
     if isinstance(checkpoint, DetectorCheckpoint):
-        return prove_detector(path, checkpoint, source, sample_images(), "the package's sample images")
+        return prove_detector(file, checkpoint, source, sample_images(), "the package's sample images")
     skeleton = checkpoint.metadata.recipe.keypoint_table
     detector = "default" if images is not None and skeleton.is_of_people else "none"
     estimator = PoseEstimator(checkpoint, detector, device="cpu")
@@ -151,7 +153,7 @@ def _prove(
     else:
         people, sample = crop_people(estimator, images, MAX_PROOF_PEOPLE), str(images)
     labels = None if annotations is None or images is None else (annotations, images)
-    return prove_pose_network(path, checkpoint, source, people, sample, labels)
+    return prove_pose_network(file, checkpoint, source, people, sample, labels)
 
 
 def _conclude(path: Path, proof: Proof) -> None:
