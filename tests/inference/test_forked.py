@@ -1,38 +1,47 @@
 """What a process that is forked can do after its parent has used threads."""
 
 import os
-import subprocess
-import sys
+from collections.abc import Sequence
+from multiprocessing.queues import SimpleQueue
 
 import pytest
-
-_PROGRAM = """
-import os
 import torch
+
+from mspn.config.model import ModelConfig
 from mspn.inference.runner import Runner
 from mspn.models import build_network
-from mspn.config.model import ModelConfig
+from tests.training.several import clean_processes
 
-torch.ones(1 << 20).add(1)  # starts OpenMP's threads
-crops = torch.zeros(2, 128, 128, 3, dtype=torch.uint8)
-config = ModelConfig(backbone="resnet18", num_stages=1, stem_channels=16, up_channels=32)
-make = lambda: Runner(build_network(config), torch.device("cpu"), "float32")
-runner = make()
-child = os.fork()
-if not child:
-    print(len(runner(crops)), len(make()(crops)), torch.get_num_threads(), flush=True)
-    os._exit(0)
-os.waitpid(child, 0)
-print(torch.get_num_threads())
-"""
+
+def _fork_after_threads(answers: "SimpleQueue[Sequence[int]]") -> None:
+    torch.set_num_threads(2)
+    torch.ones(1 << 20).add(1)  # starts OpenMP's threads
+    crops = torch.zeros(2, 128, 128, 3, dtype=torch.uint8)
+    config = ModelConfig(backbone="resnet18", num_stages=1, stem_channels=16, up_channels=32)
+
+    def make() -> Runner:
+        return Runner(build_network(config), torch.device("cpu"), "float32")
+
+    runner = make()
+    child = os.fork()
+    if not child:
+        answers.put((len(runner(crops)), len(make()(crops)), torch.get_num_threads()))
+        os._exit(0)
+    os.waitpid(child, 0)
+    answers.put((torch.get_num_threads(),))
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 def test_a_forked_process_runs_networks_of_its_own_and_its_parents_in_one_thread():
-    environment = os.environ | {"OMP_NUM_THREADS": "2", "GOMP_SPINCOUNT": "0", "PYTHONWARNINGS": "ignore"}
+    context = clean_processes()
+    answers = context.SimpleQueue()
 
-    done = subprocess.run(
-        [sys.executable, "-c", _PROGRAM], capture_output=True, text=True, check=True, timeout=60, env=environment
-    )
+    process = context.Process(target=_fork_after_threads, args=(answers,))
+    process.start()
+    process.join(60)
+    code = process.exitcode
+    process.kill()
 
-    assert done.stdout.splitlines() == ["2 2 1", "2"]
+    assert code == 0
+    assert answers.get() == (2, 2, 1)
+    assert answers.get() == (2,)

@@ -1,6 +1,5 @@
 import platform
-import subprocess
-import sys
+from multiprocessing.queues import SimpleQueue
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -9,23 +8,12 @@ import pytest
 from mspn.inference import devices
 from mspn.inference.devices import keep_freed_memory
 from tests.cli.runner import run
+from tests.training.several import clean_processes
 
 _needs_glibc = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc's allocator")
 
 _TOLD = [(-3, 2**30), (-1, -1)]
 """M_MMAP_THRESHOLD is -3, M_TRIM_THRESHOLD is -1; a threshold of -1 is never reached."""
-
-_COUNT_FAULTS = """
-from resource import RUSAGE_SELF, getrusage
-from mspn.inference.devices import keep_freed_memory
-
-keep_freed_memory()
-for _ in range(2):
-    before = getrusage(RUSAGE_SELF).ru_minflt
-    bytearray(b"x") * (100 * 2**20)
-    print(getrusage(RUSAGE_SELF).ru_minflt - before)
-"""
-"""What it makes is freed at once."""
 
 
 class _Library:
@@ -75,11 +63,27 @@ def test_the_reference_of_a_benchmark_has_what_the_system_gives(library: _Librar
     assert library.told == []
 
 
+def _count_faults(counts: "SimpleQueue[int]") -> None:
+    from resource import RUSAGE_SELF, getrusage
+
+    keep_freed_memory()
+    for _ in range(2):
+        before = getrusage(RUSAGE_SELF).ru_minflt
+        bytearray(b"x") * (100 * 2**20)  # freed at once
+        counts.put(getrusage(RUSAGE_SELF).ru_minflt - before)
+
+
 @_needs_glibc
 def test_memory_that_is_freed_is_there_again_without_page_faults():
-    printed = subprocess.run([sys.executable, "-c", _COUNT_FAULTS], capture_output=True, text=True, check=True)
+    context = clean_processes()
+    counts = context.SimpleQueue()
 
-    first, again = map(int, printed.stdout.split())
+    process = context.Process(target=_count_faults, args=(counts,))
+    process.start()
+    process.join(60)
+
+    assert process.exitcode == 0
+    first, again = counts.get(), counts.get()
     # 100 MiB are 25,600 pages of 4 KiB, or fewer larger ones.
     assert first > 40
     assert again < first / 10

@@ -1,8 +1,6 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,12 +9,12 @@ from safetensors.torch import load_file
 
 from mspn.config.overrides import override
 from mspn.config.recipe import Recipe
-from mspn.distributed import ALONE, Processes
+from mspn.distributed import ALONE, Processes, is_restart, joined_processes
 from mspn.training.loop import train
 from mspn.training.progress import IterationReport
 from tests.drawn_people import write_drawn_set
 from tests.trained import small_and_fast, tiny_recipe
-from tests.training.several import run_together
+from tests.training.several import clean_processes, run_together
 
 
 def record_losses(processes: Processes, recipe: Recipe, run: Path, iterations: int) -> None:
@@ -66,28 +64,40 @@ def test_two_processes_that_resume_end_with_the_same_weights_to_the_bit(tmp_path
 
 
 def test_torchrun_goes_on_from_the_last_checkpoint_when_a_process_dies(tmp_path: Path, recipe: Recipe):
-    """Above 10 s: torchrun starts four new interpreters, and each imports torch and its optimizers."""
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    command += ["--max-restarts", "1", "-m", "tests.training.test_distributed"]
-    settings = tmp_path / "recipe.json"
-    settings.write_text(override(recipe, ["train.checkpoint_every=2"]).model_dump_json())
+    recipe = override(recipe, ["train.checkpoint_every=2"])
+    torchrun = clean_processes().Process(target=launch_as_torchrun, args=(recipe, tmp_path / "run"))
 
-    environment = os.environ | {"GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1"}
-    ended = subprocess.run(
-        [*command, str(settings), str(tmp_path / "run")], env=environment, capture_output=True, timeout=120, check=False
-    )
+    torchrun.start()
+    torchrun.join(120)
+    code = torchrun.exitcode
+    torchrun.kill()
 
-    assert ended.returncode == 0, ended.stderr.decode()[-2000:]
+    assert code == 0
     # It died in the fifth iteration, so the second life began after the fourth.
     assert len(json.loads((tmp_path / "run" / "losses-6.json").read_text())) == 2
     assert (tmp_path / "run" / "weights.safetensors").is_file()
 
 
-def die_once_in_the_fifth_iteration(settings: Path, run: Path) -> None:
-    """What torchrun starts in each process of the test above."""
-    from mspn.distributed import is_restart, joined_processes
+def launch_as_torchrun(recipe: Recipe, run: Path) -> None:
+    """What `torchrun --standalone --nproc-per-node 2 --max-restarts 1` does, in processes that have torch already."""
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-    recipe = Recipe.model_validate_json(settings.read_text())
+    os.environ["GLOO_SOCKET_IFNAME"] = "lo"
+    config = LaunchConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=2,
+        max_restarts=1,
+        monitor_interval=0.1,
+        run_id="one",
+        rdzv_backend="c10d",
+        rdzv_endpoint="localhost:0",
+        start_method="fork",  # of a process without threads of its own
+    )
+    elastic_launch(config, die_once_in_the_fifth_iteration)(recipe, run)
+
+
+def die_once_in_the_fifth_iteration(recipe: Recipe, run: Path) -> None:
     with joined_processes() as processes:
         if is_restart():
             record_losses(processes, recipe, run, 6)
@@ -98,7 +108,3 @@ def die_once_in_the_fifth_iteration(settings: Path, run: Path) -> None:
                 os.kill(os.getpid(), signal.SIGKILL)
 
         train(recipe, run, resume=False, processes=processes, report=die)
-
-
-if __name__ == "__main__":
-    die_once_in_the_fifth_iteration(Path(sys.argv[1]), Path(sys.argv[2]))

@@ -2,9 +2,9 @@ import hashlib
 import os
 import pickle
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
+from multiprocessing.queues import SimpleQueue
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from mspn.checkpoints.hub.cache import (
     verify,
 )
 from mspn.checkpoints.hub.download import Limits
+from mspn.checkpoints.hub.index import IndexEntry
 from mspn.config.protocol import MMPOSE_TEST
 from mspn.config.recipe import Recipe
 from mspn.config.recipes import RECIPES
@@ -34,6 +35,7 @@ from tests.checkpoints.hub import file_server
 from tests.checkpoints.hub.file_server import FileServer
 from tests.checkpoints.pocket import CONFIG, RECIPE, entry_of, pocket_network, saved, serving
 from tests.full_disk import full_disk
+from tests.training.several import clean_processes
 
 LIMITS = Limits(stall_seconds=0.5, tries=2, pause_seconds=0)
 
@@ -290,41 +292,32 @@ def test_a_full_disk_is_one_line_and_leaves_no_weights(is_there: bool, server: F
     assert not list(tmp_path.glob(".*.partial"))
 
 
-_CHILD = """
-import sys
-from pathlib import Path
-from mspn.checkpoints.hub.cache import download_weights
-from mspn.checkpoints.hub.index import IndexEntry
-from mspn.config.recipe import Recipe
-from mspn.config.recipes import RECIPES
-RECIPES["pocket"] = Recipe.model_validate_json(sys.argv[1])
-print("ready", flush=True)
-sys.stdin.readline()
-print(download_weights(IndexEntry.model_validate_json(sys.argv[2]), Path(sys.argv[3])))
-"""
+def _download_with_the_other(entry: IndexEntry, folder: Path, begin: Barrier, paths: "SimpleQueue[Path]") -> None:
+    os.environ.pop("MSPN_OFFLINE", None)
+    RECIPES["pocket"] = RECIPE
+    begin.wait(60)
+    paths.put(download_weights(entry, folder))
 
 
 def test_two_processes_that_download_at_once_make_one_file_with_one_download(server: FileServer, tmp_path: Path):
     entry = entry_of(server)
     server.answers = [file_server.serve_late]
-    command = [sys.executable, "-c", _CHILD, RECIPE.model_dump_json(), entry.model_dump_json(), str(tmp_path)]
+    context = clean_processes()
+    begin, paths = context.Barrier(2), context.SimpleQueue()
 
     children = [
-        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        for _ in range(2)
+        context.Process(target=_download_with_the_other, args=(entry, tmp_path, begin, paths)) for _ in range(2)
     ]
-    with children[0], children[1]:
-        for child in children:
-            assert child.stdout is not None
-            assert child.stdout.readline() == "ready\n"
-        for child in children:
-            assert child.stdin is not None
-            child.stdin.write("go\n")
-            child.stdin.flush()
-        said = [child.communicate(timeout=60) for child in children]
+    for child in children:
+        child.start()
+    for child in children:
+        child.join(60)
+    codes = [child.exitcode for child in children]
+    for child in children:
+        child.kill()
 
-    assert [child.returncode for child in children] == [0, 0], said
-    assert said[0][0].strip() == said[1][0].strip() == str(cached_file(entry, tmp_path))
+    assert codes == [0, 0]
+    assert paths.get() == paths.get() == cached_file(entry, tmp_path)
     assert len(server.requests) == 1
     assert len(visible(tmp_path)) == 2
 
