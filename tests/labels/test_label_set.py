@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -5,8 +6,9 @@ import numpy as np
 import pytest
 
 from mspn.errors import ImageError
-from mspn.labels.label_set import LabeledImage, LabeledSet, box_around, with_sizes
+from mspn.labels.label_set import LabeledImage, LabeledSet, box_around, category_of_set, with_sizes
 from mspn.structures.boxes import Box, Size
+from mspn.structures.skeleton import Skeleton
 from mspn.structures.skeletons import COCO_17
 
 
@@ -36,3 +38,11 @@ def test_an_image_that_is_not_there_has_no_size(tmp_path: Path):
 
     with pytest.raises(ImageError, match=r"no image at .*gone\.png; check the path"):
         with_sizes(labels, tmp_path)
+
+
+def test_what_boxes_hold_is_what_the_labels_say_else_the_skeleton_else_unknown():
+    kite = LabeledSet(Skeleton(name="kite", keypoints=("top",)), [], [])
+
+    assert category_of_set(kite) == "object"
+    assert category_of_set(replace(kite, category="toy")) == "toy"
+    assert category_of_set(LabeledSet(COCO_17, [], [])) == "person"

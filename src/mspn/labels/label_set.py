@@ -81,7 +81,8 @@ def ignored_keypoints(person: LabeledPerson) -> tuple[str, ...]:
     return tuple(names) if isinstance(names, list) and all(isinstance(name, str) for name in names) else ()
 
 
-_DEFAULT_CATEGORY = "person"
+_UNKNOWN_CATEGORY = "object"
+"""No word for people: whose keypoints are of no scheme that we know need not be people's."""
 
 
 def with_categories(labels: LabeledSet, names: Sequence[str]) -> LabeledSet:
@@ -109,10 +110,12 @@ def category_of(labels: LabeledSet, person: LabeledPerson) -> str:
     rows = labels.extra.get("categories")
     number = person.extra.get("category_id")
     named = [row.get("name") for row in rows if row.get("id") == number] if isinstance(rows, list) else []
-    return next(
-        (name for name in (*named, labels.category, labels.skeleton.category) if isinstance(name, str) and name),
-        _DEFAULT_CATEGORY,
-    )
+    return next((name for name in named if isinstance(name, str) and name), category_of_set(labels))
+
+
+def category_of_set(labels: LabeledSet) -> str:
+    """What the boxes of a set hold, in a word, for formats that ask for one."""
+    return labels.category or labels.skeleton.category or _UNKNOWN_CATEGORY
 
 
 _BOX_MARGIN = 0.1

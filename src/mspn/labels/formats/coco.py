@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float
 from mspn.io.files import write_text
 from mspn.labels.conversion_report import to_skeleton, warn_dropped
 from mspn.labels.formats.coco_content import NO_BOX, CocoAnnotation, CocoCategory, CocoContent, CocoImage, parse_content
-from mspn.labels.label_set import LabeledImage, LabeledPerson, LabeledSet, area_of, box_around
+from mspn.labels.label_set import LabeledImage, LabeledPerson, LabeledSet, area_of, box_around, category_of_set
 from mspn.labels.reading import (
     check_keypoint_names,
     check_label_table,
@@ -217,7 +217,7 @@ def _annotation(person: LabeledPerson, category_id: int) -> dict[str, Any]:
 
 
 def _category(labels: LabeledSet) -> dict[str, Any]:
-    name = labels.category or labels.skeleton.category or "person"
+    name = category_of_set(labels)
     return {
         "id": 1,
         "name": name,

@@ -14,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 from mspn.errors import AnnotationError
 from mspn.io.files import write_text
 from mspn.labels.conversion_report import warn_dropped, warn_dropped_fields, without_crowds
-from mspn.labels.label_set import LabeledImage, LabeledPerson, LabeledSet, category_of, with_categories
+from mspn.labels.label_set import LabeledImage, LabeledPerson, LabeledSet, category_of, category_of_set, with_categories
 from mspn.labels.reading import Id, image_size, skeleton_of_labels
 from mspn.structures.boxes import Box
 from mspn.structures.settings import first_problem
@@ -84,9 +84,7 @@ def write_cvat(labels: LabeledSet, path: Path) -> None:
     """
     labels = without_crowds(labels, path)
     warn_dropped_fields(labels, path, people=("category_id",))
-    categories = dict.fromkeys([category_of(labels, person) for person in labels.people]) or [
-        labels.category or "person"
-    ]
+    categories = dict.fromkeys([category_of(labels, person) for person in labels.people]) or [category_of_set(labels)]
     root = Element("annotations")
     SubElement(root, "version").text = "1.1"
     listed = SubElement(SubElement(SubElement(root, "meta"), "task"), "labels")

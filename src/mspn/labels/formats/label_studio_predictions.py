@@ -8,7 +8,7 @@ from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from mspn.io.files import write_text
 from mspn.labels.formats.label_studio import OUR_NAMES, make_regions, people_by_image
-from mspn.labels.label_set import LabeledSet
+from mspn.labels.label_set import LabeledSet, category_of_set
 
 
 def write_predictions(labels: LabeledSet, path: Path, scores: Mapping[int, float], *, model: str, address: str) -> None:
@@ -40,7 +40,7 @@ def write_label_config(labels: LabeledSet, path: Path) -> None:
     SubElement(view, "Image", {"name": OUR_NAMES.image, "value": "$image"})
     controls = [("KeyPointLabels", OUR_NAMES.keypoints, labels.skeleton.keypoints)]
     if OUR_NAMES.rectangles is not None and any(person.box is not None for person in labels.people):
-        controls.append(("RectangleLabels", OUR_NAMES.rectangles, (labels.category or "person",)))
+        controls.append(("RectangleLabels", OUR_NAMES.rectangles, (category_of_set(labels),)))
     for tag, name, values in controls:
         control = SubElement(view, tag, {"name": name, "toName": OUR_NAMES.image})
         for value in values:
