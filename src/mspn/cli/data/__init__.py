@@ -31,7 +31,7 @@ COMMANDS = {
     ),
     "suggest": LazyCommand(
         "mspn.cli.data.suggest:suggest_command",
-        "Pre-label the photos to label next, the most uncertain first, for Label Studio or CVAT.",
+        "Pre-label the photos to label next, those of which the network is least sure first.",
     ),
     "split": LazyCommand(
         "mspn.cli.data.convert:split_command",

@@ -9,11 +9,9 @@ from rich.progress import track
 from mspn.cli.printing import SafeConsole
 from mspn.config.skeleton_file import named_skeleton
 from mspn.errors import MissingFileError
-from mspn.io.images import IMAGE_SUFFIXES
 from mspn.labels.checks.images import ImageFile, scan_images
 from mspn.labels.formats import FORMATS, read_labels
 from mspn.labels.label_set import LabeledSet
-from mspn.sources.folders import search_folder
 
 LabelsArgument = Annotated[Path, typer.Argument(help="Label file, or folder where the format is one.")]
 FormatOption = Annotated[
@@ -55,16 +53,3 @@ def scan_with_bar(labels: LabeledSet, images: Path, num_workers: int) -> list[Im
     console = SafeConsole(stderr=True)
     files = scan_images(labels.images, images, num_workers)
     return list(track(files, "reading images", len(labels.images), console=console, disable=not console.is_terminal))
-
-
-def find_photos(folder: Path) -> list[str]:
-    """Names of the photos in a folder and below.
-
-    Raises:
-        MissingFileError: if there are none.
-    """
-    found = search_folder(folder) if folder.is_dir() else ()
-    photos = [path for path in found if isinstance(path, Path) and path.suffix.lower() in IMAGE_SUFFIXES]
-    if not photos:
-        raise MissingFileError(f"no photos in {folder}; name the folder that holds them")
-    return sorted(path.relative_to(folder).as_posix() for path in photos)

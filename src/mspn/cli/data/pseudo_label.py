@@ -6,20 +6,21 @@ from typing import Annotated, Any
 
 import typer
 
-from mspn.cli.data.options import find_photos
 from mspn.cli.options import BatchOption, DeviceOption, PrecisionName, PrecisionOption
 from mspn.cli.printing import KILLED, SOME_FAILED, echo, one_line_errors
 from mspn.cli.progress import show_count
 from mspn.detectors import DEFAULT, make_detector
 from mspn.detectors.precomputed import BoxesFile
-from mspn.errors import InvalidValueError, MspnError
+from mspn.errors import InvalidValueError, MissingFileError, MspnError
 from mspn.inference.devices import choose_device, keep_freed_memory
 from mspn.interrupts import stop_requests
+from mspn.io.images import IMAGE_SUFFIXES
 from mspn.labels.formats.coco import read_coco, write_coco
 from mspn.labels.label_set import LabeledImage, LabeledSet
 from mspn.predict.pseudo_labels import AgreementRule, label_people, select_boxes
 from mspn.predict.teachers import common_skeleton, load_teacher
 from mspn.sources import read_single_image
+from mspn.sources.folders import search_folder
 
 _SETTINGS = "pseudo_labels"
 """Field of the file that says how it was made; --resume goes on only in the same way."""
@@ -102,3 +103,16 @@ def _read_begun(out: Path, settings: dict[str, Any]) -> LabeledSet:
     if labels.extra.get(_SETTINGS) != settings:
         raise InvalidValueError(f"{out} was made with other teachers, boxes or limits; choose another --out")
     return labels
+
+
+def find_photos(folder: Path) -> list[str]:
+    """Names of the photos in a folder and below.
+
+    Raises:
+        MissingFileError: if there are none.
+    """
+    found = search_folder(folder) if folder.is_dir() else ()
+    photos = [path for path in found if isinstance(path, Path) and path.suffix.lower() in IMAGE_SUFFIXES]
+    if not photos:
+        raise MissingFileError(f"no photos in {folder}; name the folder that holds them")
+    return sorted(path.relative_to(folder).as_posix() for path in photos)

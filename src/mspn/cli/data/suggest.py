@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from mspn.cli.data.options import find_photos
+from mspn.cli.data.pseudo_label import find_photos
 from mspn.cli.options import (
     BatchOption,
     DetectorOption,
