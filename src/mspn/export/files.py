@@ -49,8 +49,12 @@ def check_exportable(path: Path, inside: Inside, *, is_detector: bool) -> None:
         raise ExportError(f"{path}: {path.suffix} does not hold int8; write .onnx or .xml")
     if inside.precision == "int8" and is_detector:
         raise ExportError(f"{path}: int8 is for pose networks; export the detector in float32 or with half precision")
-    if inside.preprocessing and path.suffix == ".mlpackage":
-        raise ExportError(f"{path}: CoreML takes no arrays of bytes; leave the preprocessing out")
+    if path.suffix == ".mlpackage" and is_detector:
+        raise ExportError(f"{path}: coremltools does not convert the detector; write .onnx or .xml")
+    if path.suffix == ".mlpackage" and (inside.preprocessing or inside.decoding):
+        raise ExportError(
+            f"{path}: CoreML takes no arrays of bytes, and coremltools does not convert the decoding; leave both out"
+        )
 
 
 def write_export(export: Export, path: Path, calibration_crops: UInt8[Tensor, "N H W 3"] | None = None) -> None:
@@ -65,7 +69,9 @@ def write_export(export: Export, path: Path, calibration_crops: UInt8[Tensor, "N
         ExportError: if a library is not installed.
         FileError: if there is no room for it.
     """
-    program, metadata = trace(export.graph, export.metadata.input), export.metadata
+    # coremltools rounds to 16 bits itself, and does not convert a network that has done so.
+    graph = export.graph.float() if path.suffix == ".mlpackage" else export.graph
+    program, metadata = trace(graph, export.metadata.input), export.metadata
     match path.suffix:
         case ".pt2":
             text = _text(metadata, digest_of_program(program))
@@ -134,6 +140,9 @@ def _write_coreml(program: ExportedProgram, metadata: AnyExportMetadata, path: P
         minimum_deployment_target=coremltools.target.iOS17,
         compute_precision=precisions.FLOAT16 if metadata.precision == "float16" else precisions.FLOAT32,
     )
+    description = converted.get_spec()
+    coremltools.utils.rename_feature(description, description.description.input[0].name, metadata.input.name)
+    converted = coremltools.models.MLModel(description, weights_dir=converted.weights_dir, skip_model_load=True)
     converted.user_defined_metadata[METADATA_KEY] = _text(metadata, "")
     with TemporaryDirectory(dir=path.parent) as folder:
         converted.save(str(Path(folder) / path.name))

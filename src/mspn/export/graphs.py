@@ -43,10 +43,9 @@ class Heatmaps(nn.Module):
     def __init__(self, network: PoseNetwork, dtype: torch.dtype) -> None:
         super().__init__()
         self.network = fold_norms(network, find_unused(network)).to(dtype)
-        self._dtype = dtype
 
     def forward(self, pixels: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B K h w"]:
-        return self.network.final_heatmaps(pixels.to(self._dtype)).float()
+        return self.network.final_heatmaps(pixels.to(_dtype(self.network))).float()
 
 
 class Keypoints(nn.Module):
@@ -87,10 +86,9 @@ class PersonCandidates(nn.Module):
     def __init__(self, network: PersonDetector, dtype: torch.dtype) -> None:
         super().__init__()
         self.network = fold_norms(network).to(dtype)
-        self._dtype = dtype
 
     def forward(self, pixels: Float[Tensor, "B 3 H W"]) -> ScoredBoxes:
-        candidates = self.network(pixels.to(self._dtype))
+        candidates = self.network(pixels.to(_dtype(self.network)))
         return ScoredBoxes(candidates.logits.sigmoid(), candidates.boxes)
 
 
@@ -104,3 +102,7 @@ class FromPixels(nn.Module):
     def forward(self, pixels: UInt8[Tensor, "B H W 3"]) -> tuple[Tensor, ...]:
         outputs: tuple[Tensor, ...] = self.inside(normalize(pixels))
         return outputs
+
+
+def _dtype(network: nn.Module) -> torch.dtype:
+    return next(network.parameters()).dtype
