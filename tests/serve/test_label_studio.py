@@ -72,6 +72,10 @@ def test_health_and_setup_say_what_label_studio_asks(port: int):
     answer = post(port, "setup", project="1.2", schema=CONFIG, hostname="http://localhost", access_token="x")
     assert answer.status == 200
     assert answer.json["model_version"].endswith(".safetensors")
+    assert post(port, "setup", project="1.2", schema=None).status == 200
+    assert (
+        "knows none of the labels" in post(port, "setup", schema=CONFIG.replace("Eye", "").replace("Nose", "x")).error
+    )
 
 
 def test_a_task_gets_regions_with_the_names_of_its_interface(port: int):

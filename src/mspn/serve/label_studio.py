@@ -145,7 +145,7 @@ def pre_label(image: Image, poses: list[Pose], recipe: Recipe, interface: Interf
 
 
 class _Setup(BaseModel):
-    schema_: str = Field("", alias="schema")
+    schema_: str | None = Field(None, alias="schema")
 
 
 class _Task(BaseModel):
