@@ -29,7 +29,7 @@ def everything_installed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _network() -> PoseNetwork:
     torch.manual_seed(6)
-    return build_network(small(RECIPES["mspn-2"]).model).eval()
+    return build_network(small(RECIPES["resnet18-2"]).model).eval()
 
 
 @pytest.mark.usefixtures("everything_installed")

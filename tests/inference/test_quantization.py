@@ -17,7 +17,7 @@ def network() -> PoseNetwork:
     pytest.importorskip("onnx")
     pytest.importorskip("onnxruntime")
     torch.manual_seed(6)
-    return build_network(small(RECIPES["mspn-2"]).model).eval()
+    return build_network(small(RECIPES["resnet18-2"]).model).eval()
 
 
 @pytest.fixture(scope="module")
