@@ -5,12 +5,16 @@ import pytest
 import torch
 
 from mspn.checkpoints.format import DetectorCheckpoint, DetectorMetadata
+from mspn.detectors import make_detector
 from mspn.detectors.embedded import EmbeddedPersonDetector
 from mspn.detectors.letterbox import fit_longer_side
+from mspn.errors import DetectorError, ExportError
 from mspn.export.build import Inside, Source, build_detector_export
 from mspn.export.files import write_export
+from mspn.inference.exported import load_exported
 from mspn.models.person_detector import PersonDetector
 from mspn.structures.image import Image
+from tests.export.exported import exported_untrained
 from tests.made_once import made_once
 from tests.trained_detector import tiny_detector_recipe
 
@@ -60,3 +64,35 @@ def test_an_export_with_decoding_finds_the_boxes_of_the_package_in_images_of_any
     np.testing.assert_allclose(found[is_usable], expected_boxes, atol=1e-3)
     np.testing.assert_allclose(scores[is_usable], [one.score for one in expected], atol=1e-5)
     assert (image_indices == 0).all()
+
+
+def test_an_exported_detector_takes_the_place_of_its_weights(tmp_path: Path):
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    path = made_once("exported_detector", _export) / "detector.onnx"
+    image = Image("", np.random.default_rng(2).integers(0, 256, (70, 96, 3), np.uint8))
+
+    found = make_detector(str(path)).detect(image)
+
+    network = _untrained(tmp_path).model
+    expected = EmbeddedPersonDetector(network, torch.device("cpu"), "float32").detect(image)
+    assert len(found) == len(expected) > 3
+    np.testing.assert_allclose([one.box for one in found], [one.box for one in expected], atol=1e-3)
+    larger = EmbeddedPersonDetector(network, torch.device("cpu"), "float32", 128).detect(image)
+    found_larger = make_detector(f"{path},side=128").detect(image)
+    np.testing.assert_allclose([one.box for one in found_larger], [one.box for one in larger], atol=1e-3)
+
+
+def test_networks_of_the_other_kind_are_told(tmp_path: Path):
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    detector = made_once("exported_detector", _export) / "detector.onnx"
+
+    with pytest.raises(
+        ExportError, match=r"detector.onnx is a person detector, not a pose network; give it to --detec"
+    ):
+        load_exported(detector)
+    with pytest.raises(
+        DetectorError, match=r"untrained.onnx is a pose network, not a person detector; give it to --mo"
+    ):
+        make_detector(str(exported_untrained() / "untrained.onnx"))

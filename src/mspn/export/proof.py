@@ -76,7 +76,7 @@ class Proof(Settings):
     distances_px: dict[str, float]
     """Of keypoints, in crop pixels, or of the sides of boxes, in image pixels: p50, p95, p99, largest."""
     map_error: float
-    """Largest difference of heat maps with peak 1, or of peaks or scores where the file gives no maps."""
+    """Largest difference of heat maps, or of peaks or scores where the file gives no maps; of the highest above 1."""
     outliers: tuple[Outlier, ...] = Field((), max_length=_MAX_OUTLIERS)
     """The farthest of those beyond the largest bound in pixels."""
     milliseconds: dict[str, float]

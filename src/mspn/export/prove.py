@@ -147,10 +147,13 @@ def _answer(top_down: TopDown, people: Sequence[PersonCrop]) -> tuple[Decoded, T
 
 
 def _map_error(expected: tuple[Decoded, Tensor], answered: tuple[Decoded, Tensor]) -> float:
-    """Largest difference of heat maps, or of peaks where one side has those alone."""
+    """Largest difference of heat maps, or of peaks where one side has those alone; as a share of the highest above 1.
+
+    Maps of trained networks have peaks of 1 at most; those of untrained ones may be as high as anything.
+    """
     has_maps = expected[1].shape == answered[1].shape
     one, other = (values if has_maps else decoded.scores for decoded, values in (expected, answered))
-    return (one - other).abs().max().item()
+    return ((one - other).abs().max() / one.abs().max().clamp(min=1)).item()
 
 
 def _average_precision(estimator: PoseEstimator, annotations: Path, images: Path) -> float:

@@ -1,3 +1,4 @@
+import json
 import shutil
 import sys
 from pathlib import Path
@@ -6,6 +7,7 @@ import numpy as np
 import pytest
 from typer.testing import Result
 
+import mspn
 from mspn.export.digests import digest_of_onnx
 from mspn.export.onnx_file import write_metadata
 from mspn.export.proof import Proof, proof_path
@@ -143,3 +145,23 @@ def test_missing_libraries_name_their_extra(tmp_path: Path, monkeypatch: pytest.
     line = error_line(run("models", "export", weights, tmp_path / "out.onnx"))
 
     assert "exporting needs onnx, onnxscript and onnxruntime; pip install 'mspn[onnx]'" in line
+
+
+def test_commands_take_an_exported_file_in_place_of_weights(exported: Path, tmp_path: Path):
+    image = Path(mspn.__file__).parent / "assets" / "sample" / "astronaut.jpg"
+    found = {}
+    for model in (exported, exported.with_name(WEIGHTS)):
+        out = tmp_path / model.suffix
+        result = run("predict", image, "--model", model, "--detector", "none", "--precision", "float32", "--out", out)
+        assert result.exit_code == 0, result.output
+        (content,) = json.loads((out / "predictions.json").read_text())
+        (person,) = content["people"]
+        found[model.suffix] = np.array(list(person["keypoints"].values()))
+
+    timed = run("bench", "--model", exported, "--batch", "1", "--rounds", "1", "--out", tmp_path / "bench")
+
+    # In pixels of an image that is eight times as large as the crop.
+    np.testing.assert_allclose(found[".onnx"], found[".safetensors"], atol=0.1)
+    assert timed.exit_code == 0, timed.output
+    (rate,) = json.loads((tmp_path / "bench" / "bench.json").read_text())["rates"]
+    assert (rate["engine"], rate["precision"], rate["error"]) == ("onnxruntime", "float32", None)

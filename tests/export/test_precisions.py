@@ -1,0 +1,72 @@
+"""Exports in 16 and 8 bits."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from mspn.checkpoints.format import load_checkpoint
+from mspn.export.build import Inside, Source, build_pose_export
+from mspn.export.files import write_export
+from mspn.inference.exported import load_exported
+from mspn.models.base import normalize
+from tests.made_once import made_once
+from tests.untrained import untrained_weights
+
+_CROPS = torch.randint(0, 256, (12, 64, 64, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(7))
+
+
+def _export(folder: Path) -> None:
+    weights = untrained_weights(folder)
+    for name, inside, crops in (
+        ("half.onnx", Inside(precision="float16"), None),
+        ("int8.onnx", Inside(decoding=True, precision="int8"), _CROPS),
+    ):
+        export = build_pose_export(load_checkpoint(weights), Source("untrained", "0" * 64), inside)
+        write_export(export, folder / name, crops)
+
+
+@pytest.fixture
+def folder() -> Path:
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    return made_once("exported_precisions", _export)
+
+
+def test_half_keeps_weights_in_16_bits_and_takes_and_gives_32(folder: Path):
+    onnx = pytest.importorskip("onnx")
+    model = onnx.load(folder / "half.onnx")
+    kinds = {tensor.data_type for tensor in model.graph.initializer if len(tensor.dims) == 4}
+    outer = {value.type.tensor_type.elem_type for value in (*model.graph.input, *model.graph.output)}
+    network = load_checkpoint(folder / "untrained.safetensors").model
+
+    heatmaps = load_exported(folder / "half.onnx").network(_CROPS)
+
+    assert kinds == {onnx.TensorProto.FLOAT16}
+    assert outer == {onnx.TensorProto.FLOAT}
+    with torch.inference_mode():
+        expected = network.final_heatmaps(normalize(_CROPS))
+    assert 0 < (heatmaps - expected).norm() / expected.norm() < 0.01
+
+
+def test_int8_rounds_the_network_and_leaves_its_decoding_as_it_is(folder: Path):
+    onnx = pytest.importorskip("onnx")
+    graph = onnx.load(folder / "int8.onnx").graph
+    makers = {output: node for node in graph.node for output in node.output}
+    convolutions = [node for node in graph.node if node.op_type == "Conv"]
+    filters = [node for node in graph.node if node.op_type == "MatMul"]
+
+    exported = load_exported(folder / "int8.onnx")
+
+    assert {makers[name].op_type for node in convolutions for name in node.input} == {"DequantizeLinear"}
+    assert len(filters) == 2
+    assert not any(
+        name in makers and makers[name].op_type == "DequantizeLinear"
+        for node in graph.node
+        if node.op_type in ("MatMul", "ArgMax")
+        for name in node.input
+    )
+    assert exported.network.precision == "int8"
+    keypoints = exported.network.keypoints(_CROPS).keypoints_heatmap
+    assert keypoints.shape == (12, 17, 2)
+    assert keypoints.isfinite().all()
