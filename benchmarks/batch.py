@@ -13,6 +13,7 @@ import http.client
 import json
 import os
 import random
+import resource
 import shutil
 import signal
 import subprocess
@@ -87,14 +88,31 @@ def _check_rows(poses: str, expected: int, files: fs.FileSystem | None = None) -
 
 def _compare_speed(out: Path, photos: Path, model: str) -> None:
     one = {"OMP_NUM_THREADS": "1"}
-    predict = [sys.executable, "-m", "mspn", "predict", str(photos), "--out", str(out / "p"), "--save", "jsonl"]
-    print("predict:", _run([*predict, "--model", model], **one).splitlines()[-2])
+    names = sorted(map(str, photos.iterdir()))
+
+    def predict(*sources: str) -> tuple[str, float]:
+        """What it printed, and the processor time that it took."""
+        command = [sys.executable, "-m", "mspn", "predict", *sources, "--save", "jsonl", "--model", model]
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        printed = _run([*command, "--out", str(out / f"predict-{len(sources)}")], **one)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        return printed.splitlines()[-2], seconds
+
+    few = len(names) // 10
+    _, seconds_of_few = predict(*names[:few])
+    printed, seconds = predict(*names)
+    print(f"predict: {printed}; {(seconds - seconds_of_few) / (len(names) - few) * 1000:.0f} ms of a core an image")
     print("batch:", _run(_command(photos, out / "b", model, "--actors", "1"), **one).splitlines()[0])
     summary = json.loads((out / "b/summary.json").read_text())
-    print(f"batch after start-up: {summary['images'] / summary['seconds_predicting']:.2f} images/s")
+    rate, core_ms = (
+        summary["images"] / summary["seconds_predicting"],
+        summary["core_seconds"] / summary["images"] * 1000,
+    )
+    print(f"batch after start-up: {rate:.2f} images/s; {core_ms:.0f} ms of a core an image")
     rows = {row["source"]: row for row in _check_rows(str(out / "b/poses"), len(list(photos.iterdir())))}
     furthest = 0.0
-    for line in (out / "p/predictions.jsonl").read_text().splitlines():
+    for line in (out / f"predict-{len(names)}/predictions.jsonl").read_text().splitlines():
         image = json.loads(line)
         people = rows[image["source"]]["people"]
         assert len(people) == len(image["people"]), image["source"]

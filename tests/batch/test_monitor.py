@@ -32,6 +32,7 @@ def test_a_monitor_adds_up_what_actors_report():
     progress = handle.monitor.progress()
 
     assert (progress.num_images, progress.num_people, progress.num_with_problems) == (1, 0, 1)
+    assert progress.core_seconds > 0
     assert progress.problems == ["a.jpg is damaged"]
     assert progress.actors[reporter.actor].reading == "a.jpg"
 
@@ -62,6 +63,18 @@ def test_a_stall_is_explained_by_what_actors_do():
     assert explain_stall(monitor.progress(), ROOM) == "1 of 2 actors work; two has been at slow.mp4 for 0 s"
 
 
+def test_an_actor_that_is_not_heard_of_any_more_is_not_blamed(monkeypatch: pytest.MonkeyPatch):
+    now = 1.0
+    monkeypatch.setattr("mspn.batch.monitor.time.monotonic", lambda: now)
+    monitor = Monitor()
+    monitor.add(Report("killed", reading="a.jpg"))
+
+    now = 31.0
+    monitor.add(Report("other", reading="b.jpg"))
+
+    assert list(monitor.progress().actors) == ["other"]
+
+
 def test_an_actor_that_gets_on_is_not_long_at_its_file(monkeypatch: pytest.MonkeyPatch):
     now = 1.0
     monkeypatch.setattr("mspn.batch.monitor.time.monotonic", lambda: now)
@@ -71,6 +84,7 @@ def test_an_actor_that_gets_on_is_not_long_at_its_file(monkeypatch: pytest.Monke
     now = 51.0
     monitor.add(Report("one", reading="long.mp4", num_images=9))
     now = 61.0
+    monitor.add(Report("one", reading="long.mp4"))
 
     assert monitor.progress().actors["one"].seconds == 10
     assert monitor.progress().seconds == 60

@@ -12,9 +12,9 @@ from pyarrow import fs
 
 from mspn.batch.listing import ListedFile
 from mspn.batch.reading import read_files
-from mspn.batch.storage import Storage
 from mspn.io.images import encode_jpeg
 from mspn.io.limits import DEFAULTS
+from mspn.io.storage import Storage
 from mspn.structures.boxes import Size
 from mspn.structures.image import SourceFailure
 
@@ -81,7 +81,7 @@ def test_files_of_a_file_system_are_read_in_order_and_what_is_not_there_is_a_lin
 
 def test_a_server_that_is_out_of_order_for_a_moment_is_asked_again(jpeg: str, monkeypatch: pytest.MonkeyPatch):
     pauses: list[float] = []
-    monkeypatch.setattr("mspn.batch.storage.time.sleep", pauses.append)
+    monkeypatch.setattr("mspn.io.storage.time.sleep", pauses.append)
     files = fs.PyFileSystem(_FailsOften(3, "AWS Error SLOW_DOWN during GetObject"))
 
     assert _read([ListedFile("x://a", jpeg, 0)], files) == [("x://a", None, Size(4, 6))]
@@ -89,7 +89,7 @@ def test_a_server_that_is_out_of_order_for_a_moment_is_asked_again(jpeg: str, mo
 
 
 def test_wrong_credentials_are_told_at_once(jpeg: str, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("mspn.batch.storage.time.sleep", pytest.fail)
+    monkeypatch.setattr("mspn.io.storage.time.sleep", pytest.fail)
     files = fs.PyFileSystem(_FailsOften(1, "AWS Error ACCESS_DENIED during GetObject"))
 
     ((_, _, problem),) = _read([ListedFile("x://a", jpeg, 0)], files)
@@ -100,7 +100,7 @@ def test_wrong_credentials_are_told_at_once(jpeg: str, monkeypatch: pytest.Monke
 
 
 def test_a_server_that_stays_out_of_order_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("mspn.batch.storage.time.sleep", lambda _: None)
+    monkeypatch.setattr("mspn.io.storage.time.sleep", lambda _: None)
     files = fs.PyFileSystem(_FailsOften(99, "AWS Error NETWORK_CONNECTION"))
 
     with pytest.raises(OSError, match="NETWORK_CONNECTION"):

@@ -25,7 +25,7 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> list[Run]:
         show(Progress(num_images=2, problems=["a.jpg is damaged"]), 4)
         show(Progress(num_images=4, problems=["a.jpg is damaged"]), 4)
         warn("no image was done for 60 s: no actor has started yet")
-        return Summary(4, 5, 1, 2.0, 1.0, 3, Counts(10, 20, 0))
+        return Summary(4, 5, 1, 2.0, 1.0, 1.5, 3, Counts(10, 20, 0))
 
     monkeypatch.setattr("mspn.batch.run.run_batch", run_batch)
     monkeypatch.setenv("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "")  # set by the command; put back afterwards

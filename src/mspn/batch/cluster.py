@@ -4,6 +4,7 @@ import logging
 import os
 import signal
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,17 +13,20 @@ from pathlib import Path
 import ray
 
 from mspn.errors import InvalidValueError, MspnError, reason
+from mspn.io.files import temporary_folder
 
 _LOOPBACK = "127.0.0.1"
 _STORE_BYTES = 256 * 2**20
 """Of the object store of this machine alone: it holds the estimator, names of files, and rows of tasks."""
-_SHORT_PATH = "/tmp" if Path("/tmp").is_dir() else None
+_SHORT_PATH = Path("/tmp") if Path("/tmp").is_dir() else Path(tempfile.gettempdir())
 """Where Ray's sockets are, whose paths may have some hundred letters."""
 _STARTS = 3
 """Tries to start Ray, whose processes wait for each other for some seconds only, however busy a machine is."""
-_CPUS_BESIDE_ACTORS = 2
-"""Which Ray counts for its own tasks. If actors had all that it counts, tasks that read lists and write rows would wait
-for ever; these need next to nothing of a core."""
+CPUS_LEFT_BY_ACTOR, CPUS_PER_TASK = 0.1, 0.05
+"""Of the CPUs that Ray counts: an actor asks for a little less than its cores, or tasks that read lists and write rows,
+which wait more than they compute, would never find room."""
+_CPUS_OF_FILTER = 1
+"""Which Ray takes for leaving out what earlier runs have done."""
 
 
 @dataclass(frozen=True)
@@ -61,15 +65,15 @@ def connected(address: str | None, actors: ActorSettings, *, dashboard: bool = F
         logging.getLogger(name).setLevel(logging.ERROR)
     # Ray replaces what is done at SIGTERM.
     terminate = signal.getsignal(signal.SIGTERM)
-    with tempfile.TemporaryDirectory(prefix="mspn-ray-", dir=_SHORT_PATH, ignore_cleanup_errors=True) as folder:
+    with temporary_folder(_SHORT_PATH / "mspn-ray") as folder:
         try:
             if address is None:
                 num_actors = actors.num_actors or max(1, num_cores() // actors.num_cpus)
-                _start(num_actors * actors.num_cpus + _CPUS_BESIDE_ACTORS, Path(folder), dashboard=dashboard)
+                _start(num_actors * actors.num_cpus + _CPUS_OF_FILTER, folder, dashboard=dashboard)
             else:
                 _connect(address)
                 num_actors = actors.num_actors or _count_actors(actors)
-            if signal.getsignal(signal.SIGTERM) != terminate:
+            if threading.current_thread() is threading.main_thread():
                 signal.signal(signal.SIGTERM, terminate)
             yield num_actors
         finally:
@@ -123,13 +127,13 @@ def _connect(address: str) -> None:
 def _count_actors(actors: ActorSettings) -> int:
     """As many as a cluster has room for, beside the tasks that read lists and write rows."""
     resources = ray.cluster_resources()
-    room = (resources.get("CPU", 0) - 1) // actors.num_cpus
+    room = (resources.get("CPU", 0) - _CPUS_OF_FILTER) // actors.num_cpus
     if actors.num_gpus:
         room = min(room, resources.get("GPU", 0) // actors.num_gpus)
     if room < 1:
         raise InvalidValueError(
             f"the cluster has {resources.get('CPU', 0):g} CPUs and {resources.get('GPU', 0):g} GPUs, and an actor needs"
-            f" {actors.num_cpus} and {actors.num_gpus:g}, and the driver a CPU; add machines, or ask for less"
+            f" {actors.num_cpus} and {actors.num_gpus:g}, and --resume a CPU; add machines, or give --actors"
         )
     return int(room)
 

@@ -10,9 +10,9 @@ import pyarrow.dataset as datasets
 from pyarrow import compute
 from ray.data.checkpoint.checkpoint_writer import PENDING_CHECKPOINT_SUFFIX
 
-from mspn.batch.storage import Storage, explained
 from mspn.batch.table import SCHEMA
 from mspn.errors import InvalidValueError
+from mspn.io.storage import Storage, explained
 from mspn.outputs.journal_lines import check_settings
 from mspn.sources.resolve import WHOLE, Shard
 

@@ -12,11 +12,11 @@ from ray.data import ReadTask
 from ray.data.block import BlockMetadata
 from ray.data.datasource import Datasource
 
-from mspn.batch.storage import Storage, explained, is_stored, split_options
 from mspn.batch.table import SOURCE, as_text
 from mspn.errors import SourceError, reason
 from mspn.io.images import IMAGE_SUFFIXES
 from mspn.io.limits import InputLimits
+from mspn.io.storage import Storage, explained, is_stored, split_options
 from mspn.sources import name_source
 from mspn.sources.resolve import Shard, Source, find_sources
 from mspn.sources.video_formats import VIDEO_SUFFIXES

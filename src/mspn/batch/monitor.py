@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import ray
@@ -16,6 +16,8 @@ if TYPE_CHECKING:  # the process of a monitor has no use for torch
     from mspn.predict.pipeline import ImageResult
 
 _SECONDS_BETWEEN_REPORTS = 1.0
+_SECONDS_TO_FORGET = 30.0
+"""After which an actor that says nothing is taken for ended."""
 _SECONDS_TO_ANSWER = 5.0
 SECONDS_TO_STALL = 60.0
 _MAX_PROBLEMS = 20
@@ -34,6 +36,8 @@ class Report:
     num_people: int = 0
     num_with_problems: int = 0
     problems: list[str] = field(default_factory=list)
+    core_seconds: float = 0.0
+    """Processor time that it has taken."""
 
 
 @dataclass
@@ -55,9 +59,11 @@ class Progress:
     problems: list[str] = field(default_factory=list)
     """The first ones."""
     actors: dict[str, Activity] = field(default_factory=dict)
-    """By where they run."""
+    """By where they run; those that have ended are left out."""
     seconds: float = 0.0
     """Since the first actor had loaded the networks."""
+    core_seconds: float = 0.0
+    """Processor time of all actors since they had."""
 
 
 class Monitor:
@@ -66,6 +72,7 @@ class Monitor:
     def __init__(self) -> None:
         self._progress = Progress()
         self._reading: dict[str, tuple[str | None, float]] = {}
+        self._heard: dict[str, float] = {}
         self._start: float | None = None
 
     def add(self, report: Report) -> None:
@@ -75,17 +82,21 @@ class Monitor:
         progress.num_images += report.num_images
         progress.num_people += report.num_people
         progress.num_with_problems += report.num_with_problems
+        progress.core_seconds += report.core_seconds
         progress.problems += report.problems[: _MAX_PROBLEMS - len(progress.problems)]
+        now = self._heard[report.actor] = time.monotonic()
         before = self._reading.get(report.actor)
         if before is None or before[0] != report.reading or report.num_images:
-            self._reading[report.actor] = report.reading, time.monotonic()
+            self._reading[report.actor] = report.reading, now
 
     def progress(self) -> Progress:
         """All that was reported so far."""
         now = time.monotonic()
         self._progress.seconds = now - (self._start or now)
         self._progress.actors = {
-            actor: Activity(reading, now - since) for actor, (reading, since) in self._reading.items()
+            actor: Activity(reading, now - since)
+            for actor, (reading, since) in self._reading.items()
+            if now - self._heard[actor] < _SECONDS_TO_FORGET
         }
         return self._progress
 
@@ -107,7 +118,7 @@ class Reporter:
         self._lock = threading.Lock()
         self.actor = f"{socket.gethostname()}, process {os.getpid()}"
         self._report = Report(self.actor)
-        self._sent: Report | None = None
+        self._core_seconds = time.process_time()
         self.send()
         threading.Thread(target=self._send_regularly, name="mspn-reporter", daemon=True).start()
 
@@ -132,12 +143,12 @@ class Reporter:
             report.problems += result.problems[: _MAX_PROBLEMS - len(report.problems)]
 
     def send(self) -> None:
-        """Tell the monitor what is new, if anything."""
+        """Tell the monitor what is new."""
         with self._lock:
             report, self._report = self._report, Report(self.actor, self._report.reading)
-            if report != self._sent:
-                self._monitor.add.remote(report)
-            self._sent = replace(self._report)
+            now = time.process_time()
+            report.core_seconds, self._core_seconds = now - self._core_seconds, now
+        self._monitor.add.remote(report)
 
     def _send_regularly(self) -> None:
         while True:

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import IO, Any
 
 from mspn.batch.listing import TAR_SUFFIXES, ListedFile
-from mspn.batch.storage import Storage, explained
 from mspn.errors import FileError, ImageError, reason
 from mspn.io.hosts import scheme_of
 from mspn.io.images import IMAGE_SUFFIXES, MAX_FILE_BYTES, decode_image
 from mspn.io.limits import InputLimits
+from mspn.io.storage import Storage, explained
 from mspn.sources import failures_told, open_source, read_open_file
 from mspn.structures.image import Image, SourceFailure
 

@@ -10,13 +10,13 @@ import ray.data
 from ray.data import ActorPoolStrategy, DataContext
 from ray.data.checkpoint import CheckpointConfig
 
-from mspn.batch.cluster import ActorSettings, connected, describe_room, own_error
+from mspn.batch.cluster import CPUS_LEFT_BY_ACTOR, CPUS_PER_TASK, ActorSettings, connected, describe_room, own_error
 from mspn.batch.destination import Counts, Destination
 from mspn.batch.listing import Listing, TaskList, make_tasks
 from mspn.batch.monitor import Progress, started_monitor, watched
 from mspn.batch.predictor import PackedEstimator, Predictor, ReadSettings
-from mspn.batch.storage import explained
 from mspn.batch.table import SOURCE
+from mspn.io.storage import explained
 from mspn.predict.estimator import PoseEstimator
 from mspn.sources.resolve import WHOLE, Shard
 
@@ -24,8 +24,6 @@ _FILES_PER_RUN = 50
 """Parquet files that a run writes, at least, where it has as many tasks: what is in one is done when it is whole."""
 _MAX_ROWS_PER_FILE = 1000
 """A row of a hundred people takes some 200 kB."""
-_CPUS_PER_TASK = 0.05
-"""Of tasks that read lists and write rows, which wait more than they compute."""
 _FILTER_BYTES = 128 * 2**20
 """Of memory that Ray reserves to leave out what is done."""
 
@@ -60,13 +58,15 @@ class Summary:
     seconds: float
     seconds_predicting: float
     """Since the first actor had loaded the networks."""
+    core_seconds: float
+    """Processor time of the actors, without loading the networks."""
     actors: int
     before: Counts
     """Rows of earlier runs, which this one has gone on with."""
 
     def to_dict(self) -> dict[str, Any]:
         """As `summary.json` has it."""
-        seconds = {name: round(getattr(self, name), 1) for name in ("seconds", "seconds_predicting")}
+        seconds = {name: round(getattr(self, name), 1) for name in ("seconds", "seconds_predicting", "core_seconds")}
         return {**asdict(self), **seconds}
 
 
@@ -115,6 +115,7 @@ def predict_files(
         after.images_with_problems - before.images_with_problems,
         time.monotonic() - start,
         last.seconds,
+        last.core_seconds,
         num_actors,
         before,
     )
@@ -126,14 +127,14 @@ def _predict(tasks: Sequence[pa.Table], file_systems: Sequence[Any], run: Run, n
     """Predict all tasks that are not done yet, and write their rows."""
     destination, actors = run.destination, run.actors
     with DataContext.current(_data_context(destination)):
-        files = ray.data.read_datasource(TaskList(tasks), override_num_blocks=len(tasks), num_cpus=_CPUS_PER_TASK)
+        files = ray.data.read_datasource(TaskList(tasks), override_num_blocks=len(tasks), num_cpus=CPUS_PER_TASK)
         predicted = files.map_batches(
             Predictor,
             fn_constructor_args=(PackedEstimator.pack(run.estimator), run.read, file_systems, actors.num_cpus, monitor),
             batch_size=None,
             batch_format="pyarrow",
             compute=ActorPoolStrategy(size=num_actors, max_tasks_in_flight_per_actor=2),
-            num_cpus=actors.num_cpus,
+            num_cpus=actors.num_cpus - CPUS_LEFT_BY_ACTOR,
             num_gpus=actors.num_gpus,
         )
         num_files = sum(task.num_rows for task in tasks)
@@ -142,7 +143,7 @@ def _predict(tasks: Sequence[pa.Table], file_systems: Sequence[Any], run: Run, n
                 destination.poses,
                 filesystem=destination.storage.files,
                 min_rows_per_file=max(1, min(num_files // _FILES_PER_RUN, _MAX_ROWS_PER_FILE)),
-                ray_remote_args={"num_cpus": _CPUS_PER_TASK},
+                ray_remote_args={"num_cpus": CPUS_PER_TASK},
                 compression="zstd",
             )
         except Exception as error:

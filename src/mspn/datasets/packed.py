@@ -4,6 +4,7 @@ pack.json says what was packed, and for which crops. Each set is a folder of it:
 whose images are the crops, and the crops beside it, stored without further compression.
 """
 
+import hashlib
 import json
 import re
 import struct
@@ -15,14 +16,19 @@ from pathlib import Path, PurePath
 from typing import Annotated, Any, Literal
 
 import numpy as np
+from filelock import FileLock
 from jaxtyping import Float, Int
 from pydantic import Field, ValidationError
 
+from mspn.checkpoints.hub.cache import cache_folder
 from mspn.config.augmentation import AugmentationConfig
 from mspn.config.data import PeopleSetConfig
 from mspn.config.recipe import Recipe
 from mspn.datasets.augmentation import reach_of_frames
 from mspn.errors import AnnotationError
+from mspn.io.extras import import_extra
+from mspn.io.files import replacing
+from mspn.io.hosts import scheme_of
 from mspn.labels.formats.coco import parse_coco
 from mspn.labels.label_set import LabeledSet
 from mspn.labels.reading import paused_collection
@@ -34,6 +40,8 @@ MAX_SETS = 1000
 _MAX_INDEX_BYTES = 2**20
 _MAX_LABELS_BYTES = 2**29
 """Of a set's labels, unpacked; COCO's 150,000 people take a fifth of it."""
+_DIGITS = 16
+"""Of the digest of an address in the cache."""
 _COMMON_STEMS = ("annotations", "labels", "data", "joints")
 _MAX_NAME_LETTERS = 80
 _NUM_CHECKED = 100
@@ -208,11 +216,15 @@ def open_pack(path: Path) -> Iterator[Pack]:
 def with_packed_sets(recipe: Recipe) -> Recipe:
     """The recipe with each packed file of `data.train` replaced by its sets, unless one of them is named.
 
+    Files of addresses are copied into the cache first.
+
     Raises:
         AnnotationError: as `open_pack`.
+        FileError: if an address cannot be read, or there is no room for the copy.
     """
     sets: list[PeopleSetConfig] = []
-    for config in recipe.data.train:
+    for named in recipe.data.train:
+        config = _on_this_machine(named, recipe.data.root) if named.is_packed else named
         if not config.is_packed or config.subset is not None:
             sets.append(config)
             continue
@@ -223,6 +235,41 @@ def with_packed_sets(recipe: Recipe) -> Recipe:
             ]
     data = recipe.data.model_copy(update={"train": tuple(sets)})
     return recipe.model_copy(update={"data": data})
+
+
+def _on_this_machine(config: PeopleSetConfig, root: str) -> PeopleSetConfig:
+    """The same set, of a local file if its own, or the data root, is an address such as s3://bucket/people.zip."""
+    address = config.annotations if scheme_of(config.annotations) else f"{root.rstrip('/')}/{config.annotations}"
+    if scheme_of(address) is None:
+        return config
+    return config.model_copy(update={"annotations": str(copy_to_cache(address))})
+
+
+def copy_to_cache(address: str) -> Path:
+    """A copy of an address's file on this machine, which the first process makes that asks; the others wait for it.
+
+    A file that has changed since is copied anew.
+
+    Raises:
+        AnnotationError: if nothing is there, or pyarrow is not installed.
+        FileError: if it cannot be read, or there is no room for it.
+    """
+    import_extra("pyarrow", AnnotationError(f"reading {address} needs pyarrow; pip install 'mspn[parquet]'"))
+    from mspn.io.storage import Storage, explained  # noqa: PLC0415 (an extra)
+
+    file = Storage.of(address)
+    with explained(file.name):
+        version = file.version()
+        if version is None:
+            raise AnnotationError(f"no packed file at {file.name}; set data.train or data.root")
+        digest = hashlib.sha256(f"{file.name} {version}".encode()).hexdigest()[:_DIGITS]
+        copy = cache_folder() / "packed" / digest / PurePath(file.root).name
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(copy.parent / ".lock"):
+            if not copy.is_file():
+                with replacing(copy) as temporary, temporary.open("w+b") as target:
+                    file.copy_to(target)
+    return copy
 
 
 @paused_collection()

@@ -45,7 +45,7 @@ def replacing(path: Path, *failures: type[Exception]) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     kinds: tuple[type[Exception], ...] = (OSError, *failures)
     try:
-        with _temporary_folder(path) as folder:
+        with temporary_folder(path) as folder:
             temporary = folder / path.name
             yield temporary
             # Windows syncs only files that are open for writing.
@@ -63,8 +63,8 @@ def replacing(path: Path, *failures: type[Exception]) -> Iterator[Path]:
 
 
 @contextmanager
-def _temporary_folder(path: Path) -> Iterator[Path]:
-    """A folder beside a file, for this writer alone.
+def temporary_folder(path: Path) -> Iterator[Path]:
+    """A folder beside a file, for this process alone; those that killed processes have left are removed.
 
     It is a folder, since some writers put temporary files of their own beside what they write.
     """

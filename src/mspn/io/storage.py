@@ -120,6 +120,11 @@ class Storage:
         for path in sorted(filter(matches, paths)):
             yield Storage(posixpath.join(folder.name, path), self.files, posixpath.join(folder.root, path))
 
+    def version(self) -> str | None:
+        """What changes if the file does: size and time; None if it is no file."""
+        info = patiently(lambda: self.files.get_file_info(self.root))
+        return f"{info.size} bytes, {info.mtime_ns} ns" if info.type == fs.FileType.File else None
+
     def remove_folder(self, folder: str) -> None:
         """Remove a folder and all that is in it, if it is there."""
         if patiently(lambda: self.files.get_file_info(folder)).type == fs.FileType.Directory:
