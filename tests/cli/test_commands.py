@@ -9,6 +9,7 @@ import pytest
 from mspn.config.recipes import RECIPES
 from tests.cli.runner import error_line, run
 from tests.drawn_people import write_drawn_set
+from tests.shallow import cut_backbones
 from tests.trained import overfitted
 
 
@@ -313,7 +314,9 @@ def test_cost_prints_tables_and_knows_sizes_conventions_and_files():
     assert '"name": "default"' in run("models", "cost", "default", "--json").stdout
 
 
-def test_cost_counts_every_named_model():
+def test_cost_counts_every_named_model(monkeypatch: pytest.MonkeyPatch):
+    cut_backbones(monkeypatch)
+
     rows = json.loads(run("models", "cost", "--all", "--convention", "paper", "--json").stdout)
 
     assert [row["name"] for row in rows] == list(RECIPES)

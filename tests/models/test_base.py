@@ -5,6 +5,7 @@ from mspn.config.model import CPNConfig, HourglassConfig, ModelConfig, NetworkCo
 from mspn.models import build_network
 from mspn.models.base import normalize
 from tests.models.networks import random_crops, random_network
+from tests.shallow import cut_backbones
 
 NETWORKS: dict[str, NetworkConfig] = {
     "mspn": ModelConfig(num_stages=2, backbone="resnet18", stem_channels=8, up_channels=16),
@@ -13,6 +14,13 @@ NETWORKS: dict[str, NetworkConfig] = {
     "simple baseline": SimpleBaselineConfig(backbone="resnet18", stem_channels=8, up_channels=16),
     "cpn": CPNConfig(backbone="resnet18", stem_channels=8, up_channels=16),
 }
+
+
+@pytest.fixture(autouse=True)
+def _two_blocks_in_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    cut_backbones(monkeypatch)
+
+
 every_network = pytest.mark.parametrize("config", NETWORKS.values(), ids=NETWORKS)
 
 

@@ -25,6 +25,7 @@ from mspn.structures.image import Image
 from mspn.structures.skeletons import COCO_17
 from tests.sources.test_in_memory import PillowStandIn
 from tests.trained import overfitted
+from tests.untrained import untrained_weights
 
 
 class _TrueBoxes:
@@ -233,10 +234,13 @@ def test_sizes_and_slices_that_do_not_fit_are_refused(settings: dict[str, Any], 
 
 
 @pytest.mark.parametrize("engine", ["torch", "openvino", "onnxruntime"])
-def test_estimators_in_threads_and_tasks_and_streams_give_what_one_after_the_other_gives(engine: Engine):
+def test_estimators_in_threads_and_tasks_and_streams_give_what_one_after_the_other_gives(
+    engine: Engine, tmp_path: Path
+):
     for library in ("onnx", engine):
         pytest.importorskip(library)
-    estimators = [PoseEstimator("mspn-tiny", "none", precision="float32", engine=engine) for _ in range(2)]
+    weights = untrained_weights(tmp_path)
+    estimators = [PoseEstimator(weights, "none", precision="float32", engine=engine) for _ in range(2)]
     images = [np.random.default_rng(seed).integers(0, 256, (64, 48, 3), np.uint8) for seed in range(4)]
     expected = [estimators[0](image)[0].keypoints_image for image in images]
     work = [(estimator, image) for estimator in estimators for image in images] * 3
