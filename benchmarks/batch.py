@@ -234,15 +234,27 @@ def _failing_proxy(port: int, every: int) -> Iterator[int]:
         protocol_version = "HTTP/1.1"
 
         def _pass_on(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            body = self._read_body()
             if next(numbers) % every == 0:
                 self._answer(503, [], b"")
                 return
             connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-            connection.request(self.command, self.path, body, dict(self.headers))
+            headers = {name: value for name, value in self.headers.items() if name.lower() != "transfer-encoding"}
+            connection.request(self.command, self.path, body, headers | {"Content-Length": str(len(body))})
             response = connection.getresponse()
             self._answer(response.status, response.getheaders(), response.read())
             connection.close()
+
+        def _read_body(self) -> bytes:
+            if "chunked" not in self.headers.get("Transfer-Encoding", ""):
+                return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            body = b""
+            while size := int(self.rfile.readline().split(b";")[0], 16):
+                body += self.rfile.read(size)
+                self.rfile.readline()
+            while self.rfile.readline().strip():
+                pass  # what follows the last chunk
+            return body
 
         def _answer(self, status: int, headers: Sequence[tuple[str, str]], body: bytes) -> None:
             self.send_response(status)
