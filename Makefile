@@ -6,7 +6,7 @@ SAMPLE := src/mspn/assets/sample
 PHOTOS := $(wildcard $(SAMPLE)/*.jpg /usr/share/doc/opencv-doc/examples/data/basketball1.png)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format docs
+.PHONY: help demo page test check format docs
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -14,6 +14,9 @@ help:  ## list the targets
 demo: .venv/.installed  ## find the people in the sample images and video, print them, draw them into demo/
 	$(BIN)/mspn predict $(PHOTOS) --out demo --save json,images
 	$(BIN)/mspn predict $(SAMPLE)/pan.mp4 --out demo/pan --save jsonl,video
+
+page: .venv/.installed  ## write the page whose networks run in the browser into page/; npm downloads what runs them
+	$(BIN)/mspn page page
 
 test: .venv/.installed  ## run the test suite
 	$(BIN)/python -m pytest

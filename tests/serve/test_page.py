@@ -1,9 +1,8 @@
-"""The page in a real browser: Debian's Chromium, driven by playwright."""
+"""The page in a real browser."""
 
 import base64
 import json
 import re
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -24,37 +23,13 @@ from mspn.structures.pose import Pose
 from mspn.structures.skeletons import find_skeleton
 from mspn.visualize.draw import draw_poses
 from mspn.visualize.themes import THEMES
+from tests.serve.browsing import download, drop, wait_for_people
 from tests.serve.serving import HOST, GatedDetector, gated_estimator, picture, served
 
-BROWSER = next(filter(None, map(shutil.which, ("chromium-headless-shell", "chromium", "chromium-browser"))), None)
 PAGE = ASSETS / "page"
 ASTRONAUT = ASSETS / "sample" / "astronaut.jpg"
 PAN = ASSETS / "sample" / "pan.mp4"
 SKELETON = find_skeleton("coco-17")
-TIMEOUT_MS = 20_000
-
-
-@pytest.fixture(scope="module")
-def camera(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the browser's camera shows, again and again."""
-    path = tmp_path_factory.mktemp("camera") / "frames.mjpeg"
-    path.write_bytes(b"".join(picture(width=320, height=240, seed=seed) for seed in range(3)))
-    return path
-
-
-@pytest.fixture(scope="module")
-def browser(camera: Path) -> Iterator[Any]:
-    playwright = pytest.importorskip(
-        "playwright.sync_api", reason="playwright, which drives the browser, is not installed: pip install playwright"
-    )
-    if BROWSER is None:
-        pytest.skip("there is no browser for the page: apt-get install chromium-headless-shell")
-    flags = ["--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"]
-    file = f"--use-file-for-fake-video-capture={camera}"
-    with playwright.sync_playwright() as driver:
-        launched = driver.chromium.launch(executable_path=BROWSER, args=["--no-sandbox", *flags, file])
-        yield launched
-        launched.close()
 
 
 @pytest.fixture(scope="module")
@@ -66,26 +41,9 @@ def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
 
 
 @pytest.fixture(name="open_page")
-def fixture_open_page(browser: Any) -> Iterator[Callable[..., Any]]:
-    """Opens the page of a service; no page may write an error to the console."""
-    errors: list[str] = []
-    contexts = []
-
-    def open_page(port: int, **settings: Any) -> Any:
-        context = browser.new_context(**settings)
-        contexts.append(context)
-        page = context.new_page()
-        page.set_default_timeout(TIMEOUT_MS)
-        page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
-        page.on("pageerror", lambda error: errors.append(str(error)))
-        page.goto(f"http://{HOST}:{port}/")
-        page.wait_for_selector("#model:not(:empty)")
-        return page
-
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert errors == []
+def fixture_open_page(open_tab: Callable[..., Any]) -> Callable[..., Any]:
+    """Opens the page of the service at a port."""
+    return lambda port, **settings: open_tab(f"http://{HOST}:{port}/", **settings)
 
 
 @pytest.fixture
@@ -93,33 +51,8 @@ def page(open_page: Callable[..., Any], port: int) -> Any:
     return open_page(port)
 
 
-def drop(page: Any, *files: tuple[str, bytes, str]) -> None:
-    """Drop files, each a name, its bytes and its type, on the page."""
-    page.evaluate(
-        """(files) => {
-            const dataTransfer = new DataTransfer();
-            for (const [name, encoded, type] of files) {
-                const bytes = Uint8Array.from(atob(encoded), (letter) => letter.charCodeAt(0));
-                dataTransfer.items.add(new File([bytes], name, { type }));
-            }
-            document.body.dispatchEvent(new DragEvent("drop", { dataTransfer, bubbles: true, cancelable: true }));
-        }""",
-        [[name, base64.b64encode(content).decode(), kind] for name, content, kind in files],
-    )
-
-
 def drop_photos(page: Any, *names: str) -> None:
     drop(page, *((name, picture(seed=seed), "image/jpeg") for seed, name in enumerate(names)))
-
-
-def wait_for_people(page: Any, count: int) -> None:
-    page.wait_for_selector(f'#skeletons[data-people="{count}"]')
-
-
-def download(page: Any, button: str) -> tuple[str, bytes]:
-    with page.expect_download() as started:
-        page.click(button)
-    return started.value.suggested_filename, Path(started.value.path()).read_bytes()
 
 
 def set_slider(page: Any, slider: str, value: float) -> None:

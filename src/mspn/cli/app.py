@@ -22,6 +22,10 @@ COMMANDS = {
         "Find the keypoints of the people in very many images and videos, on one machine or many.",
     ),
     "serve": LazyCommand("mspn.cli.serve:serve_command", "Serve poses over HTTP, with a page for people at /."),
+    "page": LazyCommand(
+        "mspn.cli.page:page_command",
+        "Write the service's page as files for any web host: its networks run in the visitors' browsers.",
+    ),
     "merge": LazyCommand("mspn.cli.results:merge_command", "Join the results of several runs, such as shards of one."),
     "evaluate": LazyCommand(
         "mspn.cli.evaluate:evaluate_command",

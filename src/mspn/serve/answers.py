@@ -97,21 +97,25 @@ def describe_poses(image: Image, poses: Sequence[Pose], names: dict[str, str]) -
 
 def describe_model(name: str, estimator: PoseEstimator) -> dict[str, Any]:
     """A network: its keypoints and limbs with their colors in each theme, its input, how it is run."""
-    skeleton = estimator.recipe.keypoint_table
     height, width = estimator.recipe.model.input_size
     return {
         "name": name,
         "recipe": estimator.recipe.name,
-        "skeleton": {
-            "name": skeleton.name,
-            "keypoints": list(skeleton.keypoints),
-            "edges": [list(limb) for limb in skeleton.limb_indices],
-            "colors": {theme: _describe_colors(theme, skeleton) for theme in THEMES},
-        },
+        "skeleton": describe_skeleton(estimator.recipe.keypoint_table),
         "input_size": {"width": width, "height": height},
         "threshold": estimator.top_down.threshold,
         "engine": estimator.engine,
         "precision": estimator.precision,
+    }
+
+
+def describe_skeleton(skeleton: Skeleton) -> dict[str, Any]:
+    """Keypoints, and limbs by their indices, with their colors in each theme: what draws people."""
+    return {
+        "name": skeleton.name,
+        "keypoints": list(skeleton.keypoints),
+        "edges": [list(limb) for limb in skeleton.limb_indices],
+        "colors": {theme: _describe_colors(theme, skeleton) for theme in THEMES},
     }
 
 

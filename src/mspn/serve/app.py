@@ -21,7 +21,8 @@ from mspn.serve.label_studio import LabelStudio
 from mspn.serve.label_studio import router as label_studio_router
 from mspn.serve.limits import RequestError, ServeLimits
 from mspn.serve.observability import Metrics
-from mspn.serve.routes import PAGE, router
+from mspn.serve.page import PAGE
+from mspn.serve.routes import router
 from mspn.serve.service import Service, limit_threads
 
 

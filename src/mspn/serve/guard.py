@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mspn.serve.limits import RateLimiter, RequestError, ServeLimits, retry_after
 from mspn.serve.observability import Metrics, log_request
+from mspn.serve.page import CONTENT_SECURITY_POLICY
 
 REQUEST_ID = "x-request-id"
 _REQUEST_ID = re.compile(r"[\w.-]{1,64}", re.ASCII)
@@ -25,12 +26,8 @@ _WORK_PATHS = "/v1/"
 _DRAIN_SECONDS = 1.0
 """How long the rest of a body is still read and thrown away after the answer. A client that is cut off while it sends
 sees a broken connection in place of the answer."""
-CONTENT_SECURITY_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; media-src 'self' blob:;"
-    " connect-src 'self' data: blob:; worker-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
 _HEADERS = {
-    "content-security-policy": CONTENT_SECURITY_POLICY,
+    "content-security-policy": f"{CONTENT_SECURITY_POLICY}; frame-ancestors 'none'",
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
     "permissions-policy": "camera=(self), microphone=(), geolocation=()",

@@ -12,11 +12,11 @@ from fastapi.responses import FileResponse, HTMLResponse, JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.requests import HTTPConnection
 
-from mspn.checkpoints.hub.index import ASSETS
 from mspn.io.images import encode_jpeg
 from mspn.serve.answers import HeatmapOptions, PictureOptions, PoseOptions, describe_model, describe_poses, find_names
 from mspn.serve.api_page import render_api_page
 from mspn.serve.limits import Picture, RequestError, fetch_picture, read_pictures
+from mspn.serve.page import PAGE
 from mspn.serve.service import Answer, Service, wait_for_answer
 from mspn.serve.stream import answer_frames
 from mspn.structures.image import Image
@@ -26,7 +26,6 @@ from mspn.tracking.tracker import Tracker
 from mspn.visualize.draw import draw_poses
 from mspn.visualize.themes import find_theme
 
-PAGE = ASSETS / "page"
 _PERSON_EXAMPLE = {
     "box": [112.4, 60.0, 180.2, 402.7],
     "box_score": 0.93,

@@ -14,7 +14,7 @@ const element = (id) => document.getElementById(id);
 /**
  * Start the page of index.html.
  *
- * @param service with `describe`, `findPeople`, `paintHeatmaps` and `openStream`, as `Service` has them
+ * @param service with `describe`, `findPeople` and `openStream`, as `Service` has them, and `paintHeatmaps` if it can
  */
 export async function startPage(service) {
   try {
@@ -77,6 +77,9 @@ class Page {
 
   start() {
     element("model").textContent = this.model.recipe ?? this.model.name;
+    element("privacy").textContent = this.service.privacy;
+    element("programs").hidden = !this.service.hasInterface;
+    element("heatmaps-switch").hidden = !this.service.paintHeatmaps;
     for (const theme of Object.keys(this.skeleton.colors)) {
       element("theme").append(new Option(theme[0].toUpperCase() + theme.slice(1).replaceAll("-", " "), theme));
     }

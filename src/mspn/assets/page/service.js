@@ -5,6 +5,9 @@ const MAX_TRIES = 6;
 const pause = (seconds) => new Promise((resolve) => setTimeout(resolve, 1000 * seconds));
 
 export class Service {
+  privacy = "Pictures stay between this page and its service.";
+  hasInterface = true; // for programs
+
   /** @param base address of the page */
   constructor(base = document.baseURI) {
     this.base = base;

@@ -1,0 +1,91 @@
+/** From boxes to crops and from crops to people, as `mspn.predict` does it. A box is left, top, width and height. */
+
+const MIN_SIDE_PX = 1;
+const MIN_CONFIDENT_SCORE = 0.2;
+
+const rounded = (value, digits) => Math.round(value * 10 ** digits) / 10 ** digits;
+
+/**
+ * Detections in pixels of the picture.
+ *
+ * @param boxes left, top, right and bottom of each in pixels of the input, one after another
+ * @param input of the detector, as `letterbox` made it
+ */
+export function readDetections(boxes, scores, input, { width, height }, threshold) {
+  const scales = [width / input.scaledWidth, height / input.scaledHeight];
+  const detections = [...scores].map((score, index) => {
+    const [left, top, right, bottom] = boxes.subarray(4 * index, 4 * index + 4);
+    const box = [left, top, right - left, bottom - top].map((value, place) => value * scales[place % 2]);
+    return { score: Math.min(1, score), box };
+  });
+  return detections.filter(({ score, box }) => score >= threshold && Math.min(box[2], box[3]) >= MIN_SIDE_PX);
+}
+
+/** Where the crop of a box lies: the box padded, then one side grown until it has the crop's shape. */
+export function frameOf([left, top, width, height], padding, size) {
+  const [paddedWidth, paddedHeight] = [width * padding[0], height * padding[1]];
+  const step = Math.max(paddedWidth, (paddedHeight * size.width) / size.height) / size.width;
+  const [centerX, centerY] = [left + width / 2, top + height / 2];
+  return { left: centerX - (step * size.width) / 2, top: centerY - (step * size.height) / 2, step };
+}
+
+/**
+ * What a network says of a crop, in the picture.
+ *
+ * @param keypoints x and y in crop pixels, one after another
+ * @param peaks of the heat maps, which rank a pose whatever its scores say
+ */
+export function placePose(detection, { left, top, step }, { keypoints, scores, peaks }, protocol) {
+  const points = [...scores].map((score, index) => [
+    left + step * keypoints[2 * index],
+    top + step * keypoints[2 * index + 1],
+    score,
+  ]);
+  return {
+    ...{ box: detection.box, boxScore: detection.score, points },
+    score: detection.score * mean([...scores]),
+    rank: detection.score * boxFactor(peaks, protocol),
+  };
+}
+
+/** The poses of a picture, best first; of two that are more similar than the threshold, the one ranked lower is out. */
+export function selectPoses(poses, sigmas, threshold) {
+  const kept = [];
+  for (const pose of [...poses].sort((one, other) => other.rank - one.rank)) {
+    if (kept.every((better) => similarity(better, pose, sigmas) <= threshold)) kept.push(pose);
+  }
+  return kept.sort((one, other) => other.score - one.score);
+}
+
+/** A pose as predictions.json has it. */
+export function describePose({ box, boxScore, score, points }, { keypoints, category }) {
+  const named = keypoints.map((name, index) => {
+    const [x, y, pointScore] = points[index];
+    return [name, [rounded(x, 2), rounded(y, 2), rounded(pointScore, 4)]];
+  });
+  return {
+    ...{ box: box.map((value) => rounded(value, 2)), box_score: rounded(boxScore, 4), score: rounded(score, 4) },
+    ...(category ? { category } : {}),
+    keypoints: Object.fromEntries(named),
+  };
+}
+
+function mean(values) {
+  return values.reduce((sum, value) => sum + value, 0) / Math.max(1, values.length);
+}
+
+function boxFactor(peaks, { rescoring, score_offset: offset }) {
+  if (rescoring === "box_only") return 1;
+  const raised = [...peaks].map((peak) => peak + offset);
+  return mean(rescoring === "confident_mean" ? raised.filter((peak) => peak > MIN_CONFIDENT_SCORE) : raised);
+}
+
+/** OKS for the mean area of the two boxes, over all keypoints. */
+function similarity(one, other, sigmas) {
+  const area = (one.box[2] * one.box[3] + other.box[2] * other.box[3]) / 2;
+  const similarities = sigmas.map((sigma, index) => {
+    const [dx, dy] = [0, 1].map((side) => one.points[index][side] - other.points[index][side]);
+    return Math.exp(-(dx ** 2 + dy ** 2) / (2 * area * (2 * sigma) ** 2));
+  });
+  return mean(similarities);
+}

@@ -1,0 +1,149 @@
+"""The page as a site of files, for any web host: detector and pose network run in the browser."""
+
+import hashlib
+import json
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
+
+from torch import nn
+
+from mspn.checkpoints.format import Checkpoint, DetectorCheckpoint
+from mspn.checkpoints.hub.index import ASSETS
+from mspn.config.protocol import PREDICTION_SUPPRESSION_OKS
+from mspn.errors import InvalidValueError
+from mspn.export.build import Export, Inside, Source, build_detector_export, build_pose_export
+from mspn.export.files import write_export
+from mspn.export.half_weights import halve_weights
+from mspn.io.files import prepare_folder, replacing
+from mspn.serve.answers import describe_skeleton
+from mspn.serve.browser_runtime import WASM, WEBGPU, read_members
+from mspn.serve.page import CONTENT_SECURITY_POLICY, PAGE
+
+_SITE = ASSETS / "site"
+"""What only a site has; the rest is the page of the service."""
+_SERVICE_WORKER, _LICENSE = "service-worker.js", "LICENSE-onnxruntime.txt"
+_POSE, _DETECTOR = "networks/pose.onnx", "networks/detector.onnx"
+_HEAD = '<meta charset="utf-8">\n'
+_MAX_PIXELS = 25_000_000
+"""Of a picture; the page makes larger ones smaller first. A phone's browser has room for them."""
+_VERSION_DIGITS = 16
+
+
+class SiteNetworks(NamedTuple):
+    """What runs in the browser, and where its weights come from."""
+
+    pose: Checkpoint
+    pose_source: Source
+    detector: DetectorCheckpoint
+    detector_source: Source
+
+
+def write_site(folder: Path, networks: SiteNetworks, *, threshold: float, package: Path) -> dict[str, int]:
+    """Write the page with its networks into a folder, in place of an older one.
+
+    Args:
+        folder: made if it is missing; other files in it are left alone.
+        networks: to run.
+        threshold: lowest score of a detection that is shown at first.
+        package: of onnxruntime-web, see `find_package`.
+
+    Returns:
+        The bytes of each file, by its path in the folder.
+
+    Raises:
+        ExportError: if a library that exports networks is not installed.
+        InvalidValueError: if the network is not of people.
+        OSError: if the folder cannot be written to.
+    """
+    if not networks.pose.metadata.recipe.keypoint_table.is_of_people:
+        raise InvalidValueError(
+            f"{networks.pose_source.name} is not for people, whom the page finds; name another model"
+        )
+    prepare_folder(folder)
+    page = page_files()
+    inside = Inside(preprocessing=True, decoding=True)
+    pose = build_pose_export(networks.pose, networks.pose_source, inside)
+    detector = build_detector_export(networks.detector, networks.detector_source, inside)
+    large = {
+        _POSE: _onnx_file(pose, networks.pose.model),
+        _DETECTOR: _onnx_file(detector, networks.detector.model),
+        **{f"runtime/{_plain(name)}": content for name, content in _runtime_files(package).items()},
+    }
+    description = _describe(networks, threshold)
+    description["files"] = {path: len(content) for path, content in large.items()}
+    page["site.json"] = json.dumps(description).encode()
+    page[_SERVICE_WORKER] = service_worker(page, large)
+    # The service worker comes last: by it, browsers see that the site has changed.
+    for path, content in {**large, **page}.items():
+        with replacing(folder / path) as temporary:
+            temporary.write_bytes(content)
+    return {path: len(content) for path, content in {**page, **large}.items()}
+
+
+def page_files() -> dict[str, bytes]:
+    """The page of the service, where networks in the browser take the service's place, by their paths in the site."""
+    files = {f"static/{path.name}": path.read_bytes() for path in (*PAGE.iterdir(), *_SITE.iterdir()) if path.is_file()}
+    del files[f"static/{_SERVICE_WORKER}"], files["static/service.js"]
+    markup = files.pop("static/index.html").decode()
+    # WebAssembly counts as a script that the page makes itself.
+    policy = CONTENT_SECURITY_POLICY.replace("script-src 'self'", "script-src 'self' 'wasm-unsafe-eval'")
+    assert _HEAD in markup
+    meta = f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
+    files["index.html"] = markup.replace(_HEAD, _HEAD + meta, 1).encode()
+    files["runtime/LICENSE.txt"] = files.pop(f"static/{_LICENSE}")
+    files["static/sample/scene.jpg"] = (ASSETS / "sample" / "scene.jpg").read_bytes()
+    return files
+
+
+def _onnx_file(export: Export, network: nn.Module) -> bytes:
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "network.onnx"
+        write_export(export, path)
+        return halve_weights(path.read_bytes(), network)
+
+
+def _runtime_files(package: Path) -> dict[str, bytes]:
+    return read_members(package, [*WASM.values(), *WEBGPU.values()])
+
+
+def _plain(name: str) -> str:
+    """As a file that every host knows to be JavaScript."""
+    return name.replace(".mjs", ".js")
+
+
+def _describe(networks: SiteNetworks, threshold: float) -> dict[str, Any]:
+    """What the page must know; `LocalService` reads it."""
+    recipe = networks.pose.metadata.recipe
+    protocol, (height, width) = recipe.test, recipe.model.input_size
+    suppression = PREDICTION_SUPPRESSION_OKS if protocol.suppression_oks is None else protocol.suppression_oks
+    return {
+        "name": networks.pose_source.name,
+        "skeleton": {
+            **describe_skeleton(recipe.keypoint_table),
+            "sigmas": list(recipe.keypoint_table.sigmas),
+            "category": recipe.keypoint_table.category,
+        },
+        "threshold": threshold,
+        "suppression_oks": suppression,
+        "limits": {"max_pixels": _MAX_PIXELS},
+        "pose": {
+            "file": _POSE,
+            "input": {"width": width, "height": height},
+            "protocol": protocol.model_dump(include={"padding", "rescoring", "score_offset"}),
+        },
+        "detector": {"file": _DETECTOR, "longer_side": networks.detector.model.config.longer_side},
+        "runtimes": {
+            provider: {part: f"runtime/{_plain(name)}" for part, name in names.items()}
+            for provider, names in (("wasm", WASM), ("webgpu", WEBGPU))
+        },
+    }
+
+
+def service_worker(page: dict[str, bytes], large: dict[str, bytes]) -> bytes:
+    """The script that keeps the site's files in the browser; it knows which there are, and their version."""
+    digest = hashlib.sha256()
+    for path, content in sorted({**page, **large}.items()):
+        digest.update(f"{path} {hashlib.sha256(content).hexdigest()}\n".encode())
+    site = {"version": digest.hexdigest()[:_VERSION_DIGITS], "first": sorted(page), "files": sorted([*page, *large])}
+    return f"const SITE = {json.dumps(site)};\n".encode() + (_SITE / _SERVICE_WORKER).read_bytes()
