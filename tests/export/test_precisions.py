@@ -2,14 +2,17 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from mspn.checkpoints.format import load_checkpoint
 from mspn.export.build import Inside, Source, build_pose_export
 from mspn.export.files import write_export
+from mspn.export.onnx_file import halve
 from mspn.inference.exported import load_exported
 from mspn.models.base import normalize
+from tests.export.exported import WEIGHTS, exported_untrained
 from tests.made_once import made_once
 from tests.untrained import untrained_weights
 
@@ -22,7 +25,10 @@ def _export(folder: Path) -> None:
         ("half.onnx", Inside(precision="float16"), None),
         ("int8.onnx", Inside(decoding=True, precision="int8"), _CROPS),
     ):
-        export = build_pose_export(load_checkpoint(weights), Source("untrained", "0" * 64), inside)
+        checkpoint = load_checkpoint(weights)
+        if inside.precision == "float16":
+            checkpoint.model.half().float()  # as weights files that are stored in 16 bits
+        export = build_pose_export(checkpoint, Source("untrained", "0" * 64), inside)
         write_export(export, folder / name, crops)
 
 
@@ -36,9 +42,9 @@ def folder() -> Path:
 def test_half_keeps_weights_in_16_bits_and_takes_and_gives_32(folder: Path):
     onnx = pytest.importorskip("onnx")
     model = onnx.load(folder / "half.onnx")
-    kinds = {tensor.data_type for tensor in model.graph.initializer if len(tensor.dims) == 4}
+    kinds = {tensor.data_type for tensor in model.graph.initializer if np.prod(tensor.dims[1:]) > 8}
     outer = {value.type.tensor_type.elem_type for value in (*model.graph.input, *model.graph.output)}
-    network = load_checkpoint(folder / "untrained.safetensors").model
+    network = load_checkpoint(folder / "untrained.safetensors").model.half().float()
 
     heatmaps = load_exported(folder / "half.onnx").network(_CROPS)
 
@@ -46,7 +52,22 @@ def test_half_keeps_weights_in_16_bits_and_takes_and_gives_32(folder: Path):
     assert outer == {onnx.TensorProto.FLOAT}
     with torch.inference_mode():
         expected = network.final_heatmaps(normalize(_CROPS))
-    assert 0 < (heatmaps - expected).norm() / expected.norm() < 0.01
+    assert (heatmaps - expected).norm() / expected.norm() < 1e-4
+
+
+def test_weights_of_32_bits_are_rounded_to_half(tmp_path: Path):
+    onnx = pytest.importorskip("onnx")
+    folder = exported_untrained()
+    network = load_checkpoint(folder / WEIGHTS).model
+    model = onnx.load(folder / "untrained.onnx")
+
+    onnx.save(halve(model, network), tmp_path / "halved.onnx")
+
+    files = [tmp_path / "halved.onnx", folder / "untrained.onnx"]
+    halved, whole = (path.stat().st_size for path in files)
+    assert halved < 0.65 * whole
+    peaks, expected = (load_exported(path).network.keypoints(_CROPS).scores for path in files)
+    assert 1e-6 < (peaks - expected).abs().mean() < 1e-2
 
 
 def test_int8_rounds_the_network_and_leaves_its_decoding_as_it_is(folder: Path):

@@ -3,7 +3,6 @@
 from importlib.metadata import version
 from typing import NamedTuple
 
-import torch
 from torch import nn
 
 from mspn.checkpoints.format import Checkpoint, DetectorCheckpoint
@@ -40,6 +39,8 @@ class Source(NamedTuple):
 class Export(NamedTuple):
     """A graph, and the metadata of its file."""
 
+    network: nn.Module
+    """What the graph was made of."""
     graph: nn.Module
     metadata: AnyExportMetadata
 
@@ -48,7 +49,7 @@ def build_pose_export(checkpoint: Checkpoint, source: Source, inside: Inside) ->
     """The graph of a pose network."""
     recipe = checkpoint.metadata.recipe
     skeleton, calibration = recipe.keypoint_table, checkpoint.metadata.score_calibration
-    heatmaps = Heatmaps(checkpoint.model, _dtype(inside.precision))
+    heatmaps = Heatmaps(checkpoint.model)
     graph = Keypoints(heatmaps, skeleton, recipe.test, calibration) if inside.decoding else heatmaps
     metadata = PoseExportMetadata(
         mspn=version("mspn"),
@@ -65,12 +66,12 @@ def build_pose_export(checkpoint: Checkpoint, source: Source, inside: Inside) ->
         protocol=recipe.test,
         score_calibration=calibration,
     )
-    return Export(FromPixels(graph) if inside.preprocessing else graph, metadata)
+    return Export(checkpoint.model, FromPixels(graph) if inside.preprocessing else graph, metadata)
 
 
 def build_detector_export(checkpoint: DetectorCheckpoint, source: Source, inside: Inside) -> Export:
     """The graph of a person detector; the suppression of decoding is added to the ONNX model that is made of it."""
-    graph = PersonCandidates(checkpoint.model, _dtype(inside.precision))
+    graph = PersonCandidates(checkpoint.model)
     metadata = DetectorExportMetadata(
         mspn=version("mspn"),
         weights=source.name,
@@ -85,12 +86,7 @@ def build_detector_export(checkpoint: DetectorCheckpoint, source: Source, inside
         iou_threshold=IOU_THRESHOLD,
         max_people=MAX_PEOPLE,
     )
-    return Export(FromPixels(graph) if inside.preprocessing else graph, metadata)
-
-
-def _dtype(precision: ExportPrecision) -> torch.dtype:
-    """Of the network in torch's graph; whole numbers come into the ONNX model afterwards."""
-    return torch.float16 if precision == "float16" else torch.float32
+    return Export(checkpoint.model, FromPixels(graph) if inside.preprocessing else graph, metadata)
 
 
 def _input(name: str, inside: Inside, height: int | None, width: int | None) -> NetworkInput:

@@ -17,6 +17,7 @@ from mspn.export.graphs import ScoredBoxes
 from mspn.export.onnx_file import (
     add_suppression,
     forget_origin,
+    halve,
     make_onnx,
     nodes_outside_network,
     trace,
@@ -69,9 +70,10 @@ def write_export(export: Export, path: Path, calibration_crops: UInt8[Tensor, "N
         ExportError: if a library is not installed.
         FileError: if there is no room for it.
     """
-    # coremltools rounds to 16 bits itself, and does not convert a network that has done so.
-    graph = export.graph.float() if path.suffix == ".mlpackage" else export.graph
-    program, metadata = trace(graph, export.metadata.input), export.metadata
+    metadata = export.metadata
+    if path.suffix == ".pt2" and metadata.precision == "float16":
+        export.graph.half()  # the other formats store weights in 16 bits, and compute as their runtime likes
+    program = trace(export.graph, metadata.input)
     match path.suffix:
         case ".pt2":
             text = _text(metadata, digest_of_program(program))
@@ -80,24 +82,27 @@ def write_export(export: Export, path: Path, calibration_crops: UInt8[Tensor, "N
         case ".mlpackage":
             _write_coreml(program, metadata, path)
         case ".xml":
-            _write_openvino(_onnx_model(program, metadata, calibration_crops), metadata, path)
+            _write_openvino(_onnx_model(program, export, calibration_crops), metadata, path)
         case _:
-            model = _onnx_model(program, metadata, calibration_crops)
+            model = _onnx_model(program, export, calibration_crops)
             with replacing(path) as temporary:
                 temporary.write_bytes(model.SerializeToString())
 
 
 def _onnx_model(
     program: ExportedProgram,
-    metadata: AnyExportMetadata,
+    export: Export,
     calibration_crops: UInt8[Tensor, "N H W 3"] | None,
 ) -> Any:
+    metadata = export.metadata
     is_suppressed = isinstance(metadata, DetectorExportMetadata) and metadata.decoding
     model = make_onnx(program, metadata, ScoredBoxes._fields if is_suppressed else metadata.outputs)
     if metadata.precision == "int8":
         assert calibration_crops is not None
         crops = calibration_crops if metadata.input.type == "uint8" else normalize(calibration_crops)
         model = _quantized(model, crops)
+    elif metadata.precision == "float16":
+        model = halve(model, export.network)
     if isinstance(metadata, DetectorExportMetadata) and metadata.decoding:
         add_suppression(model, metadata)
     forget_origin(model)
@@ -117,7 +122,7 @@ def _write_openvino(model: Any, metadata: AnyExportMetadata, path: Path) -> None
 
     def save(digest: str) -> str:
         converted.set_rt_info(_text(metadata, digest), METADATA_KEY)
-        openvino.save_model(converted, description, compress_to_fp16=metadata.precision == "float16")
+        openvino.save_model(converted, description, compress_to_fp16=False)
         return sha256_of(description.with_suffix(".bin"))
 
     with replacing(path.with_suffix(".bin")) as weights, replacing(path) as description:

@@ -40,9 +40,9 @@ class ScoredBoxes(NamedTuple):
 class Heatmaps(nn.Module):
     """Normalized crops to the last heat maps, both float32, whatever the network computes with."""
 
-    def __init__(self, network: PoseNetwork, dtype: torch.dtype) -> None:
+    def __init__(self, network: PoseNetwork) -> None:
         super().__init__()
-        self.network = fold_norms(network, find_unused(network)).to(dtype)
+        self.network = fold_norms(network, find_unused(network))
 
     def forward(self, pixels: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B K h w"]:
         return self.network.final_heatmaps(pixels.to(_dtype(self.network))).float()
@@ -83,9 +83,9 @@ class Keypoints(nn.Module):
 class PersonCandidates(nn.Module):
     """Normalized images to candidate boxes of people and their scores."""
 
-    def __init__(self, network: PersonDetector, dtype: torch.dtype) -> None:
+    def __init__(self, network: PersonDetector) -> None:
         super().__init__()
-        self.network = fold_norms(network).to(dtype)
+        self.network = fold_norms(network)
 
     def forward(self, pixels: Float[Tensor, "B 3 H W"]) -> ScoredBoxes:
         candidates = self.network(pixels.to(_dtype(self.network)))

@@ -6,12 +6,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 from torch.export import Dim, ExportedProgram
 
 from mspn.errors import ExportError
 from mspn.export.graphs import NETWORK
+from mspn.export.half_weights import halve_weights
 from mspn.inference.export_metadata import (
     IMAGE_SIZES,
     METADATA_KEY,
@@ -23,11 +25,13 @@ from mspn.io.extras import import_extra
 from mspn.models.base import CROP_MULTIPLE
 
 OPSET = 18
-"""Of ONNX; what onnxruntime from 1.14, OpenVINO, TensorRT from 8.6 and OpenCV's dnn read."""
+"""Of ONNX, which onnxruntime reads from 1.14 on."""
 _BATCH = 2
 _EXAMPLE_SIDES = (96, 64)
 """Of an input whose size is left open; two numbers, so that torch does not take them for one."""
 _MAX_MULTIPLES = 128
+_MIN_HALVED = 4
+"""Values for each channel; biases and factors, which have one, are few."""
 _MISSING = "exporting needs onnx, onnxscript and onnxruntime; pip install 'mspn[onnx]'"
 
 
@@ -93,6 +97,29 @@ def write_metadata(model: Any, text: str) -> None:
 def nodes_outside_network(model: Any) -> list[str]:
     """Names of the nodes that are steps before or after the network."""
     return [node.name for node in model.graph.node if NETWORK not in _scope(node)]
+
+
+def halve(model: Any, network: nn.Module) -> Any:
+    """A copy whose weights take 16 bits in the file; they are widened when it is opened, and computed with in float32.
+
+    Args:
+        model: made of the network, in float32.
+        network: weights that were stored in 16 bits before stay as exact as they are; others are rounded.
+
+    Raises:
+        ExportError: if onnx is not installed.
+    """
+    onnx = import_extra("onnx", ExportError(_MISSING))
+    halved = type(model).FromString(halve_weights(model.SerializeToString(), network))
+    graph, to_array, from_array = halved.graph, onnx.numpy_helper.to_array, onnx.numpy_helper.from_array
+    for item in list(graph.initializer):
+        if item.data_type != onnx.TensorProto.FLOAT or np.prod(item.dims[1:]) < _MIN_HALVED:
+            continue
+        graph.initializer.remove(item)
+        graph.initializer.append(from_array(to_array(item).astype(np.float16), f"{item.name}.half"))
+        cast = onnx.helper.make_node("Cast", [f"{item.name}.half"], [item.name], to=onnx.TensorProto.FLOAT)
+        graph.node.insert(0, cast)
+    return halved
 
 
 def forget_origin(model: Any) -> None:
