@@ -46,6 +46,8 @@ def check_exportable(path: Path, inside: Inside, *, is_detector: bool) -> None:
             f"{path}: a detector's decoding ends in non-maximum suppression, which {path.suffix} does not hold; write"
             " .onnx or .xml, or leave the decoding out"
         )
+    if inside.precision == "float16" and path.suffix == ".pt2":
+        raise ExportError(f"{path}: .pt2 files keep weights in 32 bits; write another format, or leave --half out")
     if inside.precision == "int8" and not is_from_onnx:
         raise ExportError(f"{path}: {path.suffix} does not hold int8; write .onnx or .xml")
     if inside.precision == "int8" and is_detector:
@@ -71,8 +73,6 @@ def write_export(export: Export, path: Path, calibration_crops: UInt8[Tensor, "N
         FileError: if there is no room for it.
     """
     metadata = export.metadata
-    if path.suffix == ".pt2" and metadata.precision == "float16":
-        export.graph.half()  # the other formats store weights in 16 bits, and compute as their runtime likes
     program = trace(export.graph, metadata.input)
     match path.suffix:
         case ".pt2":

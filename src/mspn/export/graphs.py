@@ -38,14 +38,14 @@ class ScoredBoxes(NamedTuple):
 
 
 class Heatmaps(nn.Module):
-    """Normalized crops to the last heat maps, both float32, whatever the network computes with."""
+    """Normalized crops to the last heat maps."""
 
     def __init__(self, network: PoseNetwork) -> None:
         super().__init__()
         self.network = fold_norms(network, find_unused(network))
 
     def forward(self, pixels: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B K h w"]:
-        return self.network.final_heatmaps(pixels.to(_dtype(self.network))).float()
+        return self.network.final_heatmaps(pixels)
 
 
 class Keypoints(nn.Module):
@@ -60,9 +60,11 @@ class Keypoints(nn.Module):
         self._protocol = protocol
         self._calibration = calibration
 
-    def forward(self, pixels: Float[Tensor, "B 3 H W"]) -> DecodedCrops:
+    def forward(self, pixels: Float[Tensor, "B 3 H W"]) -> tuple[Tensor, ...]:
+        """`DecodedCrops`, as a plain tuple, since .pt2 files know no named ones."""
         decoded = decode(self._averaged(pixels), self._protocol)
-        return DecodedCrops(heatmap_to_crop(decoded.keypoints_heatmap), self._scores(decoded.scores), decoded.scores)
+        keypoints_crop = heatmap_to_crop(decoded.keypoints_heatmap)
+        return tuple(DecodedCrops(keypoints_crop, self._scores(decoded.scores), decoded.scores))
 
     def _scores(self, peaks: Float[Tensor, "B K"]) -> Float[Tensor, "B K"]:
         """As `make_poses` has them."""
@@ -87,9 +89,10 @@ class PersonCandidates(nn.Module):
         super().__init__()
         self.network = fold_norms(network)
 
-    def forward(self, pixels: Float[Tensor, "B 3 H W"]) -> ScoredBoxes:
-        candidates = self.network(pixels.to(_dtype(self.network)))
-        return ScoredBoxes(candidates.logits.sigmoid(), candidates.boxes)
+    def forward(self, pixels: Float[Tensor, "B 3 H W"]) -> tuple[Tensor, ...]:
+        """`ScoredBoxes`, as a plain tuple."""
+        candidates = self.network(pixels)
+        return tuple(ScoredBoxes(candidates.logits.sigmoid(), candidates.boxes))
 
 
 class FromPixels(nn.Module):
@@ -102,7 +105,3 @@ class FromPixels(nn.Module):
     def forward(self, pixels: UInt8[Tensor, "B H W 3"]) -> tuple[Tensor, ...]:
         outputs: tuple[Tensor, ...] = self.inside(normalize(pixels))
         return outputs
-
-
-def _dtype(network: nn.Module) -> torch.dtype:
-    return next(network.parameters()).dtype

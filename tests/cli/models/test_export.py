@@ -43,15 +43,15 @@ def _change_one_weight(exported: Path) -> None:
 def test_an_export_is_proven_beside_torch_and_says_what_was_compared(tmp_path: Path):
     weights = untrained_weights(tmp_path)
 
-    result = run("models", "export", weights, tmp_path / "network.pt2", "--with-preprocessing")
+    result = run("models", "export", weights, tmp_path / "network.pt2", "--with-preprocessing", "--with-decoding")
 
     assert result.exit_code == 0, result.output
-    assert "untrained in float32, from crops (NHWC, uint8, 64x64) to heatmaps" in result.stdout
+    assert "untrained in float32, from crops (NHWC, uint8, 64x64) to keypoints, scores, peaks" in result.stdout
     assert f"proven: {tmp_path / 'network.json'}" in result.stdout
     proof = Proof.model_validate_json((tmp_path / "network.json").read_text())
     assert proof.failures == ()
     assert proof.num_crops == 36  # two people of the sample images, in 18 boxes each
-    assert proof.distances_px["largest"] <= proof.bounds["largest_px"] == 0.01
+    assert proof.distances_px["largest"] <= proof.bounds["largest_px"] == 0.05
     assert set(proof.milliseconds) == {"torch"}
     assert list(proof.files) == ["network.pt2"]
     assert proof.weights == "untrained"
@@ -119,6 +119,7 @@ def test_a_report_that_is_no_proof_is_told(exported: Path):
         (["mspn-tiny", "out.onnx", "--half", "--int8"], "--half and --int8 exclude each other"),
         (["mspn-tiny", "out.onnx", "--int8"], "--int8 needs --images, a folder of images to calibrate on"),
         (["mspn-tiny", "out.pt2", "--int8", "--images", "."], ".pt2 does not hold int8; write .onnx or .xml"),
+        (["mspn-tiny", "out.pt2", "--half"], ".pt2 files keep weights in 32 bits; write another format"),
         (["person-detector", "out.onnx", "--int8", "--images", "."], "int8 is for pose networks"),
         (["person-detector", "out.pt2", "--with-decoding"], "which .pt2 does not hold; write .onnx or .xml"),
         (["mspn-tiny", "out.mlpackage", "--with-preprocessing"], "CoreML takes no arrays of bytes"),
