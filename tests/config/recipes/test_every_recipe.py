@@ -11,17 +11,15 @@ import pytest
 import torch
 
 from mspn.checkpoints.format import CheckpointMetadata, save_weights
-from mspn.config.model import HourglassConfig, ModelConfig, NetworkConfig
+from mspn.config.model import HourglassConfig, NetworkConfig
 from mspn.config.recipe import Recipe
 from mspn.config.recipes import RECIPES, STUDY_RECIPES
 from mspn.datasets.samples import KeypointLabels
 from mspn.models import build_network
-from mspn.models.backbones.resnet import RESNETS
-from mspn.models.backbones.rsn import RSNS
-from mspn.models.backbones.xception import XCEPTIONS
 from mspn.predict.estimator import PoseEstimator
 from mspn.structures.boxes import Size
 from mspn.training.losses.keypoint import compute_losses
+from tests.shallow import cut_backbones, cut_stages, first_alike
 
 _CROP = Size(64, 32)
 
@@ -31,9 +29,7 @@ def small(recipe: Recipe) -> Recipe:
     shape = recipe.model
     narrower: dict[str, object] = {"stem_channels": 4, "input_size": _CROP}
     narrower["channels" if isinstance(shape, HourglassConfig) else "up_channels"] = 8
-    if isinstance(shape, ModelConfig | HourglassConfig):
-        narrower["num_stages"] = min(shape.num_stages, 2)
-    return recipe.model_copy(update={"model": shape.model_copy(update=narrower)})
+    return recipe.model_copy(update={"model": cut_stages(shape.model_copy(update=narrower))})
 
 
 _REFINED = {
@@ -48,19 +44,13 @@ _REFINED = {
 """A setting of all networks of this kind that no recipe has."""
 _EVERY = {**RECIPES, **STUDY_RECIPES, **_REFINED}
 _SMALL = [small(recipe) for recipe in _EVERY.values()]
-_NETWORKS = {recipe.model: recipe.name for recipe in _SMALL}
+_NETWORKS = {first_alike(recipe.model): recipe.name for recipe in _SMALL}
 """Those that differ, by the last recipe that has them."""
 
 
 @pytest.fixture(autouse=True)
 def _two_blocks_in_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, (block, depths) in RESNETS.items():
-        monkeypatch.setitem(RESNETS, name, (block, tuple(min(depth, 2) for depth in depths)))
-    for name, depths in RSNS.items():
-        # Blocks of many convolutions: two in a row in the first layer are enough.
-        monkeypatch.setitem(RSNS, name, (min(depths[0], 2), 1, 1, 1))
-    for name, shape in XCEPTIONS.items():
-        monkeypatch.setitem(XCEPTIONS, name, shape._replace(middle_blocks=2))
+    cut_backbones(monkeypatch)
 
 
 @pytest.mark.parametrize("recipe", _SMALL, ids=_EVERY)
