@@ -33,6 +33,10 @@ def predict_dataset(
 ) -> Any:
     """A `ray.data.Dataset` with the columns of `mspn batch`, but for the source, beside its own.
 
+    >>> import ray  # doctest: +SKIP
+    >>> photos = ray.data.read_images("photos/", include_paths=True)  # doctest: +SKIP
+    >>> predict_dataset(photos, num_actors=4).write_parquet("poses")  # doctest: +SKIP
+
     Args:
         dataset: with a column "image" (uint8, (H, W, 3), as `ray.data.read_images` gives), "bytes" (image files, as
             `ray.data.read_binary_files` gives) or "path" (of files, where a video becomes a row for each frame). The
