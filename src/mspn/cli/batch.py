@@ -10,6 +10,7 @@ from rich.progress import TextColumn
 
 from mspn.cli.options import (
     BatchOption,
+    DetectEveryOption,
     DetectorOption,
     DetectorSizeOption,
     DetectorSlicesOption,
@@ -22,6 +23,9 @@ from mspn.cli.options import (
     PrecisionOption,
     ProtocolOption,
     ProtocolSettingsOption,
+    StretchOption,
+    ThresholdOption,
+    TrackOption,
     WeightsOption,
     changes_suppression,
     load_with_test_settings,
@@ -48,13 +52,9 @@ def batch_command(
     detector: DetectorOption = "default",
     detector_size: DetectorSizeOption = None,
     detector_slices: DetectorSlicesOption = 1,
-    threshold: Annotated[float, typer.Option(min=0, max=1, help="Detections with a lower score are dropped.")] = 0.3,
-    detect_every: Annotated[
-        int, typer.Option(min=1, help="Run the detector on every Nth video frame; propagate boxes in between.")
-    ] = 1,
-    track: Annotated[
-        bool, typer.Option("--track/--no-track", help="Give the people of videos ids that stay from frame to frame.")
-    ] = True,
+    threshold: ThresholdOption = 0.3,
+    detect_every: DetectEveryOption = 1,
+    track: TrackOption = True,
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue the run in --out; skip files that are done.")
     ] = False,
@@ -78,9 +78,7 @@ def batch_command(
         list[str] | None,
         typer.Option("--allow-network", help="Private network that redirects may lead to, such as 192.168.1.0/24."),
     ] = None,
-    stretch: Annotated[
-        bool, typer.Option("--stretch", help="Make the largest value of a 16-bit image white, as for 12-bit cameras.")
-    ] = False,
+    stretch: StretchOption = False,
     device: DeviceOption = "auto",
     precision: PrecisionOption = PrecisionName.AUTO,
     engine: EngineOption = EngineName.AUTO,
@@ -134,9 +132,6 @@ def batch_command(
             estimator,
             describe_settings(estimator, models, detector, None)
             | {
-                "detector_size": detector_size,
-                "detector_slices": detector_slices,
-                "ensemble_weights": weights,
                 "detect_every": detect_every,
                 "track": track,
                 "stretch": stretch,

@@ -72,6 +72,16 @@ DetectorSlicesOption = Annotated[
         min=1, max=MAX_SLICES, help="Slices along the longer side of large images to look for small people in, too."
     ),
 ]
+ThresholdOption = Annotated[float, typer.Option(min=0, max=1, help="Detections with a lower score are dropped.")]
+DetectEveryOption = Annotated[
+    int, typer.Option(min=1, help="Run the detector on every Nth video frame; propagate boxes in between.")
+]
+TrackOption = Annotated[
+    bool, typer.Option("--track/--no-track", help="Give the people of videos ids that stay from frame to frame.")
+]
+StretchOption = Annotated[
+    bool, typer.Option("--stretch", help="Make the largest value of a 16-bit image white, as for 12-bit cameras.")
+]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")]
 PrecisionOption = Annotated[
     PrecisionName,

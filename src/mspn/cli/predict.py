@@ -10,6 +10,7 @@ import typer
 
 from mspn.cli.options import (
     BatchOption,
+    DetectEveryOption,
     DetectorOption,
     DetectorSizeOption,
     DetectorSlicesOption,
@@ -22,6 +23,9 @@ from mspn.cli.options import (
     PrecisionOption,
     ProtocolOption,
     ProtocolSettingsOption,
+    StretchOption,
+    ThresholdOption,
+    TrackOption,
     WeightsOption,
     changes_suppression,
     load_with_test_settings,
@@ -74,19 +78,15 @@ def predict_command(
     detector: DetectorOption = "default",
     detector_size: DetectorSizeOption = None,
     detector_slices: DetectorSlicesOption = 1,
-    threshold: Annotated[float, typer.Option(min=0, max=1, help="Detections with a lower score are dropped.")] = 0.3,
+    threshold: ThresholdOption = 0.3,
     boxes: Annotated[
         Path | None, typer.Option(help="Boxes file, or a folder of text files, in place of a detector.")
     ] = None,
     category: Annotated[
         str | None, typer.Option(help="Whose boxes of --boxes to use: a category's name or id, instead of people's.")
     ] = None,
-    detect_every: Annotated[
-        int, typer.Option(min=1, help="Run the detector on every Nth video frame; propagate boxes in between.")
-    ] = 1,
-    track: Annotated[
-        bool, typer.Option("--track/--no-track", help="Give the people of videos ids that stay from frame to frame.")
-    ] = True,
+    detect_every: DetectEveryOption = 1,
+    track: TrackOption = True,
     smooth: SmoothOption = Smoothing.NONE,
     people: PeopleOption = None,
     people_by: PeopleByOption = ChosenBy.SIZE,
@@ -106,9 +106,7 @@ def predict_command(
             "--allow-network", help="Private network that lists and redirects may lead to, such as 192.168.1.0/24."
         ),
     ] = None,
-    stretch: Annotated[
-        bool, typer.Option("--stretch", help="Make the largest value of a 16-bit image white, as for 12-bit cameras.")
-    ] = False,
+    stretch: StretchOption = False,
     device: DeviceOption = "auto",
     precision: PrecisionOption = PrecisionName.AUTO,
     engine: EngineOption = EngineName.AUTO,
@@ -159,9 +157,6 @@ def predict_command(
         )
         settings_of_run = describe_settings(estimator, models, None if boxes else detector, boxes) | {
             "category": category,
-            "detector_size": detector_size,
-            "detector_slices": detector_slices,
-            "ensemble_weights": weights,
             "detect_every": detect_every,
             "track": track,
             "stretch": stretch,

@@ -38,8 +38,8 @@ from mspn.labels.formats.mpii import with_head_boxes
 from mspn.labels.label_set import LabeledSet
 from mspn.labels.reading import refuse_outside
 from mspn.models.cost import count_cost
+from mspn.predict.ensemble import Member
 from mspn.predict.estimator import PoseEstimator
-from mspn.predict.top_down import Member
 from mspn.structures.skeleton import Skeleton
 from mspn.structures.skeletons import COCO_17
 

@@ -15,7 +15,7 @@ from mspn.errors import ReportError
 from mspn.evaluation.analysis import Analysis
 from mspn.evaluation.metrics.coco_backends import CocoBackend
 from mspn.io.files import write_text
-from mspn.predict.top_down import Ensemble
+from mspn.predict.ensemble import Ensemble
 from mspn.structures.settings import Settings, first_problem
 from mspn.structures.skeleton import Skeleton
 from mspn.structures.skeletons import find_skeleton

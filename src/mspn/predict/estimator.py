@@ -274,7 +274,9 @@ def describe_settings(
         boxes: the file or folder that gives them.
     """
     top_down = estimator.top_down
+    given = ("detector_size", "detector_slices", "ensemble_weights")
     return {
+        **{name: estimator.__getstate__()[name] for name in given},
         "weights": [sha256_of(find_weights(model)) for model in models],
         "detector": None if detector is None else [detector, *map(sha256_of, detector_files(detector))],
         "boxes": boxes and sha256_of(boxes),

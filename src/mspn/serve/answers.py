@@ -15,9 +15,9 @@ from mspn.errors import InvalidValueError
 from mspn.inference.exported_files import SUFFIXES
 from mspn.models.base import normalize
 from mspn.outputs.json import describe_result
+from mspn.predict.ensemble import crop_frame
 from mspn.predict.estimator import PoseEstimator
 from mspn.predict.pipeline import ImageResult
-from mspn.predict.top_down import crop_frame
 from mspn.structures.crop import cut_crop
 from mspn.structures.image import Image
 from mspn.structures.pose import Pose, round_coordinates

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from itertools import chain, islice
 from pathlib import Path
@@ -180,11 +180,11 @@ class _Session:
         self._logger = TrainingLogger(config, self._device, self._open_logs(batches), report)
         if self._meter_state is not None:
             self._logger.restore(self._meter_state)
-        images = UnreadableImageGuard(data.images)
+        guard = UnreadableImageGuard(data)
         began = time.monotonic() - self._progress.seconds
         for iteration, parts in self._remaining_batches(self._loader(batches)):
             self._logger.data_arrived()
-            images.report_unreadable(self._unreadable(parts))
+            guard.check(parts)
             rate = learning_rate(iteration, config)
             self._logger.step_done(iteration, self._step(parts, rate, iteration), rate)
             self._progress = self._progress._replace(iteration=iteration, seconds=time.monotonic() - began)
@@ -207,11 +207,6 @@ class _Session:
                 return
             if is_stopped and not is_last:
                 raise TrainingStoppedError(iteration, is_stopped)
-
-    def _unreadable(self, parts: Sequence[Batch]) -> list[int]:
-        """Images of a batch that cannot be read, by their positions among all."""
-        indices = [index for part in parts for index in part.sample_index[~part.is_readable].tolist()]
-        return [int(self._task.data.image_index[index]) for index in indices]
 
     def _remaining_batches(self, loader: DataLoader[Batch]) -> Iterator[tuple[int, list[Batch]]]:
         """Number and this process's share of the batch of each iteration that is left."""

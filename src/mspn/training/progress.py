@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from mspn.config.train import TrainConfig
-from mspn.datasets.people import ImagePaths
 from mspn.errors import ImageError
 from mspn.training.metrics import Meter, TrainingMetrics, peak_memory_mib
+from mspn.training.task import Batch, TrainingData
 
 _RECENT_SECONDS = 10.0
 
@@ -115,17 +115,18 @@ _MAX_UNREADABLE = 0.1
 class UnreadableImageGuard:
     """Says once of each image that it cannot be read, and stops when that is no exception any more."""
 
-    def __init__(self, images: ImagePaths) -> None:
-        self._images = images
+    def __init__(self, data: TrainingData) -> None:
+        self._images, self._image_index = data.images, data.image_index
         self._reported: set[int] = set()
 
-    def report_unreadable(self, unreadable: Sequence[int]) -> None:
-        """Log those images, by their positions, that are new.
+    def check(self, parts: Sequence[Batch]) -> None:
+        """Log the images of a batch that cannot be read, those that are new.
 
         Raises:
             ImageError: if they are more than one in ten of all images.
         """
-        for index in unreadable:
+        samples = [index for part in parts for index in part.sample_index[~part.is_readable].tolist()]
+        for index in map(int, self._image_index[samples]):
             path = self._images[index]
             if index not in self._reported:
                 self._reported.add(index)

@@ -16,6 +16,7 @@ from mspn.cli.options import (
     ModelsOption,
     PrecisionName,
     PrecisionOption,
+    ThresholdOption,
     refuse_unused,
 )
 from mspn.cli.printing import KILLED, SOME_FAILED, echo, one_line_errors
@@ -72,7 +73,7 @@ def suggest_command(
     ] = None,
     detector: DetectorOption = "default",
     boxes: Annotated[Path | None, typer.Option(help="Boxes file, in place of a detector.")] = None,
-    threshold: Annotated[float, typer.Option(min=0, max=1, help="Detections with a lower score are dropped.")] = 0.3,
+    threshold: ThresholdOption = 0.3,
     device: DeviceOption = "auto",
     precision: PrecisionOption = PrecisionName.AUTO,
     batch: BatchOption = 32,

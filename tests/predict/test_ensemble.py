@@ -13,7 +13,7 @@ from mspn.config.protocol import FAITHFUL_TEST, ProtocolConfig
 from mspn.config.recipe import Recipe
 from mspn.inference.runner import Runner
 from mspn.models import build_network
-from mspn.predict.top_down import Ensemble, Member
+from mspn.predict.ensemble import Ensemble, Member
 from mspn.structures.boxes import Box, Size
 from tests.predict.test_estimator import _TrueBoxes
 from tests.trained import overfitted
