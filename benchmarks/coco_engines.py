@@ -21,7 +21,7 @@ from pycocotools.cocoeval import COCOeval
 from mspn.evaluation.metrics.average_precision import STATS, average_precision, read_ground_truth
 from mspn.evaluation.metrics.coco_backends import CocoBackend, check_engine
 from mspn.labels.formats.coco import CocoPeople
-from mspn.structures.skeletons import COCO_17
+from mspn.structures.skeleton import COCO_17
 
 
 def perturbed_poses(truth: CocoPeople, count: int, seed: int) -> list[dict[str, Any]]:

@@ -19,7 +19,7 @@ from mspn.predict.scoring import make_poses
 from mspn.structures.boxes import Box, Detection, Size
 from mspn.structures.crop import frame_from_box
 from mspn.structures.pose import Pose
-from mspn.structures.skeletons import COCO_17
+from mspn.structures.skeleton import COCO_17
 
 PEOPLE = 32
 ROUNDS = 40

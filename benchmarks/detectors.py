@@ -24,7 +24,7 @@ from mspn.evaluation.metrics.detection import count_crowds, count_detections
 from mspn.io.images import read_image
 from mspn.structures.boxes import Box, Detection
 from mspn.structures.image import Image
-from mspn.structures.skeletons import COCO_17
+from mspn.structures.skeleton import COCO_17
 
 MIN_HEIGHT = 96
 THRESHOLD = 0.3

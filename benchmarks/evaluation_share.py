@@ -25,7 +25,7 @@ from mspn.inference.devices import Precision
 from mspn.models import build_network
 from mspn.predict.estimator import PoseEstimator
 from mspn.structures.boxes import Size
-from mspn.structures.skeletons import COCO_17
+from mspn.structures.skeleton import COCO_17
 
 _SIZE = Size(480, 640)
 

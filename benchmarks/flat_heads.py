@@ -11,13 +11,13 @@ from unittest.mock import patch
 import torch
 from torch import nn
 
-from mspn.config.overrides import override
+from mspn.config.recipe import override
 from mspn.evaluation.metrics.average_precision import average_precision, read_ground_truth
 from mspn.evaluation.predicting import predict_people
 from mspn.models.base import initialize
 from mspn.models.mspn import Head
 from mspn.predict.estimator import PoseEstimator
-from mspn.structures.skeletons import COCO_17
+from mspn.structures.skeleton import COCO_17
 from mspn.training.loop import train
 from tests.drawn_people import write_drawn_set
 from tests.trained import tiny_recipe

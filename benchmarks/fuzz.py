@@ -31,7 +31,7 @@ from PIL import Image
 from scipy.io import savemat
 
 from mspn.cli.app import app
-from mspn.structures.skeletons import COCO_17
+from mspn.structures.skeleton import COCO_17
 
 _MAX_SECONDS = 20.0
 """Of processor time, so that other work on the machine does not count."""

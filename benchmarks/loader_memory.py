@@ -21,7 +21,7 @@ from mspn.datasets.crop_dataset import CropDataset
 from mspn.datasets.people import read_people_set
 from mspn.datasets.sampler import SeededBatches
 from mspn.datasets.workers import prepare_worker
-from mspn.structures.skeletons import COCO_17
+from mspn.structures.skeleton import COCO_17
 from tests.coco_files import person, write_annotations
 
 _PEOPLE_PER_IMAGE = 2

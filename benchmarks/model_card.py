@@ -9,7 +9,7 @@ from pathlib import Path
 
 from benchmarks.validation_sets import evaluate_on_validation_sets, read_validation_sets
 from mspn.evaluation.report import Report
-from mspn.structures.skeletons import COCO_17
+from mspn.structures.skeleton import COCO_17
 
 _KINDS = ("good", "jitter", "inversion", "swap", "miss")
 

@@ -18,7 +18,7 @@ from mspn.evaluation.metrics.detection import count_detections
 from mspn.predict.estimator import PoseEstimator
 from mspn.structures.boxes import Detection
 from mspn.structures.pose import Pose
-from mspn.structures.skeletons import COCO_17
+from mspn.structures.skeleton import COCO_17
 
 _LOWEST = (0.1, 0.2, 0.3)
 """Scores of boxes from which on poses are estimated."""

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 
 from mspn.structures.boxes import Size
-from mspn.structures.skeletons import COCO_17
+from mspn.structures.skeleton import COCO_17
 from tests.coco_files import person, write_annotations
 
 SIZE = Size(3000, 4000)

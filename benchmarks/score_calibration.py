@@ -19,7 +19,7 @@ import numpy as np
 from benchmarks.validation_sets import VALIDATION_SETS
 from mspn.checkpoints.format import Checkpoint
 from mspn.checkpoints.hub import load_named
-from mspn.config.score_calibration import ScoreCalibration
+from mspn.config.protocol import ScoreCalibration
 from mspn.evaluation.analysis.calibration import Calibration, JudgedKeypoints, fit_calibration, judge_people
 from mspn.evaluation.predicting import predict_labeled
 from mspn.labels.formats import read_labels

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from jaxtyping import Float
 
-from mspn.structures.skeletons import COCO_17
+from mspn.structures.skeleton import COCO_17
 from mspn.tracking.kinematics import measure_kinematics
 from mspn.tracking.one_euro import OneEuroFilter
 from mspn.tracking.smoothing import smooth_track

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from mspn.config.recipe import Recipe
-from mspn.config.supervision import SupervisionConfig
+from mspn.config.train import SupervisionConfig
 from mspn.datasets.augmentation import augment_frame
 from mspn.datasets.people import People
 from mspn.datasets.samples import SampleRequest

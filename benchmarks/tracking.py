@@ -23,7 +23,7 @@ from mspn.evaluation.tracks import Frames, read_videos
 from mspn.structures.boxes import Box, iou, to_xyxy
 from mspn.structures.oks import keypoint_similarity
 from mspn.structures.pose import Pose
-from mspn.structures.skeletons import COCO_17
+from mspn.structures.skeleton import COCO_17
 from mspn.tracking.motion import Motion
 from mspn.tracking.point_tracker import BOX_SIGMAS, TRACKER_DEFAULTS, PointTracker, TrackerSettings, observe_boxes
 from mspn.tracking.tracker import Tracker

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mspn.structures.skeletons import COCO_17
+from mspn.structures.skeleton import COCO_17
 
 
 def person(number: int, image_id: int, labeled: Mapping[str, Sequence[float]], **changes: Any) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from mspn.structures.skeletons import COCO_17
+from mspn.structures.skeleton import COCO_17
 
 # A standing figure in a box of 1 x 2, (x, y) from its top-left corner, in the order of COCO_17.
 _STANDING = np.array(

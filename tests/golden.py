@@ -19,7 +19,7 @@ from torch import Tensor
 
 from mspn.checkpoints.convert.mspn import from_layout, to_layout
 from mspn.config.model import ModelConfig, PoseRefineForm
-from mspn.config.supervision import SupervisionConfig
+from mspn.config.train import SupervisionConfig
 from mspn.datasets.samples import KeypointLabels
 from mspn.models.mspn import MSPN
 from mspn.training.losses.keypoint import StageLosses, compute_losses

@@ -8,7 +8,7 @@ import numpy as np
 
 from mspn.labels.label_set import LabeledImage, LabeledPerson, LabeledSet
 from mspn.structures.boxes import Box, Size
-from mspn.structures.skeletons import COCO_17
+from mspn.structures.skeleton import COCO_17
 
 PEOPLE = 12
 """In a sound set: ids 1 to 12, in images 1 to 6, two in each."""

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, UInt8
 from mspn.structures.boxes import Box, Size
 from mspn.structures.image import FrameInfo, Video
 from mspn.structures.pose import Pose
-from mspn.structures.skeletons import COCO_17
+from mspn.structures.skeleton import COCO_17
 from tests.walking_figure import HEIGHT_PX, walk
 
 SIZE = Size(720, 1280)

@@ -15,7 +15,7 @@ from mspn.cli.app import app
 from mspn.detectors.precomputed import BoxesFile
 from mspn.evaluation.metrics.average_precision import average_precision, read_ground_truth
 from mspn.evaluation.predicting import predict_people
-from mspn.structures.skeletons import COCO_17
+from mspn.structures.skeleton import COCO_17
 from tests.drawn_people import write_drawn_set
 
 SAMPLE = Path(mspn.__file__).parent / "assets" / "sample"

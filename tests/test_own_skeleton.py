@@ -9,10 +9,10 @@ import pytest
 
 from mspn import PoseEstimator
 from mspn.checkpoints.format import read_metadata
-from mspn.config.overrides import override
+from mspn.config.recipe import override
 from mspn.detectors.precomputed import BoxesFile
 from mspn.errors import SettingsError
-from mspn.structures.skeletons import COCO_17
+from mspn.structures.skeleton import COCO_17
 from mspn.training.checkpoint import RECIPE_FILE, load_recipe
 from mspn.training.loop import train
 from mspn.visualize.draw import draw_poses

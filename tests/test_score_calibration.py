@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from benchmarks.score_calibration import find_shift
-from mspn.config.score_calibration import ScoreCalibration
+from mspn.config.protocol import ScoreCalibration
 from mspn.evaluation.analysis.calibration import JudgedKeypoints
 
 

@@ -3,13 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from mspn.config.augmentation import NO_AUGMENTATION
 from mspn.config.data import DataConfig, PeopleSetConfig
 from mspn.config.model import ModelConfig
-from mspn.config.overrides import override
-from mspn.config.recipe import Recipe
-from mspn.config.supervision import SupervisionConfig
-from mspn.config.train import TrainConfig
+from mspn.config.recipe import Recipe, override
+from mspn.config.train import NO_AUGMENTATION, SupervisionConfig, TrainConfig
 from mspn.structures.boxes import Size
 from mspn.training.loop import train
 from tests.drawn_people import write_drawn_set

@@ -5,8 +5,7 @@ from pathlib import Path
 
 from mspn.config.data import SceneConfig, SceneDataConfig, SceneSetConfig
 from mspn.config.model import DetectorConfig
-from mspn.config.overrides import override
-from mspn.config.recipe import DetectorRecipe
+from mspn.config.recipe import DetectorRecipe, override
 from mspn.config.train import TrainConfig
 from mspn.training.loop import train
 from tests.drawn_people import write_drawn_set

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from mspn.checkpoints.format import Checkpoint, CheckpointMetadata, save_weights
-from mspn.config.overrides import override
+from mspn.config.recipe import override
 from mspn.models import build_network
 from mspn.predict.estimator import PoseEstimator
 from tests.trained import small_and_fast, tiny_recipe

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from mspn.structures.skeletons import COCO_17
+from mspn.structures.skeleton import COCO_17
 
 HEIGHT_PX = 400.0
 _SECONDS_PER_STRIDE = 1.1

@@ -4,9 +4,9 @@ import pytest
 
 from mspn.checkpoints.average import average_weights
 from mspn.checkpoints.format import Checkpoint, CheckpointMetadata
-from mspn.config.overrides import override
+from mspn.config.protocol import ScoreCalibration
+from mspn.config.recipe import override
 from mspn.config.recipes import find_recipe
-from mspn.config.score_calibration import ScoreCalibration
 from mspn.errors import WeightsError
 from mspn.models import build_network
 from tests.sessions import SESSION

@@ -7,10 +7,9 @@ from safetensors.torch import save_file
 
 from mspn.checkpoints.format import CheckpointMetadata, load_checkpoint, read_metadata, save_weights
 from mspn.config.model import ModelConfig
-from mspn.config.overrides import override
-from mspn.config.recipe import Recipe
+from mspn.config.protocol import ScoreCalibration
+from mspn.config.recipe import Recipe, override
 from mspn.config.recipes import find_recipe
-from mspn.config.score_calibration import ScoreCalibration
 from mspn.errors import FileError, WeightsError
 from mspn.models import build_network
 from mspn.models.mspn import MSPN

@@ -11,7 +11,7 @@ from mspn.config.model import BackboneConfig, ModelConfig
 from mspn.config.recipe import Recipe
 from mspn.errors import WeightsError
 from mspn.models import build_network
-from mspn.structures.skeletons import COCO_17
+from mspn.structures.skeleton import COCO_17
 from tests.imagenet_file import imagenet_tensors
 
 NARROW = ModelConfig(backbone="resnet18", num_stages=2, stem_channels=8, up_channels=8)

@@ -11,7 +11,7 @@ from mspn.predict.pipeline import ImageResult
 from mspn.structures.boxes import Box, Size
 from mspn.structures.image import FrameInfo, Image, Video
 from mspn.structures.pose import Pose
-from mspn.structures.skeletons import COCO_17
+from mspn.structures.skeleton import COCO_17
 
 PIXELS = np.zeros((4, 4, 3), np.uint8)
 POSE = Pose(COCO_17, np.zeros((17, 2)), np.ones(17), 0.75, 1.2, Box(0, 0, 4, 4), 0.75)

@@ -1,7 +1,7 @@
 from pathlib import Path
 
 from mspn.config.data import PeopleSetConfig
-from mspn.config.overrides import override
+from mspn.config.recipe import override
 from mspn.config.recipes import find_recipe
 
 

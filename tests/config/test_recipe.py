@@ -4,7 +4,6 @@ from typing import get_args
 import pytest
 from pydantic import ValidationError
 
-from mspn.config.augmentation import PAPER_AUGMENTATION, AugmentationConfig
 from mspn.config.data import PeopleSetConfig
 from mspn.config.model import (
     Backbone,
@@ -15,12 +14,10 @@ from mspn.config.model import (
     NetworkConfig,
     SimpleBaselineConfig,
 )
-from mspn.config.overrides import override, parse_recipe
 from mspn.config.protocol import ProtocolConfig
-from mspn.config.recipe import Recipe
+from mspn.config.recipe import Recipe, override, parse_recipe
 from mspn.config.recipes import RECIPES, find_recipe
-from mspn.config.supervision import SupervisionConfig
-from mspn.config.train import TrainConfig
+from mspn.config.train import PAPER_AUGMENTATION, AugmentationConfig, SupervisionConfig, TrainConfig
 from mspn.errors import SettingsError
 from mspn.models.backbones import BACKBONES
 from mspn.structures.boxes import Size

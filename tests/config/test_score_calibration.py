@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from mspn.config.score_calibration import ScoreCalibration
+from mspn.config.protocol import ScoreCalibration
 
 
 def test_a_score_has_the_peaks_log_odds_times_the_slope_plus_the_keypoints_offset():

@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from mspn.config.skeleton_file import named_skeleton, read_skeleton
+from mspn.config.data import named_skeleton, read_skeleton
 from mspn.errors import SkeletonError
-from mspn.structures.skeletons import COCO_17
+from mspn.structures.skeleton import COCO_17
 
 HAND = """\
 name: hand

@@ -1,6 +1,6 @@
 import pytest
 
-from mspn.config.overrides import override
+from mspn.config.recipe import override
 from mspn.config.recipes import find_recipe
 from mspn.config.train import MMPOSE_TRAINING, PAPER_TRAINING, TRAININGS, TrainConfig
 from mspn.errors import SettingsError

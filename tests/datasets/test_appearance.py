@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from mspn.config.augmentation import RELEASED_AUGMENTATION, STRONG_AUGMENTATION, AugmentationConfig
+from mspn.config.train import RELEASED_AUGMENTATION, STRONG_AUGMENTATION, AugmentationConfig
 from mspn.datasets.augmentation import change_appearance, change_colors, compress_jpeg, occlude_rectangle
 
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from mspn.config.augmentation import (
+from mspn.config.train import (
     MMPOSE_AUGMENTATION,
     NO_AUGMENTATION,
     PAPER_AUGMENTATION,
@@ -11,7 +11,7 @@ from mspn.config.augmentation import (
 from mspn.datasets.augmentation import augment_frame, half_body_box
 from mspn.structures.boxes import Box, Size
 from mspn.structures.crop import CropFrame
-from mspn.structures.skeletons import COCO_17
+from mspn.structures.skeleton import COCO_17
 from tests.golden import golden_pipeline
 
 SIZE = Size(256, 192)

@@ -13,22 +13,25 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from mspn.config.augmentation import NO_AUGMENTATION, RELEASED_AUGMENTATION, STRONG_AUGMENTATION, AugmentationConfig
 from mspn.config.data import DataConfig, PeopleSetConfig
 from mspn.config.model import ModelConfig
-from mspn.config.overrides import override
-from mspn.config.recipe import Recipe
-from mspn.config.train import TrainConfig
+from mspn.config.recipe import Recipe, override
+from mspn.config.train import (
+    NO_AUGMENTATION,
+    RELEASED_AUGMENTATION,
+    STRONG_AUGMENTATION,
+    AugmentationConfig,
+    TrainConfig,
+)
 from mspn.datasets.crop_dataset import CropDataset, read_training_sets
 from mspn.datasets.people import merge
 from mspn.datasets.sampler import SeededBatches
 from mspn.datasets.samples import Sample, SampleRequest
 from mspn.datasets.workers import prepare_worker
 from mspn.errors import AnnotationError
-from mspn.io.images import read_reduced_image
-from mspn.io.jpeg import ReducedImage
+from mspn.io.images import ReducedImage, read_reduced_image
 from mspn.structures.boxes import Size
-from mspn.structures.skeletons import COCO_17
+from mspn.structures.skeleton import COCO_17
 from tests.coco_files import person, write_annotations
 from tests.drawn_people import write_drawn_set
 from tests.trained import tiny_recipe

@@ -9,17 +9,17 @@ import cv2
 import numpy as np
 import pytest
 
-from mspn.config.augmentation import (
+from mspn.config.data import DataConfig, PeopleSetConfig
+from mspn.config.model import ModelConfig
+from mspn.config.recipe import Recipe
+from mspn.config.train import (
     AUGMENTATIONS,
     NO_AUGMENTATION,
     RELEASED_AUGMENTATION,
     STRONG_AUGMENTATION,
     AugmentationConfig,
+    TrainConfig,
 )
-from mspn.config.data import DataConfig, PeopleSetConfig
-from mspn.config.model import ModelConfig
-from mspn.config.recipe import Recipe
-from mspn.config.train import TrainConfig
 from mspn.datasets.augmentation import augment_frame, reach_of_frames
 from mspn.datasets.crop_dataset import CropDataset, read_training_sets
 from mspn.datasets.packed import INDEX_FILE, LABELS_FILE, open_pack, with_packed_sets
@@ -31,7 +31,7 @@ from mspn.labels.corrections import Correction, write_corrections
 from mspn.labels.formats.coco import read_coco
 from mspn.structures.boxes import Box, Size
 from mspn.structures.crop import transform_points
-from mspn.structures.skeletons import COCO_17, FACE
+from mspn.structures.skeleton import COCO_17, FACE
 from tests.coco_files import person, write_annotations
 from tests.drawn_people import write_drawn_set
 

@@ -14,8 +14,7 @@ from mspn.errors import AnnotationError
 from mspn.labels.corrections import Correction, write_corrections
 from mspn.labels.formats.coco import read_coco
 from mspn.labels.label_set import LabeledImage, LabeledPerson, LabeledSet
-from mspn.structures.skeleton import Skeleton
-from mspn.structures.skeletons import COCO_17, FACE
+from mspn.structures.skeleton import COCO_17, FACE, Skeleton
 from tests.coco_files import person, write_annotations
 
 NOSE, LEFT_WRIST, RIGHT_WRIST, LEFT_HIP = 0, 9, 10, 11

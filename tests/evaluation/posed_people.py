@@ -6,7 +6,7 @@ from typing import Any
 
 from mspn.evaluation.metrics.average_precision import read_ground_truth
 from mspn.labels.formats.coco import CocoPeople
-from mspn.structures.skeletons import COCO_17
+from mspn.structures.skeleton import COCO_17
 from tests.coco_files import person, write_annotations
 
 Labels = Mapping[str, Sequence[float]]

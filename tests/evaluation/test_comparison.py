@@ -11,7 +11,7 @@ from mspn.evaluation.comparison import compare_reports
 from mspn.evaluation.metrics.average_precision import average_precision, read_ground_truth
 from mspn.evaluation.report import REPORT_FILE, RESULTS_FILE, EvaluationProtocol, Report, write_report, write_results
 from mspn.io.files import sha256_of
-from mspn.structures.skeletons import COCO_17
+from mspn.structures.skeleton import COCO_17
 from tests.cli.runner import error_line, run
 from tests.coco_files import write_annotations
 from tests.evaluation.posed_people import SHOULDERS, labeled, predicted

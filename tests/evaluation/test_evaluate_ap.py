@@ -9,7 +9,7 @@ from mspn.distributed import ALONE, Processes
 from mspn.errors import AnnotationError
 from mspn.evaluation.evaluate import evaluate_ap_of_model, evaluate_ap_of_results
 from mspn.evaluation.report import Report, write_report
-from mspn.structures.skeletons import COCO_17
+from mspn.structures.skeleton import COCO_17
 from tests.drawn_people import write_drawn_set
 from tests.training.several import run_together
 from tests.untrained import untrained_estimator

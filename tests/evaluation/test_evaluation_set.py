@@ -18,8 +18,7 @@ from mspn.evaluation.metrics.pck import PCK_BOX, PCK_TORSO, PCKH
 from mspn.evaluation.predicting import PersonKeypoints
 from mspn.labels.formats.mpii import read_mpii, with_head_boxes
 from mspn.labels.label_set import LabeledSet
-from mspn.structures.skeleton import Skeleton
-from mspn.structures.skeletons import COCO_17, LSP_14, MPII_16
+from mspn.structures.skeleton import COCO_17, LSP_14, MPII_16, Skeleton
 from tests.coco_files import write_annotations
 from tests.labels.formats.mpii_files import joints, write_json, write_release, write_truth
 from tests.labels.label_sets import two_people

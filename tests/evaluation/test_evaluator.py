@@ -10,7 +10,7 @@ from mspn.errors import AnnotationError
 from mspn.evaluation.metrics.average_precision import average_precision, read_ground_truth
 from mspn.evaluation.predicting import predict_people
 from mspn.labels.formats.coco import CocoPeople
-from mspn.structures.skeletons import COCO_17
+from mspn.structures.skeleton import COCO_17
 from tests.drawn_people import write_drawn_set
 from tests.trained import overfitted
 

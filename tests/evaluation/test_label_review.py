@@ -6,8 +6,7 @@ import pytest
 
 from mspn.evaluation.label_review import find_suspect_labels
 from mspn.labels.label_set import LabeledSet
-from mspn.structures.skeleton import Skeleton, convert_keypoints
-from mspn.structures.skeletons import COCO_17, LSP_14
+from mspn.structures.skeleton import COCO_17, LSP_14, Skeleton, convert_keypoints
 from tests.labeled_sets import sound_set, with_keypoints, with_person, with_swapped
 
 # Everybody of a sound set stands upright and faces the camera: shoulders 30 and hips 20 pixels wide, torso 45 long.

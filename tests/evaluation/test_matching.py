@@ -8,7 +8,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from mspn.evaluation.matching import UNMATCHED, match_people, pose_similarities
-from mspn.structures.skeletons import COCO_17
+from mspn.structures.skeleton import COCO_17
 from tests.evaluation.posed_people import AREA, SHOULDERS, ground_truth_of, labeled, predicted
 
 

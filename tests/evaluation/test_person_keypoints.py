@@ -17,7 +17,7 @@ from mspn.labels.formats.mpii import read_mpii
 from mspn.labels.label_set import LabeledImage, LabeledSet
 from mspn.predict.top_down import PersonCrop
 from mspn.structures.pose import Pose
-from mspn.structures.skeletons import COCO_17, LSP_14, MPII_16
+from mspn.structures.skeleton import COCO_17, LSP_14, MPII_16
 from tests.apart import ProcessApart
 from tests.labels.formats.mpii_files import joints, write_json
 from tests.labels.label_sets import two_people

@@ -8,7 +8,7 @@ import pytest
 from mspn.detectors.precomputed import BoxesFile
 from mspn.errors import AnnotationError
 from mspn.evaluation.submission import check_submission_name, read_unlabeled, submit_people, write_submission
-from mspn.structures.skeletons import COCO_17
+from mspn.structures.skeleton import COCO_17
 from tests.drawn_people import write_drawn_set
 from tests.untrained import untrained_estimator
 

@@ -5,7 +5,7 @@ import pytest
 
 from mspn.errors import AnnotationError
 from mspn.evaluation.tracks import evaluate_tracks
-from mspn.structures.skeletons import COCO_17
+from mspn.structures.skeleton import COCO_17
 from tests.cli.runner import error_line, run
 
 _PEOPLE = {1: (10, 20, 40, 100), 2: (200, 20, 40, 100)}

@@ -9,7 +9,7 @@ from mspn.config.protocol import FAITHFUL_TEST, MMPOSE_TEST, SIMPLE_BASELINE_TES
 from mspn.heatmaps.decode import Decoded, average_mirrored, decode, gaussian_filter
 from mspn.structures.boxes import Size
 from mspn.structures.crop import CropFrame, heatmap_to_crop, transform_points
-from mspn.structures.skeletons import COCO_17
+from mspn.structures.skeleton import COCO_17
 from tests.golden import golden_decode, golden_pipeline
 
 

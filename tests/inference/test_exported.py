@@ -13,7 +13,7 @@ from mspn.inference.runner import load_runner
 from mspn.predict.estimator import PoseEstimator
 from mspn.structures.boxes import Box
 from mspn.structures.pose import Pose
-from mspn.structures.skeletons import COCO_17
+from mspn.structures.skeleton import COCO_17
 from tests.export.exported import WEIGHTS, exported_heatmaps, exported_untrained
 
 _IMAGE = np.random.default_rng(8).integers(0, 256, (90, 120, 3), np.uint8)

@@ -10,8 +10,7 @@ import pytest
 
 from mspn.errors import SourceError
 from mspn.io import http as module
-from mspn.io.http import fetched, open_url
-from mspn.io.http_response import FetchRules
+from mspn.io.http import FetchRules, fetched, open_url
 from mspn.io.limits import InputLimits
 from tests.checkpoints.hub import file_server
 from tests.checkpoints.hub.file_server import FileServer

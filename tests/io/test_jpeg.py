@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from mspn.io.image_headers import read_header
-from mspn.io.images import decode_image, encode_jpeg, read_image, read_reduced_image, write_jpeg
-from mspn.io.jpeg import decode_jpeg
+from mspn.io.images import decode_image, decode_jpeg, encode_jpeg, read_image, read_reduced_image, write_jpeg
 from tests.full_disk import full_disk
 
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from mspn.io.orientation import turn_by_exif, turn_by_matrix
+from mspn.io.images import turn_by_exif, turn_by_matrix
 
 _STORED = np.array([[1, 2, 3], [4, 5, 6]], np.uint8)[..., None].repeat(3, 2)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from mspn.labels.conversion_report import to_skeleton, warn_dropped, warn_dropped_fields, warn_occluded, without_crowds
-from mspn.structures.skeletons import COCO_17, LSP_14
+from mspn.structures.skeleton import COCO_17, LSP_14
 from tests.labels.label_sets import two_people
 
 OUT = Path("out.json")

@@ -5,7 +5,7 @@ import pytest
 
 from mspn.errors import AnnotationError
 from mspn.labels.corrections import Correction, correct_labels, read_corrections, write_corrections
-from mspn.structures.skeletons import COCO_17
+from mspn.structures.skeleton import COCO_17
 from tests.labeled_sets import sound_set, with_keypoints, with_person
 
 LEFT_WRIST, RIGHT_WRIST = COCO_17.keypoints.index("left_wrist"), COCO_17.keypoints.index("right_wrist")

@@ -8,8 +8,7 @@ import pytest
 from mspn.errors import ImageError
 from mspn.labels.label_set import LabeledImage, LabeledSet, box_around, category_of_set, with_sizes
 from mspn.structures.boxes import Box, Size
-from mspn.structures.skeleton import Skeleton
-from mspn.structures.skeletons import COCO_17
+from mspn.structures.skeleton import COCO_17, Skeleton
 
 
 def test_the_box_around_keypoints_has_a_margin_of_a_tenth_of_its_longer_side():

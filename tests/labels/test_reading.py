@@ -12,8 +12,7 @@ from mspn.labels.reading import (
     skeleton_of,
     skeleton_of_labels,
 )
-from mspn.structures.skeleton import Skeleton
-from mspn.structures.skeletons import COCO_17
+from mspn.structures.skeleton import COCO_17, Skeleton
 
 KITE = Skeleton(name="kite", keypoints=("top", "tail"))
 

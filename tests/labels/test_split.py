@@ -5,7 +5,7 @@ import pytest
 
 from mspn.errors import AnnotationError
 from mspn.labels.label_set import LabeledImage, LabeledPerson, LabeledSet, split_by_image
-from mspn.structures.skeletons import COCO_17
+from mspn.structures.skeleton import COCO_17
 
 
 def a_set(names: Sequence[str]) -> LabeledSet:

@@ -8,7 +8,7 @@ from mspn.predict.pipeline import ImageResult
 from mspn.structures.boxes import Box, Size
 from mspn.structures.image import FrameInfo, Image, Video
 from mspn.structures.pose import Pose
-from mspn.structures.skeletons import COCO_17
+from mspn.structures.skeleton import COCO_17
 
 SIZE = Size(60, 50)
 

@@ -10,7 +10,7 @@ from mspn.predict.pipeline import ImageResult
 from mspn.structures.boxes import Box, Size
 from mspn.structures.image import FrameInfo, Image, Video
 from mspn.structures.pose import Pose
-from mspn.structures.skeletons import COCO_17
+from mspn.structures.skeleton import COCO_17
 
 SETTINGS = {"models": ["default"], "threshold": 0.3}
 PIXELS = np.zeros((60, 50, 3), np.uint8)

@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 
 from mspn.outputs.kinematics_report import write_kinematics_page
-from mspn.structures.skeletons import COCO_17
+from mspn.structures.skeleton import COCO_17
 from mspn.tracking.kinematics import measure_kinematics
 from mspn.tracking.tracks import Track, VideoTracks
 from tests.walking_figure import walk

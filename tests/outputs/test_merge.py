@@ -9,7 +9,7 @@ from mspn.outputs.journal import JOURNAL_FILE, Journal, JournalReader
 from mspn.outputs.merge import merge_results
 from mspn.predict.pipeline import ImageResult
 from mspn.sources.resolve import WHOLE, Shard
-from mspn.structures.skeletons import COCO_17
+from mspn.structures.skeleton import COCO_17
 from tests.outputs.results import a_video, of_frame, of_image
 
 OUTPUTS = ("json", "jsonl", "coco", "csv", "yolo")

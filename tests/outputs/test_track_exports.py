@@ -8,8 +8,7 @@ import pytest
 
 from mspn.errors import FileError, InvalidValueError, TracksError
 from mspn.outputs.track_exports import export_tracks, to_movement
-from mspn.structures.skeleton import Skeleton
-from mspn.structures.skeletons import COCO_17
+from mspn.structures.skeleton import COCO_17, Skeleton
 from mspn.tracking.tracks import Track, VideoTracks
 from tests.walking_figure import HEIGHT_PX, walk
 

@@ -13,7 +13,7 @@ from mspn.outputs.adapters import poses_to_supervision_detections, to_dataframe
 from mspn.outputs.journal import Journal, JournalReader
 from mspn.predict.pipeline import ImageResult
 from mspn.structures.boxes import Box
-from mspn.structures.skeletons import COCO_17
+from mspn.structures.skeleton import COCO_17
 from mspn.visualize.draw import draw_poses
 from tests.outputs.results import a_pose, a_video, of_frame
 

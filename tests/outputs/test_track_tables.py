@@ -16,8 +16,7 @@ from mspn.predict.pipeline import ImageResult
 from mspn.structures.boxes import Box, Size
 from mspn.structures.image import FrameInfo, Image, Video
 from mspn.structures.pose import Pose
-from mspn.structures.skeleton import Skeleton
-from mspn.structures.skeletons import COCO_17
+from mspn.structures.skeleton import COCO_17, Skeleton
 from mspn.tracking.tracks import Track, VideoTracks
 
 ARM = Skeleton(name="arm", keypoints=("left_elbow", "=right_elbow"))

@@ -5,7 +5,7 @@ import pytest
 from mspn.errors import InvalidValueError
 from mspn.outputs import DRAWING_WRITERS, WRITERS, WriterSettings, has_results, make_writer, remove_results
 from mspn.outputs.journal import Journal
-from mspn.structures.skeletons import COCO_17
+from mspn.structures.skeleton import COCO_17
 from mspn.visualize.themes import THEMES
 from tests.outputs.results import a_video, of_frame, of_image, unreadable
 

@@ -22,7 +22,7 @@ from mspn.labels.formats.coco import read_coco
 from mspn.predict.estimator import Model
 from mspn.structures.boxes import Box, Detection
 from mspn.structures.image import Image
-from mspn.structures.skeletons import COCO_17
+from mspn.structures.skeleton import COCO_17
 from tests.sources.test_in_memory import PillowStandIn
 from tests.trained import overfitted
 from tests.untrained import untrained_weights

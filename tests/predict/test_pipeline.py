@@ -18,7 +18,7 @@ from mspn.sources import open_sources
 from mspn.structures.boxes import Box, Detection, Size
 from mspn.structures.image import FrameInfo, Image, SourceFailure, Video
 from mspn.structures.pose import Pose
-from mspn.structures.skeletons import COCO_17
+from mspn.structures.skeleton import COCO_17
 from tests.trained import overfitted
 
 LIVE = Video("0", Size(64, 64), None, None, is_live=True)

@@ -10,7 +10,7 @@ from mspn.predict.pseudo_labels import AgreementRule, compare_views, label_peopl
 from mspn.predict.teachers import common_skeleton
 from mspn.structures.boxes import Box, Detection
 from mspn.structures.image import Image
-from mspn.structures.skeletons import COCO_17, MPII_16
+from mspn.structures.skeleton import COCO_17, MPII_16
 
 IMAGE = Image("photo.jpg", np.zeros((300, 400, 3), np.uint8))
 BOX = Box(100, 50, 100, 200)

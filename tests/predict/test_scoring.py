@@ -2,14 +2,13 @@ import numpy as np
 import pytest
 import torch
 
-from mspn.config.protocol import FAITHFUL_TEST
-from mspn.config.score_calibration import ScoreCalibration
+from mspn.config.protocol import FAITHFUL_TEST, ScoreCalibration
 from mspn.heatmaps.decode import Decoded
 from mspn.predict.scoring import make_poses
 from mspn.structures.boxes import Box, Detection, Size
 from mspn.structures.crop import CropFrame
 from mspn.structures.pose import Pose
-from mspn.structures.skeletons import COCO_17
+from mspn.structures.skeleton import COCO_17
 
 
 def _make(scores: list[float], **changes: object) -> list[Pose]:

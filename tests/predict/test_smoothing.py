@@ -7,7 +7,7 @@ from mspn.predict.smoothing import OnlineSmoother
 from mspn.structures.boxes import Box, Size
 from mspn.structures.image import FrameInfo, Image, Video
 from mspn.structures.pose import Pose
-from mspn.structures.skeletons import COCO_17
+from mspn.structures.skeleton import COCO_17
 from mspn.tracking.one_euro import OneEuroFilter
 
 WALK, RUN = (Video(name, Size(64, 64), None, None, is_live=False) for name in ("walk.mp4", "run.mp4"))

@@ -12,7 +12,7 @@ import pytest
 from mspn.errors import InvalidValueError
 from mspn.predict.estimator import PoseEstimator
 from mspn.serve.label_studio import LabelStudio, label_studio_at, read_interface
-from mspn.structures.skeletons import COCO_17
+from mspn.structures.skeleton import COCO_17
 from tests.cli.runner import error_line, run
 from tests.serve.serving import GatedDetector, ask, gated_estimator, picture, served
 

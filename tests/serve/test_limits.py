@@ -19,7 +19,7 @@ from unittest.mock import patch
 import pytest
 
 from mspn.io.hosts import ANY_NETWORK
-from mspn.io.http_response import FetchRules
+from mspn.io.http import FetchRules
 from mspn.serve import limits
 from mspn.serve.limits import RateLimiter, RequestError, ServeLimits, decode_picture
 from mspn.serve.observability import JsonFormatter

@@ -20,7 +20,7 @@ from mspn.serve.limits import ServeLimits
 from mspn.structures.boxes import Box
 from mspn.structures.image import Image
 from mspn.structures.pose import Pose
-from mspn.structures.skeletons import find_skeleton
+from mspn.structures.skeleton import find_skeleton
 from mspn.visualize.draw import draw_poses
 from mspn.visualize.themes import THEMES
 from tests.serve.browsing import download, drop, wait_for_people

@@ -25,7 +25,7 @@ from mspn.serve.site import page_files, service_worker
 from mspn.structures.boxes import Box, Size
 from mspn.structures.crop import cut_crop, frame_from_box
 from mspn.structures.pose import Pose
-from mspn.structures.skeletons import find_skeleton
+from mspn.structures.skeleton import find_skeleton
 from tests.serve.browsing import download, drop, wait_for_people
 from tests.serve.serving import HOST
 

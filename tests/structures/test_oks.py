@@ -6,7 +6,7 @@ import pytest
 from mspn.structures.boxes import Box
 from mspn.structures.oks import oks_nms
 from mspn.structures.pose import Pose
-from mspn.structures.skeletons import COCO_17
+from mspn.structures.skeleton import COCO_17
 
 
 def _pose(x: float, rank: float, side: float = 100.0) -> Pose:

@@ -5,7 +5,7 @@ import pytest
 
 from mspn.structures.boxes import Box, Size, check_box
 from mspn.structures.pose import Pose
-from mspn.structures.skeletons import find_skeleton
+from mspn.structures.skeleton import find_skeleton
 
 IMAGE = Size(height=100, width=200)
 

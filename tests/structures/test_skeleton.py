@@ -2,8 +2,17 @@ import numpy as np
 import pytest
 from pycocotools.cocoeval import Params
 
-from mspn.structures.skeleton import Skeleton, convert_keypoints, match_keypoints
-from mspn.structures.skeletons import COCO_17, CROWDPOSE_14, LSP_14, MPII_16, SKELETONS, find_skeleton
+from mspn.structures.skeleton import (
+    COCO_17,
+    CROWDPOSE_14,
+    LSP_14,
+    MPII_16,
+    SKELETONS,
+    Skeleton,
+    convert_keypoints,
+    find_skeleton,
+    match_keypoints,
+)
 
 ALL = list(SKELETONS.values())
 

@@ -5,7 +5,7 @@ import pytest
 
 from mspn.evaluation.metrics.tracking import TrackedFrame, TrackingScores, measure_tracking
 from mspn.structures.oks import keypoint_similarity
-from mspn.structures.skeletons import COCO_17
+from mspn.structures.skeleton import COCO_17
 from mspn.tracking.tracker import Tracker
 from tests.moving_people import Detector, make_scene
 

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from mspn.errors import TracksError
-from mspn.structures.skeleton import Skeleton
-from mspn.structures.skeletons import COCO_17, MPII_16
+from mspn.structures.skeleton import COCO_17, MPII_16, Skeleton
 from mspn.tracking.kinematics import measure_kinematics
 from mspn.tracking.smoothing import smooth_track
 from mspn.tracking.tracks import Track

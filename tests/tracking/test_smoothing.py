@@ -4,7 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mspn.structures.skeletons import COCO_17
+from mspn.structures.skeleton import COCO_17
 from mspn.tracking.smoothing import SmoothingSettings, smooth_track, smooth_tracks
 from mspn.tracking.tracks import Track, VideoTracks
 from tests.motion_errors import frames_behind, mean_error, overshoot

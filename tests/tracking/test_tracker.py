@@ -7,7 +7,7 @@ import pytest
 from mspn.structures.boxes import Box, Detection, Size
 from mspn.structures.image import FrameInfo, Video
 from mspn.structures.pose import Pose
-from mspn.structures.skeletons import COCO_17
+from mspn.structures.skeleton import COCO_17
 from mspn.tracking.point_tracker import TrackerSettings
 from mspn.tracking.tracker import Tracker
 from tests.moving_people import Detector, make_scene

@@ -7,8 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from mspn.config.overrides import override
-from mspn.config.recipe import Recipe
+from mspn.config.recipe import Recipe, override
 from mspn.distributed import ALONE, Processes, is_restart, joined_processes
 from mspn.training.loop import train
 from mspn.training.progress import IterationReport

@@ -10,8 +10,7 @@ import pytest
 
 from mspn.checkpoints.provenance import TrainingSession
 from mspn.config.data import DataConfig, PeopleSetConfig
-from mspn.config.overrides import override
-from mspn.config.recipe import Recipe
+from mspn.config.recipe import Recipe, override
 from mspn.config.recipes import find_recipe
 from mspn.training.checkpoint import save_recipe
 from mspn.training.html_report import write_report

@@ -12,8 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from mspn.config.overrides import override
-from mspn.config.recipe import Recipe
+from mspn.config.recipe import Recipe, override
 from mspn.errors import TrainingStoppedError
 from mspn.interrupts import stop_requests
 from mspn.training.checkpoint import find_checkpoints

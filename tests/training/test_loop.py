@@ -11,8 +11,7 @@ from torch.utils.data import DataLoader
 
 from mspn.checkpoints.format import read_metadata
 from mspn.config.data import DataConfig
-from mspn.config.overrides import override
-from mspn.config.recipe import Recipe
+from mspn.config.recipe import Recipe, override
 from mspn.datasets.samples import Sample
 from mspn.distributed import Processes
 from mspn.errors import FileError, TrainingDivergedError, WeightsError

@@ -5,10 +5,10 @@ import cv2
 import numpy as np
 import pytest
 
-from mspn.config.augmentation import NO_AUGMENTATION
 from mspn.config.data import DataConfig, PeopleSetConfig
 from mspn.config.model import ModelConfig, NetworkConfig, SimpleBaselineConfig
 from mspn.config.recipe import Recipe
+from mspn.config.train import NO_AUGMENTATION
 from mspn.datasets.crop_dataset import CropDataset, read_training_sets
 from mspn.datasets.sampler import SeededBatches
 from mspn.datasets.samples import SampleRequest

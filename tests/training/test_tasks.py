@@ -9,16 +9,14 @@ from torch.nn import BatchNorm2d
 
 from mspn.checkpoints.format import load_checkpoint, load_detector
 from mspn.config.model import ModelConfig
-from mspn.config.overrides import override
-from mspn.config.recipe import DetectorRecipe
-from mspn.config.supervision import SupervisionConfig
-from mspn.config.train import TrainConfig
+from mspn.config.recipe import DetectorRecipe, override
+from mspn.config.train import SupervisionConfig, TrainConfig
 from mspn.detectors.embedded import EmbeddedPersonDetector
 from mspn.errors import TrainingStoppedError, WeightsError
 from mspn.evaluation.metrics.detection import count_detections, detect_people
 from mspn.labels.formats.coco import read_coco_people
 from mspn.models import build_network
-from mspn.structures.skeletons import COCO_17
+from mspn.structures.skeleton import COCO_17
 from mspn.training.loop import train
 from mspn.training.losses.keypoint import compute_losses
 from mspn.training.progress import IterationReport

@@ -7,8 +7,7 @@ import torch
 from torch import nn
 from torch.utils.data import default_collate
 
-from mspn.config.overrides import override
-from mspn.config.recipe import Recipe
+from mspn.config.recipe import Recipe, override
 from mspn.datasets.crop_dataset import CropDataset, read_training_sets
 from mspn.datasets.samples import Sample, SampleRequest
 from mspn.distributed import ALONE, Processes

@@ -4,8 +4,7 @@ import numpy as np
 
 from mspn.structures.boxes import Box
 from mspn.structures.pose import Pose
-from mspn.structures.skeleton import Skeleton
-from mspn.structures.skeletons import COCO_17
+from mspn.structures.skeleton import COCO_17, Skeleton
 from mspn.visualize.draw import draw_box, draw_labels, draw_poses
 from mspn.visualize.themes import THEMES
 

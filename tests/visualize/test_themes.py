@@ -1,7 +1,6 @@
 import pytest
 
-from mspn.structures.skeleton import Skeleton
-from mspn.structures.skeletons import COCO_17
+from mspn.structures.skeleton import COCO_17, Skeleton
 from mspn.visualize.themes import THEMES, color_skeleton, find_theme, side_colors
 
 _HAND = Skeleton(

@@ -15,8 +15,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from mspn.checkpoints.provenance import TrainingSession
+from mspn.config.protocol import ScoreCalibration
 from mspn.config.recipe import AnyRecipe, DetectorRecipe, Recipe, recipe_class
-from mspn.config.score_calibration import ScoreCalibration
 from mspn.errors import WeightsError
 from mspn.io.files import replacing
 from mspn.models import AnyNetwork, build_network

@@ -15,8 +15,7 @@ from mspn.checkpoints.format import Checkpoint
 from mspn.checkpoints.hub import find_weights
 from mspn.checkpoints.hub.download import Report
 from mspn.cli.printing import SafeConsole, fail
-from mspn.config.overrides import override
-from mspn.config.recipe import Recipe
+from mspn.config.recipe import Recipe, override
 from mspn.detectors.letterbox import MAX_SIDE
 from mspn.detectors.slices import MAX_SLICES
 from mspn.inference.exported import ExportedModel, load_pose_model

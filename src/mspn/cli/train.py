@@ -17,10 +17,9 @@ from mspn.cli.data.options import CategoryOption
 from mspn.cli.options import refuse_unused
 from mspn.cli.printing import KILLED, SafeConsole, echo, fail, one_line_errors
 from mspn.cli.progress import ProgressLines, time_left
-from mspn.config.overrides import override, with_skeleton
-from mspn.config.recipe import AnyRecipe, Recipe
+from mspn.config.embedded_recipes import FINETUNE
+from mspn.config.recipe import AnyRecipe, Recipe, override, with_skeleton
 from mspn.config.recipes import find_any_recipe
-from mspn.config.recipes.finetune import FINETUNE
 from mspn.distributed import Processes, is_restart, joined_processes
 from mspn.errors import TrainingStoppedError
 from mspn.inference.devices import keep_freed_memory

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from mspn.config.augmentation import AugmentationConfig
+from mspn.config.train import AugmentationConfig
 from mspn.structures.boxes import Box, Size
 from mspn.structures.crop import CropFrame, fitted_width
 from mspn.structures.skeleton import Skeleton

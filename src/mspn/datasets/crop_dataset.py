@@ -18,8 +18,7 @@ from mspn.datasets.people import People, read_people_set
 from mspn.datasets.samples import KeypointLabels, Sample, SampleRequest
 from mspn.errors import AnnotationError, ImageError, MissingFileError
 from mspn.io.image_headers import read_size
-from mspn.io.images import allowed_reduction
-from mspn.io.jpeg import ReducedImage
+from mspn.io.images import ReducedImage, allowed_reduction
 from mspn.structures.boxes import Box
 from mspn.structures.crop import CropFrame, cut_crop, transform_points
 

@@ -21,9 +21,9 @@ from jaxtyping import Float, Int
 from pydantic import Field, ValidationError
 
 from mspn.checkpoints.hub.cache import cache_folder
-from mspn.config.augmentation import AugmentationConfig
 from mspn.config.data import PeopleSetConfig
 from mspn.config.recipe import Recipe
+from mspn.config.train import AugmentationConfig
 from mspn.datasets.augmentation import reach_of_frames
 from mspn.errors import AnnotationError
 from mspn.io.extras import import_extra

@@ -22,7 +22,7 @@ from mspn.datasets.people import People
 from mspn.errors import ImageError, InvalidValueError
 from mspn.io.files import replacing
 from mspn.io.image_headers import read_header
-from mspn.io.jpeg import ReducedImage
+from mspn.io.images import ReducedImage
 from mspn.labels.formats.coco import coco_content
 from mspn.labels.label_set import IGNORED, LabeledImage, LabeledPerson, LabeledSet
 from mspn.structures.boxes import Box, Size

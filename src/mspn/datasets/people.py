@@ -9,21 +9,18 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
-from mspn.config.data import PeopleSetConfig
-from mspn.config.skeleton_file import named_skeleton
+from mspn.config.data import PeopleSetConfig, named_skeleton
 from mspn.datasets.packed import open_pack
 from mspn.datasets.workers import SharedArrays
 from mspn.errors import AnnotationError
-from mspn.io.images import decode_reduced_image, read_reduced_image
-from mspn.io.jpeg import ReducedImage
+from mspn.io.images import ReducedImage, decode_reduced_image, read_reduced_image
 from mspn.labels.corrections import correct_labels, read_corrections
 from mspn.labels.formats import read_labels
 from mspn.labels.label_set import IGNORED, LabeledSet, box_around, ignored_keypoints
 from mspn.labels.reading import check_keypoint_names, check_label_table, read_json
 from mspn.labels.units import suspect_units, warn_of_units
 from mspn.structures.boxes import Size
-from mspn.structures.skeleton import Skeleton, convert_keypoints, match_keypoints
-from mspn.structures.skeletons import FACE
+from mspn.structures.skeleton import FACE, Skeleton, convert_keypoints, match_keypoints
 
 
 @dataclass(frozen=True, eq=False)

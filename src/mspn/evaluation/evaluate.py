@@ -40,8 +40,7 @@ from mspn.labels.reading import refuse_outside
 from mspn.models.cost import count_cost
 from mspn.predict.ensemble import Member
 from mspn.predict.estimator import PoseEstimator
-from mspn.structures.skeleton import Skeleton
-from mspn.structures.skeletons import COCO_17
+from mspn.structures.skeleton import COCO_17, Skeleton
 
 
 def evaluate_ap_of_results(

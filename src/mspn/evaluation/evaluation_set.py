@@ -27,8 +27,7 @@ from mspn.io.matlab import read_mat
 from mspn.labels.formats import recognize_format
 from mspn.labels.label_set import LabeledSet
 from mspn.labels.reading import check_form, read_json
-from mspn.structures.skeleton import Skeleton, match_keypoints
-from mspn.structures.skeletons import COCO_17, LSP_14, MPII_16
+from mspn.structures.skeleton import COCO_17, LSP_14, MPII_16, Skeleton, match_keypoints
 
 logger = logging.getLogger(__name__)
 

@@ -17,8 +17,7 @@ from mspn.evaluation.metrics.coco_backends import CocoBackend
 from mspn.io.files import write_text
 from mspn.predict.ensemble import Ensemble
 from mspn.structures.settings import Settings, first_problem
-from mspn.structures.skeleton import Skeleton
-from mspn.structures.skeletons import find_skeleton
+from mspn.structures.skeleton import Skeleton, find_skeleton
 
 REPORT_FILE = "report.json"
 RESULTS_FILE = "results.json"

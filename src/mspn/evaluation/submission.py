@@ -22,8 +22,7 @@ from mspn.labels.formats.coco_content import CocoImage
 from mspn.labels.reading import read_json
 from mspn.predict.estimator import PoseEstimator
 from mspn.structures.settings import first_problem
-from mspn.structures.skeleton import Skeleton
-from mspn.structures.skeletons import COCO_17
+from mspn.structures.skeleton import COCO_17, Skeleton
 
 _NAME = re.compile(r"person_keypoints_(val2017|test-dev2017|test-challenge2017)_[A-Za-z0-9.+-]+_results\.zip")
 _PERSON = 1

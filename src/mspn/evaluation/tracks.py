@@ -15,8 +15,7 @@ from mspn.evaluation.metrics.tracking import TrackedFrame, TrackingScores, measu
 from mspn.labels.reading import read_json
 from mspn.structures.boxes import iou, to_xyxy
 from mspn.structures.oks import keypoint_similarity
-from mspn.structures.skeleton import DEFAULT_SIGMA
-from mspn.structures.skeletons import COCO_17
+from mspn.structures.skeleton import COCO_17, DEFAULT_SIGMA
 
 _PEDESTRIAN = 1
 """MOTChallenge's class; others are vehicles, reflections and the like."""

@@ -9,8 +9,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
-from mspn.config.protocol import ProtocolConfig
-from mspn.config.score_calibration import LOWEST_PEAK, ScoreCalibration
+from mspn.config.protocol import LOWEST_PEAK, ProtocolConfig, ScoreCalibration
 from mspn.heatmaps.decode import average_mirrored, decode
 from mspn.inference.fold import find_unused, fold_norms
 from mspn.models.base import PoseNetwork, normalize

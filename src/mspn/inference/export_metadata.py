@@ -6,8 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field, TypeAdapter, ValidationError
 
 from mspn.config.model import NetworkConfig
-from mspn.config.protocol import ProtocolConfig
-from mspn.config.score_calibration import ScoreCalibration
+from mspn.config.protocol import ProtocolConfig, ScoreCalibration
 from mspn.errors import ExportError
 from mspn.models.base import CHANNEL_DEVIATION, CHANNEL_MEAN
 from mspn.structures.settings import Settings, first_problem

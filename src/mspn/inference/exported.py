@@ -23,8 +23,7 @@ from mspn.inference.exported_files import SUFFIXES, FileInput, OpenFile, open_fi
 from mspn.inference.pose_outputs import LAYOUTS, OutputLayout, Outputs
 from mspn.models.base import CROP_MULTIPLE, normalize
 from mspn.structures.boxes import Size
-from mspn.structures.skeleton import unnamed_skeleton
-from mspn.structures.skeletons import COCO_17
+from mspn.structures.skeleton import COCO_17, unnamed_skeleton
 
 _GRAY = 128
 _CHUNK = 8

@@ -1,23 +1,86 @@
-"""Decode and encode images: whatever a file holds, RGB uint8 comes out."""
+"""Decode and encode images: RGB uint8 comes out, upright; of a JPEG also at a fraction of its size."""
 
 import io
 import logging
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
 import numpy as np
+import simplejpeg
 from jaxtyping import UInt8, UInt16
 
-from mspn.errors import ImageError
+from mspn.errors import ImageError, one_line
 from mspn.io.extras import import_extra
 from mspn.io.files import explain_failures, replacing
 from mspn.io.image_headers import ImageHeader, read_header
-from mspn.io.jpeg import REDUCTIONS, START_OF_JPEG, ReducedImage, decode_jpeg, lacks_end
-from mspn.io.orientation import turn_by_exif
 
 logger = logging.getLogger(__name__)
+
+REDUCTIONS = (8, 4, 2, 1)
+START_OF_JPEG = b"\xff\xd8"
+_END_OF_JPEG = b"\xff\xd9"
+_DAMAGE = ("Corrupt JPEG data", "Premature end of JPEG file")
+"""How those warnings of libjpeg begin after which pixels may be wrong."""
+
+
+@dataclass(frozen=True, eq=False)
+class ReducedImage:
+    """An image, or a smaller version of it."""
+
+    pixels: UInt8[np.ndarray, "H W 3"]
+    """RGB."""
+    reduction: int
+    """1, 2, 4 or 8: pixel i stands for the image's pixels reduction * i to reduction * i + reduction - 1, along both
+    sides; where a side is no multiple of the reduction, its last pixel reaches beyond the image."""
+    damage: str = ""
+    """What is wrong with the file, in libjpeg's words, so that a part of the pixels is; empty if nothing is known."""
+
+
+def decode_jpeg(encoded: bytes | bytearray, header: ImageHeader, largest_reduction: float) -> ReducedImage | None:
+    """Decode a JPEG as it is stored, at the largest reduction up to a factor that leaves pixels where they belong.
+
+    None if it cannot be decoded, or its colors are sampled in a way that TurboJPEG does not know.
+    """
+    reduction = _reduction(header, largest_reduction)
+    # The scaled size exactly, else libjpeg takes the nearest of its fractions of eight.
+    height, width = (-(-side // reduction) for side in header.size)
+
+    def decode(*, strict: bool) -> np.ndarray:
+        pixels: np.ndarray = simplejpeg.decode_jpeg(
+            encoded, "RGB", min_height=height, min_width=width, min_factor=reduction, strict=strict
+        )
+        return pixels
+
+    damage = ""
+    try:
+        try:
+            pixels = decode(strict=True)
+        except ValueError as error:
+            pixels = decode(strict=False)
+            damage = one_line(str(error)) if str(error).startswith(_DAMAGE) else ""
+    except ValueError:
+        return None
+    return ReducedImage(pixels, reduction, damage) if pixels.shape == (height, width, 3) else None
+
+
+def lacks_end(jpeg: bytes | bytearray, header: ImageHeader | None) -> bool:
+    """Whether a JPEG is cut short."""
+    if header is None:
+        return not jpeg.rstrip(b"\0").endswith(_END_OF_JPEG)
+    # Searched from the scan on, since a thumbnail has an end marker of its own, and backwards, since it is the last.
+    return jpeg.rfind(_END_OF_JPEG, header.scan_start) == -1
+
+
+def _reduction(header: ImageHeader, largest: float) -> int:
+    # Turned upright, an image may have its last, incomplete pixels in front.
+    for reduction in REDUCTIONS:
+        is_exact = header.orientation == 1 or all(side % reduction == 0 for side in header.size)
+        if reduction <= largest and is_exact:
+            return reduction
+    return 1
+
 
 MAX_FILE_BYTES = 512 * 2**20
 MAX_PIXELS = 100_000_000
@@ -289,3 +352,40 @@ def write_jpeg(path: Path, pixels: UInt8[np.ndarray, "H W 3"]) -> None:
     """
     with explain_failures(path), replacing(path) as temporary:
         temporary.write_bytes(encode_jpeg(pixels))
+
+
+_EXIF_TURNS = {
+    1: (False, False, False),
+    2: (False, False, True),
+    3: (False, True, True),
+    4: (False, True, False),
+    5: (True, False, False),
+    6: (True, False, True),
+    7: (True, True, True),
+    8: (True, True, False),
+}
+"""By orientation: whether rows and columns trade places, then whether rows, then columns, run backwards."""
+
+
+def turn_by_exif(pixels: UInt8[np.ndarray, "H W 3"], orientation: int) -> UInt8[np.ndarray, "H2 W2 3"]:
+    """Turn an image upright whose EXIF says 1 (it is) to 8; other numbers mean nothing."""
+    return _turn(pixels, *_EXIF_TURNS.get(orientation, _EXIF_TURNS[1]))
+
+
+def turn_by_matrix(pixels: UInt8[np.ndarray, "H W 3"], matrix: Sequence[int]) -> UInt8[np.ndarray, "H2 W2 3"]:
+    """Turn a frame upright by the quarter turn nearest to its display matrix.
+
+    Args:
+        pixels: as decoded.
+        matrix: nine numbers (a b u, c d v, x y w) that send a stored point (x, y) to (a x + c y, b x + d y), as in
+            libavutil's display.h.
+    """
+    a, b, _u, c, d = matrix[:5]
+    if abs(b) + abs(c) > abs(a) + abs(d):
+        return _turn(pixels, True, b < 0, c < 0)
+    return _turn(pixels, False, d < 0, a < 0)
+
+
+def _turn(pixels: np.ndarray, transposes: bool, flips_rows: bool, flips_columns: bool) -> np.ndarray:
+    turned = pixels.swapaxes(0, 1) if transposes else pixels
+    return np.ascontiguousarray(turned[:: -1 if flips_rows else 1, :: -1 if flips_columns else 1])

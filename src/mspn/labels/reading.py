@@ -18,8 +18,7 @@ from mspn.errors import AnnotationError
 from mspn.io.files import sha256_of
 from mspn.structures.boxes import Size
 from mspn.structures.settings import first_problem
-from mspn.structures.skeleton import DEFAULT_SIGMA, Skeleton, keypoint_key, match_keypoints
-from mspn.structures.skeletons import COCO_17, SKELETONS
+from mspn.structures.skeleton import COCO_17, DEFAULT_SIGMA, SKELETONS, Skeleton, keypoint_key, match_keypoints
 
 logger = logging.getLogger(__name__)
 

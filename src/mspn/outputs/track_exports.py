@@ -146,7 +146,7 @@ def to_movement(video: VideoTracks) -> "xr.Dataset":
     for later versions.
 
     >>> import mspn
-    >>> from mspn.structures.skeletons import COCO_17
+    >>> from mspn.structures.skeleton import COCO_17
     >>> from mspn.tracking.tracks import Track, VideoTracks
     >>> frames, keypoints = np.arange(3), np.ones((3, 17, 2)) * [[[10.0]], [[11.0]], [[12.0]]]
     >>> track = Track(7, frames, frames / 30, keypoints, np.ones((3, 17)), np.zeros((3, 17), bool))

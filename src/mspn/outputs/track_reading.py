@@ -13,8 +13,7 @@ from pydantic import BaseModel, Field, ValidationError
 from mspn.errors import MissingFileError, TracksError, one_line
 from mspn.outputs.track_tables import TABLE_FILES, TrackRow, read_table
 from mspn.structures.settings import first_problem
-from mspn.structures.skeleton import Skeleton
-from mspn.structures.skeletons import SKELETONS
+from mspn.structures.skeleton import SKELETONS, Skeleton
 from mspn.tracking.tracks import Track, VideoTracks
 
 logger = logging.getLogger(__name__)

@@ -8,9 +8,8 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from mspn.config.protocol import ProtocolConfig
+from mspn.config.protocol import ProtocolConfig, ScoreCalibration
 from mspn.config.recipe import Recipe
-from mspn.config.score_calibration import ScoreCalibration
 from mspn.errors import InvalidValueError
 from mspn.heatmaps.decode import average_mirrored
 from mspn.heatmaps.resample import Grid, resample

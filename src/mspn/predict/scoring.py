@@ -5,8 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float
 
-from mspn.config.protocol import ProtocolConfig
-from mspn.config.score_calibration import ScoreCalibration
+from mspn.config.protocol import ProtocolConfig, ScoreCalibration
 from mspn.heatmaps.decode import Decoded
 from mspn.structures.boxes import Detection
 from mspn.structures.crop import CropFrame, heatmap_to_crop

@@ -15,8 +15,7 @@ from mspn.predict.estimator import PoseEstimator
 from mspn.structures.boxes import Box, Detection, Size
 from mspn.structures.crop import cut_crop, frame_from_box, transform_points
 from mspn.structures.image import Image
-from mspn.structures.skeleton import Skeleton
-from mspn.structures.skeletons import COCO_17
+from mspn.structures.skeleton import COCO_17, Skeleton
 
 
 class Teacher(Protocol):

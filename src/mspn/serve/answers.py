@@ -22,8 +22,7 @@ from mspn.structures.crop import cut_crop
 from mspn.structures.image import Image
 from mspn.structures.pose import Pose, round_coordinates
 from mspn.structures.settings import Settings
-from mspn.structures.skeleton import Skeleton, match_keypoints
-from mspn.structures.skeletons import find_skeleton
+from mspn.structures.skeleton import Skeleton, find_skeleton, match_keypoints
 from mspn.visualize.contact_sheet import enlarge_crop, overlay_heatmaps
 from mspn.visualize.themes import THEMES, color_skeleton
 

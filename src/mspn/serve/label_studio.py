@@ -13,8 +13,7 @@ from pydantic import BaseModel, Field
 
 from mspn.config.recipe import Recipe
 from mspn.errors import InvalidValueError, MspnError
-from mspn.io.http import check_address
-from mspn.io.http_response import FetchError, FetchRules
+from mspn.io.http import FetchError, FetchRules, check_address
 from mspn.labels.formats.label_studio import ControlNames, make_regions
 from mspn.labels.label_set import LabeledSet
 from mspn.predict.suggestions import Suggestion, as_labels

@@ -17,8 +17,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
 from mspn.errors import ImageError, MspnError, one_line
-from mspn.io.http import open_url
-from mspn.io.http_response import FetchError, FetchRules
+from mspn.io.http import FetchError, FetchRules, open_url
 from mspn.io.image_headers import read_header
 from mspn.io.images import decode_image
 from mspn.structures.settings import Settings, first_problem

@@ -9,8 +9,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from mspn.errors import SourceError
-from mspn.io.images import MAX_PIXELS, lay_on_white, scale_to_8_bits
-from mspn.io.orientation import turn_by_exif
+from mspn.io.images import MAX_PIXELS, lay_on_white, scale_to_8_bits, turn_by_exif
 
 _ORIENTATION_TAG = 274
 _TRANSPARENT = ("LA", "La", "PA", "RGBA", "RGBa")

@@ -11,7 +11,7 @@ from jaxtyping import UInt8
 
 from mspn.errors import SourceError, reason
 from mspn.io.extras import import_extra
-from mspn.io.orientation import turn_by_matrix
+from mspn.io.images import turn_by_matrix
 from mspn.sources.video_formats import HEAD_BYTES, SAFE_FORMATS, STARTS_ANYWHERE, is_multipart_jpeg
 from mspn.structures.boxes import Size
 from mspn.structures.image import FrameInfo, Image, Video

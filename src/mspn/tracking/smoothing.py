@@ -39,7 +39,7 @@ def smooth_tracks(video: VideoTracks, settings: SmoothingSettings = SMOOTHING_DE
     """The same video with every track smoothed; tracks of which nothing is left are dropped.
 
     >>> import mspn
-    >>> from mspn.structures.skeletons import COCO_17
+    >>> from mspn.structures.skeleton import COCO_17
     >>> from mspn.tracking.tracks import Track, VideoTracks
     >>> frames, keypoints = np.arange(3), np.ones((3, 17, 2)) * [[[10.0]], [[11.0]], [[12.0]]]
     >>> track = Track(7, frames, frames / 30, keypoints, np.ones((3, 17)), np.zeros((3, 17), bool))

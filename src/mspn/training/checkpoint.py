@@ -12,8 +12,7 @@ from pydantic import Field, FiniteFloat, TypeAdapter
 from pydantic_core import from_json
 
 from mspn.checkpoints.torch_file import read_torch_file
-from mspn.config.overrides import parse_recipe
-from mspn.config.recipe import AnyRecipe
+from mspn.config.recipe import AnyRecipe, parse_recipe
 from mspn.errors import InvalidValueError, SettingsError, WeightsError
 from mspn.io.files import replacing, write_text
 

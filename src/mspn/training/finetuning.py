@@ -12,8 +12,8 @@ from jaxtyping import Float
 from mspn.checkpoints.format import CheckpointMetadata, read_metadata
 from mspn.checkpoints.hub import find_weights
 from mspn.config.data import DataConfig, LabeledSetConfig, PeopleSetConfig
+from mspn.config.embedded_recipes import finetune
 from mspn.config.recipe import Recipe
-from mspn.config.recipes.finetune import finetune
 from mspn.errors import AnnotationError, MissingFileError, WeightsError
 from mspn.inference.devices import choose_device, choose_precision
 from mspn.io.files import prepare_folder

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
 from mspn.config.recipe import Recipe
-from mspn.config.supervision import SupervisionConfig
+from mspn.config.train import SupervisionConfig
 from mspn.datasets.crop_dataset import CropDataset
 from mspn.datasets.samples import IGNORE, PERSON, KeypointLabels, Sample, SampleRequest
 from mspn.datasets.scene_dataset import SceneDataset, SceneSample

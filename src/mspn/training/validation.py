@@ -21,8 +21,7 @@ from mspn.labels.reading import refuse_outside
 from mspn.models.base import Network, PoseNetwork
 from mspn.models.person_detector import PersonDetector
 from mspn.predict.estimator import PoseEstimator
-from mspn.structures.skeleton import Skeleton
-from mspn.structures.skeletons import COCO_17
+from mspn.structures.skeleton import COCO_17, Skeleton
 
 logger = logging.getLogger(__name__)
 

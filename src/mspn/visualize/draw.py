@@ -10,8 +10,7 @@ from jaxtyping import Bool, Float, UInt8
 
 from mspn.structures.boxes import Box
 from mspn.structures.pose import Pose
-from mspn.structures.skeleton import Skeleton
-from mspn.structures.skeletons import FACE
+from mspn.structures.skeleton import FACE, Skeleton
 from mspn.visualize.canvas import Overlay
 from mspn.visualize.themes import DEFAULT_THEME, Color, Theme, color_skeleton, find_theme, track_color
 

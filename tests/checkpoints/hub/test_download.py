@@ -7,8 +7,7 @@ import pytest
 
 from mspn.checkpoints.hub.download import Limits, check_url, download
 from mspn.errors import DownloadError
-from mspn.io.http import check_address
-from mspn.io.http_response import FetchError, FetchRules
+from mspn.io.http import FetchError, FetchRules, check_address
 from tests.checkpoints.hub import file_server
 from tests.checkpoints.hub.file_server import Answer, FileServer, serve
 

@@ -6,7 +6,7 @@ import pytest
 
 from mspn.config.data import PeopleSetConfig
 from mspn.datasets.people import read_people_set
-from mspn.structures.skeletons import COCO_17
+from mspn.structures.skeleton import COCO_17
 from tests.cli.runner import error_line, run
 from tests.trained import overfitted
 from tests.untrained import untrained_weights

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from mspn.structures.skeletons import COCO_17
+from mspn.structures.skeleton import COCO_17
 from tests.cli.runner import error_line, run
 from tests.walking_figure import walk, with_noise
 

@@ -18,7 +18,7 @@ from mspn.evaluation.report import (
 )
 from mspn.io.files import sha256_of
 from mspn.labels.formats.coco import CocoPeople
-from mspn.structures.skeletons import COCO_17
+from mspn.structures.skeleton import COCO_17
 from tests.evaluation.posed_people import SHOULDERS, ground_truth_of, labeled, predicted
 
 RIGHT = predicted(1, {name: (x, y, 0.9) for name, (x, y, _) in SHOULDERS.items()}, 0.9)

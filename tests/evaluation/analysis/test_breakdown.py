@@ -8,7 +8,7 @@ from mspn.evaluation.analysis.keypoint_errors import judge_keypoints
 from mspn.evaluation.matching import match_people
 from mspn.evaluation.metrics.average_precision import average_precision
 from mspn.labels.formats.coco import CocoPeople
-from mspn.structures.skeletons import COCO_17
+from mspn.structures.skeleton import COCO_17
 from tests.evaluation.posed_people import SHOULDERS, ground_truth_of, labeled, predicted
 
 FAR = dict.fromkeys(COCO_17.keypoints, (900.0, 900.0, 1.0))

@@ -7,7 +7,7 @@ import pytest
 from mspn.errors import AnnotationError
 from mspn.evaluation.analysis.calibration import JudgedKeypoints, fit_calibration, judge_people
 from mspn.labels.label_set import LabeledSet
-from mspn.structures.skeletons import COCO_17
+from mspn.structures.skeleton import COCO_17
 from tests.labeled_sets import sound_set, with_keypoints, with_person
 
 NOSE, EYES, HIPS = 0, [1, 2], [11, 12]

@@ -5,7 +5,7 @@ import pytest
 from mspn.evaluation.analysis.calibration import Calibration, ScoreBin
 from mspn.evaluation.analysis.keypoint_errors import Outcome, calibrate, judge_keypoints
 from mspn.evaluation.matching import match_people
-from mspn.structures.skeletons import COCO_17
+from mspn.structures.skeleton import COCO_17
 from tests.evaluation.posed_people import SHOULDERS, Labels, ground_truth_of, labeled, predicted
 
 # Good for the similarity of the pose, whatever happens to a shoulder.

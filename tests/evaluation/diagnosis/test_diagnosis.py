@@ -12,7 +12,7 @@ from mspn.evaluation.metrics.average_precision import average_precision, read_gr
 from mspn.labels.formats.coco import CocoPeople
 from mspn.labels.formats.coco_content import CocoAnnotation
 from mspn.structures.boxes import Box, Detection
-from mspn.structures.skeletons import COCO_17
+from mspn.structures.skeleton import COCO_17
 from tests.drawn_people import write_drawn_set
 
 Rows = list[dict[str, Any]]

@@ -1,8 +1,7 @@
 import numpy as np
 
 from mspn.evaluation.diagnosis.subset import Pair, describe_order, likely_orders, reorder
-from mspn.structures.skeleton import unnamed_skeleton
-from mspn.structures.skeletons import COCO_17, LSP_14
+from mspn.structures.skeleton import COCO_17, LSP_14, unnamed_skeleton
 
 
 def test_rows_are_put_in_order_three_numbers_at_a_time():

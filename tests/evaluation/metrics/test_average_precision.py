@@ -13,7 +13,7 @@ from mspn.evaluation.metrics.average_precision import (
     read_results,
 )
 from mspn.structures.boxes import Box, Detection
-from mspn.structures.skeletons import COCO_17
+from mspn.structures.skeleton import COCO_17
 from tests.drawn_people import write_drawn_set
 
 

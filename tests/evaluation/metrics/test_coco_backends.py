@@ -16,7 +16,7 @@ from mspn.errors import EngineError
 from mspn.evaluation.metrics import coco_backends as engines
 from mspn.evaluation.metrics.average_precision import STATS, average_precision, read_ground_truth
 from mspn.evaluation.metrics.coco_backends import CocoBackend, check_engine, compute_stats
-from mspn.structures.skeletons import COCO_17
+from mspn.structures.skeleton import COCO_17
 from tests.coco_files import person, write_annotations
 
 

@@ -8,7 +8,7 @@ from mspn.evaluation.metrics.average_precision import read_ground_truth
 from mspn.evaluation.metrics.detection import CrowdCounts, count_crowds, count_detections, detect_people
 from mspn.labels.formats.coco import CocoPeople
 from mspn.structures.boxes import Box, Detection
-from mspn.structures.skeletons import COCO_17
+from mspn.structures.skeleton import COCO_17
 from tests.drawn_people import write_drawn_set
 
 

@@ -11,8 +11,7 @@ from mspn.labels.formats.coco import read_coco_people, write_coco
 from mspn.labels.label_set import LabeledImage, LabeledPerson, LabeledSet
 from mspn.labels.reading import read_json
 from mspn.structures.boxes import Box
-from mspn.structures.skeleton import Skeleton
-from mspn.structures.skeletons import COCO_17
+from mspn.structures.skeleton import COCO_17, Skeleton
 from tests.coco_files import person, write_annotations
 from tests.labels.label_sets import two_people
 

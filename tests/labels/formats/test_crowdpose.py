@@ -3,7 +3,7 @@ import logging
 from pathlib import Path
 
 from mspn.labels.formats.coco import read_crowdpose, write_crowdpose
-from mspn.structures.skeletons import COCO_17, CROWDPOSE_14
+from mspn.structures.skeleton import COCO_17, CROWDPOSE_14
 from tests.labels.label_sets import assert_same, two_people
 
 NAMES = [

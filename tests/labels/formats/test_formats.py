@@ -10,7 +10,7 @@ from scipy.io import savemat
 from mspn.errors import AnnotationError
 from mspn.labels.formats import FORMATS, read_labels, recognize_format, write_labels
 from mspn.labels.label_set import LabeledSet
-from mspn.structures.skeletons import COCO_17, LSP_14
+from mspn.structures.skeleton import COCO_17, LSP_14
 from tests.coco_files import person, write_annotations
 from tests.labels.formats.mat_structs import struct_array
 from tests.labels.label_sets import two_people

@@ -10,8 +10,7 @@ from mspn.labels.formats.coco import read_coco, write_coco
 from mspn.labels.formats.label_studio import read_label_studio, write_label_studio
 from mspn.labels.label_set import category_of
 from mspn.structures.boxes import Box, Size
-from mspn.structures.skeleton import Skeleton
-from mspn.structures.skeletons import COCO_17
+from mspn.structures.skeleton import COCO_17, Skeleton
 from tests.labels.label_sets import assert_same_people, two_people
 
 KITE = Skeleton(name="kite", keypoints=("top", "west"))

@@ -6,7 +6,7 @@ from scipy.io import savemat
 
 from mspn.errors import AnnotationError
 from mspn.labels.formats.lsp import read_lsp
-from mspn.structures.skeletons import LSP_14
+from mspn.structures.skeleton import LSP_14
 
 pytestmark = pytest.mark.usefixtures("mat_files_read_here")
 

@@ -10,7 +10,7 @@ from mspn.errors import AnnotationError
 from mspn.labels.formats.coco import read_coco, write_coco
 from mspn.labels.formats.mpii import read_mpii, write_mpii
 from mspn.structures.boxes import Box
-from mspn.structures.skeletons import MPII_16
+from mspn.structures.skeleton import MPII_16
 from tests.labels.label_sets import assert_same, two_people
 
 

@@ -8,7 +8,7 @@ from scipy.io import savemat
 from mspn.errors import AnnotationError
 from mspn.labels.formats.mpii import read_mpii_mat
 from mspn.structures.boxes import Box
-from mspn.structures.skeletons import MPII_16
+from mspn.structures.skeleton import MPII_16
 from tests.labels.formats.mat_structs import struct_array
 
 pytestmark = pytest.mark.usefixtures("mat_files_read_here")

@@ -11,8 +11,7 @@ from mspn.labels.formats.coco import read_coco, write_coco
 from mspn.labels.formats.yolo import read_yolo, write_yolo
 from mspn.labels.label_set import LabeledImage, LabeledSet
 from mspn.structures.boxes import Box, Size
-from mspn.structures.skeleton import Skeleton
-from mspn.structures.skeletons import COCO_17
+from mspn.structures.skeleton import COCO_17, Skeleton
 from tests.labels.label_sets import assert_same, assert_same_people, two_people
 
 KITE = Skeleton(name="kite", keypoints=("top", "west", "east"), pairs=(("west", "east"),))

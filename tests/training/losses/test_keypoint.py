@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from mspn.config.supervision import SupervisionConfig
+from mspn.config.train import SupervisionConfig
 from mspn.datasets.samples import KeypointLabels
 from mspn.heatmaps.targets import draw_targets
 from mspn.structures.boxes import Size

@@ -19,8 +19,7 @@ from mspn.io.files import replacing
 from mspn.models.base import PoseNetwork
 from mspn.models.mspn import MSPN
 from mspn.structures.settings import first_problem
-from mspn.structures.skeleton import unnamed_skeleton
-from mspn.structures.skeletons import SKELETONS
+from mspn.structures.skeleton import SKELETONS, unnamed_skeleton
 
 
 def read_external(path: Path) -> Checkpoint:

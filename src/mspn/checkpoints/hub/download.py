@@ -10,8 +10,7 @@ from urllib.parse import urlsplit
 from mspn.errors import DownloadError
 from mspn.io.files import sha256_of
 from mspn.io.hosts import ANY_NETWORK
-from mspn.io.http import check_address, open_url
-from mspn.io.http_response import FetchError, FetchRules, Response, cut_short
+from mspn.io.http import FetchError, FetchRules, Response, check_address, cut_short, open_url
 
 _MIN_PROGRESS_BYTES = 2**20
 _TEMPORARY_STATUSES = (408, 425, 429)

@@ -7,7 +7,7 @@ import typer
 from rich.progress import track
 
 from mspn.cli.printing import SafeConsole
-from mspn.config.skeleton_file import named_skeleton
+from mspn.config.data import named_skeleton
 from mspn.errors import MissingFileError
 from mspn.labels.checks.images import ImageFile, scan_images
 from mspn.labels.formats import FORMATS, read_labels

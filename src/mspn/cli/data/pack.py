@@ -8,8 +8,7 @@ import typer
 from mspn.cli.data.options import WorkersOption
 from mspn.cli.printing import SOME_FAILED, echo, fail, one_line_errors
 from mspn.cli.progress import show_count
-from mspn.config.overrides import override
-from mspn.config.recipe import Recipe
+from mspn.config.recipe import Recipe, override
 from mspn.config.recipes import find_any_recipe
 from mspn.datasets.crop_dataset import read_training_sets
 from mspn.datasets.packing import pack_people

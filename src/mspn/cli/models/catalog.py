@@ -18,8 +18,8 @@ from mspn.checkpoints.hub.index import ASSETS, IndexEntry, load_index
 from mspn.cli.options import download_bar
 from mspn.cli.printing import SOME_FAILED, SafeConsole, echo, fail, one_line_errors
 from mspn.config.model import NetworkConfig, parse_size
+from mspn.config.protocol import ScoreCalibration
 from mspn.config.recipes import RECIPES
-from mspn.config.score_calibration import ScoreCalibration
 from mspn.models.cost import Cost, count_cost
 from mspn.structures.boxes import Size
 

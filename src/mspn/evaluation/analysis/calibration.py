@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float
 
-from mspn.config.score_calibration import ScoreCalibration, peak_log_odds
+from mspn.config.protocol import ScoreCalibration, peak_log_odds
 from mspn.errors import AnnotationError
 from mspn.labels.label_set import LabeledSet, area_of
 from mspn.structures.oks import keypoint_similarity

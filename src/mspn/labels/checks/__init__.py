@@ -12,8 +12,7 @@ from mspn.labels.checks.label_table import LabelTable, make_table
 from mspn.labels.checks.people import check_boxes, check_keypoints, check_repeats
 from mspn.labels.label_set import LabeledSet
 from mspn.labels.units import suspect_units
-from mspn.structures.skeleton import match_keypoints
-from mspn.structures.skeletons import SKELETONS
+from mspn.structures.skeleton import SKELETONS, match_keypoints
 
 
 def check_entries(table: LabelTable) -> Iterator[Finding]:

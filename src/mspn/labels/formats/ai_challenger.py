@@ -14,8 +14,7 @@ from mspn.labels.conversion_report import to_skeleton, warn_dropped, warn_droppe
 from mspn.labels.label_set import LabeledImage, LabeledPerson, LabeledSet
 from mspn.labels.reading import FileName, check_form, field_of, plain_number, read_json
 from mspn.structures.boxes import Box
-from mspn.structures.skeleton import Skeleton
-from mspn.structures.skeletons import AI_CHALLENGER_14
+from mspn.structures.skeleton import AI_CHALLENGER_14, Skeleton
 
 _MIRROR = 3
 """Their visibility (1 visible, 2 occluded, 3 not labeled) and COCO's add up to this."""

@@ -25,8 +25,7 @@ from mspn.labels.reading import (
 )
 from mspn.labels.units import suspect_units, warn_of_units
 from mspn.structures.boxes import Box
-from mspn.structures.skeleton import Skeleton, convert_keypoints
-from mspn.structures.skeletons import COCO_17, CROWDPOSE_14
+from mspn.structures.skeleton import COCO_17, CROWDPOSE_14, Skeleton, convert_keypoints
 
 logger = logging.getLogger(__name__)
 

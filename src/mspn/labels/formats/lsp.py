@@ -7,8 +7,7 @@ import numpy as np
 from mspn.errors import AnnotationError
 from mspn.io.matlab import read_mat
 from mspn.labels.label_set import LabeledImage, LabeledPerson, LabeledSet
-from mspn.structures.skeleton import Skeleton
-from mspn.structures.skeletons import LSP_14
+from mspn.structures.skeleton import LSP_14, Skeleton
 
 
 def read_lsp(path: Path, _skeleton: Skeleton | None = None) -> LabeledSet:

@@ -17,8 +17,7 @@ from mspn.labels.conversion_report import to_skeleton, warn_dropped, warn_droppe
 from mspn.labels.label_set import LabeledImage, LabeledPerson, LabeledSet, box_around
 from mspn.labels.reading import FileName, check_form, field_of, plain_number, read_json
 from mspn.structures.boxes import Box
-from mspn.structures.skeleton import Skeleton
-from mspn.structures.skeletons import MPII_16
+from mspn.structures.skeleton import MPII_16, Skeleton
 
 REFERENCE_PX = 200
 """Height in pixels of a person of scale 1."""

@@ -17,8 +17,7 @@ from mspn.labels.conversion_report import warn_dropped, warn_dropped_fields, wit
 from mspn.labels.label_set import LabeledImage, LabeledPerson, LabeledSet, box_around
 from mspn.labels.reading import check_form, field_of, path_inside, skeleton_of
 from mspn.structures.boxes import Box, Size
-from mspn.structures.skeleton import Skeleton
-from mspn.structures.skeletons import COCO_17
+from mspn.structures.skeleton import COCO_17, Skeleton
 
 _SPLITS = ("train", "val", "test")
 _DIGITS = 8

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from mspn.config.supervision import SupervisionConfig
+from mspn.config.train import SupervisionConfig
 from mspn.datasets.samples import KeypointLabels
 from mspn.heatmaps.targets import draw_targets
 from mspn.models.base import RELEASED_PEAK

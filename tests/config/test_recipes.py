@@ -4,7 +4,7 @@ from mspn.config.recipe import Recipe
 from mspn.config.recipes import RECIPES, STUDY_RECIPES, find_recipe
 from mspn.models.cost import count_cost
 from mspn.structures.boxes import Size
-from mspn.structures.skeletons import FACE
+from mspn.structures.skeleton import FACE
 from mspn.training.losses.keypoint import kernel_size_at
 
 

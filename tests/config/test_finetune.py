@@ -1,9 +1,9 @@
 import pytest
 
 from mspn.config.data import DataConfig, PeopleSetConfig
+from mspn.config.embedded_recipes import finetune, fit_crop
 from mspn.config.recipe import Recipe
 from mspn.config.recipes import find_recipe
-from mspn.config.recipes.finetune import finetune, fit_crop
 from mspn.structures.boxes import Size
 from mspn.structures.skeleton import Skeleton
 
