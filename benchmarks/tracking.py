@@ -24,9 +24,8 @@ from mspn.structures.boxes import Box, iou, to_xyxy
 from mspn.structures.oks import keypoint_similarity
 from mspn.structures.pose import Pose
 from mspn.structures.skeleton import COCO_17
-from mspn.tracking.motion import Motion
-from mspn.tracking.point_tracker import BOX_SIGMAS, TRACKER_DEFAULTS, PointTracker, TrackerSettings, observe_boxes
-from mspn.tracking.tracker import Tracker
+from mspn.tracking.association import Motion
+from mspn.tracking.tracker import BOX_SIGMAS, TRACKER_DEFAULTS, PointTracker, Tracker, TrackerSettings, observe_boxes
 from tests.moving_people import FRAMES_PER_SECOND, Detector, Scene, make_scene
 
 _NUM_PEOPLE = (6, 12, 20)

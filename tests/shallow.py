@@ -5,9 +5,7 @@ from typing import TypeVar
 import pytest
 
 from mspn.config.model import BackboneConfig, HourglassConfig, ModelConfig, NetworkConfig
-from mspn.models.backbones.resnet import RESNETS
-from mspn.models.backbones.rsn import RSNS
-from mspn.models.backbones.xception import XCEPTIONS
+from mspn.models.backbones import RESNETS, RSNS, XCEPTIONS
 
 _DEPTHS = (2, 1, 1, 1)
 """The second block of the first layer is like all that follow the first of a layer."""

@@ -1,7 +1,7 @@
 import torch
 
 from mspn.config.model import CPNConfig
-from mspn.models.cpn import CascadedPyramid
+from mspn.models.baselines import CascadedPyramid
 from tests.models.networks import random_crops, random_network
 
 SMALL = CPNConfig(backbone="resnet18", stem_channels=8, up_channels=12)

@@ -3,7 +3,7 @@ from typing import Any
 import torch
 
 from mspn.config.model import HourglassConfig
-from mspn.models.hourglass import Hourglass, StackedHourglass
+from mspn.models.baselines import Hourglass, StackedHourglass
 from tests.models.networks import random_crops, random_network
 
 

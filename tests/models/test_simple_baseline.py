@@ -2,7 +2,7 @@ import torch
 from torch import nn
 
 from mspn.config.model import SimpleBaselineConfig
-from mspn.models.simple_baseline import SimpleBaseline
+from mspn.models.baselines import SimpleBaseline
 
 
 def test_there_is_one_stage_with_one_level():

@@ -2,7 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
-from mspn.tracking.cuts import CutDetector
+from mspn.tracking.tracker import CutDetector
 
 
 def _shot(seed: int) -> np.ndarray:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from mspn.tracking.kalman_smoother import _filter_forward, _smooth_back, smooth_points
+from mspn.tracking.smoothing import _filter_forward, _smooth_back, smooth_points
 
 
 def test_the_smoother_gives_the_least_squares_path():

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from mspn.structures.skeleton import COCO_17
-from mspn.tracking.mending import find_leaps, find_swaps
+from mspn.tracking.smoothing import find_leaps, find_swaps
 from tests.walking_figure import HEIGHT_PX, walk, with_noise
 
 SECONDS = np.arange(0, 6, 1 / 30)

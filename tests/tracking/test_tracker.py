@@ -8,8 +8,7 @@ from mspn.structures.boxes import Box, Detection, Size
 from mspn.structures.image import FrameInfo, Video
 from mspn.structures.pose import Pose
 from mspn.structures.skeleton import COCO_17
-from mspn.tracking.point_tracker import TrackerSettings
-from mspn.tracking.tracker import Tracker
+from mspn.tracking.tracker import Tracker, TrackerSettings
 from tests.moving_people import Detector, make_scene
 
 VIDEO = Video("walk.mp4", Size(1000, 1000), Fraction(25), None, is_live=False)

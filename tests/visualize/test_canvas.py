@@ -1,6 +1,6 @@
 import numpy as np
 
-from mspn.visualize.canvas import Overlay
+from mspn.visualize.draw import Overlay
 
 _RED = (200, 0, 0)
 

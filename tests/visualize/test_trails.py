@@ -4,8 +4,8 @@ import numpy as np
 
 from mspn.structures.boxes import Box
 from mspn.structures.pose import Pose
+from mspn.visualize.draw import Trails
 from mspn.visualize.themes import track_color
-from mspn.visualize.trails import Trails
 from tests.outputs.results import a_pose
 
 BLACK = np.zeros((100, 200, 3), np.uint8)

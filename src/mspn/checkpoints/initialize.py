@@ -19,9 +19,9 @@ from mspn.checkpoints.torch_file import read_torch_file
 from mspn.config.model import Backbone, BackboneConfig, ModelConfig
 from mspn.errors import WeightsError
 from mspn.models import AnyNetwork, build_network
-from mspn.models.backbones.efficientnet import EFFICIENTNETS
-from mspn.models.backbones.resnet import RESNETS
+from mspn.models.backbones import RESNETS
 from mspn.models.base import CHANNEL_DEVIATION, CHANNEL_MEAN, PoseNetwork
+from mspn.models.efficientnet import EFFICIENTNETS
 from mspn.structures.skeleton import match_keypoints
 
 logger = logging.getLogger(__name__)

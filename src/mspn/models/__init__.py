@@ -2,11 +2,9 @@
 
 from mspn.config.model import CPNConfig, HourglassConfig, ModelConfig, NetworkConfig, SimpleBaselineConfig
 from mspn.models.base import PoseNetwork
-from mspn.models.cpn import CascadedPyramid
-from mspn.models.hourglass import StackedHourglass
+from mspn.models.baselines import CascadedPyramid, SimpleBaseline, StackedHourglass
 from mspn.models.mspn import MSPN
 from mspn.models.person_detector import PersonDetector
-from mspn.models.simple_baseline import SimpleBaseline
 
 AnyNetwork = PoseNetwork | PersonDetector
 

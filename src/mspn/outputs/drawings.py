@@ -19,9 +19,8 @@ from mspn.outputs.names import FileNames
 from mspn.predict.pipeline import ImageResult
 from mspn.sources.video_formats import SAFE_FORMATS
 from mspn.structures.image import Video
-from mspn.visualize.draw import draw_poses
+from mspn.visualize.draw import Trails, draw_poses
 from mspn.visualize.themes import DEFAULT_THEME, Theme
-from mspn.visualize.trails import Trails
 
 
 class ImageWriter:

@@ -10,9 +10,7 @@ from mspn.predict.top_down import PersonCrop, TopDown
 from mspn.structures.boxes import Detection, iou, to_xyxy
 from mspn.structures.image import Image, SourceFailure, Video
 from mspn.structures.pose import Pose
-from mspn.tracking.cuts import CutDetector
-from mspn.tracking.point_tracker import TrackerSettings
-from mspn.tracking.tracker import PoseTracker, Tracker
+from mspn.tracking.tracker import CutDetector, PoseTracker, Tracker, TrackerSettings
 
 _MAX_PIXELS = 25_000_000
 """Pixels of the images between two stages, or of those that wait for a full batch (3 bytes each); or one image."""

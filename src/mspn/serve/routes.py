@@ -21,8 +21,7 @@ from mspn.serve.service import Answer, Service, wait_for_answer
 from mspn.serve.stream import answer_frames
 from mspn.structures.image import Image
 from mspn.structures.pose import Pose
-from mspn.tracking.point_tracker import TrackerSettings
-from mspn.tracking.tracker import Tracker
+from mspn.tracking.tracker import Tracker, TrackerSettings
 from mspn.visualize.draw import draw_poses
 from mspn.visualize.themes import find_theme
 

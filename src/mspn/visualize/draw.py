@@ -1,5 +1,6 @@
-"""Drawing poses and labels: limbs in a theme's colors, fainter for lower scores."""
+"""Drawing poses and labels: limbs in a theme's colors, fainter for lower scores; trails of where people have been."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -11,8 +12,79 @@ from jaxtyping import Bool, Float, UInt8
 from mspn.structures.boxes import Box
 from mspn.structures.pose import Pose
 from mspn.structures.skeleton import FACE, Skeleton
-from mspn.visualize.canvas import Overlay
 from mspn.visualize.themes import DEFAULT_THEME, Color, Theme, color_skeleton, find_theme, track_color
+
+_SHIFT = 4
+"""Coordinates are handed to OpenCV in sixteenths of a pixel."""
+_SMOOTHING_PX = 1.4
+"""OpenCV's anti-aliasing adds this to the width of a polygon."""
+_MAX_OPACITY = 255
+
+
+class Overlay:
+    """A transparent layer over a part of an image.
+
+    Later strokes replace earlier ones, opacity included; only `blend_into` blends with the image.
+    Points are (x, y) in pixels of the image.
+    """
+
+    def __init__(self, left: int, top: int, right: int, bottom: int) -> None:
+        """Start with an empty overlay; right and bottom are exclusive."""
+        self._region = np.s_[top:bottom, left:right]
+        self._left, self._top = left, top
+        self._drawn = np.zeros((bottom - top, right - left, 4), np.uint8)
+
+    def draw_line(
+        self, start: Float[np.ndarray, "2"], end: Float[np.ndarray, "2"], width: float, color: Color, opacity: float
+    ) -> None:
+        """Draw a line with straight ends; the minimum width is about two pixels."""
+        (x1, y1), (x2, y2) = start.tolist(), end.tolist()
+        length = math.hypot(x2 - x1, y2 - y1)
+        if length > 0:
+            # Plain numbers are several times faster than arrays of two, and a frame has hundreds of lines.
+            half = max(width - _SMOOTHING_PX, 0) / 2 / length
+            right, down = (y1 - y2) * half, (x2 - x1) * half
+            corners = (
+                (x1 + right, y1 + down),
+                (x2 + right, y2 + down),
+                (x2 - right, y2 - down),
+                (x1 - right, y1 - down),
+            )
+            fixed = np.array([self._fixed_point(x, y) for x, y in corners], np.int32)
+            cv2.fillConvexPoly(self._drawn, fixed, _rgba(color, opacity), cv2.LINE_AA, _SHIFT)
+
+    def draw_disc(self, center: Float[np.ndarray, "2"], radius: float, color: Color, opacity: float) -> None:
+        self._draw_circle(center, radius - _SMOOTHING_PX / 2, cv2.FILLED, color, opacity)
+
+    def draw_ring(
+        self, center: Float[np.ndarray, "2"], radius: float, thickness: int, color: Color, opacity: float
+    ) -> None:
+        self._draw_circle(center, radius, thickness, color, opacity)
+
+    def blend_into(self, image: UInt8[np.ndarray, "H W 3"]) -> None:
+        """Blend what was drawn into the image, in place."""
+        below = image[self._region]
+        opacity = cv2.cvtColor(cv2.extractChannel(self._drawn, 3), cv2.COLOR_GRAY2RGB)
+        above = cv2.multiply(cv2.cvtColor(self._drawn, cv2.COLOR_RGBA2RGB), opacity, scale=1 / _MAX_OPACITY)
+        below[:] = cv2.add(above, cv2.multiply(below, cv2.bitwise_not(opacity), scale=1 / _MAX_OPACITY))
+
+    def _draw_circle(
+        self, center: Float[np.ndarray, "2"], radius: float, thickness: int, color: Color, opacity: float
+    ) -> None:
+        x, y = center.tolist()
+        fixed_radius = max(round(radius * 2**_SHIFT), 0)
+        cv2.circle(
+            self._drawn, self._fixed_point(x, y), fixed_radius, _rgba(color, opacity), thickness, cv2.LINE_AA, _SHIFT
+        )
+
+    def _fixed_point(self, x: float, y: float) -> tuple[int, int]:
+        """Overlay coordinates in OpenCV's fixed-point format."""
+        return round((x - self._left) * 2**_SHIFT), round((y - self._top) * 2**_SHIFT)
+
+
+def _rgba(color: Color, opacity: float) -> tuple[int, int, int, int]:
+    return (*color, round(_MAX_OPACITY * opacity))
+
 
 _BOX_COLOR: Color = (255, 255, 255)
 _BOX_OPACITY = 0.6
@@ -269,3 +341,44 @@ def _overlay_around(
     left, top = np.clip(np.floor(points.min(0) - margin), 0, (width, height)).astype(int).tolist()
     right, bottom = np.clip(np.ceil(points.max(0) + margin) + 1, 0, (width, height)).astype(int).tolist()
     return Overlay(left, top, right, bottom) if left < right and top < bottom else None
+
+
+_TRAIL_SECONDS = 1.0
+_MAX_TRAIL_COORDINATE_PX = 30_000
+"""OpenCV's lines take no points farther away."""
+
+
+class Trails:
+    """The way that the feet of each track's box have gone in the last second of a video."""
+
+    def __init__(self) -> None:
+        self._places: dict[int, list[tuple[float, tuple[float, float]]]] = {}
+        """Times and places (x, y) by track."""
+
+    def draw(
+        self, image: UInt8[np.ndarray, "H W 3"], poses: Sequence[Pose], seconds: float
+    ) -> UInt8[np.ndarray, "H W 3"]:
+        """Add the next frame, and draw the trails of the tracks that it has on a copy of it.
+
+        Args:
+            image: the frame.
+            poses: in its pixels; those without a track have no trail.
+            seconds: of the frame in its video.
+        """
+        canvas = image.copy()
+        for track_id in list(self._places):
+            recent = [place for place in self._places[track_id] if seconds - place[0] <= _TRAIL_SECONDS]
+            self._places[track_id] = recent
+            if not recent:
+                del self._places[track_id]
+        for pose in poses:
+            left, top, width, height = pose.box
+            foot = (left + width / 2, top + height)
+            if pose.track_id is None or not max(map(abs, foot)) < _MAX_TRAIL_COORDINATE_PX:
+                continue
+            trail = self._places.setdefault(pose.track_id, [])
+            trail.append((seconds, foot))
+            points = np.rint(np.array([place for _, place in trail]) * 2**_SHIFT).astype(np.int32)
+            thickness = 1 + round(line_thickness(max(width, height)))
+            cv2.polylines(canvas, [points], False, track_color(pose.track_id), thickness, cv2.LINE_AA, _SHIFT)
+        return canvas

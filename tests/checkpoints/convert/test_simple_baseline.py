@@ -9,7 +9,7 @@ from mspn.checkpoints.convert import read_external, write_external
 from mspn.config.model import SimpleBaselineConfig
 from mspn.config.protocol import SIMPLE_BASELINE_TEST
 from mspn.errors import WeightsError
-from mspn.models.simple_baseline import SimpleBaseline
+from mspn.models.baselines import SimpleBaseline
 
 _NORM = ("weight", "bias", "running_mean", "running_var")
 

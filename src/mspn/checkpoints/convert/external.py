@@ -11,7 +11,7 @@ from torch import Tensor
 from mspn.config.model import Backbone
 from mspn.config.protocol import ProtocolConfig
 from mspn.errors import WeightsError
-from mspn.models.backbones.resnet import RESNETS, BasicBlock, Bottleneck, find_resnet
+from mspn.models.backbones import RESNETS, BasicBlock, Bottleneck, find_resnet
 from mspn.models.base import PoseNetwork
 
 Layout = Literal["official", "mmpose", "mmpose-0.x"]

@@ -20,8 +20,7 @@ from mspn.checkpoints.convert.mspn_names import find_units
 from mspn.config.model import BackboneConfig, ModelConfig
 from mspn.config.protocol import FAITHFUL_TEST, MMPOSE_TEST
 from mspn.errors import WeightsError
-from mspn.models.backbones.resnet import RESNETS, Bottleneck
-from mspn.models.backbones.rsn import BRANCHES, RSNS, find_rsn, plan_blocks
+from mspn.models.backbones import BRANCHES, RESNETS, RSNS, Bottleneck, find_rsn, plan_blocks
 from mspn.models.base import RELEASED_PEAK
 from mspn.models.mspn import MSPN
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from mspn.checkpoints.convert.external import Layout
 from mspn.config.model import ModelConfig
-from mspn.models.backbones.rsn import RSNS
+from mspn.models.backbones import RSNS
 
 LEVELS = 4
 

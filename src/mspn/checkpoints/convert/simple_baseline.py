@@ -24,7 +24,7 @@ from mspn.config.model import SimpleBaselineConfig
 from mspn.config.protocol import SIMPLE_BASELINE_TEST
 from mspn.errors import WeightsError
 from mspn.models.base import CHANNEL_DEVIATION, CHANNEL_MEAN
-from mspn.models.simple_baseline import SimpleBaseline
+from mspn.models.baselines import SimpleBaseline
 
 _DECONVOLUTION = "deconv_layers.0.weight"
 

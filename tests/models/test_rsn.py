@@ -6,7 +6,7 @@ from torch import nn
 
 from mspn.cli.models.catalog import listed_costs
 from mspn.config.model import BackboneConfig, ModelConfig
-from mspn.models.backbones.rsn import ResidualStepsBlock, RSNDown, find_rsn
+from mspn.models.backbones import ResidualStepsBlock, RSNDown, find_rsn
 from mspn.models.base import RELEASED_PEAK
 from mspn.models.cost import count_cost
 from mspn.models.mspn import MSPN

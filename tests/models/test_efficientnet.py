@@ -4,7 +4,7 @@ from torch import Tensor
 
 from mspn.config.model import CPNConfig, ModelConfig, NetworkConfig, SimpleBaselineConfig
 from mspn.models import build_network
-from mspn.models.backbones.efficientnet import EfficientNetDown, InvertedResidual, build_efficientnet_stem
+from mspn.models.efficientnet import EfficientNetDown, InvertedResidual, build_efficientnet_stem
 
 LITE0 = ModelConfig(backbone="efficientnet-lite0")
 

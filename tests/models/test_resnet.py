@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from mspn.config.model import ModelConfig
-from mspn.models.backbones.resnet import RESNETS, BasicBlock, Bottleneck, ResNetDown, find_resnet
+from mspn.models.backbones import RESNETS, BasicBlock, Bottleneck, ResNetDown, find_resnet
 
 
 def down_unit(backbone: str, stem_channels: int = 8, **settings: Any) -> ResNetDown:

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from mspn.config.model import ModelConfig
-from mspn.models.backbones.xception import XceptionBlock, XceptionDown
+from mspn.models.backbones import XceptionBlock, XceptionDown
 
 
 @pytest.mark.parametrize(

@@ -1,19 +1,112 @@
-"""Stacked hourglasses (paper Tables 1, 3 and 6; Newell et al., "Stacked Hourglass Networks").
+"""The networks that the paper compares with: simple baseline, cascaded pyramid, stacked hourglasses.
 
-One residual a position, 256 channels everywhere. The stem is MSPN's followed by three residuals, and the innermost
-scale is 1/64: of the variants that the literature knows, this one has the paper's costs.
+The simple baseline is that of Xiao et al., "Simple Baselines for Human Pose Estimation" (paper Table 5); the
+cascaded pyramid that of Chen et al., "Cascaded Pyramid Network" (Table 5).
+
+Stacked hourglasses are those of Newell et al., "Stacked Hourglass Networks" (Tables 1, 3 and 6). One residual a
+position, 256 channels everywhere. The stem is MSPN's followed by three residuals, and the innermost scale is 1/64:
+of the variants that the literature knows, this one has the paper's costs.
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple, cast
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mspn.config.model import HourglassConfig
+from mspn.config.model import CPNConfig, HourglassConfig, SimpleBaselineConfig
+from mspn.models.backbones import Bottleneck, build_downsample, build_stem
 from mspn.models.base import PoseNetwork, check_crops, initialize
-from mspn.models.blocks import ConvNormReLU, HeatmapConv, Stem, resize
-from mspn.models.mspn import Aggregation, StageFeatures
+from mspn.models.blocks import ConvNormReLU, HeatmapConv, HeatmapConvNorm, Stem, resize
+from mspn.models.mspn import Aggregation, SingleStage, StageFeatures
+
+
+class DeconvNormReLU(nn.Sequential):
+    """4x4 transposed convolution that doubles the size, batch norm, ReLU."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.conv = nn.ConvTranspose2d(in_channels, out_channels, 4, stride=2, padding=1, bias=False)
+        self.norm = nn.BatchNorm2d(out_channels)
+        self.relu = nn.ReLU(inplace=True)
+
+
+class SimpleBaseline(PoseNetwork):
+    """A backbone, three deconvolutions, a 1x1 convolution: one stage with one level."""
+
+    config: SimpleBaselineConfig
+
+    def __init__(self, config: SimpleBaselineConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.stem = build_stem(config)
+        self.down = build_downsample(config)
+        widths = [self.down.out_channels[-1], *[config.up_channels] * 3]
+        self.up = nn.Sequential(*(DeconvNormReLU(*pair) for pair in pairwise(widths)))
+        self.head = HeatmapConv(config.up_channels, config.num_keypoints)
+        initialize(self)
+
+    def forward(self, crops: Tensor) -> list[list[Tensor]]:
+        return [[self.final_heatmaps(crops)]]
+
+    def final_heatmaps(self, crops: Tensor) -> Tensor:
+        check_crops(crops)
+        coarsest = self.down(self.stem(crops), [])[-1]  # (B, C, H/32, W/32)
+        heatmaps: Tensor = self.head(self.up(coarsest))
+        return heatmaps
+
+
+class RefineNet(nn.Module):
+    """All levels of the global network at the finest size, side by side; the coarser, the more bottlenecks before."""
+
+    def __init__(self, channels: int, num_levels: int, num_keypoints: int) -> None:
+        super().__init__()
+        self.levels = nn.ModuleList(
+            nn.Sequential(*(Bottleneck(channels, channels // 2, channels) for _ in range(level)))
+            for level in range(num_levels)
+        )
+        self.merge = Bottleneck(num_levels * channels, channels // 2, channels)
+        self.predict = HeatmapConvNorm(channels, num_keypoints, 3)
+
+    def forward(self, up: Sequence[Tensor]) -> Tensor:
+        """(B, K, H/4, W/4) of the global network's features, finest first."""
+        height, width = up[0].shape[-2:]
+        refined = [resize(level(features), height, width) for level, features in zip(self.levels, up, strict=True)]
+        heatmaps: Tensor = self.predict(self.merge(torch.cat(refined, dim=1)))
+        return heatmaps
+
+
+class CascadedPyramid(PoseNetwork):
+    """GlobalNet, a feature pyramid with four heads (stage 0), and RefineNet, with one (stage 1).
+
+    GlobalNet is the module that MSPN's authors later put in a row, so it is MSPN's here.
+    """
+
+    config: CPNConfig
+
+    def __init__(self, config: CPNConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.stem = build_stem(config)
+        self.global_net = SingleStage(config, config, coarse_heads=True)
+        self.refine_net = RefineNet(config.up_channels, len(self.global_net.up), config.num_keypoints)
+        initialize(self)
+
+    def forward(self, crops: Tensor) -> list[list[Tensor]]:
+        features = self._global_features(crops)
+        return [self.global_net.heatmaps(features), [self.refine_net(features.up)]]
+
+    def final_heatmaps(self, crops: Tensor) -> Tensor:
+        heatmaps: Tensor = self.refine_net(self._global_features(crops).up)
+        return heatmaps
+
+    def _global_features(self, crops: Tensor) -> StageFeatures:
+        check_crops(crops)
+        features: StageFeatures = self.global_net(self.stem(crops), [])
+        return features
+
 
 _LEVELS = 4
 """Scales with features of their own, 1/4 to 1/32."""
