@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
-from mspn.checkpoints.hub.index import ASSETS
+from mspn.checkpoints.index import ASSETS
 from mspn.io.images import read_image, write_jpeg
 from mspn.predict.estimator import PoseEstimator
 from mspn.structures.pose import Pose

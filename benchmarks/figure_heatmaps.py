@@ -14,7 +14,7 @@ from torch import Tensor
 
 from mspn.checkpoints.format import Checkpoint
 from mspn.checkpoints.hub import load_named
-from mspn.checkpoints.hub.index import ASSETS
+from mspn.checkpoints.index import ASSETS
 from mspn.heatmaps.targets import draw_targets
 from mspn.io.images import read_image, write_jpeg
 from mspn.labels.formats.coco import read_coco_people

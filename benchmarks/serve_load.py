@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from mspn.checkpoints.hub.index import ASSETS
+from mspn.checkpoints.index import ASSETS
 from mspn.io.images import IMAGE_SUFFIXES
 
 

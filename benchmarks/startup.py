@@ -15,7 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
-from mspn.checkpoints.hub.index import ASSETS
+from mspn.checkpoints.index import ASSETS
 
 
 class Seconds(NamedTuple):

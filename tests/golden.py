@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from mspn.checkpoints.convert.mspn import from_layout, to_layout
+from mspn.checkpoints.convert import from_layout, to_layout
 from mspn.config.model import ModelConfig, PoseRefineForm
 from mspn.config.train import SupervisionConfig
 from mspn.datasets.samples import KeypointLabels

@@ -8,14 +8,14 @@ from typing import Any
 
 import torch
 
-from mspn.checkpoints.convert.mspn import to_layout
-from mspn.checkpoints.hub.index import IndexEntry
+from mspn.checkpoints.convert import to_layout
+from mspn.checkpoints.index import IndexEntry
 from mspn.config.model import ModelConfig
 from mspn.config.recipe import Recipe
 from mspn.models.mspn import MSPN
 from mspn.structures.boxes import Size
-from tests.checkpoints.hub import file_server
-from tests.checkpoints.hub.file_server import FileServer
+from tests.checkpoints import file_server
+from tests.checkpoints.file_server import FileServer
 
 CONFIG = ModelConfig(backbone="resnet18", num_stages=1, stem_channels=4, up_channels=6, input_size=Size(64, 64))
 RECIPE = Recipe(name="pocket", model=CONFIG)

@@ -2,8 +2,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from mspn.checkpoints.average import average_weights
-from mspn.checkpoints.format import Checkpoint, CheckpointMetadata
+from mspn.checkpoints.format import Checkpoint, CheckpointMetadata, average_weights
 from mspn.config.protocol import ScoreCalibration
 from mspn.config.recipe import override
 from mspn.config.recipes import find_recipe

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from mspn.checkpoints.format import DetectorMetadata, save_weights
-from mspn.checkpoints.hub.index import ASSETS
+from mspn.checkpoints.index import ASSETS
 from mspn.config.data import DataConfig
 from mspn.config.model import ModelConfig
 from mspn.config.recipe import Recipe

@@ -12,8 +12,8 @@ from mspn.errors import SourceError
 from mspn.io import http as module
 from mspn.io.http import FetchRules, fetched, open_url
 from mspn.io.limits import InputLimits
-from tests.checkpoints.hub import file_server
-from tests.checkpoints.hub.file_server import FileServer
+from tests.checkpoints import file_server
+from tests.checkpoints.file_server import FileServer
 
 CONTENT = bytes(range(256)) * 400
 HERE = ip_network("127.0.0.1/32")

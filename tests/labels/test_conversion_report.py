@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mspn.labels.conversion_report import to_skeleton, warn_dropped, warn_dropped_fields, warn_occluded, without_crowds
+from mspn.labels.label_set import to_skeleton, warn_dropped, warn_dropped_fields, warn_occluded, without_crowds
 from mspn.structures.skeleton import COCO_17, LSP_14
 from tests.labels.label_sets import two_people
 

@@ -5,8 +5,8 @@ import cv2
 import numpy as np
 import pytest
 
-from mspn.labels.checks.findings import Finding
 from mspn.labels.drawing import Shown, draw_set, show_everyone, show_findings
+from mspn.labels.label_table import Finding
 from tests.full_disk import full_disk
 from tests.labeled_sets import SIZE, sound_set
 

@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 
 from mspn.labels.label_set import LabeledImage
-from mspn.labels.statistics import KeypointCount, count_labels
+from mspn.labels.label_table import KeypointCount, count_labels
 from mspn.structures.boxes import Box, Size
 from tests.labeled_sets import sound_set, with_keypoints, with_person
 

@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 import torch
 
-from mspn.checkpoints.convert.mspn import to_layout
+from mspn.checkpoints.convert import to_layout
 from mspn.config.model import BackboneConfig, ModelConfig, PoseRefineForm
 from mspn.errors import InvalidValueError
 from mspn.models.base import RELEASED_PEAK, place

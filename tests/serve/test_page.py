@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-from mspn.checkpoints.hub.index import ASSETS
+from mspn.checkpoints.index import ASSETS
 from mspn.io.images import decode_image
 from mspn.outputs.tables import CsvWriter
 from mspn.predict.estimator import PoseEstimator

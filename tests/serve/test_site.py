@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from mspn.checkpoints.hub import load_named_detector
-from mspn.checkpoints.hub.index import ASSETS
+from mspn.checkpoints.index import ASSETS
 from mspn.detectors.embedded import EmbeddedPersonDetector
 from mspn.detectors.letterbox import fit_longer_side
 from mspn.predict.estimator import PoseEstimator

@@ -9,7 +9,7 @@ from mspn.io.limits import InputLimits
 from mspn.sources.live import watch_stream
 from mspn.structures.boxes import Size
 from mspn.structures.image import Image
-from tests.checkpoints.hub import file_server
+from tests.checkpoints import file_server
 from tests.sources.rtsp_server import camera
 
 SETTINGS = InputLimits(wait_seconds=2, reconnections=0, allowed_networks=(ip_network("127.0.0.0/8"),))

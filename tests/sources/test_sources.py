@@ -15,8 +15,8 @@ from mspn.io.limits import InputLimits
 from mspn.sources import count_images, name_source, open_sources
 from mspn.sources.resolve import Source
 from mspn.structures.image import Image, SourceFailure
-from tests.checkpoints.hub import file_server
-from tests.checkpoints.hub.file_server import FileServer
+from tests.checkpoints import file_server
+from tests.checkpoints.file_server import FileServer
 from tests.sources.video_files import cut_short, write_video
 
 SETTINGS = InputLimits(wait_seconds=0.5, download_bytes=2**20, allowed_networks=(ip_network("127.0.0.1/32"),))

@@ -1,9 +1,10 @@
-"""Weights files: safetensors whose metadata describe the network and its training."""
+"""Weights files: safetensors whose metadata describe the network and how it came about; several averaged into one."""
 
-from collections.abc import Iterator, Mapping
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,6 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from mspn.checkpoints.provenance import TrainingSession
 from mspn.config.protocol import ScoreCalibration
 from mspn.config.recipe import AnyRecipe, DetectorRecipe, Recipe, recipe_class
 from mspn.errors import WeightsError
@@ -46,6 +46,71 @@ _NAMES_OF_FORMAT_1 = {
 _METADATA_KEY = "mspn"
 _MAX_HEADER_BYTES = 8 * 2**20
 """Of names and sizes of tensors, and metadata; those of the largest networks have half a megabyte."""
+
+
+class SetFingerprint(Settings):
+    """What tells whether a training set is the same as before."""
+
+    annotations: str
+    """File, as the recipe names it."""
+    sha256: str
+    proposals: str | None = None
+    """File of proposed faces or boxes, as the recipe names it."""
+    proposals_sha256: str | None = None
+    corrections: str | None = None
+    """File of corrected labels, as the recipe names it."""
+    corrections_sha256: str | None = None
+    images: int
+    """Images with at least one person to train on; of a detector all images."""
+    people: int
+
+    @property
+    def files(self) -> dict[str, str]:
+        """SHA-256 of each file by its name."""
+        proposals, corrections = (self.proposals, self.proposals_sha256), (self.corrections, self.corrections_sha256)
+        others = {name: digest for name, digest in (proposals, corrections) if name is not None and digest is not None}
+        return {self.annotations: self.sha256} | others
+
+
+class TrainingSession(Settings):
+    """One start of training. The machine's and the user's name are left out, and the home folder is written ~."""
+
+    started: str
+    """UTC, ISO 8601."""
+    iteration: int
+    """Iterations that were done before."""
+    command: str
+    mspn: str
+    git: str | None
+    """Commit that the package is checked out at, with "-dirty" behind it where its files were changed; None where it
+    is installed without a checkout."""
+    python: str
+    torch: str
+    numpy: str
+    opencv: str
+    system: str
+    processor: str
+    gpus: tuple[str, ...]
+    threads: int
+    """Of the network, in each process."""
+    processes: int
+    """That train together."""
+    data: tuple[SetFingerprint, ...]
+
+    def without_places(self) -> "TrainingSession":
+        """With a command that does not say where things lay: of paths, only the last part is left."""
+        try:
+            words = shlex.split(self.command)
+        except ValueError:  # a quotation without its end, which no command of ours has
+            words = self.command.split()
+        words = [_last_part(word) for word in words]
+        return self.model_copy(update={"command": shlex.join(words)})
+
+
+def _last_part(word: str) -> str:
+    """Of a path, or of a setting that is one."""
+    name, equals, value = word.partition("=") if "=" in word else ("", "", word)
+    return word if value.startswith(("[", "{")) else f"{name}{equals}{PurePath(value).name}"
 
 
 class AnyMetadata(Settings):
@@ -251,3 +316,55 @@ def _upgrade(value: Any) -> Any:
     if isinstance(value, list):
         return [_upgrade(item) for item in value]
     return _NAMES_OF_FORMAT_1.get(value, value) if isinstance(value, str) else value
+
+
+def average_weights(checkpoints: Sequence[Checkpoint]) -> Checkpoint:
+    """Average the weights of runs of one network, which costs nothing when it runs, unlike an ensemble.
+
+    For runs that started from one another or from the same trained weights: such runs end on the rims of one valley of
+    the loss, and its middle serves people whom none has seen better than any rim (Wortsman et al., "Model soups", ICML
+    2022). Of runs from different random weights the average is worthless.
+
+    The recipe is that of the last, sessions and training sets are those of all; what was measured on one (results, how
+    far values go, what its scores mean) is left out.
+
+    Raises:
+        WeightsError: if there are fewer than two, or they are not of one network and one set of keypoints.
+    """
+    if len(checkpoints) < 2:
+        raise WeightsError("an average needs two weights files or more")
+    last = checkpoints[-1].metadata
+    for checkpoint in checkpoints:
+        _check_same_network(checkpoint.metadata.recipe, last.recipe)
+    states = [checkpoint.model.state_dict() for checkpoint in checkpoints]
+    model = build_network(last.recipe.model)
+    model.load_state_dict({name: _mean([state[name] for state in states]) for name in states[-1]})
+    metadata = last.model_copy(
+        update={
+            "data": tuple(dict.fromkeys(name for checkpoint in checkpoints for name in checkpoint.metadata.data)),
+            "sessions": tuple(session for checkpoint in checkpoints for session in checkpoint.metadata.sessions),
+            "notes": f"average of {len(checkpoints)} runs",
+            "results": {},
+            "calibration_ranges": {},
+            "score_calibration": None,
+        }
+    )
+    return Checkpoint(metadata, model.eval())
+
+
+def _mean(tensors: Sequence[Tensor]) -> Tensor:
+    """Counters, which are integers, are those of the last."""
+    last = tensors[-1]
+    if not last.is_floating_point():
+        return last
+    return torch.stack([tensor.double() for tensor in tensors]).mean(0).to(last.dtype)
+
+
+def _check_same_network(one: Recipe, last: Recipe) -> None:
+    shape, last_shape = ({"skeleton": recipe.skeleton, **recipe.model.model_dump()} for recipe in (one, last))
+    for name in last_shape:
+        if shape.get(name) != last_shape[name]:
+            raise WeightsError(
+                f"only weights of one network can be averaged: {name} is {shape.get(name)} in one of them and"
+                f" {last_shape[name]} in the last"
+            )

@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mspn.checkpoints.convert.external import rescale_stem_input
+from mspn.checkpoints.external import rescale_stem_input
 from mspn.checkpoints.format import CheckpointMetadata, load_any, open_safetensors, read_metadata
 from mspn.checkpoints.hub import find_weights
-from mspn.checkpoints.hub.index import load_index
+from mspn.checkpoints.index import load_index
 from mspn.checkpoints.torch_file import read_torch_file
 from mspn.config.model import Backbone, BackboneConfig, ModelConfig
 from mspn.errors import WeightsError

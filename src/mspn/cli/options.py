@@ -13,7 +13,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 
 from mspn.checkpoints.format import Checkpoint
 from mspn.checkpoints.hub import find_weights
-from mspn.checkpoints.hub.download import Report
+from mspn.checkpoints.index import Report
 from mspn.cli.printing import SafeConsole, fail
 from mspn.config.recipe import Recipe, override
 from mspn.detectors.letterbox import MAX_SIDE

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from mspn.checkpoints.format import load_checkpoint, load_detector
-from mspn.checkpoints.hub.cache import cache_folder
+from mspn.checkpoints.hub import cache_folder
 from mspn.cli.options import find_with_bar
 from mspn.cli.printing import echo, one_line_errors
 from mspn.export.build import Source

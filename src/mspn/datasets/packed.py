@@ -20,7 +20,7 @@ from filelock import FileLock
 from jaxtyping import Float, Int
 from pydantic import Field, ValidationError
 
-from mspn.checkpoints.hub.cache import cache_folder
+from mspn.checkpoints.hub import cache_folder
 from mspn.config.data import PeopleSetConfig
 from mspn.config.recipe import Recipe
 from mspn.config.train import AugmentationConfig

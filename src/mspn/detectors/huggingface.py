@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from mspn.checkpoints.hub.cache import is_offline
+from mspn.checkpoints.hub import is_offline
 from mspn.detectors.selection import MIN_SCORE, BoxSelection, require_all_categories, select_detections
 from mspn.errors import DetectorError
 from mspn.io.extras import import_extra

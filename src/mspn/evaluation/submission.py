@@ -17,8 +17,7 @@ from mspn.distributed import ALONE, Processes
 from mspn.errors import AnnotationError, InvalidValueError
 from mspn.evaluation.predicting import Predictions, predict_people
 from mspn.io.files import replacing
-from mspn.labels.formats.coco import CocoPeople
-from mspn.labels.formats.coco_content import CocoImage
+from mspn.labels.formats.coco import CocoImage, CocoPeople
 from mspn.labels.reading import read_json
 from mspn.predict.estimator import PoseEstimator
 from mspn.structures.settings import first_problem

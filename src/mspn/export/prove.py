@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from mspn.checkpoints.format import Checkpoint, DetectorCheckpoint
-from mspn.checkpoints.hub.index import ASSETS
+from mspn.checkpoints.index import ASSETS
 from mspn.detectors.base import Detector
 from mspn.detectors.embedded import EmbeddedPersonDetector
 from mspn.detectors.exported import ExportedPersonDetector

@@ -11,9 +11,9 @@ from jaxtyping import UInt8
 
 from mspn.errors import ImageError
 from mspn.io.images import read_image, write_jpeg
-from mspn.labels.checks.findings import Finding
 from mspn.labels.corrections import Correction, correct_person
 from mspn.labels.label_set import LabeledPerson, LabeledSet, box_around
+from mspn.labels.label_table import Finding
 from mspn.structures.boxes import Box, Size
 from mspn.structures.crop import cut_crop, frame_from_box, transform_points
 from mspn.structures.skeleton import Skeleton

@@ -13,7 +13,7 @@ from starlette.requests import ClientDisconnect, HTTPConnection
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
-from mspn.checkpoints.hub.index import ASSETS
+from mspn.checkpoints.index import ASSETS
 from mspn.errors import MspnError, one_line
 from mspn.predict.estimator import PoseEstimator
 from mspn.serve.guard import Guard, error_response

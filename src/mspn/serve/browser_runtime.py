@@ -6,7 +6,7 @@ import tarfile
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from mspn.checkpoints.hub.cache import is_offline
+from mspn.checkpoints.hub import is_offline
 from mspn.errors import DownloadError, FileError
 from mspn.io.files import replacing, sha256_of
 

@@ -1,6 +1,6 @@
 """The page's files, and what a browser lets them do."""
 
-from mspn.checkpoints.hub.index import ASSETS
+from mspn.checkpoints.index import ASSETS
 
 PAGE = ASSETS / "page"
 CONTENT_SECURITY_POLICY = (

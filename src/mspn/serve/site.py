@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from torch import nn
 
 from mspn.checkpoints.format import Checkpoint, DetectorCheckpoint
-from mspn.checkpoints.hub.index import ASSETS
+from mspn.checkpoints.index import ASSETS
 from mspn.config.protocol import PREDICTION_SUPPRESSION_OKS
 from mspn.errors import InvalidValueError
 from mspn.export.build import Export, Inside, Source, build_detector_export, build_pose_export

@@ -10,8 +10,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from mspn.checkpoints.format import AnyMetadata
-from mspn.checkpoints.provenance import SetFingerprint
+from mspn.checkpoints.format import AnyMetadata, SetFingerprint
 from mspn.datasets.people import ImagePaths
 from mspn.datasets.samples import SampleRequest
 from mspn.models import AnyNetwork

@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from mspn.checkpoints.format import CheckpointMetadata, DetectorMetadata
-from mspn.checkpoints.provenance import SetFingerprint
+from mspn.checkpoints.format import CheckpointMetadata, DetectorMetadata, SetFingerprint
 from mspn.config.recipe import AnyRecipe, DetectorRecipe, Recipe
 from mspn.datasets.crop_dataset import CropDataset, read_training_sets
 from mspn.datasets.packed import with_packed_sets

@@ -2,7 +2,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from mspn.labels.checks.findings import KINDS
+from mspn.labels.label_table import KINDS
 from tests.cli.runner import error_line, run
 from tests.drawn_people import write_drawn_set
 

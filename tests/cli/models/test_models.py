@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 
 from mspn.checkpoints import hub
-from mspn.checkpoints.hub.cache import cached_file
-from mspn.checkpoints.hub.index import Index, IndexEntry, load_index
+from mspn.checkpoints.hub import cached_file
+from mspn.checkpoints.index import Index, IndexEntry, load_index
 from mspn.cli.models import catalog
 from mspn.config.recipes import RECIPES
-from tests.checkpoints.hub import file_server
-from tests.checkpoints.hub.file_server import FileServer
+from tests.checkpoints import file_server
+from tests.checkpoints.file_server import FileServer
 from tests.checkpoints.pocket import RECIPE, entry_of, serving
 from tests.cli.runner import error_line, run
 from tests.drawn_people import write_drawn_set

@@ -9,8 +9,7 @@ import pytest
 from mspn.evaluation.diagnosis import explain_low_ap
 from mspn.evaluation.diagnosis.subset import reorder
 from mspn.evaluation.metrics.average_precision import average_precision, read_ground_truth
-from mspn.labels.formats.coco import CocoPeople
-from mspn.labels.formats.coco_content import CocoAnnotation
+from mspn.labels.formats.coco import CocoAnnotation, CocoPeople
 from mspn.structures.boxes import Box, Detection
 from mspn.structures.skeleton import COCO_17
 from tests.drawn_people import write_drawn_set

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from mspn.errors import AnnotationError
-from mspn.labels.formats.ai_challenger import read_ai_challenger, write_ai_challenger
 from mspn.labels.formats.coco import read_coco, write_coco
+from mspn.labels.formats.public_datasets import read_ai_challenger, write_ai_challenger
 from mspn.structures.boxes import Box
 from mspn.structures.skeleton import AI_CHALLENGER_14
 from tests.labels.label_sets import assert_same, assert_same_people, two_people

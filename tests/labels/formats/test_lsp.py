@@ -5,7 +5,7 @@ import pytest
 from scipy.io import savemat
 
 from mspn.errors import AnnotationError
-from mspn.labels.formats.lsp import read_lsp
+from mspn.labels.formats.public_datasets import read_lsp
 from mspn.structures.skeleton import LSP_14
 
 pytestmark = pytest.mark.usefixtures("mat_files_read_here")

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from mspn.errors import AnnotationError
-from mspn.labels.formats.ochuman import read_ochuman
+from mspn.labels.formats.public_datasets import read_ochuman
 from mspn.structures.boxes import Box, Size
 
 CONTENT = {

@@ -19,8 +19,8 @@ from mspn.cli.data.options import (
 from mspn.cli.printing import SOME_FAILED, echo, fail, one_line_errors
 from mspn.io.files import write_text
 from mspn.labels.checks import check_labels
-from mspn.labels.checks.findings import KINDS, Finding, Severity, order_findings
 from mspn.labels.label_set import LabeledSet
+from mspn.labels.label_table import KINDS, Finding, Severity, order_findings
 
 _EXAMPLES = 2
 

@@ -9,7 +9,7 @@ from rich.progress import track
 from mspn.cli.printing import SafeConsole
 from mspn.config.data import named_skeleton
 from mspn.errors import MissingFileError
-from mspn.labels.checks.images import ImageFile, scan_images
+from mspn.labels.checks import ImageFile, scan_images
 from mspn.labels.formats import FORMATS, read_labels
 from mspn.labels.label_set import LabeledSet
 

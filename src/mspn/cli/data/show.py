@@ -19,11 +19,10 @@ from mspn.cli.data.options import (
 from mspn.cli.printing import SOME_FAILED, SafeConsole, echo, one_line_errors
 from mspn.errors import InvalidValueError
 from mspn.io.files import prepare_folder
-from mspn.labels.checks import check_labels
-from mspn.labels.checks.findings import KINDS
-from mspn.labels.checks.images import IMAGE_KINDS
+from mspn.labels.checks import IMAGE_KINDS, check_labels
 from mspn.labels.drawing import IMAGES, SHEETS, Shown, draw_set, show_everyone, show_findings
 from mspn.labels.label_set import LabeledSet
+from mspn.labels.label_table import KINDS
 
 
 def show_command(

@@ -22,7 +22,7 @@ from mspn.cli.data.options import (
 )
 from mspn.cli.printing import SafeConsole, echo, one_line_errors
 from mspn.io.files import write_text
-from mspn.labels.statistics import PERCENTILES, LabelStatistics, count_labels
+from mspn.labels.label_table import PERCENTILES, LabelStatistics, count_labels
 
 _PERCENTILE_NAMES = {0: "least", 50: "median", 100: "most"}
 

@@ -28,7 +28,7 @@ from mspn.inference.devices import keep_freed_memory
 from mspn.interrupts import stop_requests
 from mspn.io.files import prepare_folder, write_text
 from mspn.labels.formats import read_labels, write_labels
-from mspn.labels.formats.label_studio_predictions import write_label_config, write_predictions
+from mspn.labels.formats.label_studio import write_label_config, write_predictions
 from mspn.predict.estimator import PoseEstimator
 from mspn.predict.suggestions import Suggestion, as_labels, rank_suggestions
 

@@ -8,11 +8,11 @@ from typing import Annotated
 import torch
 import typer
 
-from mspn.checkpoints.average import average_weights
 from mspn.checkpoints.convert import read_external, write_external
 from mspn.checkpoints.format import (
     Checkpoint,
     DetectorMetadata,
+    average_weights,
     load_checkpoint,
     load_detector,
     read_metadata,

@@ -9,8 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from mspn.evaluation.metrics.average_precision import average_precision
-from mspn.labels.formats.coco import CocoPeople
-from mspn.labels.formats.coco_content import CocoAnnotation
+from mspn.labels.formats.coco import CocoAnnotation, CocoPeople
 from mspn.structures.boxes import iou
 from mspn.structures.skeleton import Skeleton
 

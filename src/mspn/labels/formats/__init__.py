@@ -9,13 +9,11 @@ import numpy as np
 
 from mspn.errors import AnnotationError
 from mspn.io.matlab import mat_variables
-from mspn.labels.formats.ai_challenger import read_ai_challenger, write_ai_challenger
 from mspn.labels.formats.coco import read_coco, read_crowdpose, write_coco, write_crowdpose
 from mspn.labels.formats.cvat import read_cvat, write_cvat
 from mspn.labels.formats.label_studio import read_label_studio, write_label_studio
-from mspn.labels.formats.lsp import read_lsp
 from mspn.labels.formats.mpii import read_mpii, read_mpii_mat, write_mpii
-from mspn.labels.formats.ochuman import read_ochuman
+from mspn.labels.formats.public_datasets import read_ai_challenger, read_lsp, read_ochuman, write_ai_challenger
 from mspn.labels.formats.yolo import read_yolo, write_yolo
 from mspn.labels.label_set import LabeledSet
 from mspn.labels.reading import check_label_table, paused_collection, refuse_outside

@@ -13,8 +13,17 @@ from pydantic import TypeAdapter, ValidationError
 
 from mspn.errors import AnnotationError
 from mspn.io.files import write_text
-from mspn.labels.conversion_report import warn_dropped, warn_dropped_fields, without_crowds
-from mspn.labels.label_set import LabeledImage, LabeledPerson, LabeledSet, category_of, category_of_set, with_categories
+from mspn.labels.label_set import (
+    LabeledImage,
+    LabeledPerson,
+    LabeledSet,
+    category_of,
+    category_of_set,
+    warn_dropped,
+    warn_dropped_fields,
+    with_categories,
+    without_crowds,
+)
 from mspn.labels.reading import Id, image_size, skeleton_of_labels
 from mspn.structures.boxes import Box
 from mspn.structures.settings import first_problem

@@ -1,11 +1,15 @@
-"""Label Studio's JSON export: keypoint and rectangle regions, positions in percent of the image."""
+"""Label Studio's JSON export: keypoint and rectangle regions, positions in percent of the image.
+
+Pre-labels for it are tasks with predictions, and the labeling interface that shows them.
+"""
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
-from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qs, quote, unquote, urlsplit
+from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 import numpy as np
 from pydantic import BaseModel, FiniteFloat, model_validator
@@ -13,8 +17,18 @@ from pydantic import BaseModel, FiniteFloat, model_validator
 from mspn.errors import AnnotationError
 from mspn.io.files import write_text
 from mspn.io.images import IMAGE_SUFFIXES
-from mspn.labels.conversion_report import warn_dropped, warn_dropped_fields, warn_occluded, without_crowds
-from mspn.labels.label_set import LabeledImage, LabeledPerson, LabeledSet, category_of, with_categories
+from mspn.labels.label_set import (
+    LabeledImage,
+    LabeledPerson,
+    LabeledSet,
+    category_of,
+    category_of_set,
+    warn_dropped,
+    warn_dropped_fields,
+    warn_occluded,
+    with_categories,
+    without_crowds,
+)
 from mspn.labels.reading import ImageSide, Text, check_form, read_json, skeleton_of_labels
 from mspn.structures.boxes import Box, Size
 from mspn.structures.skeleton import Skeleton
@@ -242,3 +256,41 @@ def make_regions(
             value = {"x": x * across, "y": y * down, "width": 0.5, "keypointlabels": [name]}
             region = {"from_name": names.keypoints, "id": f"{owner}-{name}", "type": "keypointlabels", "value": value}
             yield {**common, **parent, **region}
+
+
+def write_predictions(labels: LabeledSet, path: Path, scores: Mapping[int, float], *, model: str, address: str) -> None:
+    """Write tasks with predictions, which Label Studio shows as pre-labels and sorts by their scores.
+
+    Args:
+        labels: what is predicted; the tasks come in the order of the images.
+        path: file to write.
+        scores: how sure the network is of each image, by its id; 0 to 1.
+        model: name of the network.
+        address: what stands before each image's name in its address, such as /data/local-files/?d=photos/.
+
+    Raises:
+        AnnotationError: if an image's size is not known.
+    """
+    people = people_by_image(labels)
+    tasks = []
+    for image in labels.images:
+        size = image.known_size(path)
+        regions = [region for person in people[image.id] for region in make_regions(person, labels, size)]
+        prediction = {"model_version": model, "score": scores[image.id], "result": regions}
+        tasks.append({"data": {"image": address + quote(image.file_name)}, "predictions": [prediction]})
+    write_text(path, json.dumps(tasks) + "\n")
+
+
+def write_label_config(labels: LabeledSet, path: Path) -> None:
+    """Write the labeling interface (XML) of a project for these keypoints, with rectangles where there are boxes."""
+    view = Element("View")
+    SubElement(view, "Image", {"name": OUR_NAMES.image, "value": "$image"})
+    controls = [("KeyPointLabels", OUR_NAMES.keypoints, labels.skeleton.keypoints)]
+    if OUR_NAMES.rectangles is not None and any(person.box is not None for person in labels.people):
+        controls.append(("RectangleLabels", OUR_NAMES.rectangles, (category_of_set(labels),)))
+    for tag, name, values in controls:
+        control = SubElement(view, tag, {"name": name, "toName": OUR_NAMES.image})
+        for value in values:
+            SubElement(control, "Label", {"value": value})
+    indent(view)
+    write_text(path, tostring(view, encoding="unicode") + "\n")

@@ -13,8 +13,17 @@ from pydantic import BaseModel, ConfigDict, FiniteFloat
 from mspn.errors import AnnotationError
 from mspn.io.files import write_text
 from mspn.io.matlab import as_list, number_or_none, read_mat, read_variables, take_variable
-from mspn.labels.conversion_report import to_skeleton, warn_dropped, warn_dropped_fields, warn_occluded, without_crowds
-from mspn.labels.label_set import LabeledImage, LabeledPerson, LabeledSet, box_around
+from mspn.labels.label_set import (
+    LabeledImage,
+    LabeledPerson,
+    LabeledSet,
+    box_around,
+    to_skeleton,
+    warn_dropped,
+    warn_dropped_fields,
+    warn_occluded,
+    without_crowds,
+)
 from mspn.labels.reading import FileName, check_form, field_of, plain_number, read_json
 from mspn.structures.boxes import Box
 from mspn.structures.skeleton import MPII_16, Skeleton

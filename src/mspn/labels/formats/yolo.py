@@ -13,8 +13,15 @@ from mspn.errors import AnnotationError, ImageError, YamlError
 from mspn.io.files import read_yaml, write_text
 from mspn.io.image_headers import read_size
 from mspn.io.images import IMAGE_SUFFIXES
-from mspn.labels.conversion_report import warn_dropped, warn_dropped_fields, without_crowds
-from mspn.labels.label_set import LabeledImage, LabeledPerson, LabeledSet, box_around
+from mspn.labels.label_set import (
+    LabeledImage,
+    LabeledPerson,
+    LabeledSet,
+    box_around,
+    warn_dropped,
+    warn_dropped_fields,
+    without_crowds,
+)
 from mspn.labels.reading import check_form, field_of, path_inside, skeleton_of
 from mspn.structures.boxes import Box, Size
 from mspn.structures.skeleton import COCO_17, Skeleton

@@ -4,8 +4,8 @@ from dataclasses import replace
 import numpy as np
 
 from mspn.labels.checks import check_labels
-from mspn.labels.checks.findings import Finding
 from mspn.labels.label_set import LabeledPerson, LabeledSet
+from mspn.labels.label_table import Finding
 from mspn.structures.boxes import Box, Size
 from mspn.structures.skeleton import Skeleton
 from tests.labeled_sets import sound_set

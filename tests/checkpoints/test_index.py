@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from mspn.checkpoints.hub import load_named
-from mspn.checkpoints.hub.index import ASSETS, Index, IndexEntry, load_index
+from mspn.checkpoints.index import ASSETS, Index, IndexEntry, load_index
 from mspn.config.recipes import RECIPES
 
 VALUES: dict[str, Any] = {

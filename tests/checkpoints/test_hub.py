@@ -4,9 +4,8 @@ import pytest
 
 import mspn
 from mspn.checkpoints import hub as models
-from mspn.checkpoints.hub import build_model, find_weights, load_named
-from mspn.checkpoints.hub.cache import cached_file
-from mspn.checkpoints.hub.index import ASSETS, Index
+from mspn.checkpoints.hub import build_model, cached_file, find_weights, load_named
+from mspn.checkpoints.index import ASSETS, Index
 from mspn.config.recipes import RECIPES
 from mspn.errors import WeightsError
 from tests.checkpoints.pocket import RECIPE, entry_of, serving

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from mspn.labels.checks import check_labels
-from mspn.labels.checks.findings import Severity
 from mspn.labels.label_set import LabeledSet
+from mspn.labels.label_table import Severity
 from mspn.structures.boxes import Box
 from tests.labeled_sets import sound_set, with_keypoints, with_person
 

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from mspn.checkpoints.hub.download import Limits, check_url, download
+from mspn.checkpoints.index import Limits, check_url, download
 from mspn.errors import DownloadError
 from mspn.io.http import FetchError, FetchRules, check_address
-from tests.checkpoints.hub import file_server
-from tests.checkpoints.hub.file_server import Answer, FileServer, serve
+from tests.checkpoints import file_server
+from tests.checkpoints.file_server import Answer, FileServer, serve
 
 CONTENT = bytes(range(256)) * 1000
 SHA256 = hashlib.sha256(CONTENT).hexdigest()

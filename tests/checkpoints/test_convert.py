@@ -14,9 +14,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from mspn.checkpoints.convert import read_external, write_external
-from mspn.checkpoints.convert.external import Layout
-from mspn.checkpoints.convert.mspn import to_layout
+from mspn.checkpoints.convert import read_external, to_layout, write_external
+from mspn.checkpoints.external import Layout
 from mspn.config.model import ModelConfig
 from mspn.config.protocol import FAITHFUL_TEST, MMPOSE_TEST
 from mspn.errors import FileError, WeightsError

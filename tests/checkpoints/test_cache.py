@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 import torch
 
-from mspn.checkpoints.convert.mspn import to_layout
+from mspn.checkpoints.convert import to_layout
 from mspn.checkpoints.format import load_checkpoint
-from mspn.checkpoints.hub.cache import (
+from mspn.checkpoints.hub import (
     _system_caches,
     cache_folder,
     cached_file,
@@ -23,16 +23,15 @@ from mspn.checkpoints.hub.cache import (
     is_present,
     verify,
 )
-from mspn.checkpoints.hub.download import Limits
-from mspn.checkpoints.hub.index import IndexEntry
+from mspn.checkpoints.index import IndexEntry, Limits
 from mspn.config.protocol import MMPOSE_TEST
 from mspn.config.recipe import Recipe
 from mspn.config.recipes import RECIPES
 from mspn.errors import WeightsError
 from mspn.io.files import replacing
 from mspn.structures.boxes import Size
-from tests.checkpoints.hub import file_server
-from tests.checkpoints.hub.file_server import FileServer
+from tests.checkpoints import file_server
+from tests.checkpoints.file_server import FileServer
 from tests.checkpoints.pocket import CONFIG, RECIPE, entry_of, pocket_network, saved, serving
 from tests.full_disk import full_disk
 from tests.training.several import clean_processes

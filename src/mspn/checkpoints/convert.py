@@ -1,28 +1,115 @@
-"""MSPN's and RSN's tensors as their released codes and MMPose lay them out."""
+"""Conversion of checkpoints: MSPN and RSN (the released codes, MMPose), in reverse, too; simple baselines.
+
+Simple baselines' tensors are laid out as in the authors' and HRNet's code ("original"), or as in MMPose. Heat maps
+have peak 1 in all of them, as ours. MMPose feeds RGB normalized as ours. The other two feed OpenCV's BGR (HRNet's
+code has COLOR_RGB: false for these networks) normalized with ImageNet's RGB numbers in that order, blue with red's;
+conversion folds both into the first convolution and its batch norm. The result is the same but for the outermost
+pixels of a crop, where the convolution reads padding.
+"""
 
 import re
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
+from pydantic import ValidationError
 from torch import Tensor
 
-from mspn.checkpoints.convert.external import (
+from mspn.checkpoints.external import (
     NORM_TENSORS,
     Converted,
     ExternalTensors,
     Layout,
     count_blocks,
+    find_units,
     read_backbone,
+    rescale_stem_input,
 )
-from mspn.checkpoints.convert.mspn_names import find_units
-from mspn.config.model import BackboneConfig, ModelConfig
-from mspn.config.protocol import FAITHFUL_TEST, MMPOSE_TEST
+from mspn.checkpoints.format import Checkpoint, CheckpointMetadata
+from mspn.checkpoints.torch_file import read_torch_file
+from mspn.config.model import BackboneConfig, ModelConfig, SimpleBaselineConfig
+from mspn.config.protocol import FAITHFUL_TEST, MMPOSE_TEST, SIMPLE_BASELINE_TEST
+from mspn.config.recipe import Recipe
 from mspn.errors import WeightsError
+from mspn.io.files import replacing
 from mspn.models.backbones import BRANCHES, RESNETS, RSNS, Bottleneck, find_rsn, plan_blocks
-from mspn.models.base import RELEASED_PEAK
+from mspn.models.base import CHANNEL_DEVIATION, CHANNEL_MEAN, RELEASED_PEAK, PoseNetwork
+from mspn.models.baselines import SimpleBaseline
 from mspn.models.mspn import MSPN
+from mspn.structures.settings import first_problem
+from mspn.structures.skeleton import SKELETONS, unnamed_skeleton
+
+
+def read_external(path: Path) -> Checkpoint:
+    """Read an MSPN or RSN of the released codes or of MMPose, or a simple baseline.
+
+    Stages, depths, widths and keypoints are read off the tensors. The crop size is not in them: the default is taken.
+
+    Files are opened with `weights_only=True`: nothing in them is executed.
+
+    Raises:
+        WeightsError: if the file is missing, cannot be read safely, or holds another network.
+    """
+    tensors = _find_tensors(read_torch_file(path), path)
+    try:
+        converted = (convert_simple_baseline if is_simple_baseline(tensors) else convert_mspn)(tensors, path)
+    except ValidationError as error:
+        raise WeightsError(
+            f"{path} holds a network of a shape that is not built here: {first_problem(error)}"
+        ) from error
+    model, config = converted.network, converted.network.config
+    own = model.state_dict()
+    # Copies, as tensors of a file may share their numbers.
+    tensors = {
+        name: tensor.to(own[name].dtype, copy=True, memory_format=torch.contiguous_format)
+        for name, tensor in converted.tensors.items()
+    }
+    model.load_state_dict(tensors, assign=True)
+    # Of several with as many keypoints, the first.
+    known = {len(skeleton.keypoints): name for name, skeleton in reversed(SKELETONS.items())}
+    skeleton = known.get(config.num_keypoints, unnamed_skeleton(config.num_keypoints).name)
+    recipe = Recipe(name=path.stem, skeleton=skeleton, model=config, test=converted.test)
+    return Checkpoint(
+        CheckpointMetadata(recipe=recipe, notes=f"converted from {path.name} ({converted.layout})"), model.eval()
+    )
+
+
+def write_external(path: Path, model: PoseNetwork, layout: Layout) -> None:
+    """Write an MSPN or RSN as a checkpoint of the released code or of MMPose, atomically.
+
+    Raises:
+        WeightsError: for a network that has no such layout.
+    """
+    if not isinstance(model, MSPN):
+        raise WeightsError(f"only an MSPN has the {layout} layout, not a {model.config.summary}")
+    tensors = to_layout(model, layout)
+    content = {"model": tensors} if layout == "official" else {"state_dict": tensors, "meta": {}}
+    with replacing(path, RuntimeError) as temporary:
+        torch.save(content, temporary)
+
+
+def _find_tensors(content: Any, path: Path) -> dict[str, Tensor]:
+    """The network's tensors in a checkpoint, under the names of the current MMPose where they are MMPose's."""
+    for key in ("model", "state_dict"):
+        if isinstance(content, dict) and isinstance(content.get(key), dict):
+            content = content[key]
+            break
+    is_table = isinstance(content, dict) and all(
+        isinstance(name, str) and isinstance(value, Tensor) for name, value in content.items()
+    )
+    if not is_table:
+        raise WeightsError(f"{path} holds no table of tensors; is it a checkpoint of MSPN or MMPose?")
+    tensors = {}
+    for key, tensor in content.items():
+        name = re.sub(r"^keypoint_head\.", "head.", key.removeprefix("module."))
+        if name in tensors:
+            raise WeightsError(f"{path} has {name!r} twice, with and without a prefix")
+        if not name.startswith("data_preprocessor."):
+            tensors[name] = tensor
+    return tensors
+
 
 _AGGREGATION = r"\.(out_)?skip[12]\."
 
@@ -204,3 +291,80 @@ def _channels(tensors: Mapping[str, Tensor], conv: str) -> tuple[int, int] | Non
     """Output and input channels of a convolution; None if there is none, which is said when it is taken."""
     weight = tensors.get(f"{conv}.weight")
     return None if weight is None or weight.ndim != 4 else (weight.shape[0], weight.shape[1])
+
+
+_DECONVOLUTION = "deconv_layers.0.weight"
+
+
+def is_simple_baseline(tensors: Mapping[str, Tensor]) -> bool:
+    """Whether a checkpoint holds deconvolutions at the place where simple baselines have them."""
+    return _DECONVOLUTION in tensors or f"head.{_DECONVOLUTION}" in tensors
+
+
+def convert_simple_baseline(tensors: Mapping[str, Tensor], path: Path) -> Converted:
+    """Convert a simple baseline to RGB; its shape is read off the tensors.
+
+    Raises:
+        WeightsError: naming the first tensor that is missing or left over.
+    """
+    is_original = _DECONVOLUTION in tensors
+    backbone, head = ("", "") if is_original else ("backbone.", "head.")
+    layout = "original" if is_original else "mmpose"
+    stem, up, final = f"{backbone}conv1.weight", f"{head}{_DECONVOLUTION}", f"{head}final_layer.weight"
+    for name in (stem, up, final):
+        if name not in tensors or tensors[name].ndim != 4:
+            raise WeightsError(f"{path} has no convolution {name!r}; it is no simple baseline, or is cut short")
+    config = SimpleBaselineConfig(
+        backbone=read_backbone(tensors, f"{backbone}layer", "conv3", path),
+        stem_channels=tensors[stem].shape[0],
+        up_channels=tensors[up].shape[1],
+        num_keypoints=tensors[final].shape[0],
+    )
+    # PyTorch before 0.4.1 did not count batches.
+    counts = any(name.endswith("num_batches_tracked") for name in tensors)
+    external = ExternalTensors(tensors, path, f"simple baseline of the {layout} layout")
+    with torch.device("meta"):
+        network = SimpleBaseline(config)
+    shapes = {name: tensor.shape for name, tensor in network.state_dict().items()}
+    converted = {}
+    for name in ("weight", "bias"):
+        converted[f"head.{name}"] = external.take(f"{head}final_layer.{name}", shapes[f"head.{name}"])
+    for unit in _simple_baseline_units(shapes):
+        conv, norm = _simple_baseline_names(unit, backbone, head)
+        converted[f"{unit}.conv.weight"] = external.take(f"{conv}.weight", shapes[f"{unit}.conv.weight"])
+        for name in NORM_TENSORS:
+            is_missing = name == "num_batches_tracked" and not counts
+            shape = shapes[f"{unit}.norm.{name}"]
+            converted[f"{unit}.norm.{name}"] = torch.tensor(0) if is_missing else external.take(f"{norm}.{name}", shape)
+    external.check_nothing_left()
+    if is_original:
+        _feed_rgb(converted)
+    return Converted(network, converted, SIMPLE_BASELINE_TEST, f"simple baseline, {layout} layout")
+
+
+def _feed_rgb(converted: dict[str, Tensor]) -> None:
+    """Make the first convolution of a network that was fed BGR see our RGB."""
+    mean, deviation = torch.tensor(CHANNEL_MEAN), torch.tensor(CHANNEL_DEVIATION)
+    converted["stem.conv.conv.weight"] = converted["stem.conv.conv.weight"].flip(1)
+    # Red is (red - mean[2]) / deviation[2] to them and (red - mean[0]) / deviation[0] to us.
+    rescale_stem_input(converted, scale=deviation / deviation.flip(0), shift=(mean - mean.flip(0)) / deviation.flip(0))
+
+
+def _simple_baseline_units(names: Iterable[str]) -> list[str]:
+    """Prefixes of all convolutions with batch norm, of the names of all tensors."""
+    return [name.removesuffix(".conv.weight") for name in names if name.endswith(".conv.weight")]
+
+
+def _simple_baseline_names(unit: str, backbone: str, head: str) -> tuple[str, str]:
+    """Prefixes of a unit's convolution and batch norm."""
+    if unit == "stem.conv":
+        return f"{backbone}conv1", f"{backbone}bn1"
+    if match := re.fullmatch(r"up\.(\d)", unit):
+        first = 3 * int(match[1])
+        return f"{head}deconv_layers.{first}", f"{head}deconv_layers.{first + 1}"
+    match = re.fullmatch(r"down\.layers\.(\d)\.(\d+)\.(?:conv(\d)|shortcut)", unit)
+    assert match is not None, unit
+    block = f"{backbone}layer{int(match[1]) + 1}.{match[2]}"
+    if match[3] is None:
+        return f"{block}.downsample.0", f"{block}.downsample.1"
+    return f"{block}.conv{match[3]}", f"{block}.bn{match[3]}"

@@ -7,10 +7,9 @@ import cv2
 import numpy as np
 import pytest
 
-from mspn.labels.checks import check_labels
-from mspn.labels.checks.findings import Finding
-from mspn.labels.checks.images import scan_images
+from mspn.labels.checks import check_labels, scan_images
 from mspn.labels.label_set import LabeledSet
+from mspn.labels.label_table import Finding
 from mspn.structures.boxes import Size
 from tests.labeled_sets import SIZE, sound_set
 
