@@ -30,8 +30,7 @@ from mspn.config.recipe import Recipe
 from mspn.datasets.crop_dataset import CropDataset
 from mspn.datasets.packing import pack_people
 from mspn.datasets.people import People, read_people_set
-from mspn.datasets.sampler import SeededBatches
-from mspn.datasets.samples import SampleRequest
+from mspn.datasets.samples import SampleRequest, SeededBatches
 from mspn.datasets.workers import prepare_worker
 from mspn.heatmaps.targets import draw_targets
 from mspn.io.images import read_reduced_image

@@ -19,7 +19,7 @@ from mspn.config.data import PeopleSetConfig
 from mspn.config.recipe import Recipe
 from mspn.datasets.crop_dataset import CropDataset
 from mspn.datasets.people import read_people_set
-from mspn.datasets.sampler import SeededBatches
+from mspn.datasets.samples import SeededBatches
 from mspn.datasets.workers import prepare_worker
 from mspn.structures.skeleton import COCO_17
 from tests.coco_files import person, write_annotations

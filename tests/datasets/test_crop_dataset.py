@@ -25,8 +25,7 @@ from mspn.config.train import (
 )
 from mspn.datasets.crop_dataset import CropDataset, read_training_sets
 from mspn.datasets.people import merge
-from mspn.datasets.sampler import SeededBatches
-from mspn.datasets.samples import Sample, SampleRequest
+from mspn.datasets.samples import Sample, SampleRequest, SeededBatches
 from mspn.datasets.workers import prepare_worker
 from mspn.errors import AnnotationError
 from mspn.io.images import ReducedImage, read_reduced_image

@@ -8,8 +8,7 @@ import torch
 from mspn.config.data import SceneConfig
 from mspn.datasets.people import ImagePaths
 from mspn.datasets.samples import IGNORE, PERSON, SampleRequest
-from mspn.datasets.scene_dataset import MAX_BOXES, SceneDataset, SceneSample
-from mspn.datasets.scenes import Scenes
+from mspn.datasets.scenes import MAX_BOXES, SceneDataset, Scenes, SceneSample
 
 RED, GRAY = (200, 20, 20), (114, 114, 114)
 PLAIN = SceneConfig(

@@ -1,6 +1,6 @@
 import numpy as np
 
-from mspn.detectors.letterbox import Letterbox, fit_inside, fit_longer_side, stretch_over
+from mspn.detectors.base import Letterbox, fit_inside, fit_longer_side, stretch_over
 from mspn.structures.boxes import Size
 
 

@@ -6,8 +6,8 @@ import torch
 
 from mspn.checkpoints.format import DetectorCheckpoint, DetectorMetadata
 from mspn.detectors import make_detector
+from mspn.detectors.base import fit_longer_side
 from mspn.detectors.embedded import EmbeddedPersonDetector
-from mspn.detectors.letterbox import fit_longer_side
 from mspn.errors import DetectorError, ExportError
 from mspn.export.build import Inside, Source, build_detector_export
 from mspn.export.files import write_export

@@ -17,8 +17,8 @@ import torch
 
 from mspn.checkpoints.hub import load_named_detector
 from mspn.checkpoints.index import ASSETS
+from mspn.detectors.base import fit_longer_side
 from mspn.detectors.embedded import EmbeddedPersonDetector
-from mspn.detectors.letterbox import fit_longer_side
 from mspn.predict.estimator import PoseEstimator
 from mspn.predict.scoring import select_poses
 from mspn.serve.site import page_files, service_worker

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mspn.sources.folders import is_pattern, match_pattern, search_folder
+from mspn.sources.resolve import is_pattern, match_pattern, search_folder
 from mspn.structures.image import SourceFailure
 
 

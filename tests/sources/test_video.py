@@ -11,8 +11,7 @@ import pytest
 
 from mspn.errors import SourceError
 from mspn.sources import open_sources
-from mspn.sources.video import count_frames, read_video
-from mspn.sources.video_formats import HEAD_BYTES, looks_like_video
+from mspn.sources.video import HEAD_BYTES, count_frames, looks_like_video, read_video
 from mspn.structures.boxes import Size
 from mspn.structures.image import Image
 from tests.sources.video_files import cut_short, frame_pixels, set_display_matrix, write_video

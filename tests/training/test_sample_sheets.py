@@ -10,8 +10,7 @@ from mspn.config.model import ModelConfig, NetworkConfig, SimpleBaselineConfig
 from mspn.config.recipe import Recipe
 from mspn.config.train import NO_AUGMENTATION
 from mspn.datasets.crop_dataset import CropDataset, read_training_sets
-from mspn.datasets.sampler import SeededBatches
-from mspn.datasets.samples import SampleRequest
+from mspn.datasets.samples import SampleRequest, SeededBatches
 from mspn.structures.boxes import Size
 from mspn.training.sample_sheets import draw_sheet, write_sheet
 from tests.coco_files import person, write_annotations

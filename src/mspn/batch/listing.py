@@ -19,7 +19,7 @@ from mspn.io.limits import InputLimits
 from mspn.io.storage import Storage, explained, is_stored, split_options
 from mspn.sources import name_source
 from mspn.sources.resolve import Shard, Source, find_sources
-from mspn.sources.video_formats import VIDEO_SUFFIXES
+from mspn.sources.video import VIDEO_SUFFIXES
 from mspn.structures.image import SourceFailure
 
 PATH_COLUMN = "path"

@@ -16,7 +16,7 @@ from mspn.checkpoints.hub import find_weights
 from mspn.checkpoints.index import Report
 from mspn.cli.printing import SafeConsole, fail
 from mspn.config.recipe import Recipe, override
-from mspn.detectors.letterbox import MAX_SIDE
+from mspn.detectors.base import MAX_SIDE
 from mspn.detectors.slices import MAX_SLICES
 from mspn.inference.exported import ExportedModel, load_pose_model
 

@@ -13,11 +13,10 @@ from pydantic import ValidationError
 from mspn.checkpoints.hub import find_weights, load_named_detector
 from mspn.config.recipe import Recipe
 from mspn.detectors.base import Detector, FullImage, import_detector
-from mspn.detectors.embedded import EmbeddedPersonDetector, EmbeddedSettings
-from mspn.detectors.exported import ExportedPersonDetector
+from mspn.detectors.embedded import EmbeddedPersonDetector, EmbeddedSettings, ExportedPersonDetector
 from mspn.detectors.huggingface import TransformersDetector, TransformersSettings
 from mspn.detectors.onnx import OnnxDetector, OnnxSettings
-from mspn.detectors.onnx.families import FAMILIES
+from mspn.detectors.onnx_families import FAMILIES
 from mspn.detectors.slices import SlicedDetector
 from mspn.errors import DetectorError, ExportError, WeightsError
 from mspn.inference.export_metadata import DetectorExportMetadata

@@ -1,12 +1,20 @@
-"""The interface of person detectors; custom detectors, and the full image as one person's box."""
+"""What detectors share: their interface, boxes of people from the output for several categories, letterboxes.
+
+A letterbox is an image scaled and padded to a detector's input; its boxes are mapped back to the image.
+"""
 
 import difflib
 import importlib
 from collections.abc import Sequence
-from typing import Protocol, cast
+from dataclasses import dataclass
+from typing import Literal, Protocol, cast
+
+import cv2
+import numpy as np
+from jaxtyping import Bool, Float, UInt8
 
 from mspn.errors import DetectorError, InvalidValueError
-from mspn.structures.boxes import Box, Detection
+from mspn.structures.boxes import Box, Detection, Size
 from mspn.structures.image import Image
 
 
@@ -86,3 +94,127 @@ class FullImage:
 
     def detect(self, image: Image) -> list[Detection]:
         return [Detection(Box.of_image(image.size), 1.0)]
+
+
+BoxSelection = Literal["people", "top-100"]
+"""people: every box of a person; top-100: those among an image's best 100 of all categories (paper Sec. 4.2)."""
+
+MIN_SCORE = 0.05
+"""Boxes with a lower score are dropped at once, as in NanoDet's and the paper's tests."""
+MAX_BOXES = 100
+_MIN_SIDE = 1.0
+"""Of a detected box in image pixels; thinner boxes lay outside the image."""
+
+
+def select_indices(scores: Sequence[float], is_person: Sequence[bool], rule: BoxSelection) -> list[int]:
+    """Indices of the boxes of people that the rule keeps, of all boxes of an image."""
+    indices = list(range(len(scores)))
+    if rule == "top-100":
+        indices = sorted(indices, key=lambda index: -scores[index])[:MAX_BOXES]
+    return [index for index in indices if is_person[index]]
+
+
+def require_all_categories(source: object, rule: BoxSelection) -> None:
+    """Refuse top-100 for a network whose only category is people.
+
+    Raises:
+        DetectorError: naming `source`.
+    """
+    if rule == "top-100":
+        raise DetectorError(
+            f"{source} detects only people, so the top {MAX_BOXES} boxes of all categories are unknown; use the rule"
+            " people"
+        )
+
+
+def select_detections(
+    boxes_xyxy_image: Float[np.ndarray, "N 4"],
+    scores: Float[np.ndarray, " N"],
+    is_person: Bool[np.ndarray, " N"],
+    rule: BoxSelection,
+) -> list[Detection]:
+    """Detections of the people that the rule keeps, without boxes that are empty inside the image.
+
+    Args:
+        boxes_xyxy_image: left, top, right, bottom, cut off at the borders of the image.
+        scores: of the boxes.
+        is_person: whether each is one.
+        rule: which people count.
+    """
+    corner, extent = boxes_xyxy_image[:, :2], boxes_xyxy_image[:, 2:] - boxes_xyxy_image[:, :2]
+    is_usable = (extent >= _MIN_SIDE).all(1)
+    return [
+        Detection(Box(*corner[index].tolist(), *extent[index].tolist()), min(1.0, float(scores[index])))
+        for index in select_indices(scores.tolist(), is_person.tolist(), rule)
+        if is_usable[index]
+    ]
+
+
+MAX_SIDE = 4096
+"""Of an input, in pixels."""
+_GRAY = 114
+"""What YOLOX, NanoDet and RTMDet pad with."""
+_STRONG_REDUCTION = 0.5
+_MULTIPLE = 32
+"""Sides are multiples of this many pixels, since the coarsest level of the network is at 1/32."""
+
+
+@dataclass(frozen=True)
+class Letterbox:
+    """An image scaled into the top left corner of a network's input; the right and bottom are padded with gray."""
+
+    image: Size
+    scaled: Size
+    """Of the image in the input."""
+    padded: Size
+    """Of the input, in pixels."""
+
+    def draw(self, pixels: UInt8[np.ndarray, "H W 3"]) -> UInt8[np.ndarray, "h w 3"]:
+        """The network's input; any order of channels.
+
+        Bilinear as in the public detectors; an image that is more than halved is averaged over areas instead, since
+        bilinear reading would leave out most of its pixels.
+        """
+        assert pixels.shape[:2] == self.image
+        canvas = np.full((*self.padded, 3), _GRAY, np.uint8)
+        is_strong = max(self.scaled) < _STRONG_REDUCTION * max(self.image)
+        canvas[: self.scaled.height, : self.scaled.width] = cv2.resize(
+            pixels,
+            (self.scaled.width, self.scaled.height),
+            interpolation=cv2.INTER_AREA if is_strong else cv2.INTER_LINEAR,
+        )
+        return canvas
+
+    def to_image(self, boxes_xyxy_input: Float[np.ndarray, "N 4"]) -> Float[np.ndarray, "N 4"]:
+        """Boxes (left, top, right, bottom) from input to image pixels, clipped to the image.
+
+        Edges count from the outer edge of the first pixel, so that a box of the whole input part is one of the whole
+        image.
+        """
+        factors = np.array([self.image.width / self.scaled.width, self.image.height / self.scaled.height] * 2)
+        limits = [self.image.width, self.image.height] * 2
+        boxes_xyxy_image: np.ndarray = np.clip(boxes_xyxy_input * factors, 0, limits)
+        return boxes_xyxy_image
+
+
+def fit_inside(image: Size, padded: Size) -> Letterbox:
+    """The largest letterbox in an input of fixed size."""
+    scale = min(padded.height / image.height, padded.width / image.width)
+    return Letterbox(image, _scaled(image, scale), padded)
+
+
+def fit_longer_side(image: Size, longer_side: int) -> Letterbox:
+    """The longer side scaled to a multiple of 32 pixels; the other one padded to the next multiple."""
+    assert longer_side % _MULTIPLE == 0
+    scaled = _scaled(image, longer_side / max(image))
+    return Letterbox(image, scaled, Size(*(-(-side // _MULTIPLE) * _MULTIPLE for side in scaled)))
+
+
+def stretch_over(image: Size, padded: Size) -> Letterbox:
+    """Stretch the image over the whole input, without keeping its aspect ratio."""
+    return Letterbox(image, padded, padded)
+
+
+def _scaled(image: Size, scale: float) -> Size:
+    """Each side has at least one pixel."""
+    return Size(max(1, round(image.height * scale)), max(1, round(image.width * scale)))

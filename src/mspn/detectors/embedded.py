@@ -1,4 +1,4 @@
-"""The detector of the package, by a network of `mspn.models.person_detector`."""
+"""The detector of the package, by a network of `mspn.models.person_detector`, or in exported files."""
 
 import os
 
@@ -7,9 +7,11 @@ import torch
 from jaxtyping import Float
 from pydantic import Field
 
-from mspn.detectors.letterbox import MAX_SIDE, fit_longer_side
-from mspn.detectors.selection import MIN_SCORE, select_detections
+from mspn.detectors.base import MAX_SIDE, MIN_SCORE, fit_longer_side, select_detections
+from mspn.errors import DetectorError, ExportError
 from mspn.inference.devices import Precision, check_process, choose_precision
+from mspn.inference.export_metadata import IMAGE_SIZES, DetectorExportMetadata
+from mspn.inference.exported_files import OpenFile
 from mspn.inference.fold import prepare
 from mspn.models.base import normalize
 from mspn.models.person_detector import PersonDetector
@@ -76,3 +78,43 @@ def choose_detections(boxes_xyxy_image: Float[np.ndarray, "N 4"], scores: Float[
     """The best of boxes that overlap, best first."""
     kept = nms(boxes_xyxy_image, scores, np.zeros(len(scores), np.int32), IOU_THRESHOLD)[:MAX_PEOPLE]
     return select_detections(boxes_xyxy_image[kept], scores[kept], np.ones(len(kept), bool), "people")
+
+
+class ExportedPersonDetector:
+    """Finds people with an exported `EmbeddedPersonDetector`; images of all sizes."""
+
+    def __init__(self, file: OpenFile, metadata: DetectorExportMetadata, longer_side: int | None = None) -> None:
+        """Take an open file.
+
+        Args:
+            file: which is open.
+            metadata: of the file.
+            longer_side: in pixels that images are scaled to, a multiple of 32; None: the network's own.
+        """
+        self._file = file
+        self._metadata = metadata
+        self._longer_side = longer_side or metadata.longer_side
+        self._process = os.getpid()
+
+    def detect(self, image: Image) -> list[Detection]:
+        """People with a score of at least `MIN_SCORE`, best first, boxes clipped to the image.
+
+        Raises:
+            DetectorError: if the runtime fails.
+        """
+        check_process(self._process, f"detector {self._file.path}")
+        letterbox = fit_longer_side(image.size, self._longer_side)
+        pixels = torch.from_numpy(letterbox.draw(image.pixels))[None]
+        inputs = {"images": pixels if self._metadata.input.type == "uint8" else normalize(pixels).contiguous()}
+        if self._metadata.decoding:
+            inputs[IMAGE_SIZES] = torch.tensor([letterbox.scaled], dtype=torch.float32)
+        try:
+            outputs = self._file.run(inputs)
+        except ExportError as error:
+            raise DetectorError(str(error)) from error
+        scores, boxes = (outputs[name].double().numpy() for name in ("scores", "boxes"))
+        if not self._metadata.decoding:
+            is_kept = scores[0] >= MIN_SCORE
+            scores, boxes = scores[0, is_kept], boxes[0, is_kept]
+        # Of a file with decoding, which has suppressed already, this only leaves out empty boxes.
+        return choose_detections(letterbox.to_image(boxes), scores)

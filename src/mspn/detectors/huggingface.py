@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 
 from mspn.checkpoints.hub import is_offline
-from mspn.detectors.selection import MIN_SCORE, BoxSelection, require_all_categories, select_detections
+from mspn.detectors.base import MIN_SCORE, BoxSelection, require_all_categories, select_detections
 from mspn.errors import DetectorError
 from mspn.io.extras import import_extra
 from mspn.structures.boxes import Detection

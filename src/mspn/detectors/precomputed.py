@@ -7,7 +7,7 @@ from typing import Annotated, Any, NamedTuple
 import numpy as np
 from pydantic import AliasChoices, BaseModel, Field
 
-from mspn.detectors.selection import MAX_BOXES, BoxSelection, select_detections, select_indices
+from mspn.detectors.base import MAX_BOXES, BoxSelection, select_detections, select_indices
 from mspn.errors import AnnotationError, DetectorError
 from mspn.labels.reading import Flag, check_form, read_json
 from mspn.labels.units import suspect_units, warn_of_units

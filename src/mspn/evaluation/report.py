@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import Field, ValidationError, ValidationInfo, field_validator
 
 from mspn.config.protocol import ProtocolConfig
-from mspn.detectors.selection import BoxSelection
+from mspn.detectors.base import BoxSelection
 from mspn.errors import ReportError
 from mspn.evaluation.analysis import Analysis
 from mspn.evaluation.metrics.coco_backends import CocoBackend

@@ -6,8 +6,8 @@ from typing import NamedTuple
 from torch import nn
 
 from mspn.checkpoints.format import Checkpoint, DetectorCheckpoint
+from mspn.detectors.base import MIN_SCORE
 from mspn.detectors.embedded import IOU_THRESHOLD, MAX_PEOPLE
-from mspn.detectors.selection import MIN_SCORE
 from mspn.export.graphs import DecodedCrops, FromPixels, Heatmaps, Keypoints, PersonCandidates, ScoredBoxes
 from mspn.inference.export_metadata import (
     AnyExportMetadata,

@@ -11,8 +11,7 @@ from torch import Tensor
 from mspn.checkpoints.format import Checkpoint, DetectorCheckpoint
 from mspn.checkpoints.index import ASSETS
 from mspn.detectors.base import Detector
-from mspn.detectors.embedded import EmbeddedPersonDetector
-from mspn.detectors.exported import ExportedPersonDetector
+from mspn.detectors.embedded import EmbeddedPersonDetector, ExportedPersonDetector
 from mspn.errors import ExportError
 from mspn.evaluation.evaluate import evaluate_ap_of_model
 from mspn.export.build import Source

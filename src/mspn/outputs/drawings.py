@@ -17,7 +17,7 @@ from mspn.io.files import explain_failures, replacing
 from mspn.io.images import write_jpeg
 from mspn.outputs.names import FileNames
 from mspn.predict.pipeline import ImageResult
-from mspn.sources.video_formats import SAFE_FORMATS
+from mspn.sources.video import SAFE_FORMATS
 from mspn.structures.image import Video
 from mspn.visualize.draw import Trails, draw_poses
 from mspn.visualize.themes import DEFAULT_THEME, Theme

@@ -7,8 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
-from mspn.sources.folders import exists_safely, is_pattern, pattern_folder
-from mspn.sources.resolve import STANDARD_INPUT, Source
+from mspn.sources.resolve import STANDARD_INPUT, Source, exists_safely, is_pattern, pattern_folder
 from mspn.structures.image import Image
 
 logger = logging.getLogger(__name__)

@@ -14,8 +14,7 @@ from mspn.checkpoints.format import Checkpoint
 from mspn.checkpoints.hub import find_weights
 from mspn.config.protocol import PREDICTION_SUPPRESSION_OKS, ProtocolConfig
 from mspn.detectors import detector_for
-from mspn.detectors.base import Detector, checked_detections
-from mspn.detectors.letterbox import MAX_SIDE
+from mspn.detectors.base import MAX_SIDE, Detector, checked_detections
 from mspn.detectors.slices import MAX_SLICES
 from mspn.errors import InvalidValueError
 from mspn.heatmaps.decode import Decoded, decode

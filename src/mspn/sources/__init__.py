@@ -1,23 +1,32 @@
 """Read every source as a sequence of images; a source that cannot be read becomes a `SourceFailure`."""
 
 from collections.abc import Iterator, Sequence
+from itertools import count
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
-from mspn.errors import ImageError, SourceError
+from mspn.errors import ImageError, SourceError, reason
+from mspn.io.extras import import_extra
 from mspn.io.hosts import STREAM_SCHEMES, scheme_of, without_password
 from mspn.io.http import fetched
 from mspn.io.image_headers import ImageHeader, read_header
-from mspn.io.images import decode_image, read_image
+from mspn.io.images import decode_image, read_image, warn_if_nearly_black
 from mspn.io.limits import DEFAULTS, InputLimits
-from mspn.sources.folders import exists_safely, is_pattern
-from mspn.sources.image_sequences import read_sequence
-from mspn.sources.in_memory import InMemoryImage, read_in_memory
+from mspn.sources.in_memory import InMemoryImage, read_in_memory, read_pillow_image
 from mspn.sources.live import watch_camera, watch_stream
-from mspn.sources.resolve import STANDARD_INPUT, WHOLE, Shard, Source, find_sources, is_camera
-from mspn.sources.video import count_frames, read_video
-from mspn.sources.video_formats import HEAD_BYTES, VIDEO_SUFFIXES, is_motion_jpeg, looks_like_video
-from mspn.structures.image import Image, SourceFailure
+from mspn.sources.resolve import (
+    STANDARD_INPUT,
+    WHOLE,
+    Shard,
+    Source,
+    exists_safely,
+    find_sources,
+    is_camera,
+    is_pattern,
+)
+from mspn.sources.video import HEAD_BYTES, VIDEO_SUFFIXES, count_frames, is_motion_jpeg, looks_like_video, read_video
+from mspn.structures.boxes import Size
+from mspn.structures.image import FrameInfo, Image, SourceFailure, Video
 
 _SINGLE_IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
 """Of files that are not opened to be counted: they have one image, as a rule."""
@@ -207,3 +216,77 @@ def _count(source: Source | SourceFailure) -> int | None:
             return header.num_frames if header else 1
     except (SourceError, OSError):
         return 1
+
+
+_PAGES_PER_SECOND = 25
+"""Pages of a TIFF have no time of their own."""
+_KIND_OF_PAGE = 254
+_NOT_A_PAGE = 0b101
+"""A smaller version or a mask of another page."""
+_MEMORY_SHARE = 3
+"""An animation is kept several times in memory while it is decoded, so its frames may have fewer pixels."""
+
+
+def read_sequence(file: IO[bytes], name: str, header: ImageHeader, limits: InputLimits) -> Iterator[Image]:
+    """Frames of an image file, upright, in RGB, each decoded when it is asked for; pages may differ in size.
+
+    Args:
+        file: open for reading.
+        name: stands for it in results and errors.
+        header: of the file, which has several frames.
+        limits: of the pixels of a frame.
+
+    Raises:
+        SourceError: if Pillow is not installed; after the frames that can be read, if some cannot.
+    """
+    missing = SourceError(
+        f"{name} has {header.num_frames} frames; reading them needs Pillow; pip install 'mspn[video]'"
+    )
+    library = import_extra("PIL.Image", missing)
+    max_pixels = limits.max_pixels // _MEMORY_SHARE
+    if header.size.height * header.size.width > max_pixels:
+        raise SourceError(
+            f"{name} has {header.num_frames} frames of {header.size.width}x{header.size.height} pixels, above the limit"
+            f" of {max_pixels:,}; make it smaller first"
+        )
+    frames = _read_sequence(library, file, max_pixels, stretch=limits.stretch)
+    video, num_frames, seconds = None, 0, 0.0
+    while True:
+        try:
+            pixels, duration, is_wide = next(frames)
+        except StopIteration:
+            break
+        except Exception as error:  # readers of damaged files raise many kinds
+            raise SourceError(
+                f"{name} is damaged or cut short ({reason(error)}): {num_frames} frames were read, others could not be;"
+                " copy or download it again"
+            ) from error
+        if video is None:
+            video = Video(name, Size(*pixels.shape[:2]), None, header.num_frames, is_live=False)
+            if is_wide and not limits.stretch:
+                warn_if_nearly_black(pixels, name)
+        yield Image(name, pixels, FrameInfo(video, num_frames, seconds))
+        num_frames += 1
+        seconds += duration
+    if num_frames < header.num_frames:
+        raise SourceError(f"{name} has {header.num_frames} frames, of which {num_frames} could be read")
+
+
+def _read_sequence(
+    library: Any, file: IO[bytes], max_pixels: int, *, stretch: bool
+) -> Iterator[tuple[Any, float, bool]]:
+    """Pixels and seconds of each frame, and whether it has 16 bits."""
+    file.seek(0)
+    with library.open(file) as image:
+        # A PNG may begin with an image for those that know no animations.
+        for position in count(int(image.info.get("default_image", False))):
+            try:
+                image.seek(position)
+            except EOFError:
+                return
+            if getattr(image, "tag_v2", {}).get(_KIND_OF_PAGE, 0) & _NOT_A_PAGE:
+                continue
+            pixels = read_pillow_image(image, max_pixels, stretch=stretch)
+            milliseconds = image.info.get("duration")
+            seconds = 1 / _PAGES_PER_SECOND if milliseconds is None else milliseconds / 1000
+            yield pixels, seconds, image.mode.startswith("I;16")

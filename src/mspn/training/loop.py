@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 from mspn.checkpoints.format import TrainingSession, save_weights
 from mspn.checkpoints.initialize import initialize_from
 from mspn.config.recipe import AnyRecipe
-from mspn.datasets.sampler import SeededBatches
+from mspn.datasets.samples import SeededBatches
 from mspn.datasets.workers import prepare_worker, start_workers, workers_killed_on_failure
 from mspn.distributed import ALONE, Processes
 from mspn.errors import FileError, InvalidValueError, TrainingDivergedError, TrainingStoppedError, WeightsError

@@ -14,7 +14,7 @@ from mspn.config.recipe import Recipe
 from mspn.config.train import SupervisionConfig
 from mspn.datasets.crop_dataset import CropDataset
 from mspn.datasets.samples import IGNORE, PERSON, KeypointLabels, Sample, SampleRequest
-from mspn.datasets.scene_dataset import SceneDataset, SceneSample
+from mspn.datasets.scenes import SceneDataset, SceneSample
 from mspn.heatmaps.targets import draw_targets
 from mspn.io.images import write_jpeg
 from mspn.structures.boxes import Size

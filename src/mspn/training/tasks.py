@@ -13,8 +13,7 @@ from mspn.datasets.crop_dataset import CropDataset, read_training_sets
 from mspn.datasets.packed import with_packed_sets
 from mspn.datasets.people import merge
 from mspn.datasets.samples import PERSON, KeypointLabels, SampleRequest, SceneLabels
-from mspn.datasets.scene_dataset import SceneDataset
-from mspn.datasets.scenes import Scenes, merge_scenes, read_scenes
+from mspn.datasets.scenes import SceneDataset, Scenes, merge_scenes, read_scenes
 from mspn.datasets.workers import read_by_first
 from mspn.distributed import Processes
 from mspn.models import build_network

@@ -20,7 +20,7 @@ from mspn.labels.label_set import LabeledImage, LabeledSet
 from mspn.predict.pseudo_labels import AgreementRule, label_people, select_boxes
 from mspn.predict.teachers import common_skeleton, load_teacher
 from mspn.sources import read_single_image
-from mspn.sources.folders import search_folder
+from mspn.sources.resolve import search_folder
 
 _SETTINGS = "pseudo_labels"
 """Field of the file that says how it was made; --resume goes on only in the same way."""

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mspn.detectors.onnx.families import (
+from mspn.detectors.onnx_families import (
     FAMILIES,
     NANODET,
     NANODET_JOINED,
@@ -17,8 +17,10 @@ from mspn.detectors.onnx.families import (
     RTMDET,
     RTMDET_RAW,
     YOLOX,
+    Layout,
+    Outputs,
+    grid,
 )
-from mspn.detectors.onnx.layout import Layout, Outputs, grid
 from mspn.structures.boxes import Size
 from tests.detectors.family_outputs import (
     NUM_CATEGORIES,

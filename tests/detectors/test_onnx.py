@@ -194,7 +194,7 @@ def test_onnxruntime_is_asked_for_where_it_is_missing(tmp_path: Path, monkeypatc
 def test_numbers_that_are_none_are_an_error_of_that_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     detector = OnnxDetector(write_answers(tmp_path / "yolox.onnx", yolox_outputs()))
     broken = {"output": np.full((1, 84, 85), np.nan, np.float32)}
-    monkeypatch.setattr("mspn.detectors.onnx.session.OnnxNetwork.run", lambda *_: broken)
+    monkeypatch.setattr("mspn.detectors.onnx.OnnxNetwork.run", lambda *_: broken)
 
     with pytest.raises(
         DetectorError, match=r"gives numbers that are no boxes for wide.jpg; export it again, in float32"
