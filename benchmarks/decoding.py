@@ -15,7 +15,7 @@ import torch
 from mspn.config.protocol import FAITHFUL_TEST
 from mspn.heatmaps.decode import average_mirrored, decode
 from mspn.heatmaps.targets import draw_targets
-from mspn.predict.scoring import make_poses
+from mspn.predict.top_down import make_poses
 from mspn.structures.boxes import Box, Detection, Size
 from mspn.structures.crop import frame_from_box
 from mspn.structures.pose import Pose

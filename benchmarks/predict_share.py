@@ -26,7 +26,7 @@ from mspn.detectors.precomputed import BoxesFile
 from mspn.inference.devices import Precision
 from mspn.inference.runner import Runner
 from mspn.models import build_network
-from mspn.outputs.json import JsonWriter
+from mspn.outputs.tables import JsonWriter
 from mspn.predict.estimator import PoseEstimator
 from mspn.structures.boxes import Size
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from mspn.inference.runner import load_runner
     from mspn.outputs.adapters import show_poses, to_dataframe
     from mspn.outputs.track_exports import to_movement
-    from mspn.outputs.track_reading import read_tracks
+    from mspn.outputs.track_tables import read_tracks
     from mspn.predict.estimator import PoseEstimator
     from mspn.predict.pipeline import ImageResult
     from mspn.structures.boxes import Box, Detection, Size
@@ -70,7 +70,7 @@ _MODULES = {
     "load_runner": "mspn.inference.runner",
     "measure_kinematics": "mspn.tracking.kinematics",
     "predict_dataset": "mspn.batch.dataset",
-    "read_tracks": "mspn.outputs.track_reading",
+    "read_tracks": "mspn.outputs.track_tables",
     "show_poses": "mspn.outputs.adapters",
     "smooth_tracks": "mspn.tracking.smoothing",
     "to_dataframe": "mspn.outputs.adapters",

@@ -1,6 +1,6 @@
 import torch
 
-from mspn.heatmaps.resample import Grid, resample
+from mspn.predict.ensemble import Grid, resample
 from mspn.structures.boxes import Size
 from mspn.structures.crop import CropFrame
 

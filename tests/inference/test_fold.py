@@ -6,8 +6,7 @@ from torch import nn
 
 from mspn.config.model import ModelConfig, NetworkConfig, PoseRefineForm
 from mspn.config.recipes import RECIPES
-from mspn.inference.fold import find_unused, prepare
-from mspn.inference.onednn import OneDnnConv, can_prepack
+from mspn.inference.fold import OneDnnConv, can_prepack, find_unused, prepare
 from mspn.models import build_network
 from mspn.models.base import RELEASED_PEAK, PoseNetwork
 from mspn.models.mspn import MSPN

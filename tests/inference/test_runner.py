@@ -7,7 +7,7 @@ import torch
 import mspn
 from mspn.errors import MspnError
 from mspn.inference.devices import choose_device
-from mspn.inference.onednn import can_prepack
+from mspn.inference.fold import can_prepack
 from mspn.models.base import normalize
 from tests.trained import overfitted
 

@@ -11,7 +11,7 @@ from mspn.outputs.adapters import (
     poses_to_supervision_keypoints,
     to_dataframe,
 )
-from mspn.outputs.rows import KeypointRow
+from mspn.outputs.tables import KeypointRow
 from mspn.structures.image import FrameInfo
 from mspn.structures.pose import Pose
 from tests.outputs.results import a_pose, a_video, of_frame, of_image

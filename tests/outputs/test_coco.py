@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from mspn.errors import AnnotationError
-from mspn.outputs.coco import CocoWriter, read_image_ids
+from mspn.outputs.annotations import CocoWriter, read_image_ids
 from mspn.sources.resolve import Shard
 from tests.outputs.results import a_video, of_frame, of_image, unreadable
 

@@ -177,7 +177,7 @@ def test_frames_of_a_video_that_has_changed_do_not_mix_with_those_of_before(
 
 
 def test_of_large_files_size_and_time_must_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("mspn.outputs.journal_lines._MAX_DIGESTED_BYTES", 2)
+    monkeypatch.setattr("mspn.outputs.journal._MAX_DIGESTED_BYTES", 2)
     source = tmp_path / "a.mp4"
     source.write_bytes(b"one")
     os.utime(source, ns=(0, 5))

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from mspn.outputs.json import JsonLinesWriter, JsonWriter
+from mspn.outputs.tables import JsonLinesWriter, JsonWriter
 from tests.full_disk import full_disk
 from tests.outputs.results import a_video, of_frame, of_image, unreadable
 

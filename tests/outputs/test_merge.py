@@ -4,9 +4,8 @@ from pathlib import Path
 import pytest
 
 from mspn.errors import InvalidValueError, MissingFileError
-from mspn.outputs import WriterSettings, make_writer
+from mspn.outputs import WriterSettings, make_writer, merge_results
 from mspn.outputs.journal import JOURNAL_FILE, Journal, JournalReader
-from mspn.outputs.merge import merge_results
 from mspn.predict.pipeline import ImageResult
 from mspn.sources.resolve import WHOLE, Shard
 from mspn.structures.skeleton import COCO_17

@@ -3,8 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from mspn.outputs.rows import list_keypoints
-from mspn.outputs.tables import ParquetWriter
+from mspn.outputs.tables import ParquetWriter, list_keypoints
 from tests.full_disk import full_disk
 from tests.outputs.results import a_video, of_frame, of_image
 

@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 
 from mspn.errors import InvalidValueError, MissingFileError, TracksError
-from mspn.outputs.json import JsonLinesWriter, JsonWriter
-from mspn.outputs.track_reading import read_tracks
-from mspn.outputs.track_tables import write_table
+from mspn.outputs.tables import JsonLinesWriter, JsonWriter
+from mspn.outputs.track_tables import read_tracks, write_table
 from mspn.predict.pipeline import ImageResult
 from mspn.structures.boxes import Box, Size
 from mspn.structures.image import FrameInfo, Image, Video

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mspn.labels.formats.yolo import read_yolo
-from mspn.outputs.yolo import YoloWriter
+from mspn.outputs.annotations import YoloWriter
 from mspn.structures.boxes import Box
 from tests.full_disk import full_disk
 from tests.outputs.results import SIZE, a_pose, a_video, of_frame, of_image

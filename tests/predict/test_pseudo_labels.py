@@ -6,8 +6,7 @@ import pytest
 
 from mspn.errors import InvalidValueError
 from mspn.labels.label_set import IGNORED
-from mspn.predict.pseudo_labels import AgreementRule, compare_views, label_people, select_boxes
-from mspn.predict.teachers import common_skeleton
+from mspn.predict.pseudo_labels import AgreementRule, common_skeleton, compare_views, label_people, select_boxes
 from mspn.structures.boxes import Box, Detection
 from mspn.structures.image import Image
 from mspn.structures.skeleton import COCO_17, MPII_16

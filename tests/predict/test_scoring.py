@@ -4,7 +4,7 @@ import torch
 
 from mspn.config.protocol import FAITHFUL_TEST, ScoreCalibration
 from mspn.heatmaps.decode import Decoded
-from mspn.predict.scoring import make_poses
+from mspn.predict.top_down import make_poses
 from mspn.structures.boxes import Box, Detection, Size
 from mspn.structures.crop import CropFrame
 from mspn.structures.pose import Pose

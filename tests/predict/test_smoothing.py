@@ -2,8 +2,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from mspn.predict.estimator import OnlineSmoother
 from mspn.predict.pipeline import ImageResult
-from mspn.predict.smoothing import OnlineSmoother
 from mspn.structures.boxes import Box, Size
 from mspn.structures.image import FrameInfo, Image, Video
 from mspn.structures.pose import Pose

@@ -3,7 +3,7 @@ import numpy as np
 from mspn.config.data import DataConfig
 from mspn.config.model import ModelConfig
 from mspn.config.recipe import Recipe
-from mspn.predict.suggestions import Suggestion, as_labels, rank_suggestions
+from mspn.predict.pseudo_labels import Suggestion, as_labels, rank_suggestions
 from mspn.structures.boxes import Box, Size
 from mspn.structures.pose import Pose
 from mspn.structures.skeleton import Skeleton

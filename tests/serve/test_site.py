@@ -20,7 +20,7 @@ from mspn.checkpoints.index import ASSETS
 from mspn.detectors.base import fit_longer_side
 from mspn.detectors.embedded import EmbeddedPersonDetector
 from mspn.predict.estimator import PoseEstimator
-from mspn.predict.scoring import select_poses
+from mspn.predict.top_down import select_poses
 from mspn.serve.site import page_files, service_worker
 from mspn.structures.boxes import Box, Size
 from mspn.structures.crop import cut_crop, frame_from_box

@@ -13,7 +13,7 @@ from ray.data.checkpoint.checkpoint_writer import PENDING_CHECKPOINT_SUFFIX
 from mspn.batch.table import SCHEMA
 from mspn.errors import InvalidValueError
 from mspn.io.storage import Storage, explained
-from mspn.outputs.journal_lines import check_settings
+from mspn.outputs.journal import check_settings
 from mspn.sources.resolve import WHOLE, Shard
 
 POSES = "poses"

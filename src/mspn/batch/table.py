@@ -5,7 +5,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from mspn.outputs.rows import round_seconds
+from mspn.outputs.tables import round_seconds
 from mspn.predict.pipeline import ImageResult
 from mspn.structures.pose import Pose, round_coordinates, round_score
 

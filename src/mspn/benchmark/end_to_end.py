@@ -8,7 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from mspn.io.images import read_image
-from mspn.outputs.json import JsonWriter
+from mspn.outputs.tables import JsonWriter
 from mspn.predict.estimator import PoseEstimator
 from mspn.predict.pipeline import ImageResult
 from mspn.structures.image import Image

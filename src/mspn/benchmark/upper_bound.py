@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from mspn.benchmark.throughput import clock_for
-from mspn.inference.onednn import OneDnnConv, can_prepack
+from mspn.inference.fold import OneDnnConv, can_prepack
 from mspn.models.base import PoseNetwork, place
 from mspn.models.cost import conv_multiply_adds
 

@@ -39,7 +39,7 @@ from mspn.inference.devices import keep_freed_memory
 from mspn.io.files import locked_folder
 from mspn.io.hosts import scheme_of
 from mspn.io.limits import InputLimits
-from mspn.outputs.merge import SHARD_SETTING
+from mspn.outputs import SHARD_SETTING
 from mspn.predict.estimator import PoseEstimator, describe_settings
 from mspn.sources.resolve import WHOLE, Shard
 

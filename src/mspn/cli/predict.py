@@ -55,11 +55,10 @@ from mspn.inference.devices import keep_freed_memory
 from mspn.interrupts import stop_requests
 from mspn.io.files import locked_folder
 from mspn.io.limits import InputLimits
-from mspn.outputs import DRAWING_WRITERS, WRITERS, WriterSettings, make_writer, prepare_results
-from mspn.outputs.coco import find_image_ids, read_image_ids
+from mspn.outputs import DRAWING_WRITERS, SHARD_SETTING, WRITERS, WriterSettings, make_writer, prepare_results
+from mspn.outputs.annotations import find_image_ids, read_image_ids
 from mspn.outputs.drawings import ImageWriter, VideoWriter
 from mspn.outputs.journal import Journal
-from mspn.outputs.merge import SHARD_SETTING
 from mspn.outputs.names import common_folder
 from mspn.predict.estimator import PoseEstimator, describe_settings
 from mspn.sources import count_images

@@ -15,8 +15,8 @@ from mspn.outputs import Writer
 from mspn.outputs.choice import PeopleChooser, PeopleSettings
 from mspn.outputs.journal import Journal, JournalReader
 from mspn.outputs.whole_tracks import SmoothedPoses
+from mspn.predict.estimator import OnlineSmoother
 from mspn.predict.pipeline import ImageResult, predict_images
-from mspn.predict.smoothing import OnlineSmoother
 from mspn.predict.top_down import TopDown
 from mspn.sources import name_source, open_source
 from mspn.sources.resolve import Source

@@ -29,9 +29,8 @@ from mspn.distributed import joined_processes
 from mspn.evaluation.comparison import Comparison, compare_reports
 from mspn.evaluation.submission import check_submission_name, submit_people
 from mspn.inference.devices import keep_freed_memory
-from mspn.outputs import WRITERS
-from mspn.outputs.coco import read_image_ids
-from mspn.outputs.merge import merge_results
+from mspn.outputs import WRITERS, merge_results
+from mspn.outputs.annotations import read_image_ids
 
 
 def compare_command(

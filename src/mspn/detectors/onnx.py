@@ -13,7 +13,7 @@ from mspn.detectors.base import MAX_SIDE, BoxSelection, require_all_categories, 
 from mspn.detectors.onnx_families import FAMILIES, Candidates, Layout, Outputs
 from mspn.errors import DetectorError
 from mspn.inference.devices import check_process
-from mspn.inference.onnx_session import first_line, open_session
+from mspn.inference.onnx_files import first_line, open_session
 from mspn.structures.boxes import Detection, Size, nms
 from mspn.structures.image import Image
 from mspn.structures.settings import Settings

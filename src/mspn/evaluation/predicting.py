@@ -16,10 +16,10 @@ from mspn.errors import AnnotationError, MissingFileError
 from mspn.labels.formats.coco import CocoPeople
 from mspn.labels.label_set import LabeledPerson, LabeledSet, box_around
 from mspn.labels.units import suspect_units, warn_of_units
-from mspn.outputs.coco import coco_result
+from mspn.outputs.annotations import coco_result
 from mspn.predict.estimator import PoseEstimator
 from mspn.predict.pipeline import predict_images
-from mspn.predict.scoring import select_poses
+from mspn.predict.top_down import select_poses
 from mspn.sources import open_source
 from mspn.structures.boxes import Box, Detection
 from mspn.structures.pose import Pose

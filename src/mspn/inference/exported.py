@@ -19,8 +19,7 @@ from mspn.heatmaps.decode import Decoded
 from mspn.inference.devices import Precision, check_process
 from mspn.inference.engines import Engine
 from mspn.inference.export_metadata import DetectorExportMetadata, PoseExportMetadata
-from mspn.inference.exported_files import SUFFIXES, FileInput, OpenFile, open_file
-from mspn.inference.pose_outputs import LAYOUTS, OutputLayout, Outputs
+from mspn.inference.exported_files import LAYOUTS, SUFFIXES, FileInput, OpenFile, OutputLayout, Outputs, open_file
 from mspn.models.base import CROP_MULTIPLE, normalize
 from mspn.structures.boxes import Size
 from mspn.structures.skeleton import COCO_17, unnamed_skeleton
@@ -160,7 +159,7 @@ def load_exported(path: Path) -> ExportedModel:
 def find_network(file: OpenFile) -> ExportedModel:
     """The pose network in an open file.
 
-    Files of other packages are recognized by the form of their outputs, see `mspn.inference.pose_outputs`.
+    Files of other packages are recognized by the form of their outputs, see `mspn.inference.exported_files`.
 
     Raises:
         ExportError: if it is a person detector, or its input or outputs are of no known form.

@@ -1,13 +1,21 @@
-"""Prepare a trained network for inference: fold batch norms, drop unused parts, choose the memory layout."""
+"""Prepare a trained network for inference: fold batch norms, drop unused parts, choose the memory layout.
+
+For CPUs, convolutions' weights are prepacked for oneDNN, ReLU and addition fused. torch packs weights again at each
+call and makes another pass over the result for ReLU and for addition. The operators used here are those that
+torch.compile generates; they need no compiler.
+"""
 
 import copy
+import platform
 from collections.abc import Iterable
+from types import NoneType
+from typing import NoReturn, SupportsIndex
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from mspn.inference.onednn import can_prepack, prepack_convs
+from mspn.errors import InvalidValueError
 from mspn.models.base import Network, PoseNetwork, place
 
 
@@ -64,3 +72,91 @@ def find_unused(network: PoseNetwork) -> frozenset[nn.Module]:
         module.register_forward_pre_hook(lambda module, _inputs: unused.discard(module))
     twin.final_heatmaps(torch.zeros(1, 3, _SMALL_CROP, _SMALL_CROP, device=tensors[0].device))
     return frozenset(originals[module] for module in unused)
+
+
+_ACTIVATIONS: dict[type, tuple[str, list[float]]] = {
+    nn.ReLU: ("relu", []),
+    nn.ReLU6: ("hardtanh", [0.0, 6.0]),
+    NoneType: ("none", []),
+}
+
+
+def can_prepack(device: torch.device, dtype: torch.dtype) -> bool:
+    """Whether torch has oneDNN and its fused operators here, and the processor supports them."""
+    operators = torch.ops.mkldnn
+    return (
+        device.type == "cpu"
+        and platform.machine() in ("x86_64", "AMD64")
+        and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+        and all(hasattr(operators, name) for name in ("_reorder_convolution_weight", "_convolution_pointwise_"))
+        and (dtype != torch.bfloat16 or operators._is_mkldnn_bf16_supported())
+    )
+
+
+class OneDnnConv(nn.Module):
+    """A convolution on the CPU that may end in an activation; it cannot be trained.
+
+    Weights are packed for the size of the first input; later inputs may have any size.
+    """
+
+    def __init__(self, conv: nn.Conv2d, activation: nn.Module | None = None) -> None:
+        super().__init__()
+        self._weight = conv.weight.detach()
+        self._bias = None if conv.bias is None else conv.bias.detach()
+        self._geometry = (conv.padding, conv.stride, conv.dilation, conv.groups)
+        self._activation = _ACTIVATIONS[type(activation)]
+
+    def __reduce_ex__(self, _protocol: SupportsIndex) -> NoReturn:
+        raise InvalidValueError(
+            "a network that is prepacked for this machine cannot be pickled or copied; pickle the PoseEstimator, which"
+            " keeps its settings, or make the runner or detector anew in each process"
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        convolved: Tensor = torch.ops.mkldnn._convolution_pointwise(
+            x, self._packed_weight(x), self._bias, *self._geometry, *self._activation, ""
+        )
+        return convolved
+
+    def add_and_relu(self, x: Tensor, other: Tensor) -> Tensor:
+        """ReLU of the output plus another tensor, which is overwritten with the result."""
+        merged: Tensor = torch.ops.mkldnn._convolution_pointwise_.binary(
+            other, x, self._packed_weight(x), self._bias, *self._geometry, "add", 1.0, "relu", [], ""
+        )
+        return merged
+
+    def _packed_weight(self, x: Tensor) -> Tensor:
+        weight = self._weight  # read once: another thread may be packing it, too
+        if not weight.is_mkldnn:
+            weight = self._weight = torch.ops.mkldnn._reorder_convolution_weight(weight, *self._geometry, x.shape)
+        return weight
+
+
+class OneDnnConvNorm(nn.Module):
+    """Replaces a `ConvNorm` whose norm is folded."""
+
+    def __init__(self, conv: OneDnnConv) -> None:
+        super().__init__()
+        self.conv = conv
+        self.norm = nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        convolved: Tensor = self.conv(x)
+        return convolved
+
+    def add_and_relu(self, x: Tensor, other: Tensor) -> Tensor:
+        """As that of `ConvNorm`."""
+        return self.conv.add_and_relu(x, other)
+
+
+def prepack_convs(network: Network) -> Network:
+    """Replace the convolutions of a network with folded norms by packed ones, in place; it cannot be trained then."""
+    for name, child in list(network.named_children()):
+        conv = getattr(child, "conv", None)
+        if isinstance(child, nn.Conv2d):
+            setattr(network, name, OneDnnConv(child))
+        elif isinstance(conv, nn.Conv2d) and isinstance(child.norm, nn.Identity):
+            setattr(network, name, OneDnnConvNorm(OneDnnConv(conv, getattr(child, "relu", None))))
+        else:
+            prepack_convs(child)
+    return network

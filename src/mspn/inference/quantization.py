@@ -13,7 +13,7 @@ from jaxtyping import Shaped, UInt8
 from torch import Tensor
 
 from mspn.errors import InvalidValueError
-from mspn.inference.onnx_export import CROPS, export_onnx
+from mspn.inference.onnx_files import CROPS, export_onnx
 from mspn.io.extras import import_extra
 from mspn.models.base import PoseNetwork
 

@@ -10,7 +10,7 @@ from jaxtyping import Int, UInt8
 
 from mspn.io.extras import import_extra
 from mspn.io.images import encode_jpeg, fit_within
-from mspn.outputs.rows import TEXT_COLUMNS, WHOLE_NUMBER_COLUMNS, KeypointRow, list_keypoints, list_pose_keypoints
+from mspn.outputs.tables import TEXT_COLUMNS, WHOLE_NUMBER_COLUMNS, KeypointRow, list_keypoints, list_pose_keypoints
 from mspn.predict.pipeline import ImageResult
 from mspn.sources import read_single_image
 from mspn.sources.in_memory import InMemoryImage

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from mspn.errors import FileError, InvalidValueError, TracksError
 from mspn.io.extras import import_extra
 from mspn.io.files import explain_failures, replacing, write_text
-from mspn.outputs.rows import round_seconds
+from mspn.outputs.tables import round_seconds
 from mspn.outputs.track_tables import TABLE_FILES, write_table
 from mspn.structures.pose import round_coordinates, round_score
 from mspn.structures.skeleton import Skeleton, match_keypoints

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from mspn.outputs.journal import JournalReader
-from mspn.outputs.track_reading import rising_seconds
+from mspn.outputs.track_tables import rising_seconds
 from mspn.predict.pipeline import ImageResult
 from mspn.structures.image import Image
 from mspn.structures.pose import Pose

@@ -3,16 +3,17 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
+from torch.nn import functional
 
 from mspn.config.protocol import ProtocolConfig, ScoreCalibration
 from mspn.config.recipe import Recipe
 from mspn.errors import InvalidValueError
 from mspn.heatmaps.decode import average_mirrored
-from mspn.heatmaps.resample import Grid, resample
 from mspn.inference.exported import ExportedNetwork
 from mspn.inference.runner import Runner
 from mspn.structures.boxes import Box, Size
@@ -23,6 +24,30 @@ def crop_frame(recipe: Recipe, test: ProtocolConfig, box: Box, image: Size) -> C
     """The region of an image that a recipe's network takes as the crop of the person in a box."""
     seen = Box.of_image(image) if recipe.data.boxes == "image" else box
     return frame_from_box(seen, recipe.model.input_size, test.padding)
+
+
+class Grid(NamedTuple):
+    """Positions of heat-map cells in the image."""
+
+    frames: Sequence[CropFrame]
+    """One per person; all upright and of one size."""
+    cell_at: float
+    """Crop pixels from a cell's corner to the point it represents: 2, its center, or 0."""
+
+    @property
+    def size(self) -> Size:
+        """Cells along each side."""
+        height, width = self.frames[0].size
+        return Size(height // HEATMAP_STRIDE, width // HEATMAP_STRIDE)
+
+
+class Resampled(NamedTuple):
+    """Heat maps on other cells."""
+
+    heatmaps: Float[Tensor, "B K H W"]
+    """Multiplied by the coverage: 0 where the source has no cells."""
+    coverage: Float[Tensor, "B 1 H W"]
+    """Share of each target cell's bilinear weights that fall on source cells, 0 to 1."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,3 +149,51 @@ class Ensemble:
             total = total + weight * maps
             cover = cover + weight * seen
         return total / cover
+
+
+def resample(heatmaps: Float[Tensor, "B K h w"], source: Grid, target: Grid) -> Resampled:
+    """Interpolate heat maps bilinearly at the image points of the target's cells.
+
+    Args:
+        heatmaps: of the source's frames.
+        source: grid of the maps.
+        target: grid of the result; each frame has the center of its source frame.
+    """
+    matrices = torch.tensor(
+        [_target_to_source(source, target, *frames) for frames in zip(source.frames, target.frames, strict=True)],
+        device=heatmaps.device,
+    )
+    points = functional.affine_grid(matrices, [len(heatmaps), 1, *target.size], align_corners=False)
+    ones = heatmaps.new_ones(len(heatmaps), 1, *source.size)
+    sampled = functional.grid_sample(torch.cat([heatmaps, ones], dim=1), points, align_corners=False)
+    return Resampled(sampled[:, :-1], sampled[:, -1:])
+
+
+def _target_to_source(
+    source: Grid, target: Grid, source_frame: CropFrame, target_frame: CropFrame
+) -> list[list[float]]:
+    """Affine matrix between crop coordinates that run from -1 to 1 along each side.
+
+    Torch puts cell i of w at (2i + 1) / w - 1, which is crop pixel 4i + 2, and the frames' common center is 0. Cells
+    that represent another point than their center are shifted by the difference on both sides.
+    """
+    assert source_frame.center_image == target_frame.center_image
+    matrix = []
+    for axis, (cells_target, cells_source, extent_target, extent_source) in enumerate(
+        [
+            (target.size.width, source.size.width, target_frame.width_image, source_frame.width_image),
+            (target.size.height, source.size.height, target_frame.height_image, source_frame.height_image),
+        ]
+    ):
+        ratio = extent_target / extent_source
+        shift_target = _from_center(target) * 2 / cells_target
+        shift_source = _from_center(source) * 2 / cells_source
+        row = [0.0, 0.0, ratio * shift_target - shift_source]
+        row[axis] = ratio
+        matrix.append(row)
+    return matrix
+
+
+def _from_center(grid: Grid) -> float:
+    """Offset, in cells, from a cell's center to the point it represents."""
+    return grid.cell_at / HEATMAP_STRIDE - 0.5

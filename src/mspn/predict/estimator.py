@@ -1,6 +1,8 @@
-"""Poses of the people in images and videos: the class that users start with."""
+"""Poses of the people in images and videos, there smoothed if wanted: the class that users start with."""
 
 from collections.abc import Generator, Iterable, Sequence
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar, overload
 
@@ -20,14 +22,15 @@ from mspn.inference.exported import ExportedModel, load_pose_model
 from mspn.io.files import sha256_of
 from mspn.io.limits import DEFAULTS, InputLimits
 from mspn.predict.pipeline import ImageResult, predict_images
-from mspn.predict.smoothing import smooth_online
 from mspn.predict.top_down import PersonCrop, TopDown, TopDownConfig
 from mspn.sources import open_sources, read_single_image
 from mspn.sources.in_memory import InMemoryImage
 from mspn.sources.resolve import Source
 from mspn.structures.boxes import Box, Detection
+from mspn.structures.image import Video
 from mspn.structures.pose import Pose
 from mspn.structures.settings import first_problem
+from mspn.tracking.one_euro import OneEuroFilter
 from mspn.tracking.tracker import PoseTracker
 
 Model = str | Path | Checkpoint | ExportedModel
@@ -297,3 +300,42 @@ def _as_detection(box: GivenBox) -> Detection:
             f"a box is four numbers, (left, top, width, height) in pixels, or a Detection, not {repr(box)[:60]}"
         ) from error
     return Detection(Box(left, top, width, height), 1.0)
+
+
+class OnlineSmoother:
+    """Smooths the keypoints of people in videos frame by frame, without looking ahead, by a `OneEuroFilter`.
+
+    Images, and people without a track id, stay as they are.
+    """
+
+    def __init__(self) -> None:
+        self._video: Video | None = None
+        self._filter = OneEuroFilter()
+
+    def smooth(self, result: ImageResult) -> ImageResult:
+        """The next result, whose frame follows that of the one before if both are of the same video."""
+        frame = result.image.frame if result.image else None
+        tracks = {pose.track_id: pose for pose in result.poses if pose.track_id is not None}
+        if frame is None or not tracks:
+            return result
+        if frame.video is not self._video:
+            self._video, self._filter = frame.video, OneEuroFilter()
+        keypoints = self._filter.update(
+            np.array(list(tracks)),
+            np.stack([pose.keypoints_image for pose in tracks.values()]).astype(np.float64),
+            np.stack([pose.keypoint_scores for pose in tracks.values()]).astype(np.float64),
+            frame.seconds,
+        )
+        smoothed: dict[int | None, Pose] = {
+            track_id: replace(pose, keypoints_image=points)
+            for (track_id, pose), points in zip(tracks.items(), keypoints, strict=True)
+        }
+        return replace(result, poses=[smoothed.get(pose.track_id, pose) for pose in result.poses])
+
+
+def smooth_online(results: Generator[ImageResult, None, None]) -> Generator[ImageResult, None, None]:
+    """Results in order, smoothed by an `OnlineSmoother`; closing the generator closes `results`."""
+    smoother = OnlineSmoother()
+    with closing(results):
+        for result in results:
+            yield smoother.smooth(result)

@@ -1,4 +1,4 @@
-"""The top-down steps: detect people, crop them, predict heat maps, decode keypoints, select poses."""
+"""The top-down steps: detect people, crop them, predict heat maps, decode keypoints, score and select poses."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from mspn.checkpoints.format import Checkpoint
 from mspn.checkpoints.hub import find_weights
-from mspn.config.protocol import PREDICTION_SUPPRESSION_OKS, ProtocolConfig
+from mspn.config.protocol import PREDICTION_SUPPRESSION_OKS, ProtocolConfig, ScoreCalibration
 from mspn.detectors import detector_for
 from mspn.detectors.base import MAX_SIDE, Detector, checked_detections
 from mspn.detectors.slices import MAX_SLICES
@@ -23,12 +23,13 @@ from mspn.inference.engines import Engine
 from mspn.inference.exported import ExportedModel, ExportedNetwork, load_pose_model
 from mspn.inference.runner import Runner
 from mspn.predict.ensemble import Ensemble, Member
-from mspn.predict.scoring import make_poses, select_poses
 from mspn.structures.boxes import Detection, check_box
-from mspn.structures.crop import CropFrame, cut_crop
+from mspn.structures.crop import CropFrame, cut_crop, heatmap_to_crop
 from mspn.structures.image import Image
+from mspn.structures.oks import oks_nms
 from mspn.structures.pose import Pose
 from mspn.structures.settings import Settings
+from mspn.structures.skeleton import Skeleton
 
 
 class TopDownConfig(Settings):
@@ -195,3 +196,68 @@ def stack_crops(people: Sequence[PersonCrop], network: int = 0) -> UInt8[Tensor,
 
 def _frames_by_network(people: Sequence[PersonCrop]) -> list[tuple[CropFrame, ...]]:
     return list(zip(*(person.frames for person in people), strict=True))
+
+
+_MIN_CONFIDENT_SCORE = 0.2
+"""MMPose's threshold of confident keypoints."""
+
+
+def make_poses(
+    detections: Sequence[Detection],
+    frames: Sequence[CropFrame],
+    decoded: Decoded,
+    skeleton: Skeleton,
+    test: ProtocolConfig,
+    calibration: ScoreCalibration | None,
+) -> list[Pose]:
+    """Poses in image pixels of people whose heat maps are decoded, in the same order.
+
+    Args:
+        detections: the people's boxes and their scores.
+        frames: of the crops that the heat maps belong to.
+        decoded: keypoints in the people's heat maps.
+        skeleton: names the keypoints.
+        test: how peaks of heat maps rank a pose, whatever its keypoints' scores say.
+        calibration: from peaks to scores; None: scores are the peaks, clipped to 0..1.
+    """
+    keypoints_crop = heatmap_to_crop(decoded.keypoints_heatmap).double().numpy()
+    matrices = np.stack([frame.crop_to_image for frame in frames])
+    keypoints_image = keypoints_crop @ matrices[:, :, :2].swapaxes(1, 2) + matrices[:, None, :, 2]
+    peaks = decoded.scores.double().numpy()
+    keypoint_scores = peaks.clip(0, 1) if calibration is None else calibration.scores(peaks)
+    means, factors = keypoint_scores.mean(-1).tolist(), _box_factors(peaks, test).tolist()
+    return [
+        Pose(
+            skeleton=skeleton,
+            keypoints_image=keypoints,
+            keypoint_scores=scores,
+            score=detection.score * mean,
+            ranking_score=detection.score * factor,
+            box=detection.box,
+            box_score=detection.score,
+        )
+        for detection, keypoints, scores, mean, factor in zip(
+            detections, keypoints_image, keypoint_scores, means, factors, strict=True
+        )
+    ]
+
+
+def select_poses(poses: Sequence[Pose], suppression_oks: float | None) -> list[Pose]:
+    """The poses of one image, best first.
+
+    Args:
+        poses: of all boxes.
+        suppression_oks: of two that are more similar than this, the one ranked lower is left out; None keeps all.
+    """
+    kept = poses if suppression_oks is None else oks_nms(poses, suppression_oks)
+    return sorted(kept, key=lambda pose: -pose.score)
+
+
+def _box_factors(peaks: Float[np.ndarray, "B K"], test: ProtocolConfig) -> Float[np.ndarray, " B"]:
+    """What each box's score is multiplied with to rank its pose."""
+    offset = peaks + test.score_offset
+    if test.rescoring == "box_only":
+        return np.ones(len(peaks))
+    counted = offset > (_MIN_CONFIDENT_SCORE if test.rescoring == "confident_mean" else -np.inf)
+    means: np.ndarray = np.where(counted, offset, 0.0).sum(-1) / counted.sum(-1).clip(min=1)
+    return means

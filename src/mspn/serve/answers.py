@@ -14,7 +14,7 @@ from mspn.checkpoints.hub import load_named
 from mspn.errors import InvalidValueError
 from mspn.inference.exported_files import SUFFIXES
 from mspn.models.base import normalize
-from mspn.outputs.json import describe_result
+from mspn.outputs.tables import describe_result
 from mspn.predict.ensemble import crop_frame
 from mspn.predict.estimator import PoseEstimator
 from mspn.predict.pipeline import ImageResult

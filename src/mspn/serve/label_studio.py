@@ -16,7 +16,7 @@ from mspn.errors import InvalidValueError, MspnError
 from mspn.io.http import FetchError, FetchRules, check_address
 from mspn.labels.formats.label_studio import ControlNames, make_regions
 from mspn.labels.label_set import LabeledSet
-from mspn.predict.suggestions import Suggestion, as_labels
+from mspn.predict.pseudo_labels import Suggestion, as_labels
 from mspn.serve.answers import PeopleOptions
 from mspn.serve.limits import Picture, RequestError, fetch_picture, read_form
 from mspn.serve.routes import ServiceOf, until_left

@@ -17,8 +17,7 @@ from mspn.interrupts import stop_requests
 from mspn.io.images import IMAGE_SUFFIXES
 from mspn.labels.formats.coco import read_coco, write_coco
 from mspn.labels.label_set import LabeledImage, LabeledSet
-from mspn.predict.pseudo_labels import AgreementRule, label_people, select_boxes
-from mspn.predict.teachers import common_skeleton, load_teacher
+from mspn.predict.pseudo_labels import AgreementRule, common_skeleton, label_people, load_teacher, select_boxes
 from mspn.sources import read_single_image
 from mspn.sources.resolve import search_folder
 

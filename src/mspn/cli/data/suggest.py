@@ -30,7 +30,7 @@ from mspn.io.files import prepare_folder, write_text
 from mspn.labels.formats import read_labels, write_labels
 from mspn.labels.formats.label_studio import write_label_config, write_predictions
 from mspn.predict.estimator import PoseEstimator
-from mspn.predict.suggestions import Suggestion, as_labels, rank_suggestions
+from mspn.predict.pseudo_labels import Suggestion, as_labels, rank_suggestions
 
 LIST_FILE, CONFIG_FILE = "photos.txt", "labeling-interface.xml"
 _LOCAL_FILES = "/data/local-files/?d="

@@ -10,8 +10,7 @@ from mspn.errors import InvalidValueError, TracksError
 from mspn.io.files import prepare_folder
 from mspn.outputs.kinematics_report import write_kinematics_page, write_kinematics_tables
 from mspn.outputs.track_exports import EXPORT_FORMATS, export_tracks
-from mspn.outputs.track_reading import read_tracks
-from mspn.outputs.track_tables import TABLE_FILES
+from mspn.outputs.track_tables import TABLE_FILES, read_tracks
 from mspn.tracking.kinematics import measure_kinematics
 from mspn.tracking.smoothing import SMOOTHING_DEFAULTS, SmoothingSettings, smooth_tracks
 
