@@ -18,8 +18,7 @@ import numpy as np
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from mspn.evaluation.metrics.average_precision import STATS, average_precision, read_ground_truth
-from mspn.evaluation.metrics.coco_backends import CocoBackend, check_engine
+from mspn.evaluation.average_precision import STATS, CocoBackend, average_precision, check_engine, read_ground_truth
 from mspn.labels.formats.coco import CocoPeople
 from mspn.structures.skeleton import COCO_17
 

@@ -19,8 +19,8 @@ import torch
 
 from mspn.detectors import make_detector
 from mspn.detectors.precomputed import BoxesFile
-from mspn.evaluation.metrics.average_precision import box_average_precision, read_ground_truth
-from mspn.evaluation.metrics.detection import count_crowds, count_detections
+from mspn.evaluation.average_precision import box_average_precision, read_ground_truth
+from mspn.evaluation.detection_counts import count_crowds, count_detections
 from mspn.io.images import read_image
 from mspn.structures.boxes import Box, Detection
 from mspn.structures.image import Image

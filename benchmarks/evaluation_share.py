@@ -18,7 +18,7 @@ from benchmarks.clock import Clock
 from benchmarks.photographs import PEOPLE_PER_IMAGE, write_photographs
 from mspn.checkpoints.format import Checkpoint, CheckpointMetadata
 from mspn.config.recipes import find_recipe
-from mspn.evaluation.metrics.average_precision import average_precision, read_ground_truth
+from mspn.evaluation.average_precision import average_precision, read_ground_truth
 from mspn.evaluation.predicting import predict_people
 from mspn.evaluation.report import write_results
 from mspn.inference.devices import Precision

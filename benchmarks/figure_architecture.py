@@ -13,7 +13,7 @@ from mspn.config.recipe import Recipe
 from mspn.config.recipes import find_recipe
 from mspn.io.files import write_text
 from mspn.models.mspn import MSPN
-from mspn.training.losses.keypoint import kernel_size_at
+from mspn.training.losses import kernel_size_at
 
 _STAGE_WIDTH, _LEVEL_HEIGHT, _TOP, _LEFT = 370.0, 84.0, 104.0, 150.0
 _BOX_HEIGHT = 34.0

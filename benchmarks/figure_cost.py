@@ -9,8 +9,7 @@ import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from mspn.evaluation.comparison import compare_reports
-from mspn.evaluation.report import Report
+from mspn.evaluation.report import Report, compare_reports
 from mspn.io.files import write_text
 from mspn.reporting.charts import Chart, Series, draw_chart
 from mspn.reporting.html import Figure, Figures, Page, Section, render_page

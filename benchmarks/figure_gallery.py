@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
-from mspn.evaluation.metrics.average_precision import read_results
+from mspn.evaluation.average_precision import read_results
 from mspn.evaluation.report import RESULTS_FILE, read_report
 from mspn.io.images import read_image, write_jpeg
 from mspn.labels.formats.coco import read_coco_people

@@ -21,7 +21,7 @@ from mspn.labels.formats.coco import read_coco_people
 from mspn.models.base import normalize
 from mspn.structures.boxes import Box, Size
 from mspn.structures.crop import crop_to_heatmap, cut_crop, frame_from_box, transform_points
-from mspn.training.losses.keypoint import kernel_size_at
+from mspn.training.losses import kernel_size_at
 from mspn.visualize.contact_sheet import arrange_tiles, enlarge_crop, join_panels, overlay_heatmaps
 
 SAMPLE_LABELS = Path(__file__).with_name("sample_labels.json")

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from mspn.config.recipe import override
-from mspn.evaluation.metrics.average_precision import average_precision, read_ground_truth
+from mspn.evaluation.average_precision import average_precision, read_ground_truth
 from mspn.evaluation.predicting import predict_people
 from mspn.models.base import initialize
 from mspn.models.mspn import Head

@@ -33,7 +33,7 @@ from mspn.inference.fold import find_unused, prepare
 from mspn.models import build_network
 from mspn.models.base import PoseNetwork, normalize, place
 from mspn.models.cost import conv_multiply_adds
-from mspn.training.losses.keypoint import compute_losses
+from mspn.training.losses import compute_losses
 from mspn.training.train_step import TrainStep
 from tests.drawn_people import write_drawn_set
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import torch
 
 from benchmarks.detectors import THRESHOLD, sure_proposals
-from mspn.evaluation.metrics.average_precision import box_average_precision, read_ground_truth
-from mspn.evaluation.metrics.detection import count_detections
+from mspn.evaluation.average_precision import box_average_precision, read_ground_truth
+from mspn.evaluation.detection_counts import count_detections
 from mspn.predict.estimator import PoseEstimator
 from mspn.structures.boxes import Detection
 from mspn.structures.pose import Pose

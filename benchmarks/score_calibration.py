@@ -20,7 +20,7 @@ from benchmarks.validation_sets import VALIDATION_SETS
 from mspn.checkpoints.format import Checkpoint
 from mspn.checkpoints.hub import load_named
 from mspn.config.protocol import ScoreCalibration
-from mspn.evaluation.analysis.calibration import Calibration, JudgedKeypoints, fit_calibration, judge_people
+from mspn.evaluation.calibration import Calibration, JudgedKeypoints, fit_calibration, judge_people
 from mspn.evaluation.predicting import predict_labeled
 from mspn.labels.formats import read_labels
 from mspn.predict.estimator import PoseEstimator

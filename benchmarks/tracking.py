@@ -18,8 +18,7 @@ from unittest.mock import patch
 
 import numpy as np
 
-from mspn.evaluation.metrics.tracking import TrackedFrame, TrackingScores, measure_tracking
-from mspn.evaluation.tracks import Frames, read_videos
+from mspn.evaluation.tracks import Frames, TrackedFrame, TrackingScores, measure_tracking, read_videos
 from mspn.structures.boxes import Box, iou, to_xyxy
 from mspn.structures.oks import keypoint_similarity
 from mspn.structures.pose import Pose

@@ -26,7 +26,7 @@ from mspn.config.recipes import RECIPES
 from mspn.datasets.samples import KeypointLabels
 from mspn.models import build_network
 from mspn.models.base import PoseNetwork, normalize, place
-from mspn.training.losses.keypoint import compute_losses
+from mspn.training.losses import compute_losses
 
 _MARGIN_PX = 40
 """Keypoints stay so far inside that no target reaches the border, where ours differ from the released code's."""

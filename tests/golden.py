@@ -22,7 +22,7 @@ from mspn.config.model import ModelConfig, PoseRefineForm
 from mspn.config.train import SupervisionConfig
 from mspn.datasets.samples import KeypointLabels
 from mspn.models.mspn import MSPN
-from mspn.training.losses.keypoint import StageLosses, compute_losses
+from mspn.training.losses import StageLosses, compute_losses
 from tests.made_once import made_once
 
 SEED = 20190101
@@ -178,7 +178,7 @@ def gradients_of_golden_inputs(network: MSPN, monkeypatch: pytest.MonkeyPatch) -
     # The golden targets are noise, one map for each kernel, instead of bumps.
     kernels = SupervisionConfig().kernel_sizes
     monkeypatch.setattr(
-        "mspn.training.losses.keypoint.draw_targets",
+        "mspn.training.losses.draw_targets",
         lambda _keypoints, _labeled, *, size, kernel_size: inputs.targets[:, kernels.index(kernel_size)],
     )
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 import mspn
 from mspn.cli.app import app
 from mspn.detectors.precomputed import BoxesFile
-from mspn.evaluation.metrics.average_precision import average_precision, read_ground_truth
+from mspn.evaluation.average_precision import average_precision, read_ground_truth
 from mspn.evaluation.predicting import predict_people
 from mspn.structures.skeleton import COCO_17
 from tests.drawn_people import write_drawn_set

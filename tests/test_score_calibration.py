@@ -5,7 +5,7 @@ import pytest
 
 from benchmarks.score_calibration import find_shift
 from mspn.config.protocol import ScoreCalibration
-from mspn.evaluation.analysis.calibration import JudgedKeypoints
+from mspn.evaluation.calibration import JudgedKeypoints
 
 
 def test_the_shift_makes_the_mean_score_the_share_of_good_keypoints():

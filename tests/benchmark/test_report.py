@@ -6,8 +6,7 @@ import cv2
 import pytest
 
 from mspn.benchmark.report import LIMIT_COLOR, Bar, BenchReport, Group, group_rates, make_report, write_report
-from mspn.benchmark.throughput import Rate
-from mspn.benchmark.upper_bound import UpperBound
+from mspn.benchmark.throughput import Rate, UpperBound
 
 _CEILING = UpperBound("net", "bfloat16", 16, 1, 10.0, 200.0, 20.0, 25.0)
 _REFERENCE = Rate("net", "reference", "float32", 1, 16, 4.0, 0.0, 0.5, 100.0)

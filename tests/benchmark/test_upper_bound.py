@@ -2,8 +2,7 @@ import time
 
 import pytest
 
-from mspn.benchmark.throughput import clock_for
-from mspn.benchmark.upper_bound import measure_matrix_product, measure_upper_bound
+from mspn.benchmark.throughput import clock_for, measure_matrix_product, measure_upper_bound
 from mspn.config.model import SimpleBaselineConfig
 from mspn.config.recipes import RECIPES
 from mspn.models import build_network

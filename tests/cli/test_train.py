@@ -15,7 +15,7 @@ from mspn.distributed import ALONE
 from mspn.io.files import locked_folder
 from mspn.training.checkpoint import load_recipe
 from mspn.training.loop import train
-from mspn.training.progress import IterationReport
+from mspn.training.metrics import IterationReport
 from tests.cli.runner import error_line, run
 from tests.drawn_people import write_drawn_set
 

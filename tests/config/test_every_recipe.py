@@ -18,7 +18,7 @@ from mspn.datasets.samples import KeypointLabels
 from mspn.models import build_network
 from mspn.predict.estimator import PoseEstimator
 from mspn.structures.boxes import Size
-from mspn.training.losses.keypoint import compute_losses
+from mspn.training.losses import compute_losses
 from tests.shallow import cut_backbones, cut_stages, first_alike
 
 _CROP = Size(64, 32)

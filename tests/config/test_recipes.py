@@ -5,7 +5,7 @@ from mspn.config.recipes import RECIPES, STUDY_RECIPES, find_recipe
 from mspn.models.cost import count_cost
 from mspn.structures.boxes import Size
 from mspn.structures.skeleton import FACE
-from mspn.training.losses.keypoint import kernel_size_at
+from mspn.training.losses import kernel_size_at
 
 
 @pytest.mark.parametrize("num_stages", [1, 2, 3, 4])

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mspn.evaluation.metrics.average_precision import read_ground_truth
+from mspn.evaluation.average_precision import read_ground_truth
 from mspn.labels.formats.coco import CocoPeople
 from mspn.structures.skeleton import COCO_17
 from tests.coco_files import person, write_annotations

@@ -7,9 +7,16 @@ import pytest
 
 from mspn.config.protocol import ProtocolConfig
 from mspn.errors import ReportError
-from mspn.evaluation.comparison import compare_reports
-from mspn.evaluation.metrics.average_precision import average_precision, read_ground_truth
-from mspn.evaluation.report import REPORT_FILE, RESULTS_FILE, EvaluationProtocol, Report, write_report, write_results
+from mspn.evaluation.average_precision import average_precision, read_ground_truth
+from mspn.evaluation.report import (
+    REPORT_FILE,
+    RESULTS_FILE,
+    EvaluationProtocol,
+    Report,
+    compare_reports,
+    write_report,
+    write_results,
+)
 from mspn.io.files import sha256_of
 from mspn.structures.skeleton import COCO_17
 from tests.cli.runner import error_line, run

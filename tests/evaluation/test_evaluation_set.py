@@ -14,7 +14,7 @@ from mspn.evaluation.evaluation_set import (
     read_evaluation_set,
     read_person_keypoints,
 )
-from mspn.evaluation.metrics.pck import PCK_BOX, PCK_TORSO, PCKH
+from mspn.evaluation.pck import PCK_BOX, PCK_TORSO, PCKH
 from mspn.evaluation.predicting import PersonKeypoints
 from mspn.labels.formats.mpii import read_mpii, with_head_boxes
 from mspn.labels.label_set import LabeledSet

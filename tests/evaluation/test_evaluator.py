@@ -7,7 +7,7 @@ from mspn import PoseEstimator
 from mspn.config.protocol import FAITHFUL_TEST
 from mspn.detectors.precomputed import BoxesFile
 from mspn.errors import AnnotationError
-from mspn.evaluation.metrics.average_precision import average_precision, read_ground_truth
+from mspn.evaluation.average_precision import average_precision, read_ground_truth
 from mspn.evaluation.predicting import predict_people
 from mspn.labels.formats.coco import CocoPeople
 from mspn.structures.skeleton import COCO_17

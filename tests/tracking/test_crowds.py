@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mspn.evaluation.metrics.tracking import TrackedFrame, TrackingScores, measure_tracking
+from mspn.evaluation.tracks import TrackedFrame, TrackingScores, measure_tracking
 from mspn.structures.oks import keypoint_similarity
 from mspn.structures.skeleton import COCO_17
 from mspn.tracking.tracker import Tracker

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from mspn.config.recipe import Recipe, override
 from mspn.distributed import ALONE, Processes, is_restart, joined_processes
 from mspn.training.loop import train
-from mspn.training.progress import IterationReport
+from mspn.training.metrics import IterationReport
 from tests.drawn_people import write_drawn_set
 from tests.trained import small_and_fast, tiny_recipe
 from tests.training.several import clean_processes, run_together

@@ -17,7 +17,7 @@ from mspn.errors import TrainingStoppedError
 from mspn.interrupts import stop_requests
 from mspn.training.checkpoint import find_checkpoints
 from mspn.training.loop import train
-from mspn.training.progress import IterationReport
+from mspn.training.metrics import IterationReport
 from tests.drawn_people import write_drawn_set
 from tests.trained import small_and_fast, tiny_recipe
 from tests.training.several import clean_processes

@@ -17,10 +17,9 @@ from mspn.distributed import Processes
 from mspn.errors import FileError, TrainingDivergedError, WeightsError
 from mspn.training.checkpoint import find_checkpoints
 from mspn.training.loop import train
-from mspn.training.metrics import read_metrics
-from mspn.training.progress import IterationReport
+from mspn.training.metrics import IterationReport, read_metrics
+from mspn.training.tasks import Validation
 from mspn.training.train_step import TrainStep
-from mspn.training.validation import Validation
 from tests.drawn_people import write_drawn_set
 from tests.imagenet_file import imagenet_tensors
 from tests.trained import small_and_fast, tiny_recipe

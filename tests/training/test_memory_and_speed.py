@@ -1,7 +1,7 @@
 import torch
 from torch import Tensor, nn
 
-from mspn.training.memory_and_speed import keep_depthwise_in_float32
+from mspn.training.train_step import keep_depthwise_in_float32
 
 
 def _dtypes_inside(convolution: nn.Conv2d) -> list[tuple[torch.dtype, torch.dtype]]:

@@ -6,8 +6,7 @@ import pytest
 import torch
 
 from mspn.config.train import TrainConfig
-from mspn.training.metrics import MetricsLog, read_metrics
-from mspn.training.progress import IterationReport, TrainingLogger
+from mspn.training.metrics import IterationReport, MetricsLog, TrainingLogger, read_metrics
 
 CPU = torch.device("cpu")
 CONFIG = TrainConfig(iterations=100, batch_size=10)

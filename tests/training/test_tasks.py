@@ -13,13 +13,13 @@ from mspn.config.recipe import DetectorRecipe, override
 from mspn.config.train import SupervisionConfig, TrainConfig
 from mspn.detectors.embedded import EmbeddedPersonDetector
 from mspn.errors import TrainingStoppedError, WeightsError
-from mspn.evaluation.metrics.detection import count_detections, detect_people
+from mspn.evaluation.detection_counts import count_detections, detect_people
 from mspn.labels.formats.coco import read_coco_people
 from mspn.models import build_network
 from mspn.structures.skeleton import COCO_17
 from mspn.training.loop import train
-from mspn.training.losses.keypoint import compute_losses
-from mspn.training.progress import IterationReport
+from mspn.training.losses import compute_losses
+from mspn.training.metrics import IterationReport
 from mspn.training.train_step import TrainStep
 from tests.trained_detector import overfitted_detector, tiny_detector_recipe
 

@@ -13,7 +13,7 @@ from mspn.datasets.samples import Sample, SampleRequest
 from mspn.distributed import ALONE, Processes
 from mspn.errors import TrainingDivergedError
 from mspn.models import build_network
-from mspn.training.losses.keypoint import compute_losses
+from mspn.training.losses import compute_losses
 from mspn.training.train_step import TrainStep
 from tests.drawn_people import write_drawn_set
 from tests.trained import small_and_fast, tiny_recipe

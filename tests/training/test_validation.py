@@ -14,7 +14,7 @@ from mspn.distributed import ALONE, Processes
 from mspn.errors import AnnotationError
 from mspn.training.loop import train
 from mspn.training.metrics import read_metrics
-from mspn.training.validation import Validation
+from mspn.training.tasks import Validation
 from tests.drawn_people import write_drawn_set
 from tests.trained import overfitted, small_and_fast, tiny_recipe
 from tests.training.several import run_together

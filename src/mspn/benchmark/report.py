@@ -10,9 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from mspn.benchmark.end_to_end import EndToEndTiming
-from mspn.benchmark.throughput import REFERENCE, Rate
-from mspn.benchmark.upper_bound import UpperBound
+from mspn.benchmark.throughput import REFERENCE, EndToEndTiming, Rate, UpperBound
 from mspn.errors import InvalidValueError
 from mspn.inference.devices import processor_name
 from mspn.io.extras import import_extra

@@ -1,25 +1,39 @@
-"""Crops a second, by network, engine, precision and batch size."""
+"""Crops a second, by network, engine, precision and batch size; time of each step from a file to keypoints.
+
+Upper bounds of the speed on this processor are those of a large matrix product, and of a network's convolutions
+alone.
+"""
 
 import copy
 import statistics
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float, UInt8
-from torch import Tensor
+from torch import Tensor, nn
 
 from mspn.inference.engines import HeatmapFunction
 from mspn.inference.exported import ExportedNetwork, load_exported
+from mspn.inference.fold import OneDnnConv, can_prepack
 from mspn.inference.quantization import calibrate_activations
 from mspn.inference.runner import Runner
-from mspn.models.base import Network, PoseNetwork, normalize
+from mspn.io.images import read_image
+from mspn.models.base import Network, PoseNetwork, normalize, place
 from mspn.models.blocks import resize
+from mspn.models.cost import conv_multiply_adds
 from mspn.models.mspn import UpUnit
+from mspn.outputs.tables import JsonWriter
+from mspn.predict.estimator import PoseEstimator
+from mspn.predict.pipeline import ImageResult
+from mspn.structures.image import Image
 
 
 def clock_for(threads: int) -> Callable[[], float]:
@@ -180,3 +194,171 @@ def _merge_as_released(unit: UpUnit, down: Tensor, coarser: Tensor | None) -> Te
     if unit.from_coarser is not None and coarser is not None:
         merged = merged + unit.from_coarser(resize(coarser, *down.shape[-2:]))
     return merged.relu()
+
+
+@dataclass(frozen=True)
+class EndToEndTiming:
+    """Seconds per step, over all images one after another."""
+
+    model: str
+    engine: str
+    precision: str
+    threads: int
+    images: int
+    people: int
+    seconds: dict[str, float]
+    """By step: decode, detect, cut, network, read off, write."""
+
+    @property
+    def network_share(self) -> float:
+        """Share of the time spent in detector and pose network."""
+        return (self.seconds["detect"] + self.seconds["network"]) / sum(self.seconds.values())
+
+
+def measure_end_to_end(name: str, estimator: PoseEstimator, paths: Sequence[Path], threads: int) -> EndToEndTiming:
+    """Time each step for images, one after another; `mspn predict` overlaps some of them.
+
+    Args:
+        name: of the network.
+        estimator: detects people and estimates their poses.
+        paths: of images.
+        threads: number of torch's threads, for the record.
+
+    Raises:
+        ImageError: for an image that cannot be read.
+    """
+    _time_steps(estimator, paths[:1])  # warm-up: one-time costs are not measured
+    seconds, people = _time_steps(estimator, paths)
+    return EndToEndTiming(name, estimator.engine, estimator.precision, threads, len(paths), people, seconds)
+
+
+def _time_steps(estimator: PoseEstimator, paths: Sequence[Path]) -> tuple[dict[str, float], int]:
+    seconds = dict.fromkeys(("decode", "detect", "cut", "network", "read off", "write"), 0.0)
+    last = time.perf_counter()
+
+    def record(step: str) -> None:
+        nonlocal last
+        end = time.perf_counter()
+        seconds[step] += end - last
+        last = end
+
+    people = 0
+    with TemporaryDirectory() as folder:
+        with closing(JsonWriter(Path(folder))) as writer:
+            for path in paths:
+                image = Image(str(path), read_image(path))
+                record("decode")
+                detections = estimator.top_down.detect(image)
+                record("detect")
+                person_crops = [estimator.top_down.crop(image, detection) for detection in detections]
+                record("cut")
+                poses = []
+                if person_crops:
+                    heatmaps = estimator.top_down.predict_heatmaps(person_crops)
+                    record("network")
+                    poses = estimator.top_down.select(estimator.top_down.decode(person_crops, heatmaps))
+                    record("read off")
+                writer.write(ImageResult(image.source, image, poses, []))
+                record("write")
+                people += len(poses)
+        record("write")
+    return seconds, people
+
+
+Clock = Callable[[], float]
+
+_MATRIX_SIDE = 2048
+_REPEATS = 5
+
+
+class _ConvCase(NamedTuple):
+    """A convolution and the shape of its input; equal cases are timed once."""
+
+    description: str
+    channels: int
+    height: int
+    width: int
+
+
+@dataclass(frozen=True)
+class UpperBound:
+    """Speeds that a network cannot exceed on this machine in one precision."""
+
+    model: str
+    precision: str
+    batch: int
+    threads: int
+    gmacs: float
+    """Billions of multiply-adds executed per crop."""
+    matrix_gmacs_per_second: float
+    """Of a large matrix product."""
+    matrix_crops_per_second: float
+    """If the network's multiply-adds ran at that speed."""
+    convolution_crops_per_second: float
+    """If nothing but its convolutions took time, each alone and repeated."""
+
+
+@torch.inference_mode()
+def measure_upper_bound(
+    name: str, model: PoseNetwork, precision: str, batch: int, threads: int, matrix_gmacs_per_second: float
+) -> UpperBound:
+    """Time each convolution of a network on its own, on the CPU.
+
+    Args:
+        name: of the network.
+        model: in eval mode.
+        precision: float32 or bfloat16.
+        batch: crops per call.
+        threads: number of torch's threads.
+        matrix_gmacs_per_second: from `measure_matrix_product`.
+    """
+    torch.set_num_threads(threads)
+    dtype: torch.dtype = getattr(torch, precision)
+    convs: dict[_ConvCase, nn.Module] = {}
+    counts: Counter[_ConvCase] = Counter()
+    macs = 0
+
+    def count_conv(conv: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
+        nonlocal macs
+        case = _ConvCase(repr(conv), *inputs[0].shape[1:])
+        convs[case] = conv
+        counts[case] += 1
+        macs += conv_multiply_adds(conv, inputs[0], output)
+
+    layers = [module for module in model.modules() if isinstance(module, nn.Conv2d | nn.ConvTranspose2d)]
+    hooks = [layer.register_forward_hook(count_conv) for layer in layers]
+    model.final_heatmaps(torch.zeros(1, 3, *model.config.input_size))
+    for hook in hooks:
+        hook.remove()
+    clock = clock_for(threads)
+    seconds = sum(count * _time_convolution(convs[case], case, batch, dtype, clock) for case, count in counts.items())
+    gmacs = macs / 1e9
+    by_matrix = matrix_gmacs_per_second / gmacs
+    return UpperBound(name, precision, batch, threads, gmacs, matrix_gmacs_per_second, by_matrix, batch / seconds)
+
+
+@torch.inference_mode()
+def measure_matrix_product(precision: str, threads: int) -> float:
+    """Billions of multiply-adds per second of a product of two 2048 x 2048 matrices."""
+    torch.set_num_threads(threads)
+    dtype: torch.dtype = getattr(torch, precision)
+    left, right = torch.randn(2, _MATRIX_SIDE, _MATRIX_SIDE).to(dtype)
+    return _MATRIX_SIDE**3 / 1e9 / _fastest(lambda: left @ right, clock_for(threads))
+
+
+def _time_convolution(conv: nn.Module, case: _ConvCase, batch: int, dtype: torch.dtype, clock: Clock) -> float:
+    crops = torch.randn(batch, *case[1:]).to(dtype, memory_format=torch.channels_last)
+    # The convolutions have no bias, since norms are not folded here; with a bias they take as long.
+    placed = place(copy.deepcopy(conv).to(dtype), _CPU)
+    layer = OneDnnConv(placed) if isinstance(placed, nn.Conv2d) and can_prepack(_CPU, dtype) else placed
+    return _fastest(lambda: layer(crops), clock)
+
+
+def _fastest(run: Callable[[], Any], clock: Clock) -> float:
+    run()
+    durations = []
+    for _ in range(_REPEATS):
+        start = clock()
+        run()
+        durations.append(clock() - start)
+    return min(durations)

@@ -10,10 +10,18 @@ import typer
 from rich.box import SIMPLE
 from rich.table import Table
 
-from mspn.benchmark.end_to_end import EndToEndTiming, measure_end_to_end
 from mspn.benchmark.report import CHART_FILE, JSON_FILE, BenchReport, make_report, write_report
-from mspn.benchmark.throughput import REFERENCE, Rate, Setup, measure_rates
-from mspn.benchmark.upper_bound import UpperBound, measure_matrix_product, measure_upper_bound
+from mspn.benchmark.throughput import (
+    REFERENCE,
+    EndToEndTiming,
+    Rate,
+    Setup,
+    UpperBound,
+    measure_end_to_end,
+    measure_matrix_product,
+    measure_rates,
+    measure_upper_bound,
+)
 from mspn.checkpoints.format import Checkpoint, CheckpointMetadata
 from mspn.checkpoints.hub import find_weights
 from mspn.cli.options import EngineName, PrecisionName

@@ -4,9 +4,9 @@ from rich.box import SIMPLE
 from rich.table import Column, Table
 
 from mspn.cli.printing import SafeConsole, echo
-from mspn.evaluation.metrics.pck import UNDEFINED_SHARE
-from mspn.evaluation.metrics.tracking import TrackingScores
+from mspn.evaluation.pck import UNDEFINED_SHARE
 from mspn.evaluation.report import Report
+from mspn.evaluation.tracks import TrackingScores
 
 
 def show_report(report: Report) -> None:

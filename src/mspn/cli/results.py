@@ -26,7 +26,7 @@ from mspn.cli.printing import SOME_FAILED, SafeConsole, echo, one_line_errors
 from mspn.cli.progress import show_count
 from mspn.detectors.precomputed import BoxesFile
 from mspn.distributed import joined_processes
-from mspn.evaluation.comparison import Comparison, compare_reports
+from mspn.evaluation.report import Comparison, compare_reports
 from mspn.evaluation.submission import check_submission_name, submit_people
 from mspn.inference.devices import keep_freed_memory
 from mspn.outputs import WRITERS, merge_results

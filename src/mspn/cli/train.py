@@ -29,7 +29,7 @@ from mspn.training.checkpoint import BEST_FILE, RECIPE_FILE, load_recipe
 from mspn.training.finetuning import FinetuningPlan, plan_finetuning
 from mspn.training.html_report import write_report
 from mspn.training.loop import train
-from mspn.training.progress import IterationReport, ReportIteration, ReportValidation
+from mspn.training.metrics import IterationReport, ReportIteration, ReportValidation
 
 logger = logging.getLogger(__name__)
 

@@ -5,6 +5,14 @@ from pathlib import Path
 
 from mspn.detectors.precomputed import BoxesFile
 from mspn.distributed import ALONE, Processes
+from mspn.evaluation.average_precision import (
+    CocoBackend,
+    average_precision,
+    box_average_precision,
+    check_engine,
+    read_ground_truth,
+    read_results,
+)
 from mspn.evaluation.diagnosis import explain_low_ap
 from mspn.evaluation.evaluation_set import (
     EvaluationSet,
@@ -14,13 +22,6 @@ from mspn.evaluation.evaluation_set import (
     read_person_keypoints,
 )
 from mspn.evaluation.html_report import explain
-from mspn.evaluation.metrics.average_precision import (
-    average_precision,
-    box_average_precision,
-    read_ground_truth,
-    read_results,
-)
-from mspn.evaluation.metrics.coco_backends import CocoBackend, check_engine
 from mspn.evaluation.predicting import PersonKeypoints, predict_labeled, predict_people
 from mspn.evaluation.report import (
     RESULTS_FILE,

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from pydantic import BaseModel, FiniteFloat
 
 from mspn.errors import AnnotationError
-from mspn.evaluation.metrics.pck import (
+from mspn.evaluation.pck import (
     PCK_BOX,
     PCK_TORSO,
     PCKH,

@@ -38,11 +38,17 @@ from mspn.training.checkpoint import (
 )
 from mspn.training.environment import describe_environment
 from mspn.training.html_report import REPORT_FILE, write_report
-from mspn.training.metrics import MetricsLog, TensorBoardLog
-from mspn.training.progress import MetricsSink, ReportIteration, ReportValidation, TrainingLogger, UnreadableImageGuard
+from mspn.training.metrics import (
+    MetricsLog,
+    MetricsSink,
+    ReportIteration,
+    ReportValidation,
+    TensorBoardLog,
+    TrainingLogger,
+    UnreadableImageGuard,
+)
 from mspn.training.sample_sheets import SHEET_CROPS
-from mspn.training.task import Batch
-from mspn.training.tasks import read_task
+from mspn.training.tasks import Batch, read_task
 from mspn.training.train_step import TrainStep, learning_rate
 
 logger = logging.getLogger(__name__)

@@ -20,7 +20,7 @@ from mspn.io.images import write_jpeg
 from mspn.structures.boxes import Size
 from mspn.structures.crop import HEATMAP_STRIDE, crop_to_heatmap
 from mspn.structures.skeleton import Skeleton
-from mspn.training.losses.keypoint import kernel_size_at
+from mspn.training.losses import kernel_size_at
 from mspn.visualize.contact_sheet import FAINT_TEXT_COLOR, arrange_tiles, enlarge_crop, join_panels, overlay_heatmaps
 from mspn.visualize.draw import draw_labels
 
@@ -97,7 +97,7 @@ def _draw_targets(labels: KeypointLabels, recipe: Recipe) -> list[_Targets]:
 
 
 def _is_learned(labels: KeypointLabels, config: SupervisionConfig, level: int) -> Bool[Tensor, "B K"]:
-    """Whether a keypoint has a Gaussian in the targets, see `mspn.training.losses.keypoint.compute_losses`."""
+    """Whether a keypoint has a Gaussian in the targets, see `mspn.training.losses.compute_losses`."""
     is_ohkm = level == 0 and config.num_hard_keypoints is not None
     lowest = 1 if is_ohkm or config.coarse_target == "labeled" else 2
     return labels.counted & (labels.visibility >= lowest)

@@ -1,30 +1,147 @@
-"""Training tasks: keypoints of people, and boxes of people."""
+"""Training tasks, keypoints of people and boxes of people: the parts of training that differ between them.
 
-from collections.abc import Sequence
+They are data, loss, and validation during training.
+"""
+
+import copy
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
+from jaxtyping import Bool, Float, Int, UInt8
+from torch import Tensor
+from torch.utils.data import Dataset
 
-from mspn.checkpoints.format import CheckpointMetadata, DetectorMetadata, SetFingerprint
+from mspn.checkpoints.format import AnyMetadata, Checkpoint, CheckpointMetadata, DetectorMetadata, SetFingerprint
+from mspn.config.data import PeopleSetConfig
 from mspn.config.recipe import AnyRecipe, DetectorRecipe, Recipe
 from mspn.datasets.crop_dataset import CropDataset, read_training_sets
 from mspn.datasets.packed import with_packed_sets
-from mspn.datasets.people import merge
+from mspn.datasets.people import ImagePaths, merge
 from mspn.datasets.samples import PERSON, KeypointLabels, SampleRequest, SceneLabels
 from mspn.datasets.scenes import SceneDataset, Scenes, merge_scenes, read_scenes
 from mspn.datasets.workers import read_by_first
+from mspn.detectors.embedded import EmbeddedPersonDetector
 from mspn.distributed import Processes
-from mspn.models import build_network
-from mspn.models.base import PoseNetwork
+from mspn.evaluation.average_precision import average_precision, box_average_precision, read_ground_truth
+from mspn.evaluation.detection_counts import detect_people
+from mspn.evaluation.predicting import predict_people
+from mspn.inference.devices import Precision
+from mspn.labels.formats.coco import CocoPeople
+from mspn.labels.reading import refuse_outside
+from mspn.models import AnyNetwork, build_network
+from mspn.models.base import Network, PoseNetwork
 from mspn.models.person_detector import Candidates, PersonDetector
+from mspn.predict.estimator import PoseEstimator
+from mspn.structures.skeleton import COCO_17, Skeleton
 from mspn.training.environment import fingerprint
-from mspn.training.losses.detection import DetectionLosses, detection_losses
-from mspn.training.losses.keypoint import StageLosses, compute_losses
+from mspn.training.losses import DetectionLosses, StageLosses, compute_losses, detection_losses
 from mspn.training.sample_sheets import write_scene_sheet, write_sheet
-from mspn.training.task import Task, TrainingData
-from mspn.training.validation import DetectorValidation, Validation
+
+logger = logging.getLogger(__name__)
+
+
+class Batch(Protocol):
+    """Inputs of the network with their labels."""
+
+    @property
+    def pixels(self) -> UInt8[Tensor, "B H W 3"]:
+        """RGB."""
+        ...
+
+    @property
+    def labels(self) -> Any:
+        """A named tuple of tensors."""
+        ...
+
+    @property
+    def sample_index(self) -> Int[Tensor, " B"]:
+        """Indices of the samples among all sets."""
+        ...
+
+    @property
+    def is_readable(self) -> Bool[Tensor, " B"]:
+        """False where an image could not be read."""
+        ...
+
+
+class Losses(Protocol):
+    """The loss and its parts."""
+
+    @property
+    def total(self) -> Float[Tensor, ""]: ...
+
+    @property
+    def by_stage_and_level(self) -> Float[Tensor, "stages levels"]:
+        """Weighted and detached; levels from fine to coarse."""
+        ...
+
+
+class Measure(Protocol):
+    """A validation set."""
+
+    @property
+    def is_possible(self) -> bool:
+        """False where there is no set."""
+        ...
+
+    def measure(self, network: Any, report: Callable[[int, int], None]) -> dict[str, float]:
+        """COCO's numbers of a network, AP among them; the processes share the images.
+
+        Args:
+            network: stays as it is.
+            report: called with how many images are done, and of how many, in this process.
+        """
+        ...
+
+
+class TrainingData(NamedTuple):
+    """All sets of a recipe, one after another."""
+
+    set_sizes: Sequence[int]
+    """Samples of each set: people, or images."""
+    set_weights: Sequence[float]
+    """How often each set's samples are drawn per epoch."""
+    samples: Dataset[Any]
+    """Indexed by `SampleRequest`."""
+    images: ImagePaths
+    image_index: Int[np.ndarray, " N"]
+    """Index of each sample's image."""
+    grouping: Int[np.ndarray, " N"] | None = None
+    """Samples with the same number are drawn one after another; None draws each on its own."""
+
+
+class Task(ABC):
+    """A recipe with its data read."""
+
+    data: TrainingData
+    validation: Measure
+    keypoints: tuple[str, ...] | None = None
+    """Names of what a pose network predicts."""
+
+    @abstractmethod
+    def build_network(self) -> AnyNetwork:
+        """The network with random weights."""
+
+    @abstractmethod
+    def compute_losses(self, outputs: Any, labels: Any) -> Losses:
+        """Losses of the network's outputs for a batch."""
+
+    @abstractmethod
+    def metadata(self) -> AnyMetadata:
+        """Of the run's weights files."""
+
+    @abstractmethod
+    def fingerprints(self) -> tuple[SetFingerprint, ...]:
+        """Of the training sets."""
+
+    @abstractmethod
+    def write_sheet(self, run: Path, draws: Sequence[SampleRequest]) -> None:
+        """Draw training samples, with what the network is to learn of them, into the run folder."""
 
 
 def read_task(recipe: AnyRecipe, device: torch.device, processes: Processes) -> Task:
@@ -130,3 +247,81 @@ class DetectorTask(Task):
 
     def write_sheet(self, run: Path, draws: Sequence[SampleRequest]) -> None:
         write_scene_sheet(run, self._samples, draws)
+
+
+class _ValidationSet:
+    """The validation set of a recipe."""
+
+    def __init__(self, recipe: AnyRecipe, skeleton: Skeleton, device: torch.device, processes: Processes) -> None:
+        """Read the set; where its files are missing, nothing is measured, and the first process logs a warning.
+
+        Raises:
+            AnnotationError: if the labels are of no use.
+        """
+        self._device = device
+        self._processes = processes
+        self._ground_truth: CocoPeople | None = None
+        config = recipe.data.validation
+        if config is None:
+            return
+        root = Path(recipe.data.root)
+        annotations, self._images = root / config.annotations, config.image_folder(root)
+        missing = next((path for path in (annotations, self._images) if not path.exists()), None)
+        if missing is None:
+            category = config.category if isinstance(config, PeopleSetConfig) else None
+            self._ground_truth = read_ground_truth(annotations, skeleton, category)
+            if not (isinstance(config, PeopleSetConfig) and config.allow_outside):
+                refuse_outside(annotations, (image.file_name for image in self._ground_truth.images))
+        elif processes.is_first:
+            logger.warning("no validation: there is no %s; data.validation names it", missing)
+
+    @property
+    def is_possible(self) -> bool:
+        """False where there is no set."""
+        return self._ground_truth is not None
+
+    def _copy(self, network: Network) -> Network:
+        """A copy to measure; its batch norms have the statistics of the first process."""
+        network = copy.deepcopy(network)
+        for buffer in network.buffers():
+            self._processes.copy_from_first(buffer)
+        return network
+
+
+class Validation(_ValidationSet):
+    """Measures pose networks in labeled boxes, with the recipe's test settings."""
+
+    def __init__(self, recipe: Recipe, device: torch.device, processes: Processes) -> None:
+        super().__init__(recipe, recipe.keypoint_table, device, processes)
+        self._recipe = recipe
+
+    def measure(
+        self, network: PoseNetwork, report: Callable[[int, int], None] = lambda _done, _total: None
+    ) -> dict[str, float]:
+        """COCO's ten numbers of a network, which stays as it is; the processes share the images."""
+        assert self._ground_truth is not None
+        precision: Precision = "bfloat16" if self._recipe.train.precision == "bfloat16" else "float32"
+        estimator = PoseEstimator(
+            Checkpoint(CheckpointMetadata(recipe=self._recipe), self._copy(network)),
+            "none",
+            device=str(self._device),
+            precision=precision,
+        )
+        predictions = predict_people(estimator, self._ground_truth, self._images, None, report, self._processes)
+        return average_precision(self._ground_truth, predictions.rows, self._recipe.keypoint_table)
+
+
+class DetectorValidation(_ValidationSet):
+    """Measures detectors by the average precision of their boxes."""
+
+    def __init__(self, recipe: DetectorRecipe, device: torch.device, processes: Processes) -> None:
+        super().__init__(recipe, COCO_17, device, processes)
+
+    def measure(
+        self, network: PersonDetector, report: Callable[[int, int], None] = lambda _done, _total: None
+    ) -> dict[str, float]:
+        """COCO's numbers for boxes of a network, which stays as it is; the processes share the images."""
+        assert self._ground_truth is not None
+        detector = EmbeddedPersonDetector(self._copy(network).eval(), self._device, "float32")
+        detections = detect_people(detector, self._ground_truth, self._images, report, self._processes)
+        return box_average_precision(self._ground_truth, detections)

@@ -12,7 +12,7 @@ from mspn.cli.data.options import AllowOutsideOption, CategoryOption, FormatOpti
 from mspn.cli.options import DeviceOption, find_with_bar
 from mspn.cli.printing import SOME_FAILED, echo, one_line_errors
 from mspn.cli.progress import show_count
-from mspn.evaluation.analysis.calibration import fit_calibration, judge_people
+from mspn.evaluation.calibration import fit_calibration, judge_people
 from mspn.evaluation.predicting import predict_labeled
 from mspn.inference.devices import keep_freed_memory
 from mspn.labels.label_set import LabeledSet

@@ -7,7 +7,7 @@ from mspn.datasets.samples import KeypointLabels
 from mspn.heatmaps.targets import draw_targets
 from mspn.structures.boxes import Size
 from mspn.structures.crop import crop_to_heatmap
-from mspn.training.losses.keypoint import coarse_loss, compute_losses, kernel_size_at, ohkm_loss
+from mspn.training.losses import coarse_loss, compute_losses, kernel_size_at, ohkm_loss
 
 RELEASED = SupervisionConfig()
 LABELED = SupervisionConfig(coarse_target="labeled")

@@ -3,7 +3,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from mspn.evaluation.metrics.tracking import TrackedFrame, measure_tracking
+from mspn.evaluation.tracks import TrackedFrame, measure_tracking
 
 
 def _frame(labels: dict[int, int | None], false: tuple[int, ...] = (), similarity: float = 1.0) -> TrackedFrame:

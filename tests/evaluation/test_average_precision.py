@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from mspn.errors import AnnotationError
-from mspn.evaluation.metrics.average_precision import (
+from mspn.evaluation.average_precision import (
     STATS,
     average_precision,
     box_average_precision,

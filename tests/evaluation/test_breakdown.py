@@ -3,10 +3,9 @@ from typing import Any
 
 import pytest
 
-from mspn.evaluation.analysis.breakdown import estimate_gains, evaluate_groups
-from mspn.evaluation.analysis.keypoint_errors import judge_keypoints
+from mspn.evaluation.analysis import estimate_gains, evaluate_groups, judge_keypoints
+from mspn.evaluation.average_precision import average_precision
 from mspn.evaluation.matching import match_people
-from mspn.evaluation.metrics.average_precision import average_precision
 from mspn.labels.formats.coco import CocoPeople
 from mspn.structures.skeleton import COCO_17
 from tests.evaluation.posed_people import SHOULDERS, ground_truth_of, labeled, predicted

@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from mspn.evaluation.analysis.calibration import Calibration, ScoreBin
-from mspn.evaluation.analysis.keypoint_errors import Outcome, calibrate, judge_keypoints
+from mspn.evaluation.analysis import Outcome, calibrate, judge_keypoints
+from mspn.evaluation.calibration import Calibration, ScoreBin
 from mspn.evaluation.matching import match_people
 from mspn.structures.skeleton import COCO_17
 from tests.evaluation.posed_people import SHOULDERS, Labels, ground_truth_of, labeled, predicted

@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 
 from mspn.detectors.base import FullImage
-from mspn.evaluation.metrics.average_precision import read_ground_truth
-from mspn.evaluation.metrics.detection import CrowdCounts, count_crowds, count_detections, detect_people
+from mspn.evaluation.average_precision import read_ground_truth
+from mspn.evaluation.detection_counts import CrowdCounts, count_crowds, count_detections, detect_people
 from mspn.labels.formats.coco import CocoPeople
 from mspn.structures.boxes import Box, Detection
 from mspn.structures.skeleton import COCO_17

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from mspn.evaluation.metrics.pck import PCK_TORSO, PCKH, compute_pck
+from mspn.evaluation.pck import PCK_TORSO, PCKH, compute_pck
 from mspn.structures.skeleton import LSP_14, MPII_16, Skeleton
 
 FIVE = Skeleton(name="five", keypoints=("head_top", "neck", "left_wrist", "right_wrist", "pelvis"))

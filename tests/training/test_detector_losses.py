@@ -5,7 +5,7 @@ import torch
 
 from mspn.datasets.samples import IGNORE, PADDING, PERSON, SceneLabels
 from mspn.models.person_detector import Candidates
-from mspn.training.losses.detection import detection_losses
+from mspn.training.losses import detection_losses
 
 FAR_FROM_ZERO = 20.0
 """A logit whose score is 0 or 1 to float precision."""

@@ -6,9 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mspn.evaluation.diagnosis import explain_low_ap
-from mspn.evaluation.diagnosis.subset import reorder
-from mspn.evaluation.metrics.average_precision import average_precision, read_ground_truth
+from mspn.evaluation.average_precision import average_precision, read_ground_truth
+from mspn.evaluation.diagnosis import explain_low_ap, reorder
 from mspn.labels.formats.coco import CocoAnnotation, CocoPeople
 from mspn.structures.boxes import Box, Detection
 from mspn.structures.skeleton import COCO_17
@@ -129,7 +128,7 @@ def test_results_of_few_images_are_named(ground_truth: CocoPeople):
 def test_images_with_results_are_looked_at_though_the_first_have_none(
     ground_truth: CocoPeople, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("mspn.evaluation.diagnosis.subset._MAX_IMAGES", 1)
+    monkeypatch.setattr("mspn.evaluation.diagnosis._MAX_IMAGES", 1)
     rows = [row for row in reorder(_perfect(ground_truth), COCO_17.mirror_order) if row["image_id"] > 2]
 
     assert "left and right are swapped in the results" in _explain(ground_truth, rows)

@@ -1,6 +1,6 @@
 import numpy as np
 
-from mspn.evaluation.diagnosis.subset import Pair, describe_order, likely_orders, reorder
+from mspn.evaluation.diagnosis import Pair, describe_order, likely_orders, reorder
 from mspn.structures.skeleton import COCO_17, LSP_14, unnamed_skeleton
 
 

@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
+from mspn.evaluation.average_precision import average_precision
 from mspn.evaluation.html_report import WORST_FILE, explain, write_page
-from mspn.evaluation.metrics.average_precision import average_precision
 from mspn.evaluation.report import (
     REPORT_FILE,
     RESULTS_FILE,

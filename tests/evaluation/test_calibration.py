@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from mspn.errors import AnnotationError
-from mspn.evaluation.analysis.calibration import JudgedKeypoints, fit_calibration, judge_people
+from mspn.evaluation.calibration import JudgedKeypoints, fit_calibration, judge_people
 from mspn.labels.label_set import LabeledSet
 from mspn.structures.skeleton import COCO_17
 from tests.labeled_sets import sound_set, with_keypoints, with_person

@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from mspn.errors import AnnotationError
-from mspn.evaluation.metrics.pck import has_torso, reference_lengths
+from mspn.evaluation.pck import has_torso, reference_lengths
 from mspn.labels.formats.mpii import HEAD_BOX
 from mspn.structures.skeleton import COCO_17, LSP_14, MPII_16, Skeleton
 from tests.labels.label_sets import two_people

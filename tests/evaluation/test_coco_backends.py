@@ -13,9 +13,15 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from mspn.errors import EngineError
-from mspn.evaluation.metrics import coco_backends as engines
-from mspn.evaluation.metrics.average_precision import STATS, average_precision, read_ground_truth
-from mspn.evaluation.metrics.coco_backends import CocoBackend, check_engine, compute_stats
+from mspn.evaluation import average_precision as engines
+from mspn.evaluation.average_precision import (
+    STATS,
+    CocoBackend,
+    average_precision,
+    check_engine,
+    compute_stats,
+    read_ground_truth,
+)
 from mspn.structures.skeleton import COCO_17
 from tests.coco_files import person, write_annotations
 
