@@ -5,8 +5,8 @@ import sys
 import pytest
 from typer.testing import CliRunner
 
-from mspn.cli import app, data, models, tracks
-from mspn.cli.lazy import LazyCommand, load_command
+from mspn.cli import app
+from mspn.cli.app import LazyCommand, load_command
 from tests.cli.runner import run
 
 
@@ -25,7 +25,12 @@ def _complete(words: str) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("name", "command"), [item for table in (app, data, models, tracks) for item in table.COMMANDS.items()]
+    ("name", "command"),
+    [
+        item
+        for table in (app.COMMANDS, app.DATA_COMMANDS, app.MODELS_COMMANDS, app.TRACKS_COMMANDS)
+        for item in table.items()
+    ],
 )
 def test_a_group_lists_each_command_by_the_first_line_of_its_own_help(name: str, command: LazyCommand):
     own = load_command(command.path)

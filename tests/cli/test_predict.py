@@ -115,7 +115,7 @@ def test_what_is_done_is_neither_decoded_nor_estimated_again(
         opened.append(source.name)
         return open_source(source, limits)
 
-    monkeypatch.setattr("mspn.cli.predict_run.open_source", open_and_note)
+    monkeypatch.setattr("mspn.cli.predict.open_source", open_and_note)
     again = run(*arguments, "--out", tmp_path / "out", "--save", "csv", "--resume")
 
     assert first.exit_code == again.exit_code == 0, again.output

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from mspn.cli.models.catalog import listed_costs
+from mspn.cli.models import listed_costs
 from mspn.config.model import ModelConfig, NetworkConfig
 from mspn.config.recipes import RECIPES, find_recipe
 from mspn.models import build_network

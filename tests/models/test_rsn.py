@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from mspn.cli.models.catalog import listed_costs
+from mspn.cli.models import listed_costs
 from mspn.config.model import BackboneConfig, ModelConfig
 from mspn.models.backbones import ResidualStepsBlock, RSNDown, find_rsn
 from mspn.models.base import RELEASED_PEAK

@@ -8,8 +8,8 @@ import pytest
 
 from mspn.errors import DetectorError
 from mspn.predict.estimator import PoseEstimator
-from mspn.serve.batching import Batcher, Job
 from mspn.serve.limits import RequestError
+from mspn.serve.service import Batcher, Job
 from mspn.structures.boxes import Detection
 from mspn.structures.image import Image
 from tests.serve.serving import GatedDetector, gated_estimator

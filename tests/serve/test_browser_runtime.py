@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 
 from mspn.errors import DownloadError, FileError
-from mspn.serve import browser_runtime
-from mspn.serve.browser_runtime import VERSION, check_package, find_package, package_file
+from mspn.serve import site
+from mspn.serve.site import VERSION, check_package, find_package, package_file
 
 
 def test_another_package_is_refused(tmp_path: Path):
@@ -28,7 +28,7 @@ def test_nothing_is_downloaded_offline(tmp_path: Path):
 
 def test_without_npm_the_file_can_be_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delenv("MSPN_OFFLINE")
-    monkeypatch.setattr(browser_runtime.shutil, "which", lambda _: None)
+    monkeypatch.setattr(site.shutil, "which", lambda _: None)
 
     with pytest.raises(DownloadError, match=r"npm, which is not installed; .* with --runtime"):
         find_package(tmp_path)
@@ -36,7 +36,7 @@ def test_without_npm_the_file_can_be_given(tmp_path: Path, monkeypatch: pytest.M
 
 def test_an_npm_that_fails_is_told_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delenv("MSPN_OFFLINE")
-    monkeypatch.setattr(browser_runtime.shutil, "which", lambda _: str(tmp_path / "no-npm"))
+    monkeypatch.setattr(site.shutil, "which", lambda _: str(tmp_path / "no-npm"))
 
     with pytest.raises(
         DownloadError, match=rf"npm could not download onnxruntime-web@{VERSION}; is there a connection"

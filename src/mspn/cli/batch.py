@@ -19,6 +19,7 @@ from mspn.cli.options import (
     EngineOption,
     FlipOption,
     ModelsOption,
+    OverwriteOption,
     PrecisionName,
     PrecisionOption,
     ProtocolOption,
@@ -31,7 +32,6 @@ from mspn.cli.options import (
     load_with_test_settings,
     parse_network,
 )
-from mspn.cli.output_options import OverwriteOption
 from mspn.cli.printing import KILLED, SOME_FAILED, echo, fail, one_line_errors
 from mspn.cli.progress import describe_totals, show_totals
 from mspn.config.protocol import PREDICTION_SUPPRESSION_OKS

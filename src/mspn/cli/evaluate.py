@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
+from rich.box import SIMPLE
+from rich.table import Column, Table
 
-from mspn.cli.data.options import AllowOutsideOption, CategoryOption
-from mspn.cli.evaluation_tables import show_report, show_tracking
+from mspn.cli.data import AllowOutsideOption, CategoryOption
 from mspn.cli.options import (
     BatchOption,
     BoxSelectionName,
@@ -25,7 +26,7 @@ from mspn.cli.options import (
     load_with_test_settings,
     refuse_unused,
 )
-from mspn.cli.printing import SOME_FAILED, echo, fail, one_line_errors
+from mspn.cli.printing import SOME_FAILED, SafeConsole, echo, fail, one_line_errors
 from mspn.cli.progress import show_count
 from mspn.detectors.precomputed import BoxesFile
 from mspn.distributed import Processes, joined_processes
@@ -37,8 +38,9 @@ from mspn.evaluation.evaluate import (
 )
 from mspn.evaluation.evaluation_set import Metric, default_metric
 from mspn.evaluation.html_report import PAGE_FILE, WORST_FILE, write_page
+from mspn.evaluation.pck import UNDEFINED_SHARE
 from mspn.evaluation.report import REPORT_FILE, Report, write_report
-from mspn.evaluation.tracks import evaluate_tracks
+from mspn.evaluation.tracks import TrackingScores, evaluate_tracks
 from mspn.inference.devices import keep_freed_memory
 from mspn.io.files import prepare_folder
 from mspn.predict.estimator import PoseEstimator
@@ -265,3 +267,50 @@ def _evaluate_tracks(context: typer.Context, results: Path | None, annotations: 
     with one_line_errors():
         scores = evaluate_tracks(results, annotations)
     show_tracking(scores)
+
+
+def show_report(report: Report) -> None:
+    """Print the scores, and how they were measured."""
+    if report.table is not None:
+        _show_pck(report, report.table)
+    else:
+        _show_stats(report.stats)
+    for member in report.ensemble:
+        height, width = member.input_size
+        echo(f"averaged: {member.model}, {height}x{width}, weight {member.weight:g}")
+    for reason in report.reasons:
+        echo(f"why: {reason}")
+    protocol = report.protocol
+    if protocol.split is not None:
+        echo(f"images: COCO's {protocol.split}")
+    rule = f", rule {protocol.box_selection}" if protocol.box_selection else ""
+    echo(f"boxes: {protocol.boxes} ({protocol.num_boxes}{rule})")
+    if report.boxes_average_precision is not None:
+        echo(f"the boxes' own AP: {report.boxes_average_precision:.3f}")
+    if protocol.test is not None:
+        echo("protocol: " + ", ".join(f"{name} {value}" for name, value in protocol.test.model_dump().items()))
+
+
+def show_tracking(scores: TrackingScores) -> None:
+    """Print how well people were followed."""
+    table = Table("HOTA", "DetA", "AssA", "IDF1", "MOTA", "switches", "labels", "found", box=SIMPLE, padding=0)
+    shares = (scores.hota, scores.detection, scores.association, scores.idf1, scores.mota)
+    counts = (scores.num_switches, scores.num_labels, scores.num_found)
+    table.add_row(*(f"{value:.3f}" for value in shares), *map(str, counts))
+    SafeConsole().print(table)
+
+
+def _show_stats(stats: dict[str, float]) -> None:
+    table = Table(*stats, box=SIMPLE, padding=0, collapse_padding=True)
+    table.add_row(*(f"{value:.3f}" for value in stats.values()))
+    SafeConsole().print(table)
+
+
+def _show_pck(report: Report, table: dict[str, float]) -> None:
+    """Print the table of body parts in percent, as papers do, and how many people and keypoints it is of."""
+    columns = table | report.stats
+    drawn = Table(*(Column(name, justify="right") for name in columns), box=SIMPLE, padding=0, collapse_padding=True)
+    drawn.add_row(*("-" if value == UNDEFINED_SHARE else f"{100 * value:.1f}" for value in columns.values()))
+    SafeConsole().print(drawn)
+    protocol = report.protocol
+    echo(f"{protocol.metric}, percent; {protocol.num_people} people, {len(protocol.keypoints or ())} keypoints")

@@ -1,12 +1,13 @@
-"""Options that several commands share, and the networks that they name."""
+"""Options that several commands share: networks, and what is written of which people in which formats."""
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import Enum
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import typer
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
@@ -19,6 +20,9 @@ from mspn.config.recipe import Recipe, override
 from mspn.detectors.base import MAX_SIDE
 from mspn.detectors.slices import MAX_SLICES
 from mspn.inference.exported import ExportedModel, load_pose_model
+from mspn.outputs import WRITERS
+from mspn.outputs.choice import PeopleSettings
+from mspn.structures.boxes import Box
 
 
 class PrecisionName(str, Enum):
@@ -204,3 +208,87 @@ def parse_network(text: str) -> IPv4Network | IPv6Network:
         return ip_network(text)
     except ValueError as error:
         fail(f"--allow-network {text}: {error}; write one such as 192.168.1.0/24, or an address")
+
+
+Number = TypeVar("Number", int, float)
+
+
+class ChosenBy(str, Enum):
+    """Which people --people writes."""
+
+    SIZE = "size"
+    CENTER = "center"
+
+
+class Smoothing(str, Enum):
+    """What --smooth does to the keypoints of people in videos."""
+
+    NONE = "none"
+    ONLINE = "online"
+    OFFLINE = "offline"
+
+
+SmoothOption = Annotated[
+    Smoothing,
+    typer.Option(
+        help="Smooth the keypoints of people in videos: online while frames arrive, offline over whole tracks, without"
+        " lag, once the video is done."
+    ),
+]
+PeopleOption = Annotated[
+    int | None, typer.Option(min=1, help="Write at most so many people of an image; in a video always the same.")
+]
+PeopleByOption = Annotated[
+    ChosenBy, typer.Option(help="Which people: the largest, or those nearest to the middle of the image.")
+]
+TrackIdsOption = Annotated[str | None, typer.Option(metavar="3,7", help="Write only these tracks of videos.")]
+RegionOption = Annotated[
+    str | None,
+    typer.Option(metavar="LEFT,TOP,WIDTH,HEIGHT", help="Write only people in this box, in image pixels."),
+]
+
+
+ImageIdsOption = Annotated[
+    Path | None,
+    typer.Option("--annotations", help="Label file whose image ids coco.json takes, by file name."),
+]
+ShardOption = Annotated[
+    str | None,
+    typer.Option(metavar="N/COUNT", help="Predict one of several parts, e.g. 3/16; `mspn merge` joins them."),
+]
+OverwriteOption = Annotated[
+    bool, typer.Option("--overwrite", help="Remove the results of earlier runs in --out first.")
+]
+
+
+def parse_people(people: int | None, people_by: ChosenBy, track_ids: str | None, region: str | None) -> PeopleSettings:
+    """Whom the options ask for; what they cannot mean ends the command."""
+    return PeopleSettings(
+        num_people=people,
+        chosen_by=people_by.value,
+        track_ids=_parse_numbers("--track-ids", track_ids, int) if track_ids else (),
+        region=_parse_region(region) if region else None,
+    )
+
+
+def _parse_region(text: str) -> Box:
+    numbers = _parse_numbers("--region", text, float)
+    if len(numbers) != 4 or not all(map(math.isfinite, numbers)) or min(numbers[2:]) <= 0:
+        fail(f"--region {text}: write left,top,width,height in pixels, width and height above 0")
+    return Box(*numbers)
+
+
+def _parse_numbers(option: str, text: str, kind: Callable[[str], Number]) -> tuple[Number, ...]:
+    try:
+        return tuple(map(kind, text.split(",")))
+    except ValueError:
+        fail(f"{option} {text}: write numbers with commas between them")
+
+
+def parse_writers(save: str) -> list[str]:
+    """Names of writers, each once, from what --save says."""
+    names = list(dict.fromkeys(name.strip() for name in save.split(",")))
+    for name in names:
+        if name not in WRITERS:
+            fail(f"--save {name!r}: there are {', '.join(WRITERS)}")
+    return names

@@ -11,8 +11,7 @@ from mspn.cli.options import find_with_bar
 from mspn.cli.printing import echo, one_line_errors
 from mspn.export.build import Source
 from mspn.io.files import sha256_of
-from mspn.serve.browser_runtime import check_package, find_package
-from mspn.serve.site import SiteNetworks, write_site
+from mspn.serve.site import SiteNetworks, check_package, find_package, write_site
 
 
 def page_command(

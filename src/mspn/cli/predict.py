@@ -1,7 +1,11 @@
-"""mspn predict: keypoints of the people in images and videos."""
+"""mspn predict: keypoints of the people in images and videos.
 
-from collections.abc import Sequence
-from contextlib import ExitStack
+In a run, images are read, people estimated, results written, and smoothed on the way.
+"""
+
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing, suppress
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -10,6 +14,7 @@ import typer
 
 from mspn.cli.options import (
     BatchOption,
+    ChosenBy,
     DetectEveryOption,
     DetectorOption,
     DetectorSizeOption,
@@ -18,51 +23,54 @@ from mspn.cli.options import (
     EngineName,
     EngineOption,
     FlipOption,
+    ImageIdsOption,
     ModelsOption,
+    OverwriteOption,
+    PeopleByOption,
+    PeopleOption,
     PrecisionName,
     PrecisionOption,
     ProtocolOption,
     ProtocolSettingsOption,
+    RegionOption,
+    ShardOption,
+    Smoothing,
+    SmoothOption,
     StretchOption,
     ThresholdOption,
+    TrackIdsOption,
     TrackOption,
     WeightsOption,
     changes_suppression,
     load_with_test_settings,
     parse_network,
-    refuse_unused,
-)
-from mspn.cli.output_options import (
-    ChosenBy,
-    ImageIdsOption,
-    OverwriteOption,
-    PeopleByOption,
-    PeopleOption,
-    RegionOption,
-    ShardOption,
-    Smoothing,
-    SmoothOption,
-    TrackIdsOption,
     parse_people,
     parse_writers,
+    refuse_unused,
 )
-from mspn.cli.predict_run import PredictionRun
 from mspn.cli.printing import KILLED, SOME_FAILED, echo, one_line_errors
+from mspn.cli.progress import Tally, show_progress
 from mspn.config.protocol import PREDICTION_SUPPRESSION_OKS
 from mspn.detectors.base import Detector
 from mspn.detectors.precomputed import open_boxes
+from mspn.errors import InvalidValueError
 from mspn.inference.devices import keep_freed_memory
-from mspn.interrupts import stop_requests
+from mspn.interrupts import StopRequest, stop_requests
 from mspn.io.files import locked_folder
 from mspn.io.limits import InputLimits
-from mspn.outputs import DRAWING_WRITERS, SHARD_SETTING, WRITERS, WriterSettings, make_writer, prepare_results
+from mspn.outputs import DRAWING_WRITERS, SHARD_SETTING, WRITERS, Writer, WriterSettings, make_writer, prepare_results
 from mspn.outputs.annotations import find_image_ids, read_image_ids
+from mspn.outputs.choice import PeopleChooser, PeopleSettings
 from mspn.outputs.drawings import ImageWriter, VideoWriter
-from mspn.outputs.journal import Journal
+from mspn.outputs.journal import Journal, JournalReader
 from mspn.outputs.names import common_folder
-from mspn.predict.estimator import PoseEstimator, describe_settings
-from mspn.sources import count_images
-from mspn.sources.resolve import WHOLE, Shard, find_sources
+from mspn.outputs.whole_tracks import SmoothedPoses
+from mspn.predict.estimator import OnlineSmoother, PoseEstimator, describe_settings
+from mspn.predict.pipeline import ImageResult, predict_images
+from mspn.predict.top_down import TopDown
+from mspn.sources import count_images, name_source, open_source
+from mspn.sources.resolve import WHOLE, Shard, Source, find_sources
+from mspn.structures.image import Image, SourceFailure
 from mspn.visualize.themes import THEMES, find_theme
 
 
@@ -224,3 +232,133 @@ def _refuse_unused_options(context: typer.Context, outputs: Sequence[str], boxes
         refuse_unused(context, ["annotations"], "gives the image ids of coco.json; add coco to --save")
     if not any(name in DRAWING_WRITERS for name in outputs):
         refuse_unused(context, ["theme"], f"colors drawings; add {' or '.join(sorted(DRAWING_WRITERS))} to --save")
+
+
+NumberedSource = tuple[int, Source | SourceFailure]
+"""With its place in the whole run."""
+
+
+@dataclass(frozen=True, eq=False)
+class PredictionRun:
+    """What one run of `mspn predict` reads and estimates."""
+
+    top_down: TopDown
+    sources: Iterable[NumberedSource]
+    """May be an iterator; then they are listed before whole tracks are smoothed."""
+    num_images: int | None
+    """None if unknown."""
+    limits: InputLimits
+    detect_every: int
+    track: bool
+    people: PeopleSettings
+    """Who is written."""
+    drawn: Path | None
+    """Folder of drawn images if anything is drawn."""
+    stop: StopRequest
+
+    def write(
+        self,
+        journal: Journal,
+        reopen: Callable[[], Journal],
+        make_writers: Sequence[Callable[[], Writer]],
+        smoothing: Smoothing,
+    ) -> Tally:
+        """Write results as they arrive; what is written stays if the run ends early.
+
+        The journal has everybody as the network saw them, so that --resume can choose and smooth otherwise. To smooth
+        whole tracks, a first pass fills the journal and a second one, which estimates nobody, writes.
+
+        Args:
+            journal: of the run so far.
+            reopen: gives the same journal with what was done since.
+            make_writers: make a writer each.
+            smoothing: of people in videos.
+
+        Raises:
+            InvalidValueError: if whole tracks of a camera are to be smoothed, or a source is in the folder `drawn`.
+        """
+        if smoothing is not Smoothing.OFFLINE:
+            smooth = OnlineSmoother().smooth if smoothing is Smoothing.ONLINE else _keep
+            return self._write(self._estimate(journal), smooth, make_writers, journal)
+        both = replace(self, sources=list(self.sources))
+        first = replace(both, drawn=None)
+        tally = first._write(first._estimate(journal), _refuse_cameras, (), journal)
+        if not self.stop.signal_number:
+            with reopen() as whole:
+                smoothed = SmoothedPoses(JournalReader(whole.path.parent))
+                results = predict_images(
+                    self.top_down,
+                    both._read(whole),
+                    lookup=smoothed.lookup,
+                    keep_pixels=self.drawn is not None,
+                    is_over=self._is_over,
+                )
+                both._write(results, _without_problems, make_writers, whole)
+        return tally
+
+    def _estimate(self, journal: Journal) -> Generator[ImageResult, None, None]:
+        return predict_images(
+            self.top_down,
+            self._read(journal),
+            detect_every=self.detect_every,
+            track=self.track,
+            lookup=journal.lookup,
+            keep_pixels=self.drawn is not None,
+            is_over=self._is_over,
+        )
+
+    def _is_over(self) -> bool:
+        return self.stop.signal_number != 0
+
+    def _read(self, journal: Journal) -> Iterator[Image | SourceFailure]:
+        """Open the sources; images that are done are read again only if they are to be drawn."""
+        for number, source in self.sources:
+            if self.drawn and isinstance(source, Path) and source.resolve().is_relative_to(self.drawn.resolve()):
+                raise InvalidValueError(
+                    f"drawn images would go to {self.drawn}, which holds {source.name}; choose another --out"
+                )
+            journal.begin_source(name_source(source), number)
+            done = None if self.drawn else journal.cached_image(name_source(source))
+            yield from [done] if done else open_source(source, self.limits)
+
+    def _write(
+        self,
+        results: Generator[ImageResult, None, None],
+        change: Callable[[ImageResult], ImageResult],
+        make_writers: Sequence[Callable[[], Writer]],
+        journal: Journal,
+    ) -> Tally:
+        """Write what `change` makes of the results, of the people who are wanted; note the results themselves."""
+        tally, chooser = Tally(), PeopleChooser(self.people)
+        with ExitStack() as stack:
+            writers = [stack.enter_context(closing(make())) for make in make_writers]
+            advance = stack.enter_context(show_progress(self.num_images, self.stop))
+            stack.enter_context(closing(results))
+            with suppress(KeyboardInterrupt):  # a second Ctrl-C: do not wait for images in flight
+                for result in results:
+                    chosen = chooser.choose(change(result))
+                    for problem in chosen.problems:
+                        echo(f"skipped: {problem}", err=True)
+                    for writer in writers:
+                        writer.write(chosen)
+                    journal.append(result)
+                    tally.count(chosen)
+                    advance(result)
+        return tally
+
+
+def _keep(result: ImageResult) -> ImageResult:
+    return result
+
+
+def _refuse_cameras(result: ImageResult) -> ImageResult:
+    if result.image and result.image.frame and result.image.frame.video.is_live:
+        raise InvalidValueError(
+            f"{result.source} has no end, so that its tracks are never whole; smooth them by --smooth online"
+        )
+    return result
+
+
+def _without_problems(result: ImageResult) -> ImageResult:
+    """Those of the first pass are said already."""
+    return replace(result, problems=[])

@@ -14,14 +14,16 @@ from mspn.cli.options import (
     BoxSelectionOption,
     DeviceOption,
     FlipOption,
+    ImageIdsOption,
     ModelsOption,
+    OverwriteOption,
     PrecisionName,
     PrecisionOption,
     ProtocolOption,
     ProtocolSettingsOption,
     WeightsOption,
+    parse_writers,
 )
-from mspn.cli.output_options import ImageIdsOption, OverwriteOption, parse_writers
 from mspn.cli.printing import SOME_FAILED, SafeConsole, echo, one_line_errors
 from mspn.cli.progress import show_count
 from mspn.detectors.precomputed import BoxesFile

@@ -13,7 +13,7 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from mspn.cli.data.options import CategoryOption
+from mspn.cli.data import CategoryOption
 from mspn.cli.options import refuse_unused
 from mspn.cli.printing import KILLED, SafeConsole, echo, fail, one_line_errors
 from mspn.cli.progress import ProgressLines, time_left

@@ -13,9 +13,9 @@ from mspn.checkpoints.format import (
     load_detector,
     read_metadata,
 )
-from mspn.cli.models.convert import MAX_CALIBRATION_PEOPLE, crop_people
 from mspn.cli.options import find_with_bar
 from mspn.cli.printing import USAGE_ERROR, echo, fail, one_line_errors
+from mspn.cli.weights import MAX_CALIBRATION_PEOPLE, crop_people
 from mspn.export.build import Export, Inside, Source, build_detector_export, build_pose_export
 from mspn.export.files import check_exportable, write_export
 from mspn.export.proof import Proof, check_unchanged, proof_path, write_proof

@@ -7,7 +7,7 @@ import pytest
 from mspn.checkpoints import hub
 from mspn.checkpoints.hub import cached_file
 from mspn.checkpoints.index import Index, IndexEntry, load_index
-from mspn.cli.models import catalog
+from mspn.cli import models
 from mspn.config.recipes import RECIPES
 from tests.checkpoints import file_server
 from tests.checkpoints.file_server import FileServer
@@ -36,7 +36,7 @@ def entry(server: FileServer, monkeypatch: pytest.MonkeyPatch) -> IndexEntry:
     """The pocket network, published in the index beside the package's own."""
     entry, real = entry_of(server), load_index()
     index = Index(aliases=real.aliases | {"pocket": "pocket-theirs"}, entries=(*real.entries, entry))
-    for module in (hub, catalog):
+    for module in (hub, models):
         monkeypatch.setattr(module, "load_index", lambda: index)
     monkeypatch.setitem(RECIPES, "pocket", RECIPE)
     return entry
@@ -76,7 +76,7 @@ def test_list_counts_no_network_of_the_package(monkeypatch: pytest.MonkeyPatch):
     def refuse(*_: object) -> None:
         raise AssertionError("counted")
 
-    monkeypatch.setattr(catalog, "count_cost", refuse)
+    monkeypatch.setattr(models, "count_cost", refuse)
 
     assert run("models", "list").exit_code == 0
 
