@@ -5,7 +5,7 @@ from mspn.config.recipes import RECIPES
 from mspn.inference.runner import Runner
 from mspn.models import build_network
 from mspn.models.base import RELEASED_PEAK
-from tests.config.recipes.test_every_recipe import small
+from tests.config.test_every_recipe import small
 from tests.golden import assert_summary_matches, golden_inputs, golden_network, golden_network_figures
 
 

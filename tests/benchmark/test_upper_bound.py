@@ -7,7 +7,7 @@ from mspn.config.model import SimpleBaselineConfig
 from mspn.config.recipes import RECIPES
 from mspn.models import build_network
 from mspn.structures.boxes import Size
-from tests.config.recipes.test_every_recipe import small
+from tests.config.test_every_recipe import small
 
 
 def test_multiply_adds_are_counted_as_they_run():

@@ -17,7 +17,7 @@ from mspn.models import build_network
 from mspn.models.base import PoseNetwork
 from mspn.predict.estimator import PoseEstimator
 from mspn.predict.top_down import TopDownConfig
-from tests.config.recipes.test_every_recipe import small
+from tests.config.test_every_recipe import small
 
 CPU = torch.device("cpu")
 

@@ -10,7 +10,7 @@ from mspn.inference.fold import OneDnnConv, can_prepack, find_unused, prepare
 from mspn.models import build_network
 from mspn.models.base import RELEASED_PEAK, PoseNetwork
 from mspn.models.mspn import MSPN
-from tests.config.recipes.test_every_recipe import small
+from tests.config.test_every_recipe import small
 from tests.golden import assert_summary_matches, golden_inputs, golden_network, golden_network_figures
 
 CPU = torch.device("cpu")

@@ -9,7 +9,7 @@ from mspn.inference.onnx_files import HEATMAPS, export_onnx
 from mspn.inference.quantization import CalibrationRanges, calibrate_activations, quantize
 from mspn.models import build_network
 from mspn.models.base import PoseNetwork, normalize
-from tests.config.recipes.test_every_recipe import small
+from tests.config.test_every_recipe import small
 
 
 @pytest.fixture(scope="module")

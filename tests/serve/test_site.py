@@ -161,7 +161,7 @@ def test_a_file_that_is_missing_is_told(site: Path, browser: Any, tmp_path: Path
 
 def test_a_browser_that_cannot_start_the_networks_is_told(site: Path, browser: Any, tmp_path: Path):
     shutil.copytree(site, tmp_path, dirs_exist_ok=True)
-    (tmp_path / "static" / "networks.js").write_text("no script", encoding="utf-8")
+    (tmp_path / "static" / "worker.js").write_text("no script", encoding="utf-8")
     with files_served(tmp_path) as host:
         page = browser.new_page()
         page.goto(host)
@@ -270,7 +270,6 @@ def test_the_site_is_the_page_of_the_service_and_the_networks():
 
     assert files["static/draw.js"] == (ASSETS / "page" / "draw.js").read_bytes()
     assert files["static/start.js"] == (ASSETS / "site" / "start.js").read_bytes()
-    assert "static/service.js" not in files
     markup = files["index.html"].decode()
     assert "script-src 'self' 'wasm-unsafe-eval'; " in markup
     assert markup.count("Content-Security-Policy") == 1

@@ -90,7 +90,7 @@ def write_site(folder: Path, networks: SiteNetworks, *, threshold: float, packag
 def page_files() -> dict[str, bytes]:
     """The page of the service, where networks in the browser take the service's place, by their paths in the site."""
     files = {f"static/{path.name}": path.read_bytes() for path in (*PAGE.iterdir(), *_SITE.iterdir()) if path.is_file()}
-    del files[f"static/{_SERVICE_WORKER}"], files["static/service.js"]
+    del files[f"static/{_SERVICE_WORKER}"]
     markup = files.pop("static/index.html").decode()
     # WebAssembly counts as a script that the page makes itself.
     policy = CONTENT_SECURITY_POLICY.replace("script-src 'self'", "script-src 'self' 'wasm-unsafe-eval'")

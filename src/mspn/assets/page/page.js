@@ -1,14 +1,10 @@
 /** The page: files, a video or the camera in; skeletons, joints and heat maps out. It asks whatever service it gets. */
 
-import { Analysis } from "./analysis.js";
-import { Camera, MAX_SIDE_PX, encodeFrame } from "./frames.js";
+import { Analysis, Camera, MAX_SIDE_PX, encodeFrame } from "./frames.js";
 import { Item, countPeople, decode, giveFile, takeFiles } from "./gallery.js";
-import { Heatmaps } from "./heatmaps.js";
-import { Panel } from "./panel.js";
-import { Player } from "./player.js";
+import { Panel, Player } from "./panel.js";
 import { above, describeItems, labelOf, toCsv, toJson } from "./results.js";
-import { View } from "./view.js";
-
+import { Heatmaps, View } from "./view.js";
 const element = (id) => document.getElementById(id);
 
 /**
@@ -323,3 +319,20 @@ class Page {
     giveFile(blob, `${isOne ? this.#current.name.replace(/\.\w+$/, "") : "predictions"}.${ending}`);
   }
 }
+
+/** Light or dark: as the system, until someone chooses. */
+const button = document.getElementById("appearance");
+const system = matchMedia("(prefers-color-scheme: dark)");
+
+function update() {
+  const chosen = localStorage.getItem("appearance");
+  document.documentElement.dataset.appearance = chosen ?? "";
+  button.ariaPressed = String(chosen ? chosen === "dark" : system.matches);
+}
+
+button.addEventListener("click", () => {
+  localStorage.setItem("appearance", button.ariaPressed === "true" ? "light" : "dark");
+  update();
+});
+system.addEventListener("change", update);
+update();

@@ -1,5 +1,5 @@
 /**
- * Pictures scaled and cut for the networks, as `mspn.detectors.letterbox` and `mspn.structures.crop` do it.
+ * Pictures scaled and cut for the networks, as `mspn.detectors.base` and `mspn.structures.crop` do it.
  *
  * Along each side of the result, a place is a weighted sum of neighboring pixels of the picture. A picture is an
  * `ImageData`, a result an array of bytes: rows of red, green, blue.

@@ -1,6 +1,5 @@
 /** Starts the page of a site whose networks run in the browser, in place of the page's own start.js. */
 
-import "./appearance.js";
 import { LocalService } from "./local_service.js";
 import { startPage } from "./page.js";
 
