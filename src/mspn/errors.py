@@ -1,6 +1,8 @@
-"""Every error that a user can cause; commands print them as one line."""
+"""Every error that a user can cause, which commands print as one line; and imports of optional libraries."""
 
+import importlib
 import signal
+from typing import Any
 
 
 class MspnError(ValueError):
@@ -104,3 +106,19 @@ class TrainingStoppedError(Exception):
 
 class TrainingDivergedError(MspnError):
     """The loss became NaN or infinite."""
+
+
+def import_extra(module: str, missing: Exception) -> Any:
+    """Import a module where it is first used.
+
+    Args:
+        module: its full name.
+        missing: the error to raise if it cannot be imported; it says what needs the library and how to install it.
+
+    Raises:
+        Exception: `missing`.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise missing from error

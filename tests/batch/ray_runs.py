@@ -9,10 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from mspn.batch.cluster import ActorSettings, connected
-from mspn.batch.destination import Destination
 from mspn.batch.predictor import ReadSettings
-from mspn.batch.run import Run, predict_files
+from mspn.batch.run import ActorSettings, Run, connected, predict_files
+from mspn.batch.table import Destination
 from mspn.io.images import write_jpeg
 from mspn.predict.estimator import PoseEstimator
 from mspn.structures.boxes import Box, Detection

@@ -4,7 +4,7 @@ pytest.importorskip("ray")
 
 from ray.exceptions import RayTaskError
 
-from mspn.batch.cluster import own_error
+from mspn.batch.run import own_error
 from mspn.errors import FileError, WeightsError
 
 

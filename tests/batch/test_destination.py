@@ -6,8 +6,7 @@ from pyarrow import parquet
 
 pytest.importorskip("ray.data")
 
-from mspn.batch.destination import Counts, Destination
-from mspn.batch.table import describe_image, make_table
+from mspn.batch.table import Counts, Destination, describe_image, make_table
 from mspn.errors import FileError, InvalidValueError
 from mspn.predict.pipeline import ImageResult
 from mspn.sources.resolve import Shard

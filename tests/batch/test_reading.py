@@ -11,7 +11,7 @@ pytest.importorskip("ray.data")
 from pyarrow import fs
 
 from mspn.batch.listing import ListedFile
-from mspn.batch.reading import read_files
+from mspn.batch.predictor import read_files
 from mspn.io.images import encode_jpeg
 from mspn.io.limits import DEFAULTS
 from mspn.io.storage import Storage

@@ -5,9 +5,9 @@ import pytest
 
 pytest.importorskip("ray.data")
 
-from mspn.batch.destination import Counts
 from mspn.batch.monitor import Progress
 from mspn.batch.run import Run, Summary
+from mspn.batch.table import Counts
 from mspn.errors import FileError
 from mspn.sources.resolve import Shard
 from tests.cli.runner import error_line, run

@@ -8,10 +8,10 @@ import pytest
 from typer.testing import Result
 
 import mspn
-from mspn.export.digests import digest_of_onnx
+from mspn.export.files import digest_of_onnx
 from mspn.export.onnx_file import write_metadata
 from mspn.export.proof import Proof, proof_path
-from mspn.inference.export_metadata import parse_metadata
+from mspn.inference.exported_files import parse_metadata
 from tests.cli.runner import error_line, run
 from tests.export.exported import WEIGHTS, exported_untrained
 from tests.untrained import untrained_weights

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from mspn.checkpoints.format import load_checkpoint
-from mspn.export.build import Inside, Source, build_pose_export
 from mspn.export.files import write_export
+from mspn.export.graphs import Inside, Source, build_pose_export
 from mspn.io.files import sha256_of
 from tests.made_once import made_once
 from tests.untrained import untrained_weights

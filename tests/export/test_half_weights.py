@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch import nn
 
-from mspn.export.half_weights import halve_weights
+from mspn.export.onnx_file import halve_weights
 
 onnx = pytest.importorskip("onnx")
 

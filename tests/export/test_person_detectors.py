@@ -9,8 +9,8 @@ from mspn.detectors import make_detector
 from mspn.detectors.base import fit_longer_side
 from mspn.detectors.embedded import EmbeddedPersonDetector
 from mspn.errors import DetectorError, ExportError
-from mspn.export.build import Inside, Source, build_detector_export
 from mspn.export.files import write_export
+from mspn.export.graphs import Inside, Source, build_detector_export
 from mspn.inference.exported import load_exported
 from mspn.models.person_detector import PersonDetector
 from mspn.structures.image import Image

@@ -8,7 +8,7 @@ import mspn
 from mspn.checkpoints.format import load_checkpoint
 from mspn.export.onnx_file import OPSET
 from mspn.heatmaps.decode import decode
-from mspn.inference.export_metadata import METADATA_KEY, PoseExportMetadata, parse_metadata
+from mspn.inference.exported_files import METADATA_KEY, PoseExportMetadata, parse_metadata
 from mspn.predict.estimator import PoseEstimator
 from mspn.predict.top_down import PersonCrop
 from mspn.structures.boxes import Box, Detection, Size

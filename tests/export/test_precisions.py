@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from mspn.checkpoints.format import load_checkpoint
-from mspn.export.build import Inside, Source, build_pose_export
 from mspn.export.files import write_export
+from mspn.export.graphs import Inside, Source, build_pose_export
 from mspn.export.onnx_file import halve
 from mspn.inference.exported import load_exported
 from mspn.models.base import normalize

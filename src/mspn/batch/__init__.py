@@ -6,8 +6,7 @@ Raises:
 
 import os
 
-from mspn.errors import InvalidValueError
-from mspn.io.extras import import_extra
+from mspn.errors import InvalidValueError, import_extra
 
 # Read when ray is imported.
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # else its makers are told of each run

@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mspn.benchmark.throughput import REFERENCE, EndToEndTiming, Rate, UpperBound
-from mspn.errors import InvalidValueError
+from mspn.errors import InvalidValueError, import_extra
 from mspn.inference.devices import processor_name
-from mspn.io.extras import import_extra
 from mspn.io.files import explain_failures, replacing, write_text
 
 logger = logging.getLogger(__name__)

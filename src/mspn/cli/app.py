@@ -218,7 +218,7 @@ COMMANDS = {
     ),
     "serve": LazyCommand("mspn.cli.serve:serve_command", "Serve poses over HTTP, with a page for people at /."),
     "page": LazyCommand(
-        "mspn.cli.page:page_command",
+        "mspn.cli.export:page_command",
         "Write the service's page as files for any web host: its networks run in the visitors' browsers.",
     ),
     "merge": LazyCommand("mspn.cli.results:merge_command", "Join the results of several runs, such as shards of one."),

@@ -97,11 +97,14 @@ def batch_command(
         # Read when ray is imported: its processes then listen on the loopback interface alone, on any system.
         os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
     with one_line_errors():
-        from mspn.batch.cluster import ActorSettings  # noqa: PLC0415 (an extra)
-        from mspn.batch.destination import Destination  # noqa: PLC0415
         from mspn.batch.monitor import Progress  # noqa: PLC0415
         from mspn.batch.predictor import ReadSettings  # noqa: PLC0415
-        from mspn.batch.run import Run, run_batch  # noqa: PLC0415
+        from mspn.batch.run import (  # noqa: PLC0415
+            ActorSettings,
+            Run,
+            run_batch,
+        )
+        from mspn.batch.table import Destination  # noqa: PLC0415
 
         part = Shard.parse(shard) if shard else WHOLE
         destination = Destination(out, part)

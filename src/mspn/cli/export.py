@@ -1,4 +1,4 @@
-"""mspn models export and prove: networks as files of other runtimes, which give what they gave in torch."""
+"""mspn models export and prove: networks as files of other runtimes, which give what they gave in torch; mspn page."""
 
 from pathlib import Path
 from typing import Annotated
@@ -13,18 +13,34 @@ from mspn.checkpoints.format import (
     load_detector,
     read_metadata,
 )
+from mspn.checkpoints.hub import cache_folder
 from mspn.cli.options import find_with_bar
 from mspn.cli.printing import USAGE_ERROR, echo, fail, one_line_errors
 from mspn.cli.weights import MAX_CALIBRATION_PEOPLE, crop_people
-from mspn.export.build import Export, Inside, Source, build_detector_export, build_pose_export
 from mspn.export.files import check_exportable, write_export
-from mspn.export.proof import Proof, check_unchanged, proof_path, write_proof
-from mspn.export.prove import prove_detector, prove_pose_network, sample_images, sample_people
-from mspn.inference.export_metadata import ExportPrecision, PoseExportMetadata
-from mspn.inference.exported_files import SUFFIXES, OpenFile, open_file, open_program
+from mspn.export.graphs import Export, Inside, Source, build_detector_export, build_pose_export
+from mspn.export.proof import (
+    Proof,
+    check_unchanged,
+    proof_path,
+    prove_detector,
+    prove_pose_network,
+    sample_images,
+    sample_people,
+    write_proof,
+)
+from mspn.inference.exported_files import (
+    SUFFIXES,
+    ExportPrecision,
+    OpenFile,
+    PoseExportMetadata,
+    open_file,
+    open_program,
+)
 from mspn.io.files import sha256_of
 from mspn.predict.estimator import PoseEstimator
 from mspn.predict.top_down import stack_crops
+from mspn.serve.site import SiteNetworks, check_package, find_package, write_site
 
 MAX_PROOF_PEOPLE = 64
 
@@ -179,4 +195,35 @@ def _describe(export: Export) -> str:
     return (
         f"{export.metadata.weights} in {export.metadata.precision}, from {taken.name} ({taken.layout}, {taken.type},"
         f" {sides}) to {', '.join(export.metadata.outputs)}"
+    )
+
+
+def page_command(
+    folder: Annotated[Path, typer.Argument(help="Folder to write, for any web host.")],
+    model: Annotated[str, typer.Option(help="Name of a model, or a weights file.")] = "mspn-tiny",
+    detector: Annotated[
+        str, typer.Option(help="Name of a person detector of this package's kind, or its weights file.")
+    ] = "person-detector",
+    threshold: Annotated[
+        float, typer.Option(min=0, max=1, help="Detections with a lower score are hidden until a visitor wants them.")
+    ] = 0.3,
+    runtime: Annotated[
+        Path | None,
+        typer.Option(help="File of npm's package onnxruntime-web; without it, npm downloads it into the cache once."),
+    ] = None,
+) -> None:
+    """Write the service's page as files for any web host: its networks run in the visitors' browsers."""
+    with one_line_errors():
+        package = check_package(runtime) if runtime else find_package(cache_folder())
+        pose, persons = find_with_bar(model), find_with_bar(detector)
+        networks = SiteNetworks(
+            load_checkpoint(pose),
+            Source(pose.stem, sha256_of(pose)),
+            load_detector(persons),
+            Source(persons.stem, sha256_of(persons)),
+        )
+        files = write_site(folder, networks, threshold=threshold, package=package)
+    echo(
+        f"{folder}: {len(files)} files, {sum(files.values()) / 1e6:.0f} MB;"
+        f" python -m http.server --directory {folder} shows them at http://localhost:8000"
     )

@@ -18,9 +18,8 @@ from mspn.cli.options import (
     find_with_bar,
 )
 from mspn.cli.printing import one_line_errors
-from mspn.errors import InvalidValueError
+from mspn.errors import InvalidValueError, import_extra
 from mspn.inference.devices import keep_freed_memory
-from mspn.io.extras import import_extra
 from mspn.predict.estimator import PoseEstimator
 
 

@@ -25,8 +25,7 @@ from mspn.config.data import PeopleSetConfig
 from mspn.config.recipe import Recipe
 from mspn.config.train import AugmentationConfig
 from mspn.datasets.augmentation import reach_of_frames
-from mspn.errors import AnnotationError
-from mspn.io.extras import import_extra
+from mspn.errors import AnnotationError, import_extra
 from mspn.io.files import replacing
 from mspn.io.hosts import scheme_of
 from mspn.labels.formats.coco import parse_coco

@@ -19,9 +19,8 @@ from mspn.detectors.onnx import OnnxDetector, OnnxSettings
 from mspn.detectors.onnx_families import FAMILIES
 from mspn.detectors.slices import SlicedDetector
 from mspn.errors import DetectorError, ExportError, WeightsError
-from mspn.inference.export_metadata import DetectorExportMetadata
 from mspn.inference.exported_files import SUFFIXES as EXPORTED_SUFFIXES
-from mspn.inference.exported_files import open_file
+from mspn.inference.exported_files import DetectorExportMetadata, open_file
 from mspn.structures.settings import Settings, first_problem
 
 _Settings = TypeVar("_Settings", bound=Settings)

@@ -10,8 +10,7 @@ from pydantic import Field
 from mspn.detectors.base import MAX_SIDE, MIN_SCORE, fit_longer_side, select_detections
 from mspn.errors import DetectorError, ExportError
 from mspn.inference.devices import Precision, check_process, choose_precision
-from mspn.inference.export_metadata import IMAGE_SIZES, DetectorExportMetadata
-from mspn.inference.exported_files import OpenFile
+from mspn.inference.exported_files import IMAGE_SIZES, DetectorExportMetadata, OpenFile
 from mspn.inference.fold import prepare
 from mspn.models.base import normalize
 from mspn.models.person_detector import PersonDetector

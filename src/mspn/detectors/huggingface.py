@@ -8,8 +8,7 @@ from jaxtyping import Float
 
 from mspn.checkpoints.hub import is_offline
 from mspn.detectors.base import MIN_SCORE, BoxSelection, require_all_categories, select_detections
-from mspn.errors import DetectorError
-from mspn.io.extras import import_extra
+from mspn.errors import DetectorError, import_extra
 from mspn.structures.boxes import Detection
 from mspn.structures.image import Image
 from mspn.structures.settings import Settings

@@ -17,9 +17,10 @@ from mspn.io.files import sha256_of, write_text
 from mspn.io.images import read_image, write_jpeg
 from mspn.labels.formats.coco import CocoPeople
 from mspn.labels.label_set import box_around
-from mspn.reporting.charts import Bar, Chart, Series, draw_bars, draw_chart
 from mspn.reporting.html import (
+    Bar,
     Block,
+    Chart,
     Details,
     Figure,
     Figures,
@@ -27,8 +28,11 @@ from mspn.reporting.html import (
     Note,
     Page,
     Section,
+    Series,
     Table,
     Tile,
+    draw_bars,
+    draw_chart,
     optional_output,
     render_page,
 )

@@ -1,19 +1,23 @@
-"""Exports as files: ONNX, OpenVINO's .xml and .bin, torch's .pt2, CoreML's .mlpackage."""
+"""Exports as files: ONNX, OpenVINO's .xml and .bin, torch's .pt2, CoreML's .mlpackage.
 
+Digests of the tensors in them reveal a weight that was changed, even where no answer shows it.
+"""
+
+import hashlib
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import UInt8
 from torch import Tensor
 from torch.export import ExportedProgram
 
-from mspn.errors import ExportError
-from mspn.export.build import Export, Inside
-from mspn.export.digests import digest_of_onnx, digest_of_program
-from mspn.export.graphs import ScoredBoxes
+from mspn.errors import ExportError, import_extra
+from mspn.export.graphs import Export, Inside, ScoredBoxes
 from mspn.export.onnx_file import (
     add_suppression,
     forget_origin,
@@ -23,9 +27,8 @@ from mspn.export.onnx_file import (
     trace,
     write_metadata,
 )
-from mspn.inference.export_metadata import METADATA_KEY, AnyExportMetadata, DetectorExportMetadata
+from mspn.inference.exported_files import METADATA_KEY, AnyExportMetadata, DetectorExportMetadata
 from mspn.inference.quantization import measure_ranges, quantize
-from mspn.io.extras import import_extra
 from mspn.io.files import replacing, sha256_of
 from mspn.models.base import normalize
 
@@ -154,3 +157,37 @@ def _write_coreml(program: ExportedProgram, metadata: AnyExportMetadata, path: P
         if path.is_dir():
             shutil.rmtree(path)
         (Path(folder) / path.name).replace(path)
+
+
+def digest_of_file(path: Path) -> str:
+    """SHA-256 of the tensors in a .onnx or .xml file.
+
+    Raises:
+        ExportError: if onnx is not installed.
+    """
+    match path.suffix.lower():
+        case ".xml":
+            return sha256_of(path.with_suffix(".bin"))
+        case _:
+            onnx = import_extra("onnx", ExportError(f"proving {path} needs onnx; pip install 'mspn[onnx]'"))
+            return digest_of_onnx(onnx.load(path))
+
+
+def digest_of_program(program: ExportedProgram) -> str:
+    """SHA-256 of the tensors of a traced graph."""
+    tensors = {**program.state_dict, **program.constants}
+    return _digest((name, tensors[name].cpu().numpy()) for name in sorted(tensors))
+
+
+def digest_of_onnx(model: Any) -> str:
+    """SHA-256 of the tensors of an ONNX model."""
+    to_array = import_extra("onnx.numpy_helper", ExportError("onnx is not installed")).to_array
+    return _digest((tensor.name, to_array(tensor)) for tensor in model.graph.initializer)
+
+
+def _digest(tensors: Iterable[tuple[str, np.ndarray]]) -> str:
+    digest = hashlib.sha256()
+    for name, values in tensors:
+        digest.update(f"{name} {values.dtype} {values.shape}\n".encode())
+        digest.update(np.ascontiguousarray(values).tobytes())
+    return digest.hexdigest()

@@ -9,12 +9,11 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from mspn.errors import InvalidValueError
+from mspn.errors import InvalidValueError, import_extra
 from mspn.inference.devices import Precision, check_process, choose_precision
 from mspn.inference.fold import find_unused, prepare
 from mspn.inference.onnx_files import CROPS, export_onnx
 from mspn.inference.quantization import CalibrationRanges, quantize
-from mspn.io.extras import import_extra
 from mspn.models.base import PoseNetwork, normalize
 from mspn.structures.boxes import Size
 

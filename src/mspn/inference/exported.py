@@ -18,8 +18,17 @@ from mspn.errors import ExportError
 from mspn.heatmaps.decode import Decoded
 from mspn.inference.devices import Precision, check_process
 from mspn.inference.engines import Engine
-from mspn.inference.export_metadata import DetectorExportMetadata, PoseExportMetadata
-from mspn.inference.exported_files import LAYOUTS, SUFFIXES, FileInput, OpenFile, OutputLayout, Outputs, open_file
+from mspn.inference.exported_files import (
+    LAYOUTS,
+    SUFFIXES,
+    DetectorExportMetadata,
+    FileInput,
+    OpenFile,
+    OutputLayout,
+    Outputs,
+    PoseExportMetadata,
+    open_file,
+)
 from mspn.models.base import CROP_MULTIPLE, normalize
 from mspn.structures.boxes import Size
 from mspn.structures.skeleton import COCO_17, unnamed_skeleton

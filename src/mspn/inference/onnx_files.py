@@ -9,9 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mspn.errors import InvalidValueError, MspnError
+from mspn.errors import InvalidValueError, MspnError, import_extra
 from mspn.inference.fold import find_unused, fold_norms
-from mspn.io.extras import import_extra
 from mspn.models.base import PoseNetwork, normalize
 
 logger = logging.getLogger(__name__)

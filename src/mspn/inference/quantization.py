@@ -12,9 +12,8 @@ import numpy as np
 from jaxtyping import Shaped, UInt8
 from torch import Tensor
 
-from mspn.errors import InvalidValueError
+from mspn.errors import InvalidValueError, import_extra
 from mspn.inference.onnx_files import CROPS, export_onnx
-from mspn.io.extras import import_extra
 from mspn.models.base import PoseNetwork
 
 CalibrationRanges = Mapping[str, tuple[float, float]]

@@ -11,8 +11,7 @@ import numpy as np
 import simplejpeg
 from jaxtyping import UInt8, UInt16
 
-from mspn.errors import ImageError, one_line
-from mspn.io.extras import import_extra
+from mspn.errors import ImageError, import_extra, one_line
 from mspn.io.files import explain_failures, replacing
 from mspn.io.image_headers import ImageHeader, read_header
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Int, UInt8
 
-from mspn.io.extras import import_extra
+from mspn.errors import import_extra
 from mspn.io.images import encode_jpeg, fit_within
 from mspn.outputs.tables import TEXT_COLUMNS, WHOLE_NUMBER_COLUMNS, KeypointRow, list_keypoints, list_pose_keypoints
 from mspn.predict.pipeline import ImageResult

@@ -11,8 +11,7 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
-from mspn.errors import InvalidValueError, reason
-from mspn.io.extras import import_extra
+from mspn.errors import InvalidValueError, import_extra, reason
 from mspn.io.files import explain_failures, replacing
 from mspn.io.images import write_jpeg
 from mspn.outputs.names import FileNames

@@ -12,8 +12,21 @@ from jaxtyping import Float, UInt8
 from mspn.io.files import replacing, write_text
 from mspn.io.images import encode_jpeg
 from mspn.outputs.tables import round_seconds
-from mspn.reporting.charts import Chart, Series, draw_chart
-from mspn.reporting.html import Block, Figure, Figures, Jpeg, Note, Page, Section, Table, Tile, render_page
+from mspn.reporting.html import (
+    Block,
+    Chart,
+    Figure,
+    Figures,
+    Jpeg,
+    Note,
+    Page,
+    Section,
+    Series,
+    Table,
+    Tile,
+    draw_chart,
+    render_page,
+)
 from mspn.sources import open_source
 from mspn.structures.image import Image
 from mspn.structures.skeleton import Skeleton

@@ -8,8 +8,7 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from mspn.errors import InvalidValueError
-from mspn.io.extras import import_extra
+from mspn.errors import InvalidValueError, import_extra
 from mspn.io.files import explain_failures, replacing
 from mspn.predict.pipeline import ImageResult
 from mspn.structures.pose import Pose, round_coordinates, round_score

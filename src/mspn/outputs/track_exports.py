@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from mspn.errors import FileError, InvalidValueError, TracksError
-from mspn.io.extras import import_extra
+from mspn.errors import FileError, InvalidValueError, TracksError, import_extra
 from mspn.io.files import explain_failures, replacing, write_text
 from mspn.outputs.tables import round_seconds
 from mspn.outputs.track_tables import TABLE_FILES, write_table

@@ -19,9 +19,9 @@ from mspn.checkpoints.hub import is_offline
 from mspn.checkpoints.index import ASSETS
 from mspn.config.protocol import PREDICTION_SUPPRESSION_OKS
 from mspn.errors import DownloadError, FileError, InvalidValueError
-from mspn.export.build import Export, Inside, Source, build_detector_export, build_pose_export
 from mspn.export.files import write_export
-from mspn.export.half_weights import halve_weights
+from mspn.export.graphs import Export, Inside, Source, build_detector_export, build_pose_export
+from mspn.export.onnx_file import halve_weights
 from mspn.io.files import prepare_folder, replacing, sha256_of
 from mspn.serve.answers import describe_skeleton
 from mspn.serve.page import CONTENT_SECURITY_POLICY, PAGE

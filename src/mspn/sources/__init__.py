@@ -5,8 +5,7 @@ from itertools import count
 from pathlib import Path
 from typing import IO, Any
 
-from mspn.errors import ImageError, SourceError, reason
-from mspn.io.extras import import_extra
+from mspn.errors import ImageError, SourceError, import_extra, reason
 from mspn.io.hosts import STREAM_SCHEMES, scheme_of, without_password
 from mspn.io.http import fetched
 from mspn.io.image_headers import ImageHeader, read_header

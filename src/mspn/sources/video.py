@@ -11,8 +11,7 @@ from typing import IO, Any
 import numpy as np
 from jaxtyping import UInt8
 
-from mspn.errors import SourceError, reason
-from mspn.io.extras import import_extra
+from mspn.errors import SourceError, import_extra, reason
 from mspn.io.image_headers import ImageHeader, read_header
 from mspn.io.images import turn_by_matrix
 from mspn.structures.boxes import Size

@@ -12,8 +12,23 @@ from mspn.config.recipe import AnyRecipe
 from mspn.config.recipes import find_any_recipe
 from mspn.errors import InvalidValueError
 from mspn.io.files import write_text
-from mspn.reporting.charts import Chart, Series, draw_chart, format_number
-from mspn.reporting.html import Block, Details, Figure, Figures, Jpeg, Note, Page, Section, Table, Tile, render_page
+from mspn.reporting.html import (
+    Block,
+    Chart,
+    Details,
+    Figure,
+    Figures,
+    Jpeg,
+    Note,
+    Page,
+    Section,
+    Series,
+    Table,
+    Tile,
+    draw_chart,
+    format_number,
+    render_page,
+)
 from mspn.structures.settings import flatten
 from mspn.training.checkpoint import RECIPE_FILE, load_recipe
 from mspn.training.environment import changed_files, read_sessions

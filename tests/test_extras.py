@@ -2,8 +2,7 @@ import json
 
 import pytest
 
-from mspn.errors import InvalidValueError
-from mspn.io.extras import import_extra
+from mspn.errors import InvalidValueError, import_extra
 
 
 def test_an_extra_that_is_installed_is_imported():
