@@ -64,8 +64,7 @@ def golden_rsn(variant: str, machine: PoseRefineForm | None = None) -> MSPN:
     plain = _golden(GOLDEN_RSNS[variant])
     if machine is None:
         return plain
-    config = plain.config.model_copy(update={"pose_refine_machine": machine})
-    network = MSPN(config)
+    network = unfilled(plain.config.model_copy(update={"pose_refine_machine": machine}))
     tensors = {
         name: _draw_tensor(name, tensor) if ".prm." in name else tensor
         for name, tensor in (to_layout(network, machine) | to_layout(plain, machine)).items()
@@ -93,7 +92,7 @@ def golden_network(num_stages: int) -> MSPN:
 
 def _golden(config: ModelConfig) -> MSPN:
     def draw(folder: Path) -> None:
-        network = MSPN(config)
+        network = unfilled(config)
         official = {name: _draw_tensor(name, tensor) for name, tensor in to_layout(network, "official").items()}
         save_file(from_layout(official, network, "official", Path("golden")), folder / "golden.safetensors")
 
@@ -102,6 +101,13 @@ def _golden(config: ModelConfig) -> MSPN:
         network = MSPN(config)
     network.load_state_dict(load_file(folder / "golden.safetensors"), assign=True)
     return network.eval()
+
+
+def unfilled(config: ModelConfig) -> MSPN:
+    """The network before its weights are drawn, which takes longest."""
+    with torch.device("meta"):
+        network = MSPN(config)
+    return network.to_empty(device="cpu")
 
 
 def golden_inputs() -> GoldenInputs:

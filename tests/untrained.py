@@ -6,7 +6,6 @@ from pathlib import Path
 import torch
 
 from mspn.checkpoints.format import Checkpoint, CheckpointMetadata, save_weights
-from mspn.config.recipe import override
 from mspn.models import build_network
 from mspn.predict.estimator import PoseEstimator
 from tests.trained import small_and_fast, tiny_recipe
@@ -14,7 +13,7 @@ from tests.trained import small_and_fast, tiny_recipe
 
 def untrained(folder: Path, settings: Sequence[str] = ()) -> Checkpoint:
     """The same random network each time."""
-    recipe = override(small_and_fast(tiny_recipe(folder, iterations=2)), settings)
+    recipe = small_and_fast(tiny_recipe(folder, iterations=2), ["model.num_stages=2", *settings])
     torch.manual_seed(5)
     return Checkpoint(CheckpointMetadata(recipe=recipe), build_network(recipe.model).eval())
 
@@ -24,9 +23,9 @@ def untrained_estimator(folder: Path, settings: Sequence[str] = ()) -> PoseEstim
     return PoseEstimator(untrained(folder, settings), "none", device="cpu", precision="float32", batch_size=3)
 
 
-def untrained_weights(folder: Path) -> Path:
+def untrained_weights(folder: Path, settings: Sequence[str] = ()) -> Path:
     """Its weights file."""
-    checkpoint = untrained(folder)
+    checkpoint = untrained(folder, settings)
     path = folder / "untrained.safetensors"
     save_weights(path, checkpoint.model, checkpoint.metadata)
     return path

@@ -32,7 +32,8 @@ def record_losses(processes: Processes, recipe: Recipe, run: Path, iterations: i
 @pytest.fixture
 def recipe(tmp_path: Path) -> Recipe:
     write_drawn_set(tmp_path, num_images=4)
-    return small_and_fast(tiny_recipe(tmp_path, iterations=6), ["train.batch_size=4", "train.threads=1"])
+    settings = ["model.num_stages=2", "train.batch_size=4", "train.threads=1"]
+    return small_and_fast(tiny_recipe(tmp_path, iterations=6), settings)
 
 
 @pytest.mark.parametrize("parts", [1, 2])

@@ -25,12 +25,10 @@ from tests.imagenet_file import imagenet_tensors
 from tests.trained import small_and_fast, tiny_recipe
 from tests.training.several import clean_processes
 
-_FASTER = ["model.stem_channels=8", "model.up_channels=8", "train.batch_size=2", "train.checkpoint_every=2"]
-
 
 def test_a_resumed_run_ends_with_the_same_weights_to_the_bit(tmp_path: Path):
     write_drawn_set(tmp_path, num_images=3)
-    recipe = override(tiny_recipe(tmp_path, iterations=6), _FASTER)
+    recipe = small_and_fast(tiny_recipe(tmp_path, iterations=6))
 
     train(recipe, tmp_path / "whole", resume=False)
     with pytest.raises(KeyboardInterrupt):
@@ -43,7 +41,7 @@ def test_a_resumed_run_ends_with_the_same_weights_to_the_bit(tmp_path: Path):
 
 def test_a_resumed_run_ends_with_the_same_states_of_random_generators(tmp_path: Path):
     write_drawn_set(tmp_path, num_images=3)
-    recipe = override(tiny_recipe(tmp_path, iterations=4), _FASTER)
+    recipe = small_and_fast(tiny_recipe(tmp_path, iterations=4))
 
     train(recipe, tmp_path / "whole", resume=False)
     with pytest.raises(KeyboardInterrupt):
@@ -86,8 +84,8 @@ def _interrupt_at(last: int):
 def test_metrics_have_a_line_per_epoch_and_none_twice_after_a_resume(tmp_path: Path):
     write_drawn_set(tmp_path, num_images=4)
     # Four people drawn once an epoch, two a batch: two iterations an epoch.
-    settings = [*_FASTER, "train.checkpoint_every=1"]
-    recipe = override(tiny_recipe(tmp_path, iterations=6), settings)
+    settings = ["train.checkpoint_every=1"]
+    recipe = small_and_fast(tiny_recipe(tmp_path, iterations=6), settings)
     once = recipe.data.train[0].model_copy(update={"weight": 1.0})
     recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"train": (once,)})})
 
@@ -105,8 +103,8 @@ def test_metrics_have_a_line_per_epoch_and_none_twice_after_a_resume(tmp_path: P
 def test_metrics_of_a_resumed_run_average_the_iterations_before_the_resume_too(tmp_path: Path):
     write_drawn_set(tmp_path, num_images=2)
     # Two people, two a batch, drawn ten times: ten iterations an epoch; rows every three and at its end.
-    settings = [*_FASTER, "train.checkpoint_every=2", "train.metrics_every=3"]
-    recipe = override(tiny_recipe(tmp_path, iterations=10), settings)
+    settings = ["train.checkpoint_every=4", "train.metrics_every=3"]
+    recipe = small_and_fast(tiny_recipe(tmp_path, iterations=10), settings)
     ten_times = recipe.data.train[0].model_copy(update={"weight": 10.0})
     recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"train": (ten_times,)})})
 
@@ -122,7 +120,7 @@ def test_metrics_of_a_resumed_run_average_the_iterations_before_the_resume_too(t
 
 def test_weights_say_which_sessions_made_them(tmp_path: Path):
     write_drawn_set(tmp_path, num_images=2)
-    recipe = override(tiny_recipe(tmp_path, iterations=4), [*_FASTER, "train.checkpoint_every=2"])
+    recipe = small_and_fast(tiny_recipe(tmp_path, iterations=4))
 
     with pytest.raises(KeyboardInterrupt):
         train(recipe, tmp_path / "run", resume=False, report=_interrupt_at(3))
@@ -136,7 +134,7 @@ def test_weights_say_which_sessions_made_them(tmp_path: Path):
 
 def test_a_loss_that_is_no_number_stops_and_leaves_the_last_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     write_drawn_set(tmp_path, num_images=2)
-    recipe = override(tiny_recipe(tmp_path, iterations=6), _FASTER)
+    recipe = small_and_fast(tiny_recipe(tmp_path, iterations=6))
 
     with pytest.raises(KeyboardInterrupt):
         train(recipe, tmp_path / "run", resume=False, report=_interrupt_at(3))
@@ -155,14 +153,14 @@ def test_a_loss_that_is_no_number_stops_and_leaves_the_last_checkpoint(tmp_path:
 
 def test_weights_that_are_no_numbers_are_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     write_drawn_set(tmp_path, num_images=2)
-    recipe = override(tiny_recipe(tmp_path, iterations=6), _FASTER)
+    recipe = small_and_fast(tiny_recipe(tmp_path, iterations=6))
     rates = []
 
     def step(self: TrainStep, parts: Sequence[Sample], rate: float) -> torch.Tensor:
         rates.append(rate)
         if len(rates) == 4:
             self.weights.get_parameter("stem.conv.conv.weight").data.fill_(float("nan"))
-        return torch.ones(2, 4)
+        return torch.ones(1, 4)
 
     monkeypatch.setattr(TrainStep, "step", step)
 
@@ -175,7 +173,7 @@ def test_weights_that_are_no_numbers_are_not_written(tmp_path: Path, monkeypatch
 
 def test_processes_that_find_different_checkpoints_do_not_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     write_drawn_set(tmp_path, num_images=2)
-    recipe = override(tiny_recipe(tmp_path, iterations=2), _FASTER)
+    recipe = small_and_fast(tiny_recipe(tmp_path, iterations=2))
     train(recipe, tmp_path / "run", resume=False)
     # All have a checkpoint (1), but another process has one of iteration 4.
     monkeypatch.setattr(Processes, "highest", lambda self, value: 4 if value > 1 else value)
@@ -189,7 +187,7 @@ def test_processes_that_find_different_checkpoints_do_not_go_on(tmp_path: Path, 
 
 def test_changed_settings_take_effect_when_a_run_is_resumed(tmp_path: Path):
     write_drawn_set(tmp_path, num_images=2)
-    recipe = override(tiny_recipe(tmp_path, iterations=4), _FASTER)
+    recipe = small_and_fast(tiny_recipe(tmp_path, iterations=4))
     train(recipe, tmp_path / "run", resume=False)
 
     train(override(recipe, ["train.iterations=6", "train.weight_decay=0.5"]), tmp_path / "run", resume=True)
@@ -204,7 +202,7 @@ def test_changed_settings_take_effect_when_a_run_is_resumed(tmp_path: Path):
 def test_a_damaged_image_is_reported_once_and_training_goes_on(tmp_path: Path, caplog: pytest.LogCaptureFixture):
     write_drawn_set(tmp_path, num_images=4)
     (tmp_path / "images" / "000000000002.png").write_bytes(b"no image")
-    recipe = override(tiny_recipe(tmp_path, iterations=6), _FASTER)
+    recipe = small_and_fast(tiny_recipe(tmp_path, iterations=6))
 
     train(recipe, tmp_path / "run", resume=False)
 
@@ -217,7 +215,7 @@ def test_more_than_one_unreadable_image_in_ten_stops_training(tmp_path: Path):
     write_drawn_set(tmp_path, num_images=2)
     for image in (tmp_path / "images").iterdir():
         image.unlink()
-    recipe = override(tiny_recipe(tmp_path, iterations=6), _FASTER)
+    recipe = small_and_fast(tiny_recipe(tmp_path, iterations=6))
 
     with pytest.raises(ValueError, match=r"2 images cannot be read, the last is .*png; check data.root"):
         train(recipe, tmp_path / "run", resume=False)
@@ -235,8 +233,8 @@ def test_training_starts_from_imagenet_weights_and_needs_them_no_more_when_it_re
     tensors = imagenet_tensors("resnet18", 8)
     torch.save(tensors, tmp_path / "resnet.pth")
     # Steps so small that the weights stay where they started.
-    still = ["train.learning_rate=1e-20", f"train.initial_weights={tmp_path / 'resnet.pth'}"]
-    recipe = override(tiny_recipe(tmp_path, iterations=2), [*_FASTER, *still])
+    still = ["model.num_stages=2", "train.learning_rate=1e-20", f"train.initial_weights={tmp_path / 'resnet.pth'}"]
+    recipe = small_and_fast(tiny_recipe(tmp_path, iterations=2), still)
 
     weights = load_file(train(recipe, tmp_path / "run", resume=False))
     (tmp_path / "resnet.pth").unlink()

@@ -24,7 +24,7 @@ CPU = torch.device("cpu")
 @pytest.fixture
 def recipe(tmp_path: Path) -> Recipe:
     write_drawn_set(tmp_path, num_images=4)
-    return small_and_fast(tiny_recipe(tmp_path, iterations=6))
+    return small_and_fast(tiny_recipe(tmp_path, iterations=6), ["model.num_stages=2"])
 
 
 def samples(recipe: Recipe, people: range) -> Sample:
