@@ -11,7 +11,7 @@ from pathlib import Path
 
 from mspn.evaluation.report import Report, compare_reports
 from mspn.io.files import write_text
-from mspn.reporting.html import Chart, Figure, Figures, Page, Section, Series, draw_chart, render_page
+from mspn.reporting import Chart, Figure, Figures, Page, Section, Series, draw_chart, render_page
 
 
 def main() -> None:

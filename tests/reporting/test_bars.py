@@ -1,7 +1,7 @@
 import re
 from xml.etree import ElementTree
 
-from mspn.reporting.html import Bar, draw_bars
+from mspn.reporting import Bar, draw_bars
 
 # Bars begin at x = 120 and are 340 long at most.
 

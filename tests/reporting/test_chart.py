@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 from xml.etree import ElementTree
 
-from mspn.reporting.html import Chart, Series, draw_chart, format_number
+from mspn.reporting import Chart, Series, draw_chart, format_number
 
 # The plot spans x from 60 to 540 and y from 210 (bottom) to 10 (top).
 

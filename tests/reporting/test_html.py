@@ -1,6 +1,6 @@
 import base64
 
-from mspn.reporting.html import (
+from mspn.reporting import (
     Block,
     Details,
     Figure,

@@ -44,7 +44,7 @@ from mspn.evaluation.tracks import TrackingScores, evaluate_tracks
 from mspn.inference.devices import keep_freed_memory
 from mspn.io.files import prepare_folder
 from mspn.predict.estimator import PoseEstimator
-from mspn.reporting.html import optional_output
+from mspn.reporting import optional_output
 
 
 class MetricName(str, Enum):

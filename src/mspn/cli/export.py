@@ -1,4 +1,4 @@
-"""mspn models export and prove: networks as files of other runtimes, which give what they gave in torch; mspn page."""
+"""mspn models export and prove: networks as files of other runtimes; mspn page: networks that run in browsers."""
 
 from pathlib import Path
 from typing import Annotated

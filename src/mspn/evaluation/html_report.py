@@ -17,7 +17,7 @@ from mspn.io.files import sha256_of, write_text
 from mspn.io.images import read_image, write_jpeg
 from mspn.labels.formats.coco import CocoPeople
 from mspn.labels.label_set import box_around
-from mspn.reporting.html import (
+from mspn.reporting import (
     Bar,
     Block,
     Chart,

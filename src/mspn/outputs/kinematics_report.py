@@ -12,7 +12,7 @@ from jaxtyping import Float, UInt8
 from mspn.io.files import replacing, write_text
 from mspn.io.images import encode_jpeg
 from mspn.outputs.tables import round_seconds
-from mspn.reporting.html import (
+from mspn.reporting import (
     Block,
     Chart,
     Figure,

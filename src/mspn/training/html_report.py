@@ -12,7 +12,7 @@ from mspn.config.recipe import AnyRecipe
 from mspn.config.recipes import find_any_recipe
 from mspn.errors import InvalidValueError
 from mspn.io.files import write_text
-from mspn.reporting.html import (
+from mspn.reporting import (
     Block,
     Chart,
     Details,

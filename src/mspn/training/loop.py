@@ -23,7 +23,7 @@ from mspn.inference.devices import choose_device
 from mspn.interrupts import StopRequest, stop_requests
 from mspn.io.files import locked_folder, remove_leftovers
 from mspn.models import AnyNetwork
-from mspn.reporting.html import optional_output
+from mspn.reporting import optional_output
 from mspn.training.checkpoint import (
     BEST_FILE,
     CHECKPOINT_FOLDER,
