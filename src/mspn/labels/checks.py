@@ -176,7 +176,7 @@ def check_labels(labels: LabeledSet, files: Sequence[ImageFile] = ()) -> list[Fi
 
     Args:
         labels: as they were read.
-        files: what `mspn.labels.checks.scan_images` found of the images; without them only the labels are
+        files: what `scan_images` found of the images; without them only the labels are
             checked, and image sizes are those in the labels.
     """
     sizes = {file.image.id: file.size for file in files if file.size is not None}
