@@ -22,6 +22,11 @@ def _person(left: float, *, top: float = 100, box_score: float = 0.9, keypoint_s
     )
 
 
+def _flipped(person: Pose) -> Pose:
+    """The same box, with the keypoints in reverse order."""
+    return replace(person, keypoints_image=person.keypoints_image[::-1].copy())
+
+
 def _frame(seconds: float) -> FrameInfo:
     return FrameInfo(VIDEO, round(25 * seconds), seconds)
 
@@ -120,6 +125,26 @@ def test_a_pose_that_resembles_one_of_a_track_is_left_out():
     tracker.update([_person(100)], 0.0)
 
     assert _ids(tracker.update([_person(100), _person(106)], 0.04)) == [1]
+
+
+def test_a_second_box_of_somebody_is_left_out_whatever_its_keypoints():
+    tracker = Tracker()
+    tracker.update([_person(100)], 0.0)
+    # Intersection over union is 110 / 210.
+    upside_down = _flipped(_person(150, box_score=0.8))
+
+    assert _ids(tracker.update([_person(100), upside_down], 0.04)) == [1]
+    assert _ids(tracker.update([_person(100), replace(upside_down, box_score=0.95)], 0.08)) == [1, 2]
+
+
+def test_somebody_half_hidden_is_known_by_the_box():
+    tracker = Tracker()
+    tracker.update([_person(100), _person(600)], 0.0)
+    half = _person(104)
+    half.keypoints_image[8:] += 300  # nine of seventeen keypoints are elsewhere: OKS is below 8 / 17
+    all_elsewhere = _flipped(_person(604))
+
+    assert _ids(tracker.update([half, all_elsewhere], 0.04)) == [1, 3]
 
 
 def test_keypoints_that_nobody_sees_do_not_count():

@@ -1,6 +1,6 @@
 """Where followed people go, by a Kalman filter of constant velocity, and who in a frame is whom of them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -31,6 +31,11 @@ class Observation:
     def sizes(self) -> Float[np.ndarray, " N"]:
         """Square roots of the boxes' areas, in pixels."""
         return np.asarray(np.sqrt((self.corners[:, 1] - self.corners[:, 0]).clip(min=0).prod(-1)).clip(min=1.0))
+
+    @property
+    def boxes(self) -> "Observation":
+        """The same people, with the corners of their boxes as the points."""
+        return Observation(self.corners, np.ones(self.corners.shape[:2]), self.corners)
 
     def take(self, rows: Int[np.ndarray, " M"]) -> "Observation":
         """Some of the people."""
@@ -67,6 +72,11 @@ class Motion:
             velocities=np.zeros((num_people, 2)),
             covariances=np.tile(covariance, (num_people, 1, 1)),
         )
+
+    @property
+    def boxes(self) -> "Motion":
+        """The same people, with the corners of their boxes as the points."""
+        return replace(self, points=self.corners, weights=np.ones(self.corners.shape[:2]))
 
     @property
     def position_variances(self) -> Float[np.ndarray, " T"]:
@@ -182,6 +192,21 @@ def associate(
     is_left[first.tracks] = False
     second = _assign(value * (is_left[:, None] & ~is_confident))
     return Pairs(np.concatenate([first.tracks, second.tracks]), np.concatenate([first.seen, second.seen]))
+
+
+def associate_rest(pairs: Pairs, box_fit: Float[np.ndarray, "T N"], *, is_possible: Bool[np.ndarray, "T N"]) -> Pairs:
+    """Pair what `associate` has left by boxes: somebody half hidden keeps the place, but not all keypoints.
+
+    Args:
+        pairs: that are made already.
+        box_fit: of all pairs, see `fit_to_predicted`, with the corners of the boxes as points.
+        is_possible: which pairs may be made.
+    """
+    value = np.where(is_possible, box_fit, 0.0)
+    value[pairs.tracks] = 0.0
+    value[:, pairs.seen] = 0.0
+    rest = _assign(value)
+    return Pairs(np.concatenate([pairs.tracks, rest.tracks]), np.concatenate([pairs.seen, rest.seen]))
 
 
 def _assign(value: Float[np.ndarray, "T N"]) -> Pairs:

@@ -6,16 +6,23 @@ from typing import Protocol
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import Float, Int, UInt8
 from pydantic import Field
 
 from mspn.errors import MspnError
-from mspn.structures.boxes import Box, Detection, Size, check_box, to_xyxy
+from mspn.structures.boxes import Box, Detection, Size, check_box, iou, to_xyxy
 from mspn.structures.image import FrameInfo, Video
 from mspn.structures.pose import Pose
 from mspn.structures.settings import Settings
 from mspn.structures.skeleton import Skeleton
-from mspn.tracking.association import Motion, Observation, associate, fit_to_predicted, observed_similarity
+from mspn.tracking.association import (
+    Motion,
+    Observation,
+    associate,
+    associate_rest,
+    fit_to_predicted,
+    observed_similarity,
+)
 
 _MIN_KEYPOINT_SCORE = 0.1
 """Keypoints with a lower score say nothing of where somebody is."""
@@ -35,8 +42,15 @@ class TrackerSettings(Settings):
     min_similarity: float = Field(0.5, gt=0, le=1)
     """Lowest OKS of a pose and where its person was expected; the longer hidden, the more it takes, and the more room
     the person has moved in."""
+    min_box_similarity: float = Field(0.4, gt=0, le=1)
+    """Lowest similarity of a box and the one that was expected, for `min_similarity_in_box` to count."""
+    min_similarity_in_box: float = Field(0.35, gt=0, le=1)
+    """Takes the place of `min_similarity` where the box fits, for whom nobody else is left."""
     duplicate_oks: float = Field(0.7, gt=0, le=1)
     """A pose that resembles one of a track more than this, and belongs to no track itself, is left out."""
+    duplicate_iou: float = Field(0.4, gt=0, le=1)
+    """So is one whose box has a lower score than one of a track, and overlaps it more than this: a second box of the
+    same person, or one around two people."""
 
 
 TRACKER_DEFAULTS = TrackerSettings()
@@ -96,11 +110,14 @@ class PointTracker:
         self._end_old_tracks(size)
         settings = self._settings
         is_confident = scores >= settings.confident_score
-        pairs = associate(
-            fit_to_predicted(self.motion, seen, self._sigmas),
-            is_confident=is_confident,
-            is_recent=self.is_recent,
-            min_fit=settings.min_similarity,
+        fit = fit_to_predicted(self.motion, seen, self._sigmas)
+        box_fit = fit_to_predicted(self.motion.boxes, seen.boxes, BOX_SIGMAS)
+        pairs = associate_rest(
+            associate(fit, is_confident=is_confident, is_recent=self.is_recent, min_fit=settings.min_similarity),
+            box_fit,
+            is_possible=(box_fit >= settings.min_box_similarity)
+            & (fit >= settings.min_similarity_in_box)
+            & is_confident,
         )
         ids = np.zeros(len(scores), int)
         ids[pairs.seen] = self.ids[pairs.tracks]
@@ -108,7 +125,7 @@ class PointTracker:
         self._last_seen[pairs.tracks] = seconds
         self.is_recent[:] = False
         self.is_recent[pairs.tracks] = True
-        self._begin_tracks(seen, ids, is_confident)
+        self._begin_tracks(seen, ids, scores)
         return ids
 
     def _end_old_tracks(self, size: Size | None) -> None:
@@ -126,15 +143,16 @@ class PointTracker:
         self.ids, self.is_recent = self.ids[kept], self.is_recent[kept]
         self._first_seen, self._last_seen = self._first_seen[kept], self._last_seen[kept]
 
-    def _begin_tracks(
-        self, seen: Observation, ids: Int[np.ndarray, " N"], is_confident: Bool[np.ndarray, " N"]
-    ) -> None:
-        """Give new ids to the confident ones that have none, and resemble nobody who has."""
-        (new,) = np.nonzero(is_confident & (ids == 0))
+    def _begin_tracks(self, seen: Observation, ids: Int[np.ndarray, " N"], scores: Float[np.ndarray, " N"]) -> None:
+        """Give new ids to the confident ones that have none, and are nobody who has."""
+        settings = self._settings
+        (new,) = np.nonzero((scores >= settings.confident_score) & (ids == 0))
         (known,) = np.nonzero(ids)
         if len(new) and len(known):
-            similar = observed_similarity(seen.take(new), seen.take(known), self._sigmas)
-            new = new[(similar <= self._settings.duplicate_oks).all(1)]
+            is_same = observed_similarity(seen.take(new), seen.take(known), self._sigmas) > settings.duplicate_oks
+            overlap = iou(seen.corners[new].reshape(-1, 1, 4), seen.corners[known].reshape(-1, 4))
+            is_same |= (overlap > settings.duplicate_iou) & (scores[new][:, None] < scores[known])
+            new = new[~is_same.any(1)]
         ids[new] = np.arange(self._next_id, self._next_id + len(new))
         self._next_id += len(new)
         self.motion.add(Motion.start(seen.take(new)))
@@ -263,11 +281,9 @@ class Tracker:
         if self._points is None or not doubtful:
             return []
         self._points.predict(seconds)
-        motion = self._points.motion
-        boxes = replace(motion, points=motion.corners, weights=np.ones(motion.corners.shape[:2]))
         seen = observe_boxes([detection.box for detection in (*confident, *doubtful)])
         pairs = associate(
-            fit_to_predicted(boxes, seen, BOX_SIGMAS),
+            fit_to_predicted(self._points.motion.boxes, seen, BOX_SIGMAS),
             is_confident=np.arange(len(seen.points)) < len(confident),
             is_recent=self._points.is_recent,
             min_fit=self._settings.min_similarity,
