@@ -5,7 +5,6 @@ import math
 from pathlib import Path
 
 import torch
-from transformers import YolosConfig, YolosForObjectDetection
 
 _SEEN = (0.5, 0.25, 0.5, 0.5)
 """Middle, width and height as shares of the image."""
@@ -16,6 +15,9 @@ def write_yolos(folder: Path, labels: tuple[str, ...] = ("N/A", "Person", "dog")
 
     The box has the corners (0.25, 0, 0.75, 0.5) as shares of the image.
     """
+    # Here, since importing it takes seconds, which each worker would spend while it collects the tests.
+    from transformers import YolosConfig, YolosForObjectDetection
+
     names = dict(enumerate(labels))
     config = YolosConfig(
         hidden_size=8,
