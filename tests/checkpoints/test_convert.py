@@ -21,13 +21,13 @@ from mspn.config.protocol import FAITHFUL_TEST, MMPOSE_TEST
 from mspn.errors import FileError, WeightsError
 from mspn.models.mspn import MSPN
 from tests.full_disk import full_disk
-from tests.golden import GOLDEN_RSNS, golden_rsn_figures
+from tests.golden import GOLDEN_RSNS, golden_rsn_figures, unfilled
 
 LAYOUTS: list[Layout] = ["official", "mmpose", "mmpose-0.x"]
 
 
 def small(**settings: Any) -> ModelConfig:
-    return ModelConfig(**({"num_stages": 2, "stem_channels": 4, "up_channels": 6} | settings))
+    return ModelConfig(**({"backbone": "resnet18", "num_stages": 2, "stem_channels": 4, "up_channels": 6} | settings))
 
 
 @cache
@@ -75,10 +75,10 @@ def crops() -> Tensor:
 
 
 CONFIGS = {
-    "resnet50": small(),
+    "resnet50": small(backbone="resnet50"),
     "1 stage": small(num_stages=1),
     "3 stages": small(num_stages=3),
-    "resnet18": small(backbone="resnet18"),
+    "resnet18": small(),
     "resnet34": small(backbone="resnet34", num_stages=1),
     "resnet101": small(backbone="resnet101", num_stages=1),
     "resnet26": small(backbone="resnet26", bottleneck_expansion=1),
@@ -176,11 +176,7 @@ def shapes(config: ModelConfig, layout: Layout) -> list[str]:
     return [f"{name} {tuple(tensor.shape)}" for name, tensor in tensors.items()]
 
 
-@lru_cache(maxsize=1)
-def _unfilled_network(config: ModelConfig) -> MSPN:
-    with torch.device("meta"):
-        network = MSPN(config)
-    return network.to_empty(device="cpu")
+_unfilled_network = lru_cache(maxsize=1)(unfilled)
 
 
 def digest(rows: list[str]) -> str:
@@ -300,11 +296,11 @@ def test_an_official_bias_lowers_the_running_mean(tmp_path: Path):
     [(1, "official", 476), (2, "official", 1008), (4, "official", 2072), (1, "mmpose", 408), (4, "mmpose", 1776)],
 )
 def test_layouts_have_as_many_tensors_as_the_originals(num_stages: int, layout: Layout, count: int):
-    assert len(to_layout(MSPN(small(num_stages=num_stages)), layout)) == count
+    assert len(to_layout(MSPN(small(backbone="resnet50", num_stages=num_stages)), layout)) == count
 
 
 def test_names_are_those_of_the_originals():
-    network = MSPN(small())
+    network = MSPN(small(backbone="resnet50"))
     official, mmpose = to_layout(network, "official"), to_layout(network, "mmpose")
 
     # One name of every kind.
@@ -402,7 +398,7 @@ def test_the_layout_of_mmpose_0_x_has_another_name_for_the_heads():
 
 def test_a_resnet_18_network_gives_the_same_maps_after_the_official_layout(tmp_path: Path):
     torch.manual_seed(15)
-    network = MSPN(small(backbone="resnet18")).eval()
+    network = MSPN(small()).eval()
 
     write_external(tmp_path / "official.pth", network, "official")
 
@@ -463,7 +459,7 @@ def test_a_checkpoint_without_a_table_of_tensors_is_refused(content: Any, tmp_pa
     ("config", "backbone"),
     [
         (small(backbone="xception-small", num_stages=1), "xception-small, size halved by 3x3 convolutions,"),
-        (small(bottleneck_stride="1x1", num_stages=1), "resnet50, size halved by 1x1 convolutions,"),
+        (small(backbone="resnet50", bottleneck_stride="1x1"), "resnet50, size halved by 1x1 convolutions,"),
     ],
 )
 def test_a_backbone_that_others_do_not_know_is_not_written(config: ModelConfig, backbone: str):
@@ -504,7 +500,7 @@ def test_an_unknown_tensor_is_named(tmp_path: Path):
 def test_a_tensor_of_another_shape_is_named(tmp_path: Path):
     tensors = random_official(small()) | {"stage1.upsample.up4.u_skip.conv.weight": torch.zeros(6, 3, 1, 1)}
 
-    message = r"odd\.pth: tensor 'stage1\.upsample\.up4\.u_skip\.conv\.weight' is \(6, 3, 1, 1\), not \(6, 16, 1, 1\)"
+    message = r"odd\.pth: tensor 'stage1\.upsample\.up4\.u_skip\.conv\.weight' is \(6, 3, 1, 1\), not \(6, 4, 1, 1\)"
     with pytest.raises(WeightsError, match=message):
         read_external(save_official(tmp_path / "odd.pth", tensors))
 
@@ -540,7 +536,7 @@ def test_a_tensor_that_would_fit_by_accident_is_refused_by_name(
     ],
 )
 def test_a_missing_tensor_that_shows_the_networks_shape_is_named_too(name: str, tmp_path: Path):
-    tensors = random_official(small())
+    tensors = random_official(small(backbone="resnet50"))
     del tensors[name]
 
     with pytest.raises(WeightsError, match=f"has no tensor '{name}'"):
