@@ -158,7 +158,7 @@ def test_a_request_keeps_its_id_where_it_has_a_plain_one(port: int):
 @pytest.mark.parametrize(
     ("path", "body", "status", "message"),
     [
-        ("/v1/poses", b"", 400, "no picture"),
+        ("/v1/poses", b"", 400, "no image"),
         ("/v1/poses", b"hello", 415, "no image that can be read"),
         ("/v1/poses", PHOTO[: len(PHOTO) // 2], 422, "cut short"),
         ("/v1/poses?threshold=1.5", PHOTO, 422, "threshold: Input should be less than or equal to 1"),

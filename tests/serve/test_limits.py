@@ -21,7 +21,7 @@ import pytest
 from mspn.io.hosts import ANY_NETWORK
 from mspn.io.http import FetchRules
 from mspn.serve import limits
-from mspn.serve.limits import RateLimiter, RequestError, ServeLimits, decode_picture
+from mspn.serve.limits import RateLimiter, RequestError, ServeLimits, decode_upload
 from mspn.serve.observability import JsonFormatter
 from tests.serve.serving import (
     HOST,
@@ -162,7 +162,7 @@ def test_pixels_are_counted_before_anything_is_decoded():
     claimed = b"\x89PNG\r\n\x1a\n" + header + bytes(1000)
 
     with pytest.raises(RequestError, match="20000x20000"):
-        decode_picture(claimed, 25_000_000)
+        decode_upload(claimed, 25_000_000)
 
 
 def test_a_body_that_does_not_arrive_in_time_is_given_up(hasty_port: int):
@@ -282,7 +282,7 @@ def test_pictures_that_find_no_place_are_sent_away_at_once(port: int, detector: 
         thread.join()
 
     assert refused.status == 503
-    assert "3 pictures wait already" in refused.error
+    assert "3 images wait already" in refused.error
     assert int(refused.headers["retry-after"]) >= 1
     assert seconds < 2
     assert [answer.status for answer in answers] == [200] * 3

@@ -122,7 +122,7 @@ def test_pictures_go_to_no_host(open_site: Callable[..., Any]):
     wait_for_people(page, 4)
 
     assert [address for address in requests if not address.startswith(("blob:", "data:"))] == []
-    assert page.inner_text("#privacy") == "Pictures stay in this browser: nothing is sent anywhere."
+    assert page.inner_text("#privacy") == "Photos stay in this browser: nothing is sent anywhere."
     assert page.is_hidden("#heatmaps-switch")
     assert page.is_hidden("#programs")
 

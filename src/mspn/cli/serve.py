@@ -37,7 +37,7 @@ def serve_command(
         Path | None, typer.Option(help="File with the token that clients must show; without it, anybody is answered.")
     ] = None,
     allow_fetch: Annotated[
-        bool, typer.Option("--allow-fetch", help="Let clients name pictures by public addresses, which are fetched.")
+        bool, typer.Option("--allow-fetch", help="Let clients name images by public addresses, which are fetched.")
     ] = False,
     label_studio: Annotated[
         str | None,
@@ -51,10 +51,10 @@ def serve_command(
         typer.Option("--trusted-proxy", help="Address of a proxy whose X-Forwarded-For says who the client is."),
     ] = None,
     max_bytes: Annotated[int, typer.Option(min=1, help="Of a request.")] = 20 * 2**20,
-    max_pixels: Annotated[int, typer.Option(min=1, help="Of a picture.")] = 25_000_000,
-    max_people: Annotated[int, typer.Option(min=1, help="Of a picture.")] = 100,
+    max_pixels: Annotated[int, typer.Option(min=1, help="Of an image.")] = 25_000_000,
+    max_people: Annotated[int, typer.Option(min=1, help="Of an image.")] = 100,
     max_in_flight: Annotated[int, typer.Option(min=1, help="Requests that are read or answered at once.")] = 64,
-    max_waiting: Annotated[int, typer.Option(min=1, help="Pictures that wait for their poses.")] = 64,
+    max_waiting: Annotated[int, typer.Option(min=1, help="Images that wait for their poses.")] = 64,
     answer_seconds: Annotated[float, typer.Option(min=0.1, help="Longest wait for an answer.")] = 30.0,
     requests_per_second: Annotated[
         float | None, typer.Option(min=0.001, help="Of each client; without it, any number.")

@@ -42,15 +42,15 @@ class PoseOptions(PeopleOptions):
     )
 
 
-class PictureOptions(PoseOptions):
-    """Options of a picture that comes alone."""
+class ImageOptions(PoseOptions):
+    """Options of an image that comes alone."""
 
-    draw: bool = Field(False, description="Answer the picture with the skeletons drawn, as a JPEG, in place of JSON.")
+    draw: bool = Field(False, description="Answer the image with the skeletons drawn, as a JPEG, in place of JSON.")
     theme: str = Field("sides", description=f"Colors of the drawing, of {', '.join(THEMES)}.")
     url: str | None = Field(
         None,
         max_length=2000,
-        description="Address of the picture, in place of a body; the service may refuse to fetch.",
+        description="Address of the image, in place of a body; the service may refuse to fetch.",
     )
 
 

@@ -18,7 +18,7 @@ from mspn.labels.formats.label_studio import ControlNames, make_regions
 from mspn.labels.label_set import LabeledSet
 from mspn.predict.pseudo_labels import Suggestion, as_labels
 from mspn.serve.answers import PeopleOptions
-from mspn.serve.limits import Picture, RequestError, fetch_picture, read_form
+from mspn.serve.limits import RequestError, Upload, fetch_upload, read_form
 from mspn.serve.routes import ServiceOf, until_left
 from mspn.serve.service import Service
 from mspn.structures.image import Image
@@ -169,14 +169,14 @@ async def _pre_label(task: _Task, interface: Interface, place: LabelStudio, serv
     url = place.locate(address)
     headers = {"Authorization": f"Token {place.token}"} if place.token else {}
 
-    def fetch() -> Picture:
-        return fetch_picture(url, service.limits, headers=headers, is_own=True)
+    def fetch() -> Upload:
+        return fetch_upload(url, service.limits, headers=headers, is_own=True)
 
     def finish(image: Image, poses: list[Pose]) -> dict[str, Any]:
         return pre_label(image, poses, service.estimator.recipe, interface)
 
-    picture = await asyncio.get_running_loop().run_in_executor(None, fetch)
-    (prediction,) = await service.answer([picture], PeopleOptions(), finish)
+    upload = await asyncio.get_running_loop().run_in_executor(None, fetch)
+    (prediction,) = await service.answer([upload], PeopleOptions(), finish)
     return prediction
 
 

@@ -31,15 +31,15 @@ class ServeLimits(Settings):
     max_bytes: int = Field(20 * 2**20, ge=1)
     """Of a request's body, or of a frame of a stream."""
     max_pixels: int = Field(25_000_000, ge=1)
-    """Of a picture."""
+    """Of an image."""
     max_people: int = Field(100, ge=1)
-    """Of a picture: those that the detector is surest of."""
+    """Of an image: those that the detector is surest of."""
     max_files: int = Field(16, ge=1)
-    """Pictures of one request."""
+    """Images of one request."""
     max_in_flight: int = Field(64, ge=1)
     """Requests that are read or answered at once."""
     max_waiting: int = Field(64, ge=1)
-    """Pictures that are decoded, or wait for their poses."""
+    """Images that are decoded, or wait for their poses."""
     max_streams: int = Field(16, ge=1)
     """Streams at once."""
     max_connections: int = Field(1000, ge=1)
@@ -67,7 +67,7 @@ class RequestError(MspnError):
 
 
 @dataclass(frozen=True, eq=False)
-class Picture:
+class Upload:
     """An encoded image as a client sent it."""
 
     name: str
@@ -75,8 +75,8 @@ class Picture:
     encoded: bytes | bytearray
 
 
-async def read_pictures(request: Request, limits: ServeLimits) -> list[Picture]:
-    """The pictures of a request: its body, or the files of a form (multipart/form-data).
+async def read_uploads(request: Request, limits: ServeLimits) -> list[Upload]:
+    """The images of a request: its body, or the files of a form (multipart/form-data).
 
     Nothing beyond the limit is kept, and nothing goes to the disk.
 
@@ -84,17 +84,17 @@ async def read_pictures(request: Request, limits: ServeLimits) -> list[Picture]:
         RequestError: if the body is too large, too slow, empty, or a form that cannot be read or has too many files.
     """
     try:
-        pictures = await asyncio.wait_for(_read_pictures(request, limits), limits.upload_seconds)
+        uploads = await asyncio.wait_for(_read_uploads(request, limits), limits.upload_seconds)
     except asyncio.TimeoutError as error:
         raise _too_slow(limits) from error
-    if not all(picture.encoded for picture in pictures):
-        raise RequestError(HTTPStatus.BAD_REQUEST, "there is no picture in the request; send the bytes of an image")
-    return pictures
+    if not all(upload.encoded for upload in uploads):
+        raise RequestError(HTTPStatus.BAD_REQUEST, "there is no image in the request; send the bytes of an image")
+    return uploads
 
 
-async def _read_pictures(request: Request, limits: ServeLimits) -> list[Picture]:
+async def _read_uploads(request: Request, limits: ServeLimits) -> list[Upload]:
     if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
-        return [Picture("", await _read_body(request, limits))]
+        return [Upload("", await _read_body(request, limits))]
     chunks = _count_body(request, limits.max_bytes)
     parser = MultiPartParser(request.headers, chunks, max_files=limits.max_files, max_fields=limits.max_files)
     parser.spool_max_size = limits.max_bytes + 1  # all of it stays in memory
@@ -104,16 +104,16 @@ async def _read_pictures(request: Request, limits: ServeLimits) -> list[Picture]
         raise RequestError(HTTPStatus.BAD_REQUEST, f"the form cannot be read: {one_line(error.message)}") from error
     files = [value for _, value in form.multi_items() if isinstance(value, UploadFile)]
     if not files:
-        raise RequestError(HTTPStatus.BAD_REQUEST, "the form has no file; send the picture as a file named 'file'")
-    pictures = [Picture(one_line(file.filename or ""), await file.read()) for file in files]
+        raise RequestError(HTTPStatus.BAD_REQUEST, "the form has no file; send the image as a file named 'file'")
+    uploads = [Upload(one_line(file.filename or ""), await file.read()) for file in files]
     await form.close()
-    return pictures
+    return uploads
 
 
 async def _count_body(request: Request, max_bytes: int) -> AsyncGenerator[bytes, None]:
     too_large = RequestError(
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-        f"the body is larger than the limit of {max_bytes:,} bytes; make the picture smaller",
+        f"the body is larger than the limit of {max_bytes:,} bytes; make the image smaller",
     )
     if int(request.headers.get("content-length", 0)) > max_bytes:
         raise too_large
@@ -157,10 +157,10 @@ def _too_slow(limits: ServeLimits) -> RequestError:
     )
 
 
-def fetch_picture(
+def fetch_upload(
     url: str, limits: ServeLimits, *, headers: Mapping[str, str] | None = None, is_own: bool = False
-) -> Picture:
-    """The picture at an address, in memory; hosts and redirects are checked.
+) -> Upload:
+    """The image at an address, in memory; hosts and redirects are checked.
 
     Args:
         url: a public address, or one of the operator's own.
@@ -186,12 +186,12 @@ def fetch_picture(
                 encoded += chunk
     except FetchError as error:
         why = one_line(error.message.partition(";")[0])  # without advice about options that the service has not
-        raise RequestError(HTTPStatus.UNPROCESSABLE_ENTITY, f"the address: {why}; send the picture itself") from error
-    return Picture("", encoded)
+        raise RequestError(HTTPStatus.UNPROCESSABLE_ENTITY, f"the address: {why}; send the image itself") from error
+    return Upload("", encoded)
 
 
-def decode_picture(encoded: bytes | bytearray, max_pixels: int) -> UInt8[np.ndarray, "H W 3"]:
-    """Decode a picture, whose size is looked at first.
+def decode_upload(encoded: bytes | bytearray, max_pixels: int) -> UInt8[np.ndarray, "H W 3"]:
+    """Decode an image, whose size is looked at first.
 
     Raises:
         RequestError: if it is no image, damaged, or has too many pixels.
@@ -199,16 +199,16 @@ def decode_picture(encoded: bytes | bytearray, max_pixels: int) -> UInt8[np.ndar
     header = read_header(io.BytesIO(encoded))
     if header is None:
         raise RequestError(
-            HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "the picture is no image that can be read; send a JPEG, PNG or WebP"
+            HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "the file is no image that can be read; send a JPEG, PNG or WebP"
         )
     height, width = header.size
     if height * width > max_pixels:
         raise RequestError(
             HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-            f"the picture has {width}x{height} pixels, above the limit of {max_pixels:,}; make it smaller first",
+            f"the image has {width}x{height} pixels, above the limit of {max_pixels:,}; make it smaller first",
         )
     try:
-        return decode_image(encoded, "the picture", max_pixels)
+        return decode_image(encoded, "the image", max_pixels)
     except ImageError as error:
         raise RequestError(HTTPStatus.UNPROCESSABLE_ENTITY, str(error)) from error
 

@@ -33,11 +33,9 @@ class Metrics:
         )
         self.streams = Gauge("mspn_streams", "Open streams.", registry=registry, multiprocess_mode="livesum")
         self.waiting = Gauge(
-            "mspn_waiting_images", "Pictures in the queue.", registry=registry, multiprocess_mode="livesum"
+            "mspn_waiting_images", "Images in the queue.", registry=registry, multiprocess_mode="livesum"
         )
-        self.batch_images = Histogram(
-            "mspn_batch_images", "Pictures of a batch.", buckets=range(1, 9), registry=registry
-        )
+        self.batch_images = Histogram("mspn_batch_images", "Images of a batch.", buckets=range(1, 9), registry=registry)
         self.people = Counter("mspn_people", "People found.", registry=registry)
         self.dropped_frames = Counter(
             "mspn_dropped_frames", "Frames of streams that a newer one replaced.", registry=registry

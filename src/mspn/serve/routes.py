@@ -1,4 +1,4 @@
-"""The routes of the service: poses and heat maps of pictures, streams, the page, what operations ask for.
+"""The routes of the service: poses and heat maps of images, streams, the page, what operations ask for.
 
 A stream is frames over a web socket: the newest frame wins, and people keep their numbers.
 """
@@ -18,8 +18,8 @@ from starlette.requests import HTTPConnection
 
 from mspn.errors import MspnError
 from mspn.io.images import encode_jpeg
-from mspn.serve.answers import HeatmapOptions, PictureOptions, PoseOptions, describe_model, describe_poses, find_names
-from mspn.serve.limits import Picture, RequestError, fetch_picture, read_pictures
+from mspn.serve.answers import HeatmapOptions, ImageOptions, PoseOptions, describe_model, describe_poses, find_names
+from mspn.serve.limits import RequestError, Upload, fetch_upload, read_uploads
 from mspn.serve.page import PAGE, render_api_page
 from mspn.serve.service import Answer, Service, wait_for_answer
 from mspn.structures.image import Image
@@ -36,7 +36,7 @@ _PERSON_EXAMPLE = {
     "keypoints": {"nose": [201.3, 98.75, 0.9], "left_eye": [209.1, 90.2, 0.88]},
 }
 _EXAMPLE = {"source": "", "width": 640, "height": 480, "people": [_PERSON_EXAMPLE]}
-_PICTURE_BODY = {
+_IMAGE_BODY = {
     "requestBody": {
         "description": "The bytes of an image (JPEG, PNG, WebP, ...), or a form with a file.",
         "content": {
@@ -49,7 +49,7 @@ _PICTURE_BODY = {
 }
 _FILES_BODY = {
     "requestBody": {
-        "description": "A form with a file for each picture.",
+        "description": "A form with a file for each image.",
         "content": {
             "multipart/form-data": {
                 "schema": {
@@ -90,19 +90,19 @@ ServiceOf = Annotated[Service, Depends(_service)]
 
 @router.post(
     "/v1/poses",
-    summary="Poses of the people in a picture",
-    openapi_extra=_PICTURE_BODY,
+    summary="Poses of the people in an image",
+    openapi_extra=_IMAGE_BODY,
     responses={
         **_ERRORS,
         200: {
             "description": "As one entry of predictions.json: (x, y, score) of each keypoint in pixels, best person"
-            " first; or the drawn picture.",
+            " first; or the drawn image.",
             "content": {"application/json": {"example": _EXAMPLE}, "image/jpeg": {}},
         },
     },
     response_model=None,
 )
-async def poses(request: Request, service: ServiceOf, options: Annotated[PictureOptions, Query()]) -> Response:
+async def poses(request: Request, service: ServiceOf, options: Annotated[ImageOptions, Query()]) -> Response:
     """`curl --data-binary @photo.jpg http://localhost:8000/v1/poses`"""
     skeleton = service.estimator.recipe.keypoint_table
     names, theme = find_names(options.keypoints, skeleton), find_theme(options.theme)
@@ -112,19 +112,19 @@ async def poses(request: Request, service: ServiceOf, options: Annotated[Picture
             return Response(encode_jpeg(draw_poses(image.pixels, found, theme)), media_type="image/jpeg")
         return JSONResponse(describe_poses(image, found, names))
 
-    picture = await _only_picture(request, service, options.url)
-    (answer,) = await until_left(request, service, service.answer([picture], options, finish))
+    upload = await _only_upload(request, service, options.url)
+    (answer,) = await until_left(request, service, service.answer([upload], options, finish))
     return answer
 
 
 @router.post(
     "/v1/poses/batch",
-    summary="Poses of the people in several pictures",
+    summary="Poses of the people in several images",
     openapi_extra=_FILES_BODY,
     responses={
         **_ERRORS,
         200: {
-            "description": "What predictions.json holds: one entry for each picture, in their order.",
+            "description": "What predictions.json holds: one entry for each image, in their order.",
             "content": {"application/json": {"example": [{**_EXAMPLE, "source": "photo.jpg"}]}},
         },
     },
@@ -133,23 +133,23 @@ async def poses(request: Request, service: ServiceOf, options: Annotated[Picture
 async def batch(request: Request, service: ServiceOf, options: Annotated[PoseOptions, Query()]) -> Response:
     """`curl -F file=@one.jpg -F file=@two.jpg http://localhost:8000/v1/poses/batch`"""
     names = find_names(options.keypoints, service.estimator.recipe.keypoint_table)
-    pictures = await read_pictures(request, service.limits)
+    uploads = await read_uploads(request, service.limits)
 
     def finish(image: Image, found: list[Pose]) -> dict[str, Any]:
         return describe_poses(image, found, names)
 
-    return JSONResponse(await until_left(request, service, service.answer(pictures, options, finish)))
+    return JSONResponse(await until_left(request, service, service.answer(uploads, options, finish)))
 
 
 @router.post(
     "/v1/heatmaps",
     summary="What every stage and level of the network sees of a person",
-    openapi_extra=_PICTURE_BODY,
+    openapi_extra=_IMAGE_BODY,
     responses={
         **_ERRORS,
         200: {
             "description": "A list of stages, each a list of levels from coarse to fine, as PNG; and the part of the"
-            " picture that each of them shows: left, top, width, height.",
+            " image that each of them shows: left, top, width, height.",
             "content": {
                 "application/json": {
                     "example": {
@@ -175,8 +175,8 @@ async def heatmaps(request: Request, service: ServiceOf, options: Annotated[Heat
             )
         return service.paint_heatmaps(image, found[options.person])
 
-    picture = await _only_picture(request, service, None)
-    (answer,) = await until_left(request, service, service.answer([picture], options, finish))
+    upload = await _only_upload(request, service, None)
+    (answer,) = await until_left(request, service, service.answer([upload], options, finish))
     return JSONResponse(answer)
 
 
@@ -193,7 +193,7 @@ async def stream(socket: WebSocket, service: ServiceOf, options: Annotated[PoseO
         def finish(image: Image, found: list[Pose]) -> dict[str, Any]:
             return describe_poses(image, tracker.update(found, arrived), names)
 
-        (entry,) = await service.answer([Picture("", frame)], options, finish)
+        (entry,) = await service.answer([Upload("", frame)], options, finish)
         return entry
 
     await answer_frames(
@@ -217,7 +217,7 @@ async def health() -> dict[str, str]:
     return {"status": "ok"}
 
 
-@router.get("/ready", summary="Whether pictures are taken", responses={503: {"description": "Not now."}})
+@router.get("/ready", summary="Whether images are taken", responses={503: {"description": "Not now."}})
 async def ready(service: ServiceOf, response: Response) -> dict[str, str]:
     """`curl http://localhost:8000/ready`"""
     if service.is_ready:
@@ -244,17 +244,17 @@ async def page() -> FileResponse:
     return FileResponse(PAGE / "index.html")
 
 
-async def _only_picture(request: Request, service: Service, url: str | None) -> Picture:
+async def _only_upload(request: Request, service: Service, url: str | None) -> Upload:
     if url is None:
-        pictures = await read_pictures(request, service.limits)
-        if len(pictures) > 1:
+        uploads = await read_uploads(request, service.limits)
+        if len(uploads) > 1:
             raise RequestError(HTTPStatus.BAD_REQUEST, "there are several files; /v1/poses/batch takes them")
-        return pictures[0]
+        return uploads[0]
     if not request.app.state.allow_fetch:
         raise RequestError(
-            HTTPStatus.FORBIDDEN, "addresses are not fetched here; send the picture itself, or start with --allow-fetch"
+            HTTPStatus.FORBIDDEN, "addresses are not fetched here; send the image itself, or start with --allow-fetch"
         )
-    return await asyncio.get_running_loop().run_in_executor(None, fetch_picture, url, service.limits)
+    return await asyncio.get_running_loop().run_in_executor(None, fetch_upload, url, service.limits)
 
 
 async def until_left(request: Request, service: Service, answer: Awaitable[Answer]) -> Answer:

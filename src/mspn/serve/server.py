@@ -59,7 +59,7 @@ def create_app(
         estimator: what finds the poses.
         limits: of requests; None: the defaults.
         token: that clients must show; None: nobody is asked for one.
-        allow_fetch: whether pictures may be named by public addresses, which are then fetched.
+        allow_fetch: whether images may be named by public addresses, which are then fetched.
         label_studio: whose tasks are pre-labeled; None: nobody's.
         num_workers: processes that share the cores.
     """
@@ -76,7 +76,7 @@ def create_app(
     app = FastAPI(
         title="mspn",
         version=version("mspn"),
-        description="Human pose estimation: pictures in, keypoints of people out.",
+        description="Human pose estimation: images in, keypoints of people out.",
         docs_url=None,
         redoc_url=None,
         lifespan=lifespan,
@@ -159,7 +159,7 @@ class ServeSettings(Settings):
     token: str | None = None
     """That clients must show; null: nobody is asked."""
     allow_fetch: bool = False
-    """Whether pictures may be named by public addresses."""
+    """Whether images may be named by public addresses."""
     label_studio: LabelStudio | None = None
     """The Label Studio whose tasks are pre-labeled."""
     trusted_proxies: tuple[str, ...] = ()
@@ -309,7 +309,7 @@ def configure(model: str, estimator: PoseEstimator, settings: ServeSettings) -> 
         forwarded_allow_ips=list(settings.trusted_proxies),
         ws="websockets-sansio",
         ws_max_size=limits.max_bytes,
-        ws_per_message_deflate=False,  # pictures are compressed already
+        ws_per_message_deflate=False,  # images are compressed already
         timeout_graceful_shutdown=_STOP_SECONDS,
         timeout_worker_healthcheck=_START_SECONDS,
     )

@@ -1,6 +1,6 @@
-"""From pictures to answers: admitted, decoded in threads, run through the networks by one worker for all clients.
+"""From images to answers: admitted, decoded in threads, run through the networks by one worker for all clients.
 
-Pictures that arrive together share the networks' batches.
+Images that arrive together share the networks' batches.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ import torch
 from mspn.predict.estimator import PoseEstimator
 from mspn.predict.top_down import PersonCrop, TopDown
 from mspn.serve.answers import HeatmapPainter, PeopleOptions
-from mspn.serve.limits import Picture, RequestError, ServeLimits, decode_picture
+from mspn.serve.limits import RequestError, ServeLimits, Upload, decode_upload
 from mspn.serve.observability import Metrics
 from mspn.structures.boxes import Box, Detection
 from mspn.structures.image import Image
@@ -29,7 +29,7 @@ from mspn.structures.pose import Pose
 Answer = TypeVar("Answer")
 
 _MAX_DECODED = 16
-"""Pictures in memory as pixels: those of the batch in work, and of the next."""
+"""Images in memory as pixels: those of the batch in work, and of the next."""
 _NUM_THREADS = 2
 """That decode, draw and encode; each may take 12 bytes a pixel."""
 
@@ -43,13 +43,13 @@ class Service:
         self.limits = limits
         self.metrics = metrics
         self._batcher = Batcher(estimator.top_down, metrics.batch_images.observe)
-        self._threads = ThreadPoolExecutor(_NUM_THREADS, "mspn-pictures")
+        self._threads = ThreadPoolExecutor(_NUM_THREADS, "mspn-images")
         self._slots = asyncio.Semaphore(_MAX_DECODED)
         self._num_waiting = 0
         self._painter: HeatmapPainter | None = None
 
     def start(self) -> None:
-        """Warm up, and begin to take pictures."""
+        """Warm up, and begin to take images."""
         self._batcher.start()
 
     def close(self) -> None:
@@ -59,7 +59,7 @@ class Service:
 
     @property
     def is_ready(self) -> bool:
-        """Whether pictures are taken."""
+        """Whether images are taken."""
         return self._batcher.is_running
 
     def threshold(self, options: PeopleOptions) -> float:
@@ -67,27 +67,27 @@ class Service:
         return self.estimator.top_down.threshold if options.threshold is None else options.threshold
 
     async def answer(
-        self, pictures: Sequence[Picture], options: PeopleOptions, finish: Callable[[Image, list[Pose]], Answer]
+        self, uploads: Sequence[Upload], options: PeopleOptions, finish: Callable[[Image, list[Pose]], Answer]
     ) -> list[Answer]:
-        """Find the poses in the pictures of one request, and make something of each.
+        """Find the poses in the images of one request, and make something of each.
 
         Args:
-            pictures: all of them are taken, or none.
+            uploads: all of them are taken, or none.
             options: which people count.
-            finish: called in a thread with a picture and its poses, best first.
+            finish: called in a thread with an image and its poses, best first.
 
         Raises:
-            RequestError: if too many pictures wait already, one cannot be decoded, or the time is over.
+            RequestError: if too many images wait already, one cannot be decoded, or the time is over.
         """
-        self._admit(len(pictures))
+        self._admit(len(uploads))
         deadline = time.monotonic() + self.limits.answer_seconds
-        tasks = [asyncio.ensure_future(self._answer(picture, options, finish, deadline)) for picture in pictures]
+        tasks = [asyncio.ensure_future(self._answer(upload, options, finish, deadline)) for upload in uploads]
         try:
             return list(await asyncio.gather(*tasks))
         finally:
             for task in tasks:
                 task.cancel()
-            self._admit(-len(pictures))
+            self._admit(-len(uploads))
 
     def paint_heatmaps(self, image: Image, pose: Pose) -> dict[str, Any]:
         """The heat maps of all stages and levels, see `HeatmapPainter`; the first call loads the network."""
@@ -98,7 +98,7 @@ class Service:
         if count > 0 and self._num_waiting + count > self.limits.max_waiting:
             raise RequestError(
                 HTTPStatus.SERVICE_UNAVAILABLE,
-                f"{self._num_waiting} pictures wait already; try again later",
+                f"{self._num_waiting} images wait already; try again later",
                 retry_seconds=self._num_waiting * self._batcher.seconds_per_image,
             )
         self._num_waiting += count
@@ -106,14 +106,14 @@ class Service:
 
     async def _answer(
         self,
-        picture: Picture,
+        upload: Upload,
         options: PeopleOptions,
         finish: Callable[[Image, list[Pose]], Answer],
         deadline: float,
     ) -> Answer:
         async with self._slots:
-            pixels = await self._run(decode_picture, picture.encoded, self.limits.max_pixels)
-            image = Image(picture.name, pixels)
+            pixels = await self._run(decode_upload, upload.encoded, self.limits.max_pixels)
+            image = Image(upload.name, pixels)
             max_people = min(options.max_people or self.limits.max_people, self.limits.max_people)
             job = Job(image, self.threshold(options), max_people, deadline)
             self._batcher.submit(job)
@@ -158,16 +158,16 @@ async def wait_for_answer(answer: Awaitable[Answer], left: Awaitable[object], se
 
 
 _MAX_IMAGES = 8
-"""Pictures of one batch; more would make the first of them wait longer than they save."""
+"""Images of one batch; more would make the first of them wait longer than they save."""
 _GATHER_SECONDS = 0.002
-"""For which the first picture of a batch waits for others."""
+"""For which the first image of a batch waits for others."""
 _MEAN_WEIGHT = 0.1
-"""Of the latest batch in the running mean of the seconds that a picture takes."""
+"""Of the latest batch in the running mean of the seconds that an image takes."""
 
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """A picture on its way through the networks."""
+    """An image on its way through the networks."""
 
     image: Image
     threshold: float
@@ -185,14 +185,14 @@ class Job:
 
 
 class Batcher:
-    """A queue of pictures, and a thread that runs the networks on those that wait together."""
+    """A queue of images, and a thread that runs the networks on those that wait together."""
 
     def __init__(self, top_down: TopDown, observe: Callable[[int], None] = lambda _images: None) -> None:
         """Make the queue; `start` starts the thread.
 
         Args:
             top_down: detector and networks, which this thread alone runs.
-            observe: called with the number of pictures of each batch.
+            observe: called with the number of images of each batch.
         """
         self._top_down = top_down
         self._observe = observe
@@ -211,7 +211,7 @@ class Batcher:
         self._thread.start()
 
     def close(self) -> None:
-        """Stop the thread after the batch in work; pictures that still wait are given up."""
+        """Stop the thread after the batch in work; images that still wait are given up."""
         with self._changed:
             self._is_closed = True
             self._changed.notify_all()
@@ -227,7 +227,7 @@ class Batcher:
         return self._thread.is_alive()
 
     def submit(self, job: Job) -> None:
-        """Queue a picture; whoever asks bounds how many wait."""
+        """Queue an image; whoever asks bounds how many wait."""
         with self._changed:
             self._jobs.append(job)
             self._changed.notify_all()
@@ -245,7 +245,7 @@ class Batcher:
             self.seconds_per_image += _MEAN_WEIGHT * (seconds - self.seconds_per_image)
 
     def _take(self) -> list[Job]:
-        """The next pictures, as soon as there are any; none once the queue is closed."""
+        """The next images, as soon as there are any; none once the queue is closed."""
         with self._changed:
             self._changed.wait_for(lambda: self._jobs or self._is_closed)
             self._changed.wait_for(lambda: len(self._jobs) >= _MAX_IMAGES or self._is_closed, _GATHER_SECONDS)
@@ -257,11 +257,11 @@ class Batcher:
         people: dict[Job, list[PersonCrop]] = {}
         for job in batch:
             if not job.is_wanted():
-                _fail(job, RequestError(HTTPStatus.GATEWAY_TIMEOUT, "the picture waited too long; try again later"))
+                _fail(job, RequestError(HTTPStatus.GATEWAY_TIMEOUT, "the image waited too long; try again later"))
                 continue
             try:
                 people[job] = self._crop_people(job)
-            except Exception as error:  # a picture that the detector fails at must not take the others with it
+            except Exception as error:  # an image that the detector fails at must not take the others with it
                 _fail(job, error)
         people = {job: crops for job, crops in people.items() if job.is_wanted()}
         poses = iter(self._top_down.estimate([crop for crops in people.values() for crop in crops]))

@@ -32,7 +32,7 @@ _SERVICE_WORKER, _LICENSE = "service-worker.js", "LICENSE-onnxruntime.txt"
 _POSE, _DETECTOR = "networks/pose.onnx", "networks/detector.onnx"
 _HEAD = '<meta charset="utf-8">\n'
 _MAX_PIXELS = 25_000_000
-"""Of a picture; the page makes larger ones smaller first. A phone's browser has room for them."""
+"""Of an image; the page makes larger ones smaller first. A phone's browser has room for them."""
 _VERSION_DIGITS = 16
 
 

@@ -41,10 +41,10 @@ export function personColor(skeleton, theme, number) {
  * Draw people, the best on top, over what the canvas shows.
  *
  * @param context of the canvas, without a transform
- * @param people to draw, in pixels of the picture, whose centers are whole numbers
+ * @param people to draw, in pixels of the photo, whose centers are whole numbers
  * @param skeleton of the people
  * @param theme name of the colors
- * @param scale canvas pixels of one picture pixel
+ * @param scale canvas pixels of one photo pixel
  * @param minLine thinnest limb, in canvas pixels
  */
 export function drawPoses(context, people, skeleton, theme, { scale = 1, minLine = 1 } = {}) {
@@ -68,14 +68,14 @@ export function drawPoses(context, people, skeleton, theme, { scale = 1, minLine
   }
 }
 
-/** Draw a thin white box, given as (left, top, width, height) in pixels of the picture. */
+/** Draw a thin white box, given as (left, top, width, height) in pixels of the photo. */
 export function drawBox(context, [left, top, width, height], scale) {
   context.lineWidth = Math.max(1, context.canvas.width / 600);
   context.strokeStyle = css([255, 255, 255], 0.6);
   context.strokeRect(left * scale, top * scale, width * scale, height * scale);
 }
 
-/** Draw a ring around a joint, given as (x, y) in pixels of the picture. */
+/** Draw a ring around a joint, given as (x, y) in pixels of the photo. */
 export function drawRing(context, [x, y], scale, radius) {
   for (const [width, color] of [[radius / 2, "black"], [radius / 4, "white"]]) {
     context.lineWidth = width;

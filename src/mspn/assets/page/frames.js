@@ -1,4 +1,4 @@
-/** Frames of videos and cameras, and the people in them and in pictures, found for a few files at once. */
+/** Frames of videos and cameras, and the people in them and in photos, found for a few files at once. */
 
 import { decode } from "./gallery.js";
 import { blendPeople, scalePeople } from "./results.js";
@@ -8,7 +8,7 @@ const JPEG_QUALITY = 0.9;
 const SECONDS_PER_SAMPLE = 0.1;
 const RATE_SECONDS = 2;
 
-/** A JPEG of what a video, a picture or a canvas shows, at most `maxSide` pixels long. */
+/** A JPEG of what a video, a photo or a canvas shows, at most `maxSide` pixels long. */
 export async function encodeFrame(source, width, height, maxSide = MAX_SIDE_PX) {
   const factor = Math.min(1, maxSide / Math.max(width, height));
   const [drawnWidth, drawnHeight] = [width, height].map((side) => Math.max(1, Math.floor(side * factor)));
@@ -182,7 +182,7 @@ export class Camera {
 const LOWEST_THRESHOLD = 0.2;
 const FILES_AT_ONCE = 3;
 
-/** Finds the people in pictures and videos. */
+/** Finds the people in photos and videos. */
 export class Analysis {
   #waiting = [];
   #working = 0;
@@ -191,7 +191,7 @@ export class Analysis {
    * @param service asked for people
    * @param model as the service describes it
    * @param getThreshold gives the lowest score that is shown
-   * @param onOpen called with an item and, of a picture, its pixels
+   * @param onOpen called with an item and, of a photo, its pixels
    * @param onSample called with an item and the frame of its video that was looked at
    * @param onEnd called with an item that is done or has failed
    */
@@ -219,7 +219,7 @@ export class Analysis {
     while (this.#working < FILES_AT_ONCE && this.#waiting.length > 0) {
       const item = this.#waiting.shift();
       this.#working++;
-      const work = item.kind === "video" ? this.#analyzeVideo(item) : this.#analyzePicture(item);
+      const work = item.kind === "video" ? this.#analyzeVideo(item) : this.#analyzePhoto(item);
       work
         .catch((error) => {
           item.state = "failed";
@@ -233,7 +233,7 @@ export class Analysis {
     }
   }
 
-  async #analyzePicture(item) {
+  async #analyzePhoto(item) {
     const bitmap = await decode(item.file);
     Object.assign(item, { width: bitmap.width, height: bitmap.height, state: "working" });
     item.drawThumbnail(bitmap);
@@ -246,7 +246,7 @@ export class Analysis {
     item.state = "done";
   }
 
-  /** The file, or a smaller picture if the service takes no such file. */
+  /** The file, or a smaller photo if the service takes no such file. */
   async #encodeWithinLimits(file, bitmap) {
     const { max_bytes: maxBytes = Infinity, max_pixels: maxPixels = Infinity } = this.model.limits ?? {};
     const factor = Math.min(1, Math.sqrt(maxPixels / (bitmap.width * bitmap.height)));

@@ -42,7 +42,7 @@ export function giveFile(blob, name) {
   setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
 }
 
-/** A picture or a video, with its button in the gallery; `state` is waiting, working, done or failed. */
+/** A photo or a video, with its button in the gallery; `state` is waiting, working, done or failed. */
 export class Item {
   people = [];
   state = "waiting";
@@ -52,7 +52,7 @@ export class Item {
   constructor(file, onChoose) {
     this.file = file;
     this.name = file.name;
-    this.kind = file.type.startsWith("video/") ? "video" : "picture";
+    this.kind = file.type.startsWith("video/") ? "video" : "photo";
     this.button = document.createElement("button");
     this.button.type = "button";
     this.button.title = file.name;
@@ -80,7 +80,7 @@ export class Item {
     this.video?.close();
   }
 
-  /** Fill the thumbnail with the middle of what shows the picture. */
+  /** Fill the thumbnail with the middle of what shows the photo. */
   drawThumbnail(source) {
     const factor = THUMBNAIL_PX / Math.min(this.width, this.height);
     const [width, height] = [this.width * factor, this.height * factor];

@@ -32,7 +32,7 @@ class Page {
     this.service = service;
     this.model = model;
     this.skeleton = model.skeleton;
-    this.view = new View(element("stage"), element("picture"), element("skeletons"));
+    this.view = new View(element("stage"), element("photo"), element("skeletons"));
     this.panel = new Panel({
       people: element("people"),
       table: element("joints"),
@@ -103,7 +103,7 @@ class Page {
     this.#press("save-png", async () => this.#save(await this.view.toPng(), "png"));
   }
 
-  /** Take pictures and videos; the last one before is no longer shown. */
+  /** Take photos and videos; the last one before is no longer shown. */
   add(files) {
     element("alert").textContent = "";
     const choose = (item) => {
@@ -154,7 +154,7 @@ class Page {
     this.#update();
     if (item.state === "failed") element("alert").textContent = item.error;
     if (item.state === "done") element("status").textContent = item.button.ariaLabel;
-    if (item.state === "done" && item.kind === "picture") this.#askHeatmaps();
+    if (item.state === "done" && item.kind === "photo") this.#askHeatmaps();
   }
 
   /** Show a frame of the current video with its people. */
@@ -206,12 +206,12 @@ class Page {
       this.player.open(item.video);
       this.player.drawTracks(this.skeleton);
     }
-    if (item.kind === "picture" && item.width) this.#showPicture(item).catch((error) => this.#tell(error));
+    if (item.kind === "photo" && item.width) this.#showPhoto(item).catch((error) => this.#tell(error));
     this.#update();
     this.#askHeatmaps();
   }
 
-  async #showPicture(item) {
+  async #showPhoto(item) {
     const bitmap = await decode(item.file);
     if (item === this.#current) this.view.show(bitmap, bitmap.width, bitmap.height);
   }
@@ -224,7 +224,7 @@ class Page {
     const theme = element("theme").value;
     const shown = above(this.#threshold, item.people);
     const person = shown.find((one) => labelOf(one, item.people) === this.#label) ?? shown[0];
-    const isKnown = item.state === "done" || item.people.length > 0 || item.kind !== "picture";
+    const isKnown = item.state === "done" || item.people.length > 0 || item.kind !== "photo";
     this.view.draw({ people: shown, skeleton: this.skeleton, theme, person, joint: this.#joint, layer: this.#layer });
     this.panel.update({ shown, people: item.people, person, skeleton: this.skeleton, theme });
     element("count").textContent = isKnown ? countPeople(shown.length) : "";
@@ -302,11 +302,11 @@ class Page {
     this.#select(this.#items.at(-1));
   }
 
-  /** Take what the camera shows as a picture. */
+  /** Take what the camera shows as a photo. */
   async #keep() {
     const { bitmap, width, height } = this.#current;
-    const picture = await encodeFrame(bitmap, width, height, Infinity);
-    this.add([new File([picture], `camera-${this.#items.length + 1}.jpg`, { type: picture.type })]);
+    const photo = await encodeFrame(bitmap, width, height, Infinity);
+    this.add([new File([photo], `camera-${this.#items.length + 1}.jpg`, { type: photo.type })]);
   }
 
   /** What is shown of all files, or of the camera. */

@@ -1,5 +1,5 @@
 /**
- * The people of a picture as buttons, and the joints of the chosen one as a table; the controls of a video: play, scrub,
+ * The people of a photo as buttons, and the joints of the chosen one as a table; the controls of a video: play, scrub,
  * and a lane for each track that shows when its person is seen.
  */
 
@@ -11,7 +11,7 @@ const words = (name) => {
   return text[0].toUpperCase() + text.slice(1);
 };
 
-/** The people of a picture and their joints. */
+/** The people of a photo and their joints. */
 export class Panel {
   /**
    * @param onPerson called with the label of the person that someone chose

@@ -13,7 +13,7 @@ function mapKeypoints(person, box, change) {
   return { ...person, box, keypoints: Object.fromEntries(keypoints) };
 }
 
-/** People in a picture of another size. Boxes are edges, points are indices of pixels, whose centers are at a half. */
+/** People in a photo of another size. Boxes are edges, points are indices of pixels, whose centers are at a half. */
 export function scalePeople(people, factor) {
   if (factor === 1) return people;
   const scale = (index) => rounded((index + 0.5) * factor - 0.5);
@@ -21,7 +21,7 @@ export function scalePeople(people, factor) {
   return people.map((person) => mapKeypoints(person, scaleBox(person.box), (x, y) => [scale(x), scale(y)]));
 }
 
-/** People as a mirror of the picture's width shows them. */
+/** People as a mirror of the photo's width shows them. */
 export function mirrorPeople(people, width) {
   const mirrorBox = ([left, top, boxWidth, height]) => [width - left - boxWidth, top, boxWidth, height];
   return people.map((person) => mapKeypoints(person, mirrorBox(person.box), (x, y) => [width - 1 - x, y]));
@@ -60,7 +60,7 @@ const COLUMNS = [
   ...["box_height", "box_score", "keypoint", "x", "y", "score"],
 ];
 
-/** The text of a predictions.csv: a row for each keypoint, one without them for a picture without people. */
+/** The text of a predictions.csv: a row for each keypoint, one without them for a photo without people. */
 export function toCsv(entries) {
   const rows = entries.flatMap(({ source, frame, seconds, people }) => {
     const image = [source, frame, seconds];

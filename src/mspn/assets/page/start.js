@@ -8,7 +8,7 @@ const pause = (seconds) => new Promise((resolve) => setTimeout(resolve, 1000 * s
 
 /** Asks the service that served this page. */
 class Service {
-  privacy = "Pictures stay between this page and its service.";
+  privacy = "Photos stay between this page and its service.";
   hasInterface = true; // for programs
 
   /** @param base address of the page */
@@ -24,13 +24,13 @@ class Service {
   }
 
   /** An entry of predictions.json. */
-  async findPeople(picture, threshold) {
-    return this.#ask(`v1/poses?threshold=${threshold}`, picture);
+  async findPeople(photo, threshold) {
+    return this.#ask(`v1/poses?threshold=${threshold}`, photo);
   }
 
-  /** Pictures of the heat maps of the person at a place (x, y) of a picture, of those that the threshold finds. */
-  async paintHeatmaps(picture, [x, y], threshold) {
-    return this.#ask(`v1/heatmaps?x=${x}&y=${y}&threshold=${threshold}`, picture);
+  /** Images of the heat maps of the person at a place (x, y) of a photo, of those that the threshold finds. */
+  async paintHeatmaps(photo, [x, y], threshold) {
+    return this.#ask(`v1/heatmaps?x=${x}&y=${y}&threshold=${threshold}`, photo);
   }
 
   /** Frames of one video or camera, whose people keep their numbers. */

@@ -1,5 +1,5 @@
 /**
- * The picture and, on a canvas over it, the skeletons, sharp at any size of the window; and what every stage and level
+ * The photo and, on a canvas over it, the skeletons, sharp at any size of the window; and what every stage and level
  * of the network sees of a person: the paper's Figure 4.
  */
 
@@ -18,9 +18,9 @@ function turn(context, isMirrored) {
 export class View {
   #shown = { people: [] };
 
-  constructor(stage, picture, skeletons) {
+  constructor(stage, photo, skeletons) {
     this.stage = stage;
-    this.picture = picture;
+    this.photo = photo;
     this.skeletons = skeletons;
     new ResizeObserver(() => this.#fit()).observe(stage);
   }
@@ -34,23 +34,23 @@ export class View {
   /** Show nothing. */
   clear() {
     this.#shown = { people: [] };
-    for (const canvas of [this.picture, this.skeletons]) canvas.style.width = canvas.style.height = "0";
+    for (const canvas of [this.photo, this.skeletons]) canvas.style.width = canvas.style.height = "0";
   }
 
-  #drawPicture() {
+  #drawPhoto() {
     const { source, isMirrored } = this.#shown;
-    const context = this.picture.getContext("2d");
-    const { width, height } = this.picture;
+    const context = this.photo.getContext("2d");
+    const { width, height } = this.photo;
     turn(context, isMirrored);
     context.imageSmoothingQuality = "high";
     context.drawImage(source, 0, 0, width, height);
   }
 
   /**
-   * Draw people over the picture.
+   * Draw people over the photo.
    *
    * @param drawing people, skeleton, theme; person: gets a box; joint: name of that person's joint that gets a ring;
-   *   layer: a picture and its box that is shown in place of the skeletons
+   *   layer: an image and its box that is shown in place of the skeletons
    */
   draw(drawing) {
     Object.assign(this.#shown, drawing);
@@ -71,7 +71,7 @@ export class View {
     return this.#shown.people.filter(isInside).sort((one, other) => area(one) - area(other))[0];
   }
 
-  /** The picture with its skeletons in full size, as a PNG. */
+  /** The photo with its skeletons in full size, as a PNG. */
   async toPng() {
     const { source, width, height, isMirrored, people, skeleton, theme } = this.#shown;
     const canvas = new OffscreenCanvas(width, height);
@@ -89,7 +89,7 @@ export class View {
     if (!source) return;
     const room = [this.stage.clientWidth / width, (MAX_HEIGHT_SHARE * innerHeight) / height, MAX_ENLARGEMENT];
     const scale = Math.min(...room);
-    for (const canvas of [this.picture, this.skeletons]) {
+    for (const canvas of [this.photo, this.skeletons]) {
       const size = { width: Math.round(width * scale), height: Math.round(height * scale) };
       for (const [side, length] of Object.entries(size)) {
         canvas.style[side] = `${length}px`;
@@ -97,7 +97,7 @@ export class View {
         if (canvas[side] !== pixels) canvas[side] = pixels; // setting it clears the canvas
       }
     }
-    this.#drawPicture();
+    this.#drawPhoto();
     this.#drawSkeletons();
   }
 
@@ -133,7 +133,7 @@ export class Heatmaps {
 
   /**
    * @param service asked for heat maps
-   * @param onLayer called with the picture and box of the level that someone chose, and undefined after that
+   * @param onLayer called with the image and box of the level that someone chose, and undefined after that
    */
   constructor({ service, section, levels, steps, onLayer }) {
     Object.assign(this, { service, section, levels, steps, onLayer });
@@ -143,7 +143,7 @@ export class Heatmaps {
   /**
    * Show what the network sees of a person; a later request wins.
    *
-   * @param item with `sent`, the picture as the service got it, `sentScale`, its own pixels in one of that, and
+   * @param item with `sent`, the photo as the service got it, `sentScale`, its own pixels in one of that, and
    *   `askedThreshold`; undefined: nothing is shown
    * @param person of it, in the item's own pixels
    */

@@ -6,7 +6,7 @@ const MIN_CONFIDENT_SCORE = 0.2;
 const rounded = (value, digits) => Math.round(value * 10 ** digits) / 10 ** digits;
 
 /**
- * Detections in pixels of the picture.
+ * Detections in pixels of the photo.
  *
  * @param boxes left, top, right and bottom of each in pixels of the input, one after another
  * @param input of the detector, as `letterbox` made it
@@ -30,7 +30,7 @@ export function frameOf([left, top, width, height], padding, size) {
 }
 
 /**
- * What a network says of a crop, in the picture.
+ * What a network says of a crop, in the photo.
  *
  * @param keypoints x and y in crop pixels, one after another
  * @param peaks of the heat maps, which rank a pose whatever its scores say
@@ -48,7 +48,7 @@ export function placePose(detection, { left, top, step }, { keypoints, scores, p
   };
 }
 
-/** The poses of a picture, best first; of two that are more similar than the threshold, the one ranked lower is out. */
+/** The poses of a photo, best first; of two that are more similar than the threshold, the one ranked lower is out. */
 export function selectPoses(poses, sigmas, threshold) {
   const kept = [];
   for (const pose of [...poses].sort((one, other) => other.rank - one.rank)) {

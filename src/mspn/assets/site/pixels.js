@@ -1,7 +1,7 @@
 /**
- * Pictures scaled and cut for the networks, as `mspn.detectors.base` and `mspn.structures.crop` do it.
+ * Photos scaled and cut for the networks, as `mspn.detectors.base` and `mspn.structures.crop` do it.
  *
- * Along each side of the result, a place is a weighted sum of neighboring pixels of the picture. A picture is an
+ * Along each side of the result, a place is a weighted sum of neighboring pixels of the photo. A photo is an
  * `ImageData`, a result an array of bytes: rows of red, green, blue.
  */
 
@@ -21,9 +21,9 @@ const PARTS = 2048;
 const FIXED_POINT = { term: (parts, sum) => (parts * (sum >> 4)) >> 16, color: (total) => (total + 2) >> 2 };
 
 /**
- * A picture scaled into the top left corner of a detector's input; gray fills its sides to multiples of 32.
+ * A photo scaled into the top left corner of a detector's input; gray fills its sides to multiples of 32.
  *
- * @returns pixels, width and height of the input, scaledWidth and scaledHeight of the picture in it
+ * @returns pixels, width and height of the input, scaledWidth and scaledHeight of the photo in it
  */
 export function letterbox(image, longerSide) {
   const longest = Math.max(image.width, image.height);
@@ -44,9 +44,9 @@ export function letterbox(image, longerSide) {
 }
 
 /**
- * The region of a person, black outside of the picture.
+ * The region of a person, black outside of the photo.
  *
- * @param frame left and top of the crop's first pixel in the picture, and its step from pixel to pixel
+ * @param frame left and top of the crop's first pixel in the photo, and its step from pixel to pixel
  * @param size width and height of the crop
  * @param pixels where the crop is written to
  */

@@ -22,7 +22,7 @@ class LocalService {
   #waiting = new Map();
   #count = 0;
   #worker;
-  privacy = "Pictures stay in this browser: nothing is sent anywhere.";
+  privacy = "Photos stay in this browser: nothing is sent anywhere.";
 
   /**
    * @param base address of the page
@@ -46,11 +46,11 @@ class LocalService {
   }
 
   /** An entry of predictions.json. */
-  async findPeople(picture, threshold) {
+  async findPeople(photo, threshold) {
     const worker = await this.#worker;
     return new Promise((resolve, reject) => {
       this.#waiting.set(this.#count, { resolve, reject });
-      worker.postMessage({ number: this.#count++, picture, threshold });
+      worker.postMessage({ number: this.#count++, photo, threshold });
     });
   }
 
@@ -74,7 +74,7 @@ class LocalService {
     return worker;
   }
 
-  /** No picture will be answered. */
+  /** No photo will be answered. */
   #fail(error) {
     this.onFailure(error);
     this.#worker = Promise.reject(error);

@@ -1,5 +1,5 @@
 /**
- * Finds people beside the page, which stays quick meanwhile: pictures in, entries of predictions.json out.
+ * Finds people beside the page, which stays quick meanwhile: photos in, entries of predictions.json out.
  *
  * The detector and the pose network run in onnxruntime-web: by WebGPU where there is one, else by WebAssembly.
  */
@@ -10,9 +10,9 @@ import { cutCrop, letterbox } from "./pixels.js";
 let networks;
 let last = Promise.resolve();
 
-onmessage = ({ data: { site, base, number, picture, threshold } }) => {
+onmessage = ({ data: { site, base, number, photo, threshold } }) => {
   if (site) start(site, base);
-  else last = last.then(() => answer(number, picture, threshold)); // one after another, for there is one processor
+  else last = last.then(() => answer(number, photo, threshold)); // one after another, for there is one processor
 };
 
 function start(site, base) {
@@ -27,10 +27,10 @@ function start(site, base) {
   );
 }
 
-async function answer(number, picture, threshold) {
+async function answer(number, photo, threshold) {
   try {
     const loaded = await networks;
-    const image = await readPixels(picture);
+    const image = await readPixels(photo);
     const people = await loaded.findPeople(image, threshold);
     postMessage({ number, answer: { width: image.width, height: image.height, people } });
   } catch (error) {
@@ -39,8 +39,8 @@ async function answer(number, picture, threshold) {
 }
 
 /** Colors as the file has them, whatever profile it names, for so the networks learned them; on white, as in Python. */
-async function readPixels(picture) {
-  const bitmap = await createImageBitmap(picture, { colorSpaceConversion: "none" });
+async function readPixels(photo) {
+  const bitmap = await createImageBitmap(photo, { colorSpaceConversion: "none" });
   const { width, height } = bitmap;
   const context = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
   context.fillStyle = "white";
