@@ -6,10 +6,10 @@ SAMPLE := src/mspn/assets/sample
 PHOTOS := $(wildcard $(SAMPLE)/*.jpg /usr/share/doc/opencv-doc/examples/data/basketball1.png)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo page test check format docs
+.PHONY: help demo page test test-all check format docs
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: .venv/.installed  ## find the people in the sample images and video, print them, draw them into demo/
 	$(BIN)/mspn predict $(PHOTOS) --out demo --save json,images
@@ -18,7 +18,10 @@ demo: .venv/.installed  ## find the people in the sample images and video, print
 page: .venv/.installed  ## write the page whose networks run in the browser into page/; npm downloads what runs them
 	$(BIN)/mspn page page
 
-test: .venv/.installed  ## run the test suite
+test: .venv/.installed  ## run the tests but those of whole programs, which are slow
+	$(BIN)/python -m pytest -m 'not slow'
+
+test-all: .venv/.installed  ## run every test
 	$(BIN)/python -m pytest
 
 check: .venv/.installed  ## lint, formatting, types, layers of imports

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from hypothesis import settings
 
 from mspn.io import matlab
@@ -15,7 +14,8 @@ from tests import made_once
 # The same examples in every run, however long the machine takes.
 settings.register_profile("mspn", derandomize=True, deadline=None, max_examples=50)
 settings.load_profile("mspn")
-torch.set_num_threads(1)
+# Before torch, which the workers of pytest-xdist import, but the process that they report to does not need.
+os.environ["OMP_NUM_THREADS"] = "1"
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -80,10 +80,10 @@ def test_the_shipped_weights_find_the_faces_of_the_sample_photographs():
 @pytest.mark.parametrize(
     ("model", "photos", "on_card"),
     [
-        ("mspn-small", "lspet_val", 0.487),
+        pytest.param("mspn-small", "lspet_val", 0.487, marks=pytest.mark.slow),
         ("mspn-small", "studio_val", 0.871),
         ("mspn-small", "coco_sample", 0.405),
-        ("mspn-tiny", "lspet_val", 0.441),
+        pytest.param("mspn-tiny", "lspet_val", 0.441, marks=pytest.mark.slow),
         ("mspn-tiny", "studio_val", 0.851),
         ("mspn-tiny", "coco_sample", 0.357),
     ],

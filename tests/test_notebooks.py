@@ -43,6 +43,7 @@ def test_there_are_no_other_notebooks():
     assert {path.stem for path in FOLDER.iterdir()} == {"quick-start", "video", "own-keypoints"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("notebook", ["quick-start", "video", "own-keypoints"])
 def test_a_notebook_runs(notebook: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)

@@ -16,6 +16,8 @@ from pyarrow import parquet
 
 from tests.batch import ray_runs
 
+pytestmark = pytest.mark.slow  # a cluster of Ray has a dozen processes
+
 
 def _run_apart(folder: Path) -> None:
     root = Path(__file__).parents[2]

@@ -2,7 +2,6 @@ import json
 from pathlib import Path
 
 import pytest
-import torch
 
 from mspn.detectors.precomputed import BoxesFile
 from mspn.distributed import ALONE, Processes
@@ -17,7 +16,6 @@ from tests.untrained import untrained_estimator
 
 def measure(processes: Processes, folder: Path, out: Path) -> None:
     """What each process of an evaluation does."""
-    torch.set_num_threads(1)
     report = evaluate_ap_of_model(
         untrained_estimator(folder),
         ["untrained"],

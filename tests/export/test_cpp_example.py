@@ -13,6 +13,7 @@ from mspn.predict.estimator import PoseEstimator
 from tests.export.exported import WEIGHTS, exported_untrained
 from tests.made_once import made_once
 
+pytestmark = pytest.mark.slow  # a compiler reads all of OpenVINO's headers
 _EXAMPLE = Path(__file__).parents[2] / "examples" / "cpp"
 
 

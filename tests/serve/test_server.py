@@ -36,8 +36,7 @@ START_SECONDS = 120
 def serving(weights: Path, *options: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
     """The command in a process of its own, and its port once it is ready."""
     command = [sys.executable, "-m", "mspn", "serve", "--model", str(weights), "--detector", "none", "--port", "0"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    with subprocess.Popen([*command, *options], stderr=subprocess.PIPE, text=True, env=environment) as process:
+    with subprocess.Popen([*command, *options], stderr=subprocess.PIPE, text=True) as process:
         try:
             assert process.stderr is not None
             port = int(json.loads(process.stderr.readline())["address"].rpartition(":")[2])
@@ -92,6 +91,7 @@ def ask_on(connection: socket.socket, path: str) -> bytes:
     return connection.recv(100)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="children are found in /proc")
 def test_a_killed_worker_comes_back(tmp_path: Path):
     with serving(untrained_weights(tmp_path), "--workers", "2") as (process, port):

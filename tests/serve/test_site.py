@@ -33,6 +33,8 @@ BUILT = Path(__file__).parents[2] / "page"
 SCENE = ASSETS / "sample" / "scene.jpg"
 LOADING_MS = 60_000
 
+runs_networks = pytest.mark.slow  # in the browser, each test in a page of its own
+
 
 class _Files(http.server.SimpleHTTPRequestHandler):
     def log_message(self, *_: Any) -> None:
@@ -79,6 +81,7 @@ def wait_for_networks(page: Any) -> None:
     assert page.is_hidden("#loading")
 
 
+@runs_networks
 def test_the_site_finds_the_people_that_python_finds(open_site: Callable[..., Any]):
     # In float32, as the browser computes; by default, Python takes bfloat16 where the processor is fast with it.
     detector = EmbeddedPersonDetector(load_named_detector("person-detector").model, torch.device("cpu"), "float32")
@@ -100,6 +103,7 @@ def test_the_site_finds_the_people_that_python_finds(open_site: Callable[..., An
             assert found["keypoints"][name][:2] == pytest.approx(joint[:2], abs=0.5), name
 
 
+@runs_networks
 def test_the_site_works_without_its_host_once_it_is_loaded(site: Path, open_tab: Callable[..., Any]):
     with files_served(site.parent) as host:
         page = open_tab(f"{host}{site.name}/")
@@ -113,6 +117,7 @@ def test_the_site_works_without_its_host_once_it_is_loaded(site: Path, open_tab:
     wait_for_people(page, 4)
 
 
+@runs_networks
 def test_pictures_go_to_no_host(open_site: Callable[..., Any]):
     page = open_site()
     requests: list[str] = []
@@ -127,6 +132,7 @@ def test_pictures_go_to_no_host(open_site: Callable[..., Any]):
     assert page.is_hidden("#programs")
 
 
+@runs_networks
 def test_the_camera_shows_frames(open_site: Callable[..., Any]):
     page = open_site()
 
@@ -136,6 +142,7 @@ def test_the_camera_shows_frames(open_site: Callable[..., Any]):
     page.click("#stop")
 
 
+@runs_networks
 def test_no_part_of_the_site_is_wider_than_a_phone(open_site: Callable[..., Any]):
     page = open_site(viewport={"width": 390, "height": 844}, is_mobile=True)
 
