@@ -1,4 +1,6 @@
+import cv2
 import numpy as np
+import pytest
 
 from mspn.detectors.base import Letterbox, fit_inside, fit_longer_side, stretch_over
 from mspn.structures.boxes import Size
@@ -50,6 +52,16 @@ def test_a_strong_reduction_averages_every_pixel():
     drawn = fit_inside(Size(64, 64), Size(8, 8)).draw(stripes)
 
     assert (drawn == 32).all()
+
+
+@pytest.mark.parametrize(("height", "width", "most"), [(300, 400, 2), (299, 399, 0)])
+def test_large_images_are_averaged_in_two_steps_as_in_one(height: int, width: int, most: int):
+    # 400 / 44 is 9.1: averages of two by two pixels come first, where both sides are even.
+    pixels = cv2.resize(np.random.default_rng(5).integers(0, 256, (40, 30, 3), np.uint8), (width, height))
+
+    drawn = fit_inside(Size(height, width), Size(44, 44)).draw(pixels)[:33].astype(int)
+
+    assert np.abs(drawn - cv2.resize(pixels, (44, 33), interpolation=cv2.INTER_AREA)).max() <= most
 
 
 def test_boxes_come_back_to_the_image_and_end_at_its_borders():
