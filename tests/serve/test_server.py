@@ -33,9 +33,9 @@ START_SECONDS = 120
 
 
 @contextmanager
-def serving(weights: Path, *options: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
+def serving(*options: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
     """The command in a process of its own, and its port once it is ready."""
-    command = [sys.executable, "-m", "mspn", "serve", "--model", str(weights), "--detector", "none", "--port", "0"]
+    command = [sys.executable, "-m", "mspn", "serve", "--port", "0"]
     with subprocess.Popen([*command, *options], stderr=subprocess.PIPE, text=True) as process:
         try:
             assert process.stderr is not None
@@ -94,7 +94,8 @@ def ask_on(connection: socket.socket, path: str) -> bytes:
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="children are found in /proc")
 def test_a_killed_worker_comes_back(tmp_path: Path):
-    with serving(untrained_weights(tmp_path), "--workers", "2") as (process, port):
+    one = ("--model", str(untrained_weights(tmp_path)), "--detector", "none")
+    with serving(*one, "--workers", "2") as (process, port):
         killed, _ = workers_of(process)
         os.kill(killed, signal.SIGKILL)
         deadline = time.monotonic() + START_SECONDS
