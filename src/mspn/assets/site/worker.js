@@ -85,9 +85,9 @@ async function startNetwork(name, provider, site, loader, files) {
   const ort = await import(loader.locate(script));
   Object.assign(ort.env.wasm, { numThreads: 1, wasmBinary: await loader.load(binary) });
   const open = (file) => ort.InferenceSession.create(file, { executionProviders: [provider] });
-  const networks = new Networks(name, ort, site, await open(files.pose), await open(files.detector));
-  await networks.warmUp();
-  return networks;
+  const ready = new Networks(name, ort, site, await open(files.pose), await open(files.detector));
+  await ready.warmUp();
+  return ready;
 }
 
 class Loader {
