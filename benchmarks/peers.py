@@ -1,0 +1,193 @@
+"""Pose networks side by side: time from file to keypoints, start, memory, and accuracy where weights are trained.
+
+Every peer is a process of its own with one thread (`peer_torch.py`, `peer_onnx.py`, `peer_mediapipe.py`), and all take
+turns image by image, in the same labeled boxes. Times are the processor's, which other programs disturb less. Peers
+without trained weights, and the slow way of the same weights, answer until they have seen --timed people.
+
+PHOTOS has annotations.json and images/. --movenet names ONNX files of MoveNet SinglePose. --mediapipe names the folder
+of an environment with MediaPipe, made there if it is missing, since it needs another NumPy; else it is left out.
+Run: python -m benchmarks.peers PHOTOS --out FOLDER [--movenet FILE ...] [--mediapipe build/mediapipe]
+"""
+
+import argparse
+import statistics
+import subprocess
+import sys
+import venv
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
+
+from benchmarks.peer_process import Answer, PeerProcess
+from mspn.checkpoints.hub import load_named
+from mspn.errors import import_extra
+from mspn.evaluation.average_precision import average_precision, read_ground_truth
+from mspn.inference.onnx_files import export_onnx
+from mspn.labels.formats.coco import CocoPeople
+from mspn.structures.skeleton import COCO_17
+
+_MEDIAPIPE = ("mediapipe==0.10.21", "numpy==1.26.4", "protobuf==4.25.8", "opencv-python-headless==4.11.0.86")
+_ITS_IMPORTS = ("absl-py", "attrs", "flatbuffers", "matplotlib")
+_MODELS = ("mspn-tiny", "mspn-small")
+
+
+class Entry(NamedTuple):
+    """A peer to start."""
+
+    name: str
+    command: tuple[str, ...]
+    answers_all: bool = True
+    """False: it is asked until it has seen enough people for a time, and has no AP of its own."""
+
+
+class Row(NamedTuple):
+    """What is measured of a peer."""
+
+    name: str
+    precision: float | None
+    people_ms: float
+    """A person, without reading the image."""
+    images_per_second: float
+    """From the file to the keypoints of its people."""
+    start_seconds: float
+    """From nothing to the first image's answer."""
+    peak_mib: float
+
+
+def main() -> None:
+    """Measure, print a table in Markdown, and draw it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("photos", type=Path)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--movenet", type=Path, nargs="*", default=[])
+    parser.add_argument("--mediapipe", type=Path)
+    parser.add_argument("--timed", type=int, default=20)
+    options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+    truth = read_ground_truth(options.photos / "annotations.json", COCO_17)
+    with TemporaryDirectory() as folder:
+        exported = {model: Path(folder) / f"{model}.onnx" for model in _MODELS}
+        for model, path in exported.items():
+            path.write_bytes(export_onnx(load_named(model).model))
+        entries = list_entries(exported, options.movenet, options.mediapipe)
+        rows = measure(entries, truth, options.photos / "images", options.timed, Path(folder))
+    print("| | AP | ms a person | images a second | start | memory |")
+    print("|---|---|---|---|---|---|")
+    for row in sorted(rows, key=lambda row: row.people_ms):
+        precision = "" if row.precision is None else f"{row.precision:.3f}"
+        speed = f"{row.people_ms:.1f} | {row.images_per_second:.1f}"
+        print(f"| {row.name} | {precision} | {speed} | {row.start_seconds:.1f} s | {row.peak_mib:.0f} MiB |")
+    draw(rows, options.out / "peers.png")
+
+
+def list_entries(exported: dict[str, Path], movenet: Sequence[Path], mediapipe: Path | None) -> list[Entry]:
+    """All peers that can be started here."""
+
+    def by(module: str, *arguments: str, python: str = sys.executable) -> tuple[str, ...]:
+        return python, "-m", f"benchmarks.{module}", *arguments
+
+    entries = []
+    for model in _MODELS:
+        entries += [
+            Entry(model, by("peer_torch", "ours", model)),
+            Entry(f"{model}, no flip", by("peer_torch", "ours-no-flip", model)),
+            Entry(f"{model}, no flip, OpenVINO", by("peer_torch", "ours-openvino", model)),
+            Entry(f"{model} in rtmlib's loop", by("peer_onnx", "heatmaps", str(exported[model]))),
+            Entry(f"{model} as MMPose runs it", by("peer_torch", "mmpose", model), answers_all=False),
+        ]
+    entries.append(Entry("ViTPose-B, random weights", by("peer_torch", "vitpose"), answers_all=False))
+    entries += [Entry(path.stem, by("peer_onnx", "movenet", str(path))) for path in movenet]
+    if mediapipe is not None:
+        entries.append(Entry("MediaPipe, full", by("peer_mediapipe", python=str(_python_with_mediapipe(mediapipe)))))
+    return entries
+
+
+def measure(entries: Sequence[Entry], truth: CocoPeople, images: Path, timed: int, logs: Path) -> list[Row]:
+    """Ask all peers for the people of all images, taking turns."""
+    boxes = defaultdict(list)
+    for row in truth.annotations:
+        if not row.iscrowd:
+            boxes[row.image_id].append(row.bbox)
+    asked = [image for image in truth.images if boxes[image.id]]
+    peers: list[PeerProcess] = []
+    starts = []
+    try:
+        for number, entry in enumerate(entries):  # one after another, since starts at once would slow each other down
+            peers.append(PeerProcess(entry.command, logs / f"{number}.log"))
+            starts.append(peers[-1].ask(images / asked[0].file_name, boxes[asked[0].id]).process_seconds)
+        answers: list[list[Answer]] = [[] for _ in peers]
+        people = 0
+        for image in asked:
+            for entry, peer, given in zip(entries, peers, answers, strict=True):
+                if entry.answers_all or people < timed:
+                    given.append(peer.ask(images / image.file_name, boxes[image.id]))
+            people += len(boxes[image.id])
+    finally:
+        for peer in peers:
+            peer.close()
+    return [
+        _row(entry, start, given, [(image.id, boxes[image.id]) for image in asked], truth)
+        for entry, start, given in zip(entries, starts, answers, strict=True)
+    ]
+
+
+def _row(
+    entry: Entry, start: float, answers: Sequence[Answer], asked: Sequence[tuple[int, Any]], truth: CocoPeople
+) -> Row:
+    results = [
+        {
+            "image_id": image_id,
+            "category_id": truth.category_id,
+            "keypoints": [value for keypoint in person for value in keypoint],
+            "score": statistics.fmean(score for _, _, score in person),
+        }
+        for (image_id, _), answer in zip(asked, answers, strict=False)
+        for person in answer.keypoints
+    ]
+    seconds = sum(answer.people_seconds for answer in answers)
+    return Row(
+        entry.name,
+        average_precision(truth, results, COCO_17)["AP"] if entry.answers_all else None,
+        1000 * seconds / len(results),
+        len(answers) / (seconds + sum(answer.read_seconds for answer in answers)),
+        start,
+        answers[-1].peak_mib,
+    )
+
+
+def _python_with_mediapipe(folder: Path) -> Path:
+    """Of the environment in a folder, which is made if it is not there."""
+    python = folder / "bin" / "python"
+    if not python.exists():
+        venv.create(folder, with_pip=True)
+        pip = [str(python), "-m", "pip", "install", "--quiet"]
+        subprocess.run([*pip, "--no-deps", _MEDIAPIPE[0]], check=True)  # its jax is for training alone
+        subprocess.run([*pip, *_MEDIAPIPE[1:], *_ITS_IMPORTS], check=True)
+    return python
+
+
+def draw(rows: Sequence[Row], path: Path) -> None:
+    """AP over milliseconds a person."""
+    figure = import_extra("matplotlib.figure", ImportError("pip install 'mspn[plots]'")).Figure(
+        figsize=(8, 4.5), layout="constrained"
+    )
+    axes = figure.subplots()
+    for row in rows:
+        if row.precision is not None:
+            is_ours = row.name.startswith("mspn") and "loop" not in row.name
+            axes.scatter(row.people_ms, row.precision, color="#0072b2" if is_ours else "#d55e00")
+            axes.annotate(
+                row.name, (row.people_ms, row.precision), xytext=(5, 4), textcoords="offset points", fontsize=8
+            )
+    axes.set_xscale("log")
+    axes.set_xlabel("processor milliseconds a person, one thread")
+    axes.set_ylabel("AP, labeled boxes")
+    axes.margins(x=0.25, y=0.12)
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, dpi=120)
+
+
+if __name__ == "__main__":
+    main()
