@@ -1,7 +1,8 @@
 """How many people a second are decoded: everything after the network, with flip average and filter, on one thread.
 
-Beside the poses of a whole batch, the same is measured person by person, which is what the published implementations
-do; the two take turns, so that other work on the machine disturbs both. Seconds are the thread's processor time.
+Beside the poses of a whole batch, the same is measured person by person, and as published code does it: in NumPy and
+OpenCV, a person and a keypoint at a time, with the same answers. All take turns, so that other work on the machine
+disturbs all alike. Seconds are the thread's processor time.
 Run: OMP_NUM_THREADS=1 python -m benchmarks.decoding
 """
 
@@ -10,6 +11,7 @@ from collections.abc import Callable
 from statistics import median
 
 import cv2
+import numpy as np
 import torch
 
 from mspn.config.protocol import FAITHFUL_TEST
@@ -17,7 +19,7 @@ from mspn.heatmaps.decode import average_mirrored, decode
 from mspn.heatmaps.targets import draw_targets
 from mspn.predict.top_down import make_poses
 from mspn.structures.boxes import Box, Detection, Size
-from mspn.structures.crop import frame_from_box
+from mspn.structures.crop import CropFrame, frame_from_box, heatmap_to_crop, transform_points
 from mspn.structures.pose import Pose
 from mspn.structures.skeleton import COCO_17
 
@@ -43,9 +45,17 @@ def main() -> None:
     def one_by_one() -> list[Pose]:
         return [pose for place in range(PEOPLE) for pose in estimate(slice(place, place + 1))]
 
-    ways: dict[str, Callable[[], list[Pose]]] = {
+    def in_loops() -> list[np.ndarray]:
+        return [
+            decode_in_loops(*both, frame) for *both, frame in zip(maps.numpy(), mirrored.numpy(), frames, strict=True)
+        ]
+
+    for pose, points_image in zip(one_by_one(), in_loops(), strict=True):
+        np.testing.assert_allclose(pose.keypoints_image, points_image, atol=1e-3)
+    ways: dict[str, Callable[[], object]] = {
         f"batches of {PEOPLE}": lambda: estimate(slice(PEOPLE)),
         "person by person": one_by_one,
+        "keypoint by keypoint, as published": in_loops,
     }
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(ROUNDS):
@@ -55,6 +65,21 @@ def main() -> None:
             seconds[name].append(time.thread_time() - start)
     for name, times in seconds.items():
         print(f"{name}: {PEOPLE / median(times):.0f} people/s (median of {ROUNDS}), {PEOPLE / min(times):.0f} at best")
+
+
+def decode_in_loops(maps: np.ndarray, mirrored: np.ndarray, frame: CropFrame) -> np.ndarray:
+    """Keypoints of a person in image pixels: the released code's steps, one map after another."""
+    averaged = (maps + mirrored[COCO_17.mirror_order, :, ::-1]) / 2
+    kernel = (FAITHFUL_TEST.blur_kernel, FAITHFUL_TEST.blur_kernel)
+    points = np.zeros((len(averaged), 2))
+    for keypoint, plain in enumerate(averaged):
+        filtered = cv2.GaussianBlur(plain.astype(np.float64), kernel, 0, borderType=cv2.BORDER_CONSTANT)
+        y, x = np.unravel_index(filtered.argmax(), filtered.shape)
+        filtered[y, x] = 0
+        second_y, second_x = np.unravel_index(filtered.argmax(), filtered.shape)
+        toward = np.array([second_x - x, second_y - y])
+        points[keypoint] = np.array([x, y]) + 0.25 * toward / np.linalg.norm(toward)
+    return transform_points(heatmap_to_crop(points), frame.crop_to_image)
 
 
 def _heatmaps(random: torch.Generator) -> torch.Tensor:

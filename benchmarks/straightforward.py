@@ -1,6 +1,6 @@
 """What a training loop does that follows the released code step by step: our yardstick for speed."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import cv2
@@ -89,16 +89,40 @@ def draw_label_maps(
     return maps
 
 
-def loss_per_person(
-    outputs: Sequence[Sequence[Tensor]], maps: Tensor, visibility: Tensor, config: SupervisionConfig
+HardestLoss = Callable[[Tensor, Tensor, Tensor, int], Tensor]
+"""From predicted maps and targets (B, K, h, w), visibility (B, K), and how many keypoints count, to their loss."""
+
+
+def hardest_person_by_person(predicted: Tensor, target: Tensor, visibility: Tensor, num_hard: int) -> Tensor:
+    """As the released code and MMPose have it."""
+    worst = torch.zeros(())
+    for person in range(len(predicted)):
+        errors = (RELEASED_PEAK * predicted[person] - target[person]).square().mean((1, 2))
+        worst = worst + (errors * (visibility[person] > 0)).topk(num_hard).values.mean()
+    return worst / len(predicted)
+
+
+def hardest_at_once(predicted: Tensor, target: Tensor, visibility: Tensor, num_hard: int) -> Tensor:
+    """The same of all people in one step."""
+    errors = (RELEASED_PEAK * predicted - target).square().mean((2, 3)) * (visibility > 0)
+    return errors.topk(num_hard, dim=1).values.mean()
+
+
+def released_loss(
+    outputs: Sequence[Sequence[Tensor]],
+    maps: Tensor,
+    visibility: Tensor,
+    config: SupervisionConfig,
+    hardest: HardestLoss = hardest_person_by_person,
 ) -> Tensor:
-    """The released code's loss (all of its settings but mining are fixed), a stage and a person at a time.
+    """The released code's loss (all of its settings but mining are fixed), a stage at a time.
 
     Args:
         outputs: stages, each a list of levels from fine to coarse, each (B, K, h, w) with peak 1.
         maps: (B, kernels, K, h, w) with peak 255.
         visibility: (B, K).
         config: how many keypoints are hard.
+        hardest: loss of the finest level.
     """
     assert config.num_hard_keypoints is not None
     total = torch.zeros(())
@@ -110,10 +134,5 @@ def loss_per_person(
                 seen = (visibility > 1)[..., None, None]
                 total = total + config.coarse_weight * (RELEASED_PEAK * predicted - target * seen).square().mean()
             else:
-                worst = torch.zeros(())
-                for person in range(len(predicted)):
-                    errors = (RELEASED_PEAK * predicted[person] - target[person]).square().mean((1, 2))
-                    hardest = (errors * (visibility[person] > 0)).topk(config.num_hard_keypoints).values
-                    worst = worst + hardest.mean()
-                total = total + worst / len(predicted)
+                total = total + hardest(predicted, target, visibility, config.num_hard_keypoints)
     return total
