@@ -40,15 +40,14 @@ def main() -> None:
     def estimate(people: slice) -> list[Pose]:
         averaged = average_mirrored(maps[people], mirrored[people], COCO_17.mirror_order)
         decoded = decode(averaged, FAITHFUL_TEST)
-        return make_poses(detections[people], frames[people], decoded, COCO_17, FAITHFUL_TEST, None)
+        return make_poses(detections[people], frames[people], decoded.in_crop(), COCO_17, FAITHFUL_TEST, None)
 
     def one_by_one() -> list[Pose]:
         return [pose for place in range(PEOPLE) for pose in estimate(slice(place, place + 1))]
 
     def in_loops() -> list[np.ndarray]:
-        return [
-            decode_in_loops(*both, frame) for *both, frame in zip(maps.numpy(), mirrored.numpy(), frames, strict=True)
-        ]
+        people = zip(maps.numpy(), mirrored.numpy(), frames, strict=True)
+        return [decode_in_loops(plain, flipped, frame) for plain, flipped, frame in people]
 
     for pose, points_image in zip(one_by_one(), in_loops(), strict=True):
         np.testing.assert_allclose(pose.keypoints_image, points_image, atol=1e-3)

@@ -16,7 +16,8 @@ import torch
 
 from benchmarks.clock import Clock
 from benchmarks.photographs import PEOPLE_PER_IMAGE, write_photographs
-from mspn.checkpoints.format import Checkpoint, CheckpointMetadata
+from mspn.checkpoints.format import Checkpoint
+from mspn.checkpoints.metadata import CheckpointMetadata
 from mspn.config.recipes import find_recipe
 from mspn.evaluation.average_precision import average_precision, read_ground_truth
 from mspn.evaluation.predicting import predict_people

@@ -17,7 +17,8 @@ import torch
 
 from benchmarks.photographs import write_photographs
 from benchmarks.video_memory import measure_growth, write_looped_video
-from mspn.checkpoints.format import Checkpoint, CheckpointMetadata
+from mspn.checkpoints.format import Checkpoint
+from mspn.checkpoints.metadata import CheckpointMetadata
 from mspn.config.recipes import find_recipe
 from mspn.models import build_network
 from mspn.outputs import make_writer

@@ -15,11 +15,11 @@ from tempfile import TemporaryDirectory
 from typing import get_args
 
 import cv2
-import torch
 
 from benchmarks.clock import Clock
 from benchmarks.photographs import write_photographs
-from mspn.checkpoints.format import Checkpoint, CheckpointMetadata
+from mspn.checkpoints.format import Checkpoint
+from mspn.checkpoints.metadata import CheckpointMetadata
 from mspn.config.recipes import find_recipe
 from mspn.detectors import make_detector
 from mspn.detectors.precomputed import BoxesFile
@@ -51,7 +51,7 @@ def main() -> None:
         network = build_network(recipe.model).eval()
         images: Path = options.images
         if images:
-            detector = make_detector(options.detector, torch.device("cpu"))
+            detector = make_detector(options.detector)
             detector.detect = clock.time(detector.detect)  # type: ignore[method-assign]
         else:
             annotations, images = write_photographs(folder, options.num_images, _SIZE)

@@ -1,8 +1,9 @@
 """How long `import mspn`, `mspn --help` and `mspn predict` for one image take, from the command to the written file.
 
-Each in a Python of its own, taking turns with `import torch` alone, below which no prediction can start; the first
-round is not counted. Medians of seconds, of the wall clock and of the processor, which other programs disturb less.
-Run: OMP_NUM_THREADS=1 python -m benchmarks.startup [--runs 7] [--image FILE]
+Each in a Python of its own, taking turns with `import torch` alone, below which no prediction with weights can start;
+the first round is not counted. Medians of seconds, of the wall clock and of the processor, which other programs disturb
+less. With --exported, also of a prediction by the files pose.onnx and detector.onnx of a folder (docs/export.md).
+Run: OMP_NUM_THREADS=1 python -m benchmarks.startup [--runs 7] [--image FILE] [--exported FOLDER]
 """
 
 import argparse
@@ -32,14 +33,19 @@ def main() -> None:
     )
     parser.add_argument("--runs", type=int, default=7)
     parser.add_argument("--image", type=Path, default=ASSETS / "sample" / "astronaut.jpg")
+    parser.add_argument("--exported", type=Path)
     options = parser.parse_args()
     with TemporaryDirectory() as out:
+        predict = ["-m", "mspn", "predict", str(options.image), "--out", out, "--overwrite"]
         programs = {
             "import torch": ["-c", "import torch"],
             "import mspn": ["-c", "import mspn"],
             "mspn --help": ["-m", "mspn", "--help"],
-            "mspn predict IMAGE": ["-m", "mspn", "predict", str(options.image), "--out", out, "--overwrite"],
+            "mspn predict IMAGE": predict,
         }
+        if options.exported:
+            pose, detector = (str(options.exported / name) for name in ("pose.onnx", "detector.onnx"))
+            programs["the same, exported"] = [*predict, "--model", pose, "--detector", detector]
         rounds = [[_run(arguments) for arguments in programs.values()] for _ in range(1 + options.runs)]
         assert (Path(out) / "predictions.json").exists()
     print(f"{'':22}{'wall':>8}{'processor':>12}")

@@ -9,12 +9,13 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from mspn.config.model import CHANNEL_DEVIATION, CHANNEL_MEAN
 from mspn.config.recipe import Recipe
 from mspn.config.train import SupervisionConfig
 from mspn.datasets.augmentation import augment_frame
 from mspn.datasets.people import People
 from mspn.datasets.samples import SampleRequest
-from mspn.models.base import CHANNEL_DEVIATION, CHANNEL_MEAN, RELEASED_PEAK
+from mspn.models.base import RELEASED_PEAK
 from mspn.structures.boxes import Box, Size
 from mspn.structures.crop import HEATMAP_STRIDE, CropFrame, cut_crop, transform_points
 

@@ -1,6 +1,6 @@
 """A start of training, as weights and run folders tell of it."""
 
-from mspn.checkpoints.format import SetFingerprint, TrainingSession
+from mspn.checkpoints.metadata import SetFingerprint, TrainingSession
 
 SESSION = TrainingSession(
     started="2026-01-02T03:04:05+00:00",

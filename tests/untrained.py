@@ -5,7 +5,8 @@ from pathlib import Path
 
 import torch
 
-from mspn.checkpoints.format import Checkpoint, CheckpointMetadata, save_weights
+from mspn.checkpoints.format import Checkpoint, save_weights
+from mspn.checkpoints.metadata import CheckpointMetadata
 from mspn.models import build_network
 from mspn.predict.estimator import PoseEstimator
 from tests.trained import small_and_fast, tiny_recipe

@@ -2,7 +2,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from mspn.checkpoints.format import Checkpoint, CheckpointMetadata, average_weights
+from mspn.checkpoints.format import Checkpoint, average_weights
+from mspn.checkpoints.metadata import CheckpointMetadata
 from mspn.config.protocol import ScoreCalibration
 from mspn.config.recipe import override
 from mspn.config.recipes import find_recipe

@@ -5,7 +5,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from mspn.checkpoints.format import CheckpointMetadata, load_checkpoint, read_metadata, save_weights
+from mspn.checkpoints.format import load_checkpoint, read_metadata, save_weights
+from mspn.checkpoints.metadata import CheckpointMetadata
 from mspn.config.model import ModelConfig
 from mspn.config.protocol import ScoreCalibration
 from mspn.config.recipe import Recipe, override

@@ -3,9 +3,10 @@ from pathlib import Path
 import pytest
 
 import mspn
-from mspn.checkpoints import hub as models
-from mspn.checkpoints.hub import build_model, cached_file, find_weights, load_named
+from mspn.checkpoints import hub, networks
+from mspn.checkpoints.hub import cached_file, find_weights
 from mspn.checkpoints.index import ASSETS, Index
+from mspn.checkpoints.networks import build_model, load_named
 from mspn.config.recipes import RECIPES
 from mspn.errors import WeightsError
 from tests.checkpoints.pocket import RECIPE, entry_of, serving
@@ -37,7 +38,8 @@ def test_published_weights_are_downloaded_on_first_use_by_name_and_alias(
 
     with serving(tmp_path_factory.mktemp("published")) as server:
         index = Index(aliases={"pocket": "pocket-theirs"}, entries=(entry_of(server),))
-        monkeypatch.setattr(models, "load_index", lambda: index)
+        for module in (hub, networks):
+            monkeypatch.setattr(module, "load_index", lambda: index)
         path = find_weights("pocket", lambda done, _total: told.append(done))
 
     assert path == cached_file(index.entries[0], tmp_path)

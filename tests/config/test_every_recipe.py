@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from mspn.checkpoints.format import CheckpointMetadata, save_weights
+from mspn.checkpoints.format import save_weights
+from mspn.checkpoints.metadata import CheckpointMetadata
 from mspn.config.model import HourglassConfig, NetworkConfig
 from mspn.config.recipe import Recipe
 from mspn.config.recipes import RECIPES, STUDY_RECIPES

@@ -4,10 +4,10 @@ from typing import Literal
 
 import numpy as np
 import pytest
-import torch
 
-from mspn.checkpoints.format import DetectorMetadata, save_weights
+from mspn.checkpoints.format import save_weights
 from mspn.checkpoints.index import ASSETS
+from mspn.checkpoints.metadata import DetectorMetadata
 from mspn.config.data import DataConfig
 from mspn.config.model import ModelConfig
 from mspn.config.recipe import Recipe
@@ -26,7 +26,7 @@ from tests.detectors.own_detectors import LeftHalf
 from tests.detectors.tiny_yolos import write_yolos
 from tests.trained_detector import tiny_detector_recipe
 
-CPU = torch.device("cpu")
+CPU = "cpu"
 _IMAGE = Image("a.jpg", np.zeros((64, 64, 3), np.uint8))
 
 

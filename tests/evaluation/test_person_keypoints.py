@@ -15,7 +15,7 @@ from mspn.evaluation.predicting import predict_labeled
 from mspn.labels.formats.coco import read_coco
 from mspn.labels.formats.mpii import read_mpii
 from mspn.labels.label_set import LabeledImage, LabeledSet
-from mspn.predict.top_down import PersonCrop
+from mspn.predict.ensemble import PersonCrop
 from mspn.structures.pose import Pose
 from mspn.structures.skeleton import COCO_17, LSP_14, MPII_16
 from tests.apart import ProcessApart

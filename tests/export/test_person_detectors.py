@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from mspn.checkpoints.format import DetectorCheckpoint, DetectorMetadata
+from mspn.checkpoints.format import DetectorCheckpoint
+from mspn.checkpoints.metadata import DetectorMetadata
 from mspn.detectors import make_detector
 from mspn.detectors.base import fit_longer_side
 from mspn.detectors.embedded import EmbeddedPersonDetector

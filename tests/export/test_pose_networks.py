@@ -9,8 +9,8 @@ from mspn.checkpoints.format import load_checkpoint
 from mspn.export.onnx_file import OPSET
 from mspn.heatmaps.decode import decode
 from mspn.inference.exported_files import METADATA_KEY, PoseExportMetadata, parse_metadata
+from mspn.predict.ensemble import PersonCrop
 from mspn.predict.estimator import PoseEstimator
-from mspn.predict.top_down import PersonCrop
 from mspn.structures.boxes import Box, Detection, Size
 from tests.export.exported import exported_untrained
 

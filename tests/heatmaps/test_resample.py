@@ -1,6 +1,6 @@
 import torch
 
-from mspn.predict.ensemble import Grid, resample
+from mspn.predict.heatmaps import Grid, resample
 from mspn.structures.boxes import Size
 from mspn.structures.crop import CropFrame
 

@@ -10,7 +10,8 @@ import torch
 
 from mspn.cli.predict import predict_command
 from mspn.config.recipes import RECIPES
-from mspn.inference.engines import Engine, EngineChoice, choose_engine
+from mspn.inference.devices import Engine
+from mspn.inference.engines import EngineChoice, choose_engine
 from mspn.inference.quantization import calibrate_activations
 from mspn.inference.runner import Runner, load_runner
 from mspn.models import build_network

@@ -6,14 +6,16 @@ import pytest
 import torch
 
 from mspn import PoseEstimator
-from mspn.checkpoints.format import Checkpoint, CheckpointMetadata
-from mspn.checkpoints.hub import load_named
+from mspn.checkpoints.format import Checkpoint
+from mspn.checkpoints.metadata import CheckpointMetadata
+from mspn.checkpoints.networks import load_named
 from mspn.config.model import ModelConfig
 from mspn.config.protocol import FAITHFUL_TEST, ProtocolConfig
 from mspn.config.recipe import Recipe
 from mspn.inference.runner import Runner
 from mspn.models import build_network
 from mspn.predict.ensemble import Ensemble, Member
+from mspn.predict.heatmaps import ensemble_heatmaps, member_heatmaps
 from mspn.structures.boxes import Box, Size
 from tests.predict.test_estimator import _TrueBoxes
 from tests.trained import overfitted
@@ -42,7 +44,7 @@ def _average(members: list[Member], weights: list[float] | None = None) -> torch
     ensemble = Ensemble(members, weights)
     frames = [[frame] for frame in ensemble.frames(Box(0, 0, 96, 96), Size(96, 96))]
     crops = [torch.zeros(1, *frame[0].size, 3, dtype=torch.uint8) for frame in frames]
-    return ensemble.heatmaps(crops, frames)[0, 0]
+    return ensemble_heatmaps(ensemble, crops, frames)[0, 0]
 
 
 def test_maps_are_averaged_by_weight():
@@ -148,7 +150,7 @@ def test_mirrored_crops_are_answered_in_the_same_batch_as_plain_ones():
     member = Member(Recipe(name="fake", model=ModelConfig()), flipping, _Counts(torch.zeros(8, 8)))
     crop = torch.arange(32 * 32 * 3, dtype=torch.int64).to(torch.uint8).reshape(1, 32, 32, 3)
 
-    member.heatmaps(crop)
+    member_heatmaps(member, crop)
 
     (batch,) = batches
     assert torch.equal(batch[0], crop[0])

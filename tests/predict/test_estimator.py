@@ -10,16 +10,17 @@ import pytest
 import torch
 
 from mspn import PoseEstimator
-from mspn.checkpoints.hub import load_named
+from mspn.checkpoints.networks import load_named
 from mspn.config.protocol import FAITHFUL_TEST
 from mspn.datasets.people import select_people
 from mspn.detectors.slices import SlicedDetector
 from mspn.errors import DetectorError, MspnError
-from mspn.inference.engines import Engine
+from mspn.inference.devices import Engine
 from mspn.io.images import read_image
 from mspn.io.limits import InputLimits
 from mspn.labels.formats.coco import read_coco
 from mspn.predict.estimator import Model
+from mspn.predict.heatmaps import member_heatmaps
 from mspn.structures.boxes import Box, Detection
 from mspn.structures.image import Image
 from mspn.structures.skeleton import COCO_17
@@ -330,10 +331,10 @@ def test_flip_averages_with_the_mirrored_crop():
     plain = PoseEstimator(weights, "none", precision="float32", test=FAITHFUL_TEST.model_copy(update={"flip": False}))
     flipped = PoseEstimator(weights, "none", precision="float32", test=FAITHFUL_TEST)
 
-    of_crop, of_mirror = (plain.top_down.ensemble.leader.heatmaps(one) for one in (crop, crop.flip(2)))
+    of_crop, of_mirror = (member_heatmaps(plain.top_down.ensemble.leader, one) for one in (crop, crop.flip(2)))
 
     expected = (of_crop + of_mirror.flip(-1)[:, COCO_17.mirror_order]) / 2
-    torch.testing.assert_close(flipped.top_down.ensemble.leader.heatmaps(crop), expected)
+    torch.testing.assert_close(member_heatmaps(flipped.top_down.ensemble.leader, crop), expected)
 
 
 @pytest.mark.parametrize(

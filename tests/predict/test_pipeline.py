@@ -12,8 +12,8 @@ import pytest
 from mspn import PoseEstimator
 from mspn.detectors.precomputed import BoxesFile
 from mspn.errors import DetectorError
+from mspn.predict.ensemble import PersonCrop
 from mspn.predict.pipeline import ImageResult, predict_images
-from mspn.predict.top_down import PersonCrop
 from mspn.sources import open_sources
 from mspn.structures.boxes import Box, Detection, Size
 from mspn.structures.image import FrameInfo, Image, SourceFailure, Video

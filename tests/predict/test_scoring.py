@@ -19,7 +19,7 @@ def _make(scores: list[float], **changes: object) -> list[Pose]:
     points = torch.arange(2 * 17 * 2.0).reshape(2, 17, 2)
     frames = [CropFrame((50.0, 60.0), 48.0, Size(256, 192)), CropFrame((10.0, 20.0), 96.0, Size(256, 192))]
     detections = [Detection(Box(0, 0, 10, 20), 0.5), Detection(Box(5, 5, 10, 20), 0.25)]
-    return make_poses(detections, frames, Decoded(points, raw), COCO_17, test, None)
+    return make_poses(detections, frames, Decoded(points, raw).in_crop(), COCO_17, test, None)
 
 
 def test_each_person_is_put_back_by_their_own_frame():
@@ -39,7 +39,7 @@ def test_people_see_clipped_scores():
 
 
 def test_calibrated_scores_rate_a_pose_and_peaks_rank_it():
-    peaks = Decoded(torch.zeros(1, 17, 2), torch.full((1, 17), 0.8))
+    peaks = Decoded(torch.zeros(1, 17, 2), torch.full((1, 17), 0.8)).in_crop()
     frame = CropFrame((50.0, 60.0), 48.0, Size(256, 192))
     # Odds of 4 for a peak of 0.8; half of it for the nose.
     calibration = ScoreCalibration(slope=1.0, offsets=(-np.log(2), *[0.0] * 16), people=1)

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from benchmarks.drawn_animals import write_animals
-from mspn.checkpoints.format import CheckpointMetadata, read_metadata, save_weights
+from mspn.checkpoints.format import read_metadata, save_weights
+from mspn.checkpoints.metadata import CheckpointMetadata
 from mspn.config.model import ModelConfig
 from mspn.config.recipe import Recipe
 from mspn.errors import AnnotationError, MissingFileError

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from mspn.checkpoints.format import TrainingSession
+from mspn.checkpoints.metadata import TrainingSession
 from mspn.config.data import DataConfig, PeopleSetConfig
 from mspn.config.recipe import Recipe, override
 from mspn.config.recipes import find_recipe

@@ -128,7 +128,12 @@ def measure_rates(
 def _start_setup(network: PoseNetwork | ExportedNetwork, setup: Setup) -> _StartedEngine:
     torch.set_num_threads(setup.threads)
     if isinstance(network, ExportedNetwork):
-        return _start(lambda: load_exported(network.path).network.run, _draw_crops(network, 1), _resident_mib())
+
+        def open_again() -> Callable[[UInt8[Tensor, "B H W 3"]], object]:
+            run = load_exported(network.path).network.run
+            return lambda crops: run(crops.numpy())
+
+        return _start(open_again, _draw_crops(network, 1), _resident_mib())
     # Calibrated on noise like that of the timings: the speed does not depend on the ranges.
     ranges = calibrate_activations(network, _draw_crops(network, 1)) if setup.precision == "int8" else None
     # Calibration leaves free memory in the process, which the start then reuses, so its growth says nothing.

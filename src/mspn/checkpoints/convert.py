@@ -27,15 +27,18 @@ from mspn.checkpoints.external import (
     read_backbone,
     rescale_stem_input,
 )
-from mspn.checkpoints.format import Checkpoint, CheckpointMetadata
+from mspn.checkpoints.format import Checkpoint, save_weights
+from mspn.checkpoints.index import IndexEntry
+from mspn.checkpoints.metadata import CheckpointMetadata
 from mspn.checkpoints.torch_file import read_torch_file
-from mspn.config.model import BackboneConfig, ModelConfig, SimpleBaselineConfig
+from mspn.config.model import CHANNEL_DEVIATION, CHANNEL_MEAN, BackboneConfig, ModelConfig, SimpleBaselineConfig
 from mspn.config.protocol import FAITHFUL_TEST, MMPOSE_TEST, SIMPLE_BASELINE_TEST
 from mspn.config.recipe import Recipe
+from mspn.config.recipes import RECIPES
 from mspn.errors import WeightsError
 from mspn.io.files import replacing
 from mspn.models.backbones import BRANCHES, RESNETS, RSNS, Bottleneck, find_rsn, plan_blocks
-from mspn.models.base import CHANNEL_DEVIATION, CHANNEL_MEAN, RELEASED_PEAK, PoseNetwork
+from mspn.models.base import RELEASED_PEAK, PoseNetwork
 from mspn.models.baselines import SimpleBaseline
 from mspn.models.mspn import MSPN
 from mspn.structures.settings import first_problem
@@ -368,3 +371,31 @@ def _simple_baseline_names(unit: str, backbone: str, head: str) -> tuple[str, st
     if match[3] is None:
         return f"{block}.downsample.0", f"{block}.downsample.1"
     return f"{block}.conv{match[3]}", f"{block}.bn{match[3]}"
+
+
+def convert_published(entry: IndexEntry, original: Path, digest: str, converted: Path) -> None:
+    """Write the converted weights of an entry of the index.
+
+    Args:
+        entry: whose metadata they get.
+        original: the published file.
+        digest: its SHA-256.
+        converted: to write.
+
+    Raises:
+        WeightsError: if the file cannot be read, or holds another network; nothing is written then.
+    """
+    checkpoint = read_external(original)
+    recipe, expected = checkpoint.metadata.recipe, RECIPES[entry.recipe].model
+    # Tensors do not show the size of the crop.
+    shape = recipe.model.model_copy(update={"input_size": expected.input_size})
+    if shape != expected:
+        raise WeightsError(f"{original} holds another network than {entry.recipe}: {shape}")
+    metadata = CheckpointMetadata(
+        recipe=recipe.model_copy(update={"name": entry.recipe, "model": shape}),
+        data=entry.data,
+        license=entry.license,
+        results=entry.results,
+        notes=f"{checkpoint.metadata.notes}, SHA-256 {digest}; results: {entry.protocol}; source: {entry.source}",
+    )
+    save_weights(converted, checkpoint.model, metadata)

@@ -1,4 +1,4 @@
-"""Networks by name: finding, downloading and loading their weights.
+"""Networks by name: finding and downloading their weights.
 
 Published weights are downloaded once, converted to mspn's own files, and kept in the cache.
 """
@@ -14,23 +14,10 @@ from pathlib import Path
 from filelock import FileLock
 from pydantic import ValidationError
 
-from mspn.checkpoints.convert import read_external
-from mspn.checkpoints.format import (
-    Checkpoint,
-    CheckpointMetadata,
-    DetectorCheckpoint,
-    load_checkpoint,
-    load_detector,
-    read_metadata,
-    save_weights,
-)
 from mspn.checkpoints.index import ASSETS, IndexEntry, Limits, Report, download, load_index
-from mspn.config.model import NetworkConfig
-from mspn.config.recipes import DETECTOR_RECIPES, RECIPES, STUDY_RECIPES, find_recipe
+from mspn.config.recipes import DETECTOR_RECIPES, RECIPES, STUDY_RECIPES
 from mspn.errors import DownloadError, WeightsError
 from mspn.io.files import sha256_of, write_text
-from mspn.models import build_network
-from mspn.models.base import PoseNetwork
 from mspn.structures.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -62,59 +49,6 @@ def find_weights(model: str | Path, report: Report = lambda _done, _total: None)
     close = difflib.get_close_matches(name, [*index.names(), *RECIPES, *DETECTOR_RECIPES], n=1)
     hint = f"did you mean {close[0]!r}?" if close else "see `mspn models list`"
     raise WeightsError(f"no weights file at {name} and no model of that name; {hint}")
-
-
-def find_shape(model: str | Path) -> NetworkConfig:
-    """Shape of a network: of a named recipe, trained or not, or of a weights file; errors as in `find_weights`."""
-    entry = None if isinstance(model, Path) else load_index().find(model)
-    name = entry.recipe if entry is not None else str(model)
-    if name in RECIPES:
-        return RECIPES[name].model
-    path = find_weights(model)
-    metadata = read_metadata(path)
-    if not isinstance(metadata, CheckpointMetadata):
-        raise WeightsError(f"{path} is a person detector, not a pose network")
-    return metadata.recipe.model
-
-
-def load_named(model: str | Path) -> Checkpoint:
-    """Load a model by name or file, with its metadata; errors as in `find_weights` and `load_checkpoint`."""
-    return load_checkpoint(find_weights(model))
-
-
-def load_named_detector(detector: str | Path) -> DetectorCheckpoint:
-    """Load a person detector by name or file, with its metadata; errors as in `find_weights` and `load_detector`."""
-    return load_detector(find_weights(detector))
-
-
-def load_model(model: str | Path = "default") -> PoseNetwork:
-    """Load a trained network in eval mode, by name or file; published weights are downloaded on first use.
-
-    `model(crops)` takes normalized RGB crops (B, 3, H, W) and gives stages x levels of (B, K, H/4, W/4), finest
-    level first, peak 1; `model.final_heatmaps(crops)` gives the last stage's finest level alone.
-
-    >>> import torch
-    >>> load_model("mspn-tiny").final_heatmaps(torch.zeros(1, 3, 64, 64)).shape
-    torch.Size([1, 17, 16, 16])
-
-    Raises:
-        WeightsError: if there are no such weights; random ones never take their place.
-    """
-    return load_named(model).model
-
-
-def build_model(name: str) -> PoseNetwork:
-    """Build an untrained network of a named recipe, or of the recipe of named weights, with random weights.
-
-    >>> import torch
-    >>> build_model("mspn-tiny").final_heatmaps(torch.zeros(2, 3, 64, 64)).shape
-    torch.Size([2, 17, 16, 16])
-
-    Raises:
-        ValueError: naming close ones, if there is no such recipe.
-    """
-    entry = load_index().find(name)
-    return build_network(find_recipe(entry.recipe if entry is not None else name).model)
 
 
 CACHE_VARIABLE = "MSPN_CACHE"
@@ -265,6 +199,8 @@ def evict(entry: IndexEntry, folder: Path) -> None:
 
 def _fetch_and_convert(entry: IndexEntry, folder: Path, limits: Limits | None, report: Report) -> None:
     """With the lock held: write the original, the converted file, then the record, which marks them as complete."""
+    from mspn.checkpoints.convert import convert_published  # noqa: PLC0415 (torch, which cached weights need not)
+
     assert entry.sha256 is not None
     original, url = folder / entry.filename, None
     if original.is_file():
@@ -283,37 +219,18 @@ def _fetch_and_convert(entry: IndexEntry, folder: Path, limits: Limits | None, r
         except DownloadError as error:
             raise DownloadError(f"cannot download {entry.name}: {error}; {_instructions(entry, folder)}") from error
         digest = sha256_of(original)
+    cached = cached_file(entry, folder)
+    _record_file(entry, folder).unlink(missing_ok=True)
     try:
-        checkpoint = _convert(entry, original, digest)
+        convert_published(entry, original, digest, cached)
     except WeightsError:
         if url is not None:
             original.unlink()
         raise
-    cached = cached_file(entry, folder)
-    _record_file(entry, folder).unlink(missing_ok=True)
-    save_weights(cached, checkpoint.model, checkpoint.metadata)
     record = CacheRecord(sha256=sha256_of(cached), size=cached.stat().st_size, original_sha256=digest, url=url)
     write_text(_record_file(entry, folder), record.model_dump_json(indent=2) + "\n")
     if url is not None:  # a file that the user put there stays
         original.unlink()
-
-
-def _convert(entry: IndexEntry, original: Path, digest: str) -> Checkpoint:
-    """Read the original, check that it is the index's network, and attach the index's metadata."""
-    checkpoint = read_external(original)
-    recipe, expected = checkpoint.metadata.recipe, RECIPES[entry.recipe].model
-    # Tensors do not show the size of the crop.
-    shape = recipe.model.model_copy(update={"input_size": expected.input_size})
-    if shape != expected:
-        raise WeightsError(f"{original} holds another network than {entry.recipe}: {shape}")
-    metadata = CheckpointMetadata(
-        recipe=recipe.model_copy(update={"name": entry.recipe, "model": shape}),
-        data=entry.data,
-        license=entry.license,
-        results=entry.results,
-        notes=f"{checkpoint.metadata.notes}, SHA-256 {digest}; results: {entry.protocol}; source: {entry.source}",
-    )
-    return Checkpoint(metadata, checkpoint.model)
 
 
 @contextmanager

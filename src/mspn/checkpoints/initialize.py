@@ -12,15 +12,16 @@ import torch
 from torch import Tensor
 
 from mspn.checkpoints.external import rescale_stem_input
-from mspn.checkpoints.format import CheckpointMetadata, load_any, open_safetensors, read_metadata
+from mspn.checkpoints.format import load_any, open_safetensors, read_metadata
 from mspn.checkpoints.hub import find_weights
 from mspn.checkpoints.index import load_index
+from mspn.checkpoints.metadata import CheckpointMetadata
 from mspn.checkpoints.torch_file import read_torch_file
-from mspn.config.model import Backbone, BackboneConfig, ModelConfig
+from mspn.config.model import CHANNEL_DEVIATION, CHANNEL_MEAN, Backbone, BackboneConfig, ModelConfig
 from mspn.errors import WeightsError
 from mspn.models import AnyNetwork, build_network
 from mspn.models.backbones import RESNETS
-from mspn.models.base import CHANNEL_DEVIATION, CHANNEL_MEAN, PoseNetwork
+from mspn.models.base import PoseNetwork
 from mspn.models.efficientnet import EFFICIENTNETS
 from mspn.structures.skeleton import match_keypoints
 

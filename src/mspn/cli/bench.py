@@ -22,13 +22,14 @@ from mspn.benchmark.throughput import (
     measure_rates,
     measure_upper_bound,
 )
-from mspn.checkpoints.format import Checkpoint, CheckpointMetadata
+from mspn.checkpoints.format import Checkpoint
 from mspn.checkpoints.hub import find_weights
+from mspn.checkpoints.metadata import CheckpointMetadata
 from mspn.cli.options import EngineName, PrecisionName
 from mspn.cli.printing import SafeConsole, echo, fail, one_line_errors
 from mspn.config.recipes import find_recipe
-from mspn.inference.devices import Precision, choose_precision
-from mspn.inference.engines import Engine, EngineChoice, choose_engine
+from mspn.inference.devices import Engine, Precision, choose_precision
+from mspn.inference.engines import EngineChoice, choose_engine
 from mspn.inference.exported import ExportedModel, load_pose_model
 from mspn.io.files import prepare_folder
 from mspn.io.images import IMAGE_SUFFIXES

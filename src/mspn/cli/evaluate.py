@@ -140,7 +140,7 @@ def evaluate_command(
             estimator = make_estimator(models, weights, protocol, settings, device, precision, batch, flip)
             whose = category or estimator.recipe.keypoint_table.category_of_boxes
             detections = BoxesFile(boxes, box_selection.value, whose) if boxes else None
-            with show_count(processes=processes) as show:
+            with show_count(is_shown=processes.is_first) as show:
                 if chosen_metric == "oks":
                     report = evaluate_ap_of_model(
                         estimator,

@@ -5,19 +5,13 @@ from typing import Annotated
 
 import typer
 
-from mspn.checkpoints.format import (
-    Checkpoint,
-    DetectorCheckpoint,
-    DetectorMetadata,
-    load_checkpoint,
-    load_detector,
-    read_metadata,
-)
+from mspn.checkpoints.format import Checkpoint, DetectorCheckpoint, load_checkpoint, load_detector, read_metadata
 from mspn.checkpoints.hub import cache_folder
+from mspn.checkpoints.metadata import DetectorMetadata
 from mspn.cli.options import find_with_bar
 from mspn.cli.printing import USAGE_ERROR, echo, fail, one_line_errors
 from mspn.cli.weights import MAX_CALIBRATION_PEOPLE, crop_people
-from mspn.export.files import check_exportable, write_export
+from mspn.export.files import check_exportable, open_program, write_export
 from mspn.export.graphs import Export, Inside, Source, build_detector_export, build_pose_export
 from mspn.export.proof import (
     Proof,
@@ -29,17 +23,10 @@ from mspn.export.proof import (
     sample_people,
     write_proof,
 )
-from mspn.inference.exported_files import (
-    SUFFIXES,
-    ExportPrecision,
-    OpenFile,
-    PoseExportMetadata,
-    open_file,
-    open_program,
-)
+from mspn.inference.exported_files import SUFFIXES, ExportPrecision, OpenFile, PoseExportMetadata, open_file
 from mspn.io.files import sha256_of
 from mspn.predict.estimator import PoseEstimator
-from mspn.predict.top_down import stack_crops
+from mspn.predict.heatmaps import stack_crops
 from mspn.serve.site import SiteNetworks, check_package, find_package, write_site
 
 MAX_PROOF_PEOPLE = 64

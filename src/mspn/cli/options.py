@@ -7,12 +7,11 @@ from contextlib import contextmanager
 from enum import Enum
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-from mspn.checkpoints.format import Checkpoint
 from mspn.checkpoints.hub import find_weights
 from mspn.checkpoints.index import Report
 from mspn.cli.printing import SafeConsole, fail
@@ -23,6 +22,9 @@ from mspn.inference.exported import ExportedModel, load_pose_model
 from mspn.outputs import WRITERS
 from mspn.outputs.choice import PeopleSettings
 from mspn.structures.boxes import Box
+
+if TYPE_CHECKING:
+    from mspn.checkpoints.format import Checkpoint
 
 
 class PrecisionName(str, Enum):
@@ -172,7 +174,7 @@ def download_bar(name: str) -> Iterator[Report]:
 
 def load_with_test_settings(
     models: Sequence[str], protocol: str | None, settings: Sequence[str]
-) -> list[Checkpoint | ExportedModel]:
+) -> "list[Checkpoint | ExportedModel]":
     """Load networks by name or file, with test settings that replace their own.
 
     Args:
@@ -181,7 +183,7 @@ def load_with_test_settings(
         settings: "test.NAME=VALUE", each changing one of them.
     """
     changes = [*([f"test={protocol}"] if protocol else []), *settings]
-    checkpoints = []
+    checkpoints: list[Checkpoint | ExportedModel] = []
     for model in models:
         checkpoint = load_pose_model(find_with_bar(model))
         metadata = checkpoint.metadata.model_copy(update={"recipe": change_test(checkpoint.metadata.recipe, changes)})

@@ -11,7 +11,6 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from mspn.cli.printing import SafeConsole, echo, escape_control_characters
-from mspn.distributed import ALONE, Processes
 from mspn.interrupts import StopRequest
 from mspn.predict.pipeline import ImageResult
 
@@ -81,11 +80,17 @@ def time_left(seconds: float) -> str:
 
 @contextmanager
 def show_count(
-    activity: str = "estimating", what: str = "images", processes: Processes = ALONE
+    activity: str = "estimating", what: str = "images", *, is_shown: bool = True
 ) -> Iterator[Callable[[int, int], None]]:
-    """Show how many images, or what else, are done, and of how many, in the first process; called with both."""
+    """Show how many images, or what else, are done, and of how many; called with both.
+
+    Args:
+        activity: what is done.
+        what: is counted.
+        is_shown: False in all processes of a job but the first.
+    """
     console = SafeConsole(stderr=True)
-    if not processes.is_first:
+    if not is_shown:
         yield lambda _done, _total: None
     elif not console.is_terminal:
         lines = ProgressLines()

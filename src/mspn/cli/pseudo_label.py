@@ -25,7 +25,7 @@ from mspn.detectors import DEFAULT, make_detector
 from mspn.detectors.base import Detector
 from mspn.detectors.precomputed import BoxesFile
 from mspn.errors import InvalidValueError, MissingFileError, MspnError
-from mspn.inference.devices import choose_device, keep_freed_memory
+from mspn.inference.devices import keep_freed_memory
 from mspn.interrupts import stop_requests
 from mspn.io.files import prepare_folder, write_text
 from mspn.io.images import IMAGE_SUFFIXES
@@ -86,7 +86,7 @@ def pseudo_label_command(
         labels = LabeledSet(common_skeleton(networks), [], [], {_SETTINGS: settings})
         if out.exists():
             labels = _read_begun(out, settings)
-        detector = make_detector(DEFAULT, choose_device(device)) if boxes is None else BoxesFile(boxes)
+        detector = make_detector(DEFAULT, device) if boxes is None else BoxesFile(boxes)
         images, people = list(labels.images), list(labels.people)
         done = {image.file_name for image in images}
         left = [name for name in names if name not in done]

@@ -118,7 +118,7 @@ def submit_command(
         check_submission_name(out)
         detected = BoxesFile(boxes, box_selection.value)
         estimator = make_estimator(models, weights, protocol, settings, device, precision, batch, flip)
-        with show_count(processes=processes) as show:
+        with show_count(is_shown=processes.is_first) as show:
             predictions = submit_people(estimator, annotations, images, detected, out, processes, show)
         if not processes.is_first:
             return

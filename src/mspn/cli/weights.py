@@ -12,13 +12,13 @@ import typer
 from mspn.checkpoints.convert import read_external, write_external
 from mspn.checkpoints.format import (
     Checkpoint,
-    DetectorMetadata,
     average_weights,
     load_checkpoint,
     load_detector,
     read_metadata,
     save_weights,
 )
+from mspn.checkpoints.metadata import DetectorMetadata
 from mspn.cli.data import AllowOutsideOption, CategoryOption, FormatOption, SkeletonOption, read_set
 from mspn.cli.options import DeviceOption, change_test, find_with_bar
 from mspn.cli.printing import SOME_FAILED, echo, fail, one_line_errors
@@ -31,8 +31,9 @@ from mspn.inference.quantization import calibrate_activations
 from mspn.io.images import IMAGE_SUFFIXES
 from mspn.labels.label_set import LabeledSet
 from mspn.labels.reading import check_keypoint_names
+from mspn.predict.ensemble import PersonCrop
 from mspn.predict.estimator import PoseEstimator
-from mspn.predict.top_down import PersonCrop, stack_crops
+from mspn.predict.heatmaps import stack_crops
 from mspn.sources import open_sources
 from mspn.structures.image import SourceFailure
 

@@ -26,6 +26,12 @@ Backbone = Literal[
 
 PoseRefineForm = Literal["official", "mmpose"]
 
+CROP_MULTIPLE = 32
+"""The coarsest level is at 1/32 of the crop's size."""
+CHANNEL_MEAN = (0.485, 0.456, 0.406)
+CHANNEL_DEVIATION = (0.229, 0.224, 0.225)
+"""ImageNet's, of RGB from 0 to 1, as the released code and MMPose use."""
+
 _LEVELS = 4
 """At 1/4, 1/8, 1/16 and 1/32 of the crop's size."""
 
@@ -85,9 +91,9 @@ def parse_size(text: str) -> Size:
 
 
 def _check_crop_size(size: Size) -> Size:
-    if not 0 < min(size) <= max(size) <= _MAX_CROP_SIDE or size.height % 32 or size.width % 32:
+    if not 0 < min(size) <= max(size) <= _MAX_CROP_SIDE or size.height % CROP_MULTIPLE or size.width % CROP_MULTIPLE:
         raise InvalidValueError(
-            f"crop height and width must be multiples of 32 pixels up to {_MAX_CROP_SIDE}, not"
+            f"crop height and width must be multiples of {CROP_MULTIPLE} pixels up to {_MAX_CROP_SIDE}, not"
             f" {size.height}x{size.width}"
         )
     return size

@@ -5,23 +5,26 @@ import re
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-import torch
 from pydantic import ValidationError
 
-from mspn.checkpoints.hub import find_weights, load_named_detector
+from mspn.checkpoints.hub import find_weights
 from mspn.config.recipe import Recipe
 from mspn.detectors.base import Detector, FullImage, import_detector
-from mspn.detectors.embedded import EmbeddedPersonDetector, EmbeddedSettings, ExportedPersonDetector
-from mspn.detectors.huggingface import TransformersDetector, TransformersSettings
+from mspn.detectors.exported import EmbeddedSettings, ExportedPersonDetector
 from mspn.detectors.onnx import OnnxDetector, OnnxSettings
 from mspn.detectors.onnx_families import FAMILIES
 from mspn.detectors.slices import SlicedDetector
 from mspn.errors import DetectorError, ExportError, WeightsError
+from mspn.inference.devices import choose_device
 from mspn.inference.exported_files import SUFFIXES as EXPORTED_SUFFIXES
 from mspn.inference.exported_files import DetectorExportMetadata, open_file
 from mspn.structures.settings import Settings, first_problem
+
+if TYPE_CHECKING:
+    from mspn.detectors.embedded import EmbeddedPersonDetector
+    from mspn.detectors.huggingface import TransformersDetector
 
 _Settings = TypeVar("_Settings", bound=Settings)
 
@@ -34,9 +37,7 @@ _SETTINGS = re.compile(r"(.*?)((?:,\w+=[^,]*)*)", re.DOTALL)
 _IMPORT_PATH = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 
-def detector_for(
-    text: str, recipe: Recipe, device: torch.device, *, side: int | None = None, slices: int = 1
-) -> Detector:
+def detector_for(text: str, recipe: Recipe, device: str, *, side: int | None = None, slices: int = 1) -> Detector:
     """Make a detector for the network of a recipe, as `make_detector`; by default none for one of whole images.
 
     Raises:
@@ -55,23 +56,21 @@ def detector_for(
     return make_detector(text, device, side=side, slices=slices)
 
 
-def make_detector(
-    text: str, device: torch.device | None = None, *, side: int | None = None, slices: int = 1
-) -> Detector:
+def make_detector(text: str, device: str = "cpu", *, side: int | None = None, slices: int = 1) -> Detector:
     """Make a detector from what a user wrote.
 
     Args:
         text: a name of `BUILT_IN`, FILE.safetensors (a detector that `mspn train` made), FILE.onnx, FAMILY:FILE.onnx,
             transformers:NAME or package.module:Class. Settings of our own, ONNX and transformers detectors follow with
             commas: model.onnx,side=640,rule=top-100.
-        device: to compute on; None is the CPU.
+        device: to compute on, as `choose_device` takes it; exported detectors run on the CPU.
         side: the setting of that name, for a detector that takes images of any size.
         slices: along an image's longer side, see `SlicedDetector`; 1 detects in the whole image alone.
 
     Raises:
         DetectorError: if the text names nothing, or that cannot be used, or not with such a side or slices.
     """
-    detector = _make_unsliced(text, device or torch.device("cpu"), side)
+    detector = _make_unsliced(text, device, side)
     if slices == 1:
         return detector
     if isinstance(detector, FullImage):
@@ -79,7 +78,7 @@ def make_detector(
     return SlicedDetector(detector, slices)
 
 
-def _make_unsliced(text: str, device: torch.device, side: int | None) -> Detector:
+def _make_unsliced(text: str, device: str, side: int | None) -> Detector:
     match = _SETTINGS.fullmatch(text)
     assert match
     name, written = match[1], match[2]
@@ -94,14 +93,14 @@ def _make_unsliced(text: str, device: torch.device, side: int | None) -> Detecto
             raise DetectorError(
                 f"detector {text}: its own files give the size of its input; leave side={values['side']} out"
             )
-        return TransformersDetector(target, _settings(TransformersSettings, text, values), device)
+        return _load_transformers(target, text, values, device)
     if kind in FAMILIES and target:
-        return OnnxDetector(Path(target), kind, _settings(OnnxSettings, text, values), device)
+        return _open_onnx(Path(target), kind, _settings(OnnxSettings, text, values), device)
     if name in (DEFAULT, EMBEDDED) or name.lower().endswith(".safetensors"):
         return _load_embedded(name, _settings(EmbeddedSettings, text, values), device)
     # A colon may be part of a path, such as a drive's.
     if name.lower().endswith(".onnx") and (not target or len(kind) == 1 or Path(name).exists()):
-        return _exported(name, text, values) or OnnxDetector(
+        return _exported(name, text, values) or _open_onnx(
             Path(name), None, _settings(OnnxSettings, text, values), device
         )
     if name.lower().endswith(EXPORTED_SUFFIXES) and Path(name).is_file():
@@ -133,12 +132,28 @@ def detector_files(text: str) -> list[Path]:
     return [path for path in candidates if name not in BUILT_IN and path.exists()][:1]
 
 
-def _load_embedded(name: str, settings: EmbeddedSettings, device: torch.device) -> EmbeddedPersonDetector:
+# What needs torch is imported where it is made: exported detectors, and boxes of files, do without.
+
+
+def _load_embedded(name: str, settings: EmbeddedSettings, device: str) -> "EmbeddedPersonDetector":
+    from mspn.checkpoints.networks import load_named_detector  # noqa: PLC0415
+    from mspn.detectors.embedded import EmbeddedPersonDetector  # noqa: PLC0415
+
     try:
         network = load_named_detector(EMBEDDED if name in (DEFAULT, EMBEDDED) else Path(name)).model
-        return EmbeddedPersonDetector(network, device, longer_side=settings.side)
+        return EmbeddedPersonDetector(network, choose_device(device), longer_side=settings.side)
     except WeightsError as error:
         raise DetectorError(str(error)) from error
+
+
+def _load_transformers(target: str, text: str, values: Mapping[str, str], device: str) -> "TransformersDetector":
+    from mspn.detectors.huggingface import TransformersDetector, TransformersSettings  # noqa: PLC0415
+
+    return TransformersDetector(target, _settings(TransformersSettings, text, values), choose_device(device))
+
+
+def _open_onnx(path: Path, family: str | None, settings: OnnxSettings, device: str) -> OnnxDetector:
+    return OnnxDetector(path, family, settings, choose_device(device))
 
 
 def _exported(name: str, text: str, values: Mapping[str, str]) -> ExportedPersonDetector | None:

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
 from mspn.errors import DetectorError, InvalidValueError
-from mspn.structures.boxes import Box, Detection, Size
+from mspn.structures.boxes import Box, Detection, Size, nms
 from mspn.structures.image import Image
 
 
@@ -148,6 +148,18 @@ def select_detections(
         for index in select_indices(scores.tolist(), is_person.tolist(), rule)
         if is_usable[index]
     ]
+
+
+IOU_THRESHOLD = 0.5
+"""Of two boxes of our own detector with a higher IoU, the one with the lower score is dropped."""
+MAX_PEOPLE = 100
+"""Of our own detector."""
+
+
+def choose_detections(boxes_xyxy_image: Float[np.ndarray, "N 4"], scores: Float[np.ndarray, " N"]) -> list[Detection]:
+    """The best of boxes that overlap, best first."""
+    kept = nms(boxes_xyxy_image, scores, np.zeros(len(scores), np.int32), IOU_THRESHOLD)[:MAX_PEOPLE]
+    return select_detections(boxes_xyxy_image[kept], scores[kept], np.ones(len(kept), bool), "people")
 
 
 MAX_SIDE = 4096

@@ -1,33 +1,18 @@
-"""The detector of the package, by a network of `mspn.models.person_detector`, or in exported files."""
+"""The detector of the package, by a network of `mspn.models.person_detector`."""
 
 import os
 
 import numpy as np
 import torch
 from jaxtyping import Float
-from pydantic import Field
 
-from mspn.detectors.base import MAX_SIDE, MIN_SCORE, fit_longer_side, select_detections
-from mspn.errors import DetectorError, ExportError
+from mspn.detectors.base import MIN_SCORE, choose_detections, fit_longer_side
 from mspn.inference.devices import Precision, check_process, choose_precision
-from mspn.inference.exported_files import IMAGE_SIZES, DetectorExportMetadata, OpenFile
 from mspn.inference.fold import prepare
 from mspn.models.base import normalize
 from mspn.models.person_detector import PersonDetector
-from mspn.structures.boxes import Detection, nms
+from mspn.structures.boxes import Detection
 from mspn.structures.image import Image
-from mspn.structures.settings import Settings
-
-IOU_THRESHOLD = 0.5
-"""Of two boxes with a higher IoU, the one with the lower score is dropped."""
-MAX_PEOPLE = 100
-
-
-class EmbeddedSettings(Settings):
-    """Settings of a detector of our own."""
-
-    side: int | None = Field(None, ge=32, le=MAX_SIDE, multiple_of=32)
-    """Longer side in pixels that images are scaled to; None: what the network was trained for."""
 
 
 class EmbeddedPersonDetector:
@@ -71,49 +56,3 @@ class EmbeddedPersonDetector:
         scores = candidates.logits[0].sigmoid()
         is_kept = scores >= MIN_SCORE
         return scores[is_kept].double().cpu().numpy(), candidates.boxes[0][is_kept].double().cpu().numpy()
-
-
-def choose_detections(boxes_xyxy_image: Float[np.ndarray, "N 4"], scores: Float[np.ndarray, " N"]) -> list[Detection]:
-    """The best of boxes that overlap, best first."""
-    kept = nms(boxes_xyxy_image, scores, np.zeros(len(scores), np.int32), IOU_THRESHOLD)[:MAX_PEOPLE]
-    return select_detections(boxes_xyxy_image[kept], scores[kept], np.ones(len(kept), bool), "people")
-
-
-class ExportedPersonDetector:
-    """Finds people with an exported `EmbeddedPersonDetector`; images of all sizes."""
-
-    def __init__(self, file: OpenFile, metadata: DetectorExportMetadata, longer_side: int | None = None) -> None:
-        """Take an open file.
-
-        Args:
-            file: which is open.
-            metadata: of the file.
-            longer_side: in pixels that images are scaled to, a multiple of 32; None: the network's own.
-        """
-        self._file = file
-        self._metadata = metadata
-        self._longer_side = longer_side or metadata.longer_side
-        self._process = os.getpid()
-
-    def detect(self, image: Image) -> list[Detection]:
-        """People with a score of at least `MIN_SCORE`, best first, boxes clipped to the image.
-
-        Raises:
-            DetectorError: if the runtime fails.
-        """
-        check_process(self._process, f"detector {self._file.path}")
-        letterbox = fit_longer_side(image.size, self._longer_side)
-        pixels = torch.from_numpy(letterbox.draw(image.pixels))[None]
-        inputs = {"images": pixels if self._metadata.input.type == "uint8" else normalize(pixels).contiguous()}
-        if self._metadata.decoding:
-            inputs[IMAGE_SIZES] = torch.tensor([letterbox.scaled], dtype=torch.float32)
-        try:
-            outputs = self._file.run(inputs)
-        except ExportError as error:
-            raise DetectorError(str(error)) from error
-        scores, boxes = (outputs[name].double().numpy() for name in ("scores", "boxes"))
-        if not self._metadata.decoding:
-            is_kept = scores[0] >= MIN_SCORE
-            scores, boxes = scores[0, is_kept], boxes[0, is_kept]
-        # Of a file with decoding, which has suppressed already, this only leaves out empty boxes.
-        return choose_detections(letterbox.to_image(boxes), scores)

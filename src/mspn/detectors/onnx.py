@@ -2,10 +2,9 @@
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from jaxtyping import Float
 from pydantic import Field
 
@@ -18,6 +17,9 @@ from mspn.structures.boxes import Detection, Size, nms
 from mspn.structures.image import Image
 from mspn.structures.settings import Settings
 
+if TYPE_CHECKING:
+    import torch
+
 _TYPES: dict[str, type[np.floating[Any]]] = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 _TARGET_SIZE = "orig_target_sizes"
 
@@ -25,13 +27,13 @@ _TARGET_SIZE = "orig_target_sizes"
 class OnnxNetwork:
     """A network that takes one image at a time."""
 
-    def __init__(self, path: Path, side: int | None, device: torch.device) -> None:
+    def __init__(self, path: Path, side: int | None, device: "torch.device | None") -> None:
         """Open a file.
 
         Args:
             path: of the file.
             side: of the square input in pixels, where the file leaves it open.
-            device: cuda is used where onnxruntime can; everything else is the CPU, with as many threads as torch has.
+            device: see `open_session`.
 
         Raises:
             DetectorError: if onnxruntime is not installed, the file cannot be read, or it does not take one image of
@@ -127,7 +129,7 @@ class OnnxDetector:
         path: Path,
         family: str | None = None,
         settings: OnnxSettings | None = None,
-        device: torch.device | None = None,
+        device: "torch.device | None" = None,
     ) -> None:
         """Open the file and recognize its family by the outputs for a gray image.
 
@@ -142,7 +144,7 @@ class OnnxDetector:
                 categories are people.
         """
         self._settings = settings or OnnxSettings()
-        self._network = OnnxNetwork(path, self._settings.side, device or torch.device("cpu"))
+        self._network = OnnxNetwork(path, self._settings.side, device)
         self.layout, candidates = self._recognize(family)
         self._person = self._find_person(candidates.num_categories)
 

@@ -5,7 +5,7 @@ Digests of the tensors in them reveal a weight that was changed, even where no a
 
 import hashlib
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -27,7 +27,15 @@ from mspn.export.onnx_file import (
     trace,
     write_metadata,
 )
-from mspn.inference.exported_files import METADATA_KEY, AnyExportMetadata, DetectorExportMetadata
+from mspn.inference.exported_files import (
+    METADATA_KEY,
+    AnyExportMetadata,
+    DetectorExportMetadata,
+    FileInput,
+    OpenFile,
+    Outputs,
+    parse_metadata,
+)
 from mspn.inference.quantization import measure_ranges, quantize
 from mspn.io.files import replacing, sha256_of
 from mspn.models.base import normalize
@@ -191,3 +199,36 @@ def _digest(tensors: Iterable[tuple[str, np.ndarray]]) -> str:
         digest.update(f"{name} {values.dtype} {values.shape}\n".encode())
         digest.update(np.ascontiguousarray(values).tobytes())
     return digest.hexdigest()
+
+
+def open_program(path: Path) -> OpenFile:
+    """Open a .pt2 file that this process has just written, and no other: torch runs code that such files hold.
+
+    Raises:
+        ExportError: if torch cannot read it.
+    """
+    texts: dict[str, Any] = {METADATA_KEY: ""}
+    try:
+        program = torch.export.load(path, extra_files=texts)
+    except Exception as error:  # torch does not say which
+        raise ExportError(f"{path} is no file of torch.export that torch {torch.__version__} can read") from error
+    module = program.module()
+    metadata = parse_metadata(texts[METADATA_KEY], path) if texts[METADATA_KEY] else None
+    names = metadata.outputs if metadata else tuple(map(str, program.graph_signature.user_outputs))
+
+    @torch.inference_mode()
+    def answer(inputs: Mapping[str, np.ndarray]) -> Outputs:
+        answers = module(*map(torch.from_numpy, inputs.values()))
+        answers = answers if isinstance(answers, tuple) else (answers,)
+        return {name: answer.numpy() for name, answer in zip(names, answers, strict=True)}
+
+    taken = [node for node in program.graph.nodes if node.name in program.graph_signature.user_inputs]
+    inputs = tuple(
+        FileInput(
+            node.name,
+            tuple(side if isinstance(side, int) else None for side in node.meta["val"].shape),
+            node.meta["val"].dtype == torch.uint8,
+        )
+        for node in taken
+    )
+    return OpenFile(path, "torch", answer, inputs, metadata)

@@ -13,8 +13,7 @@ from torch import Tensor, nn
 
 from mspn.checkpoints.format import Checkpoint, DetectorCheckpoint
 from mspn.config.protocol import LOWEST_PEAK, ProtocolConfig, ScoreCalibration
-from mspn.detectors.base import MIN_SCORE
-from mspn.detectors.embedded import IOU_THRESHOLD, MAX_PEOPLE
+from mspn.detectors.base import IOU_THRESHOLD, MAX_PEOPLE, MIN_SCORE
 from mspn.heatmaps.decode import average_mirrored, decode
 from mspn.inference.exported_files import (
     AnyExportMetadata,

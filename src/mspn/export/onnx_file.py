@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from torch.export import Dim, ExportedProgram
 
+from mspn.config.model import CROP_MULTIPLE
 from mspn.errors import ExportError, import_extra
 from mspn.export.graphs import NETWORK
 from mspn.inference.exported_files import (
@@ -20,7 +21,6 @@ from mspn.inference.exported_files import (
     ExportMetadata,
     NetworkInput,
 )
-from mspn.models.base import CROP_MULTIPLE
 
 OPSET = 18
 """Of ONNX, which onnxruntime reads from 1.14 on."""

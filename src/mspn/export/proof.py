@@ -14,26 +14,27 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from pydantic import Field, ValidationError
-from torch import Tensor
 
 from mspn.checkpoints.format import Checkpoint, DetectorCheckpoint
 from mspn.checkpoints.index import ASSETS
 from mspn.detectors.base import Detector
-from mspn.detectors.embedded import EmbeddedPersonDetector, ExportedPersonDetector
+from mspn.detectors.embedded import EmbeddedPersonDetector
+from mspn.detectors.exported import ExportedPersonDetector
 from mspn.errors import ExportError
 from mspn.evaluation.evaluate import evaluate_ap_of_model
 from mspn.export.files import digest_of_file
 from mspn.export.graphs import Source
-from mspn.heatmaps.decode import Decoded, decode
+from mspn.heatmaps.decode import decode
 from mspn.inference.exported import ExportedNetwork, find_network
 from mspn.inference.exported_files import AnyExportMetadata, DetectorExportMetadata, ExportPrecision, OpenFile
 from mspn.io.files import sha256_of, write_text
 from mspn.io.images import read_image
+from mspn.predict.ensemble import PersonCrop
 from mspn.predict.estimator import PoseEstimator
-from mspn.predict.top_down import PersonCrop, TopDown
+from mspn.predict.top_down import TopDown
 from mspn.structures.boxes import Box, Detection, to_xyxy
-from mspn.structures.crop import HEATMAP_STRIDE
 from mspn.structures.image import Image
+from mspn.structures.pose import CropKeypoints
 from mspn.structures.settings import Settings, first_problem
 
 _CONFIDENT_PEAK = 0.2
@@ -115,7 +116,11 @@ class Compared(NamedTuple):
 
 
 def compare_keypoints(
-    expected: Decoded, answered: Decoded, map_error: float, names: Sequence[str], milliseconds: dict[str, float]
+    expected: CropKeypoints,
+    answered: CropKeypoints,
+    map_error: float,
+    names: Sequence[str],
+    milliseconds: dict[str, float],
 ) -> Compared:
     """Compare keypoints of the same crops.
 
@@ -126,22 +131,22 @@ def compare_keypoints(
         names: of the keypoints.
         milliseconds: a crop, by runtime.
     """
-    moved = (answered.keypoints_heatmap - expected.keypoints_heatmap).norm(dim=-1) * HEATMAP_STRIDE
-    is_confident = expected.scores >= _CONFIDENT_PEAK
+    moved = np.linalg.norm(answered.keypoints_crop - expected.keypoints_crop, axis=-1)
+    is_confident = expected.peaks >= _CONFIDENT_PEAK
     if not is_confident.any():
         is_confident[:] = True
-    distances = np.where(is_confident, moved.double(), -1.0)
+    distances = np.where(is_confident, moved, -1.0)
     farthest = np.dstack(np.unravel_index(np.argsort(-distances, axis=None)[:_MAX_OUTLIERS], distances.shape))[0]
     outliers = [
         Outlier(
             crop=int(crop),
             keypoint=names[keypoint],
             distance_px=float(distances[crop, keypoint]),
-            peak=float(expected.scores[crop, keypoint]),
+            peak=float(expected.peaks[crop, keypoint]),
         )
         for crop, keypoint in farthest
     ]
-    return Compared(len(moved), distances[is_confident.numpy()], map_error, outliers, milliseconds)
+    return Compared(len(moved), distances[is_confident], map_error, outliers, milliseconds)
 
 
 def judge(
@@ -346,24 +351,24 @@ def prove_detector(
     return judge(file.path, source, sample, compared, bounds)
 
 
-def _answer(top_down: TopDown, people: Sequence[PersonCrop]) -> tuple[Decoded, Tensor]:
+def _answer(top_down: TopDown, people: Sequence[PersonCrop]) -> tuple[CropKeypoints, np.ndarray]:
     """Keypoints, and heat maps, or peaks from a network that gives keypoints."""
     leader = top_down.ensemble.leader
     if isinstance(leader.runner, ExportedNetwork) and leader.runner.gives_keypoints:
-        decoded = top_down.predict_keypoints(people)
-        return decoded, decoded.scores
+        found = top_down.predict_keypoints(people)
+        return found, found.peaks
     heatmaps = top_down.predict_heatmaps(people)
-    return decode(heatmaps, leader.test), heatmaps
+    return decode(heatmaps, leader.test).in_crop(), heatmaps.numpy()
 
 
-def _map_error(expected: tuple[Decoded, Tensor], answered: tuple[Decoded, Tensor]) -> float:
+def _map_error(expected: tuple[CropKeypoints, np.ndarray], answered: tuple[CropKeypoints, np.ndarray]) -> float:
     """Largest difference of heat maps, or of peaks where one side has those alone; as a share of the highest above 1.
 
     Maps of trained networks have peaks of 1 at most; those of untrained ones may be as high as anything.
     """
     has_maps = expected[1].shape == answered[1].shape
-    one, other = (values if has_maps else decoded.scores for decoded, values in (expected, answered))
-    return ((one - other).abs().max() / one.abs().max().clamp(min=1)).item()
+    one, other = (values if has_maps else found.peaks for found, values in (expected, answered))
+    return float(np.abs(one - other).max() / max(np.abs(one).max(), 1.0))
 
 
 def _average_precision(estimator: PoseEstimator, annotations: Path, images: Path) -> float:

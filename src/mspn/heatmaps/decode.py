@@ -16,6 +16,8 @@ from torch.nn import functional
 
 from mspn.config.protocol import ProtocolConfig
 from mspn.heatmaps.targets import gaussian_kernel_1d
+from mspn.structures.crop import heatmap_to_crop
+from mspn.structures.pose import CropKeypoints
 
 _QUARTER = 0.25
 _MIN_DISTANCE = 1e-3
@@ -32,6 +34,10 @@ class Decoded(NamedTuple):
     """(x, y) in heat-map coordinates, see `mspn.structures.crop`."""
     scores: Float[Tensor, "B K"]
     """Heat-map value at the keypoint, about 0 to 1; neither clipped nor offset."""
+
+    def in_crop(self) -> CropKeypoints:
+        """The same in crop pixels."""
+        return CropKeypoints(heatmap_to_crop(self.keypoints_heatmap).double().numpy(), self.scores.double().numpy())
 
 
 def average_mirrored(

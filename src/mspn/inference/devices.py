@@ -1,24 +1,32 @@
-"""What networks run on: devices, number formats, processes, the C library's allocator."""
+"""What networks run on: devices, number formats, threads, processes, the C library's allocator.
+
+torch is imported by the functions that ask it alone.
+"""
 
 import ctypes
 import os
 import platform
+import sys
 from pathlib import Path
-from typing import Literal, get_args
-
-import torch
+from typing import TYPE_CHECKING, Literal, get_args
 
 from mspn.errors import InvalidValueError
 
+if TYPE_CHECKING:
+    import torch
+
+Engine = Literal["auto", "torch", "onnxruntime", "openvino"]
 Precision = Literal["auto", "float32", "bfloat16", "int8"]
 
 
-def choose_device(name: str) -> torch.device:
+def choose_device(name: str) -> "torch.device":
     """The device of that name; "auto" is the GPU where there is one, else the CPU.
 
     Raises:
         ValueError: if torch knows no such device or this machine has none.
     """
+    import torch  # noqa: PLC0415 (exported networks run without it)
+
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -34,12 +42,14 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
-def choose_precision(name: Precision, device: torch.device) -> Precision:
+def choose_precision(name: Precision, device: "torch.device") -> Precision:
     """The precision to compute in; "auto" takes bfloat16 where the processor supports it.
 
     Raises:
         ValueError: for an unknown one.
     """
+    import torch  # noqa: PLC0415 (exported networks run without it)
+
     if name not in get_args(Precision):
         raise InvalidValueError(f"no precision {name!r}; there are {', '.join(get_args(Precision))}")
     if name != "auto":
@@ -66,13 +76,32 @@ def check_process(made_in: int, what: str) -> None:
         )
 
 
-# OpenMP's threads do not survive a fork: a child would wait forever for those of its parent. With one thread, as in
-# the workers of its own DataLoader, torch does not use them.
+def count_threads() -> int:
+    """Threads for a network: as many as torch has where it is loaded, else as many as it would take."""
+    if loaded := sys.modules.get("torch"):
+        return int(loaded.get_num_threads())
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    if asked.isdecimal() and int(asked):
+        return int(asked)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _leave_one_thread() -> None:
+    """OpenMP's threads do not survive a fork: a child would wait forever for those of its parent.
+
+    With one thread, as in the workers of its own DataLoader, torch does not use them.
+    """
+    if loaded := sys.modules.get("torch"):
+        loaded.set_num_threads(1)
+
+
 if hasattr(os, "register_at_fork"):  # not on Windows, which does not fork
-    os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
+    os.register_at_fork(after_in_child=_leave_one_thread)
 
 
 def _cpu_computes_bfloat16() -> bool:
+    import torch  # noqa: PLC0415 (exported networks run without it)
+
     # torch has no public API for this; older and other builds lack the private functions.
     checks = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
     return any(getattr(torch.cpu, check, lambda: False)() for check in checks)

@@ -3,16 +3,16 @@
 import os
 from collections.abc import Callable
 from importlib.util import find_spec
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, NamedTuple, get_args
 
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from mspn.errors import InvalidValueError, import_extra
-from mspn.inference.devices import Precision, check_process, choose_precision
+from mspn.inference.devices import Engine, Precision, check_process, choose_precision
 from mspn.inference.fold import find_unused, prepare
-from mspn.inference.onnx_files import CROPS, export_onnx
+from mspn.inference.onnx_export import CROPS, export_onnx
 from mspn.inference.quantization import CalibrationRanges, quantize
 from mspn.models.base import PoseNetwork, normalize
 from mspn.structures.boxes import Size
@@ -91,8 +91,6 @@ def _load(library: str) -> Any:
     extra = "onnx" if library == "onnxruntime" else library
     return import_extra(library, InvalidValueError(f"engine {library} is not installed; pip install 'mspn[{extra}]'"))
 
-
-Engine = Literal["auto", "torch", "onnxruntime", "openvino"]
 
 HeatmapFunction = Callable[[UInt8[Tensor, "B H W 3"]], Float[Tensor, "B K h w"]]
 """Float32 heat maps of RGB crops."""

@@ -1,23 +1,21 @@
-"""Pose networks in exported files, ours and other packages': opened without weights of torch."""
+"""Pose networks in exported files, ours and other packages'; they run without torch."""
 
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
+import numpy as np
 from jaxtyping import Float, UInt8
-from torch import Tensor
 
-from mspn.checkpoints.format import Checkpoint, CheckpointMetadata, load_checkpoint
+from mspn.checkpoints.metadata import CheckpointMetadata
 from mspn.config.data import DataConfig
-from mspn.config.model import ModelConfig
+from mspn.config.model import CROP_MULTIPLE, ModelConfig
 from mspn.config.protocol import ProtocolConfig
 from mspn.config.recipe import Recipe
 from mspn.errors import ExportError
-from mspn.heatmaps.decode import Decoded
-from mspn.inference.devices import Precision, check_process
-from mspn.inference.engines import Engine
+from mspn.inference.devices import Engine, Precision, check_process
 from mspn.inference.exported_files import (
     LAYOUTS,
     SUFFIXES,
@@ -29,9 +27,12 @@ from mspn.inference.exported_files import (
     PoseExportMetadata,
     open_file,
 )
-from mspn.models.base import CROP_MULTIPLE, normalize
 from mspn.structures.boxes import Size
+from mspn.structures.pose import CropKeypoints
 from mspn.structures.skeleton import COCO_17, unnamed_skeleton
+
+if TYPE_CHECKING:
+    from mspn.checkpoints.format import Checkpoint
 
 _GRAY = 128
 _CHUNK = 8
@@ -107,7 +108,7 @@ class ExportedNetwork:
         """Whether the answers are keypoints, not heat maps."""
         return self.layout.keypoints is not None
 
-    def __call__(self, crops: UInt8[Tensor, "B H W 3"]) -> Float[Tensor, "B K h w"]:
+    def __call__(self, crops: UInt8[np.ndarray, "B H W 3"]) -> Float[np.ndarray, "B K h w"]:
         """Heat maps with peak 1; errors as `run`.
 
         Raises:
@@ -117,12 +118,12 @@ class ExportedNetwork:
             raise ExportError(f"{self.path} gives keypoints, not heat maps; export it without decoding")
         return self.layout.heatmaps(self.run(crops))
 
-    def keypoints(self, crops: UInt8[Tensor, "B H W 3"]) -> Decoded:
+    def keypoints(self, crops: UInt8[np.ndarray, "B H W 3"]) -> CropKeypoints:
         """Keypoints, of a network that gives them itself; errors as `run`."""
         assert self.layout.keypoints is not None
         return self.layout.keypoints(self.run(crops), self.size)
 
-    def run(self, crops: UInt8[Tensor, "B H W 3"]) -> Outputs:
+    def run(self, crops: UInt8[np.ndarray, "B H W 3"]) -> Outputs:
         """All outputs by name, in as many steps as the file and the processor's cache ask for.
 
         Raises:
@@ -138,12 +139,12 @@ class ExportedNetwork:
         fixed = self._input.shape[0]
         step = fixed or _CHUNK
         parts = [self._run_part(crops[start : start + step], fixed) for start in range(0, max(len(crops), 1), step)]
-        return {name: torch.cat([part[name] for part in parts])[: len(crops)] for name in parts[0]}
+        return {name: np.concatenate([part[name] for part in parts])[: len(crops)] for name in parts[0]}
 
-    def _run_part(self, crops: Tensor, fixed: int | None) -> Outputs:
+    def _run_part(self, crops: np.ndarray, fixed: int | None) -> Outputs:
         missing = max(fixed or 1, len(crops)) - len(crops)
-        padded = torch.cat([crops, crops.new_zeros(missing, *crops.shape[1:])]) if missing else crops
-        return self._file.run({self._input.name: _prepare(padded, self._input)})
+        padded = np.pad(crops, ((0, missing), (0, 0), (0, 0), (0, 0))) if missing else crops
+        return self._file.run({self._input.name: self._input.prepare(padded)})
 
 
 @dataclass(frozen=True, eq=False)
@@ -180,21 +181,25 @@ def find_network(file: OpenFile) -> ExportedModel:
         raise ExportError(f"{path} has {len(file.inputs)} inputs; a pose network has one")
     (taken,) = file.inputs
     size = _crop_size(taken, path) if told is None else told.model.input_size
-    gray = torch.full((taken.shape[0] or 1, *size, 3), _GRAY, dtype=torch.uint8)
-    layout, num_keypoints = _find_layout(path, file.run({taken.name: _prepare(gray, taken)}), size)
+    gray = np.full((taken.shape[0] or 1, *size, 3), _GRAY, np.uint8)
+    layout, num_keypoints = _find_layout(path, file.run({taken.name: taken.prepare(gray)}), size)
     metadata = _recognize(path, size, layout, num_keypoints) if told is None else _metadata_of(told)
     network = ExportedNetwork(file, taken, size, layout, metadata.recipe.test)
     return ExportedModel(metadata, network, told)
 
 
-def load_pose_model(path: Path) -> Checkpoint | ExportedModel:
+def load_pose_model(path: Path) -> "Checkpoint | ExportedModel":
     """A pose network of a weights file or an exported one, by the ending.
 
     Raises:
         WeightsError: as `load_checkpoint`.
         ExportError: as `load_exported`.
     """
-    return load_exported(path) if path.suffix.lower() in SUFFIXES else load_checkpoint(path)
+    if path.suffix.lower() in SUFFIXES:
+        return load_exported(path)
+    from mspn.checkpoints.format import load_checkpoint  # noqa: PLC0415 (torch)
+
+    return load_checkpoint(path)
 
 
 def _metadata_of(told: PoseExportMetadata) -> CheckpointMetadata:
@@ -241,10 +246,6 @@ def _find_layout(path: Path, outputs: Outputs, size: Size) -> tuple[OutputLayout
         f"{path} has outputs ({written}) of no known form ({', '.join(layout.name for layout in LAYOUTS)});"
         " docs/export.md says which are understood"
     )
-
-
-def _prepare(crops: UInt8[Tensor, "B H W 3"], taken: FileInput) -> Tensor:
-    return crops if taken.takes_bytes else normalize(crops).contiguous()
 
 
 def _written(shape: Sequence[object]) -> str:

@@ -6,23 +6,20 @@ What the outputs of a pose network mean is told by their names in ours, by their
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
-import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from pydantic import Field, TypeAdapter, ValidationError
-from torch import Tensor
 
-from mspn.config.model import NetworkConfig
+from mspn.config.model import CHANNEL_DEVIATION, CHANNEL_MEAN, NetworkConfig
 from mspn.config.protocol import SIMPLE_BASELINE_TEST, ProtocolConfig, ScoreCalibration
 from mspn.errors import ExportError, import_extra
-from mspn.heatmaps.decode import Decoded
-from mspn.inference.engines import Engine
+from mspn.inference.devices import Engine, count_threads
 from mspn.inference.onnx_files import first_line, open_session
-from mspn.models.base import CHANNEL_DEVIATION, CHANNEL_MEAN
 from mspn.structures.boxes import Size
-from mspn.structures.crop import HEATMAP_STRIDE, crop_to_heatmap
+from mspn.structures.crop import HEATMAP_STRIDE
+from mspn.structures.pose import CropKeypoints
 from mspn.structures.settings import Settings, first_problem
 from mspn.structures.skeleton import Skeleton
 
@@ -123,7 +120,7 @@ def parse_metadata(text: str, path: Path) -> AnyExportMetadata:
         raise ExportError(f"{path}: its metadata cannot be read by this version: {first_problem(error)}") from error
 
 
-Outputs = Mapping[str, Tensor]
+Outputs = Mapping[str, np.ndarray]
 """Outputs of a network by name, in the file's order; the first axis counts people."""
 
 DIRECT_TEST = ProtocolConfig(
@@ -141,9 +138,9 @@ class OutputLayout:
     """From the outputs and the crop's size; None for outputs of another form."""
     test: ProtocolConfig
     """How networks of another package are tested, of which the file does not tell."""
-    heatmaps: Callable[[Outputs], Float[Tensor, "B K h w"]] | None = None
+    heatmaps: Callable[[Outputs], Float[np.ndarray, "B K h w"]] | None = None
     """None for networks that give keypoints."""
-    keypoints: Callable[[Outputs, Size], Decoded] | None = None
+    keypoints: Callable[[Outputs, Size], CropKeypoints] | None = None
     """None for networks that give heat maps."""
 
 
@@ -156,7 +153,7 @@ def _count_in_heatmaps(outputs: Outputs, size: Size) -> int | None:
     return maps.shape[1] if fits else None
 
 
-def _only(outputs: Outputs) -> Tensor:
+def _only(outputs: Outputs) -> np.ndarray:
     (maps,) = outputs.values()
     return maps
 
@@ -169,8 +166,8 @@ def _count_in_decoded(outputs: Outputs, _size: Size) -> int | None:
     return outputs["peaks"].shape[1] if set(outputs) == {"keypoints", "scores", "peaks"} else None
 
 
-def _read_decoded(outputs: Outputs, _size: Size) -> Decoded:
-    return Decoded(crop_to_heatmap(outputs["keypoints"]), outputs["peaks"])
+def _read_decoded(outputs: Outputs, _size: Size) -> CropKeypoints:
+    return CropKeypoints(outputs["keypoints"].astype(np.float64), outputs["peaks"].astype(np.float64))
 
 
 DECODED = OutputLayout("keypoints", _count_in_decoded, DIRECT_TEST, keypoints=_read_decoded)
@@ -189,13 +186,12 @@ def _count_in_simcc(outputs: Outputs, size: Size) -> int | None:
     return x.shape[1] if fits else None
 
 
-def _read_simcc(outputs: Outputs, size: Size) -> Decoded:
+def _read_simcc(outputs: Outputs, size: Size) -> CropKeypoints:
     """The highest part along each axis. Source: MMPose's `get_simcc_maximum`, whose scores are the lower maximum."""
     x, y = outputs.values()
     split = x.shape[2] / size.width
-    (score_x, part_x), (score_y, part_y) = x.max(-1), y.max(-1)
-    keypoints_crop = torch.stack([part_x, part_y], -1).float() / split
-    return Decoded(crop_to_heatmap(keypoints_crop), torch.minimum(score_x, score_y))
+    keypoints_crop = np.stack([x.argmax(-1), y.argmax(-1)], -1) / split
+    return CropKeypoints(keypoints_crop, np.minimum(x.max(-1), y.max(-1)).astype(np.float64))
 
 
 SIMCC = OutputLayout("SimCC", _count_in_simcc, DIRECT_TEST, keypoints=_read_simcc)
@@ -213,6 +209,15 @@ class FileInput(NamedTuple):
     takes_bytes: bool
     """uint8; floats otherwise."""
 
+    def prepare(
+        self, pixels: UInt8[np.ndarray, "B H W 3"]
+    ) -> UInt8[np.ndarray, "B H W 3"] | Float[np.ndarray, "B 3 H W"]:
+        """RGB from 0 to 255 as this input takes it, normalized as `mspn.models.base.normalize` does."""
+        if self.takes_bytes:
+            return pixels
+        mean, deviation = (np.array(values, np.float32) * 255 for values in (CHANNEL_MEAN, CHANNEL_DEVIATION))
+        return np.ascontiguousarray(((pixels - mean) / deviation).transpose(0, 3, 1, 2))
+
 
 @dataclass(frozen=True)
 class OpenFile:
@@ -220,13 +225,13 @@ class OpenFile:
 
     path: Path
     runtime: Engine
-    answer: Callable[[Mapping[str, Tensor]], Outputs]
-    """From inputs to outputs, on the CPU; a RuntimeError says why the runtime failed."""
+    answer: Callable[[Mapping[str, np.ndarray]], Outputs]
+    """From inputs to outputs; a RuntimeError says why the runtime failed."""
     inputs: tuple[FileInput, ...]
     metadata: AnyExportMetadata | None
     """None in files of other packages."""
 
-    def run(self, inputs: Mapping[str, Tensor]) -> Outputs:
+    def run(self, inputs: Mapping[str, np.ndarray]) -> Outputs:
         """Outputs by name, in the file's order.
 
         Raises:
@@ -250,15 +255,15 @@ def open_file(path: Path) -> OpenFile:
 
 
 def _open_onnx(path: Path) -> OpenFile:
-    session = open_session(path, torch.device("cpu"), ExportError, "network")
+    session = open_session(path, None, ExportError, "network")
     names = [output.name for output in session.get_outputs()]
 
-    def answer(inputs: Mapping[str, Tensor]) -> Outputs:
+    def answer(inputs: Mapping[str, np.ndarray]) -> Outputs:
         try:
-            values = session.run(names, {name: value.numpy() for name, value in inputs.items()})
+            values = session.run(names, dict(inputs))
         except Exception as error:  # onnxruntime's errors have no other base
             raise RuntimeError(first_line(error)) from error
-        return {name: torch.from_numpy(np.asarray(value)) for name, value in zip(names, values, strict=True)}
+        return {name: np.asarray(value) for name, value in zip(names, values, strict=True)}
 
     inputs = tuple(
         FileInput(
@@ -277,7 +282,7 @@ def _open_openvino(path: Path) -> OpenFile:
     core = openvino.Core()
     settings = {
         "INFERENCE_PRECISION_HINT": "f32",  # without it, processors with bfloat16 compute in that
-        "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+        "INFERENCE_NUM_THREADS": count_threads(),
         "NUM_STREAMS": 1,
     }
     try:
@@ -289,10 +294,10 @@ def _open_openvino(path: Path) -> OpenFile:
         ) from error
     names = [output.any_name for output in compiled.outputs]
 
-    def answer(inputs: Mapping[str, Tensor]) -> Outputs:
+    def answer(inputs: Mapping[str, np.ndarray]) -> Outputs:
         request = compiled.create_infer_request()  # its own, so that threads do not share outputs
-        answers = request.infer({name: value.numpy() for name, value in inputs.items()}, share_inputs=True)
-        return {name: torch.from_numpy(answers[index].copy()) for index, name in enumerate(names)}
+        answers = request.infer(dict(inputs), share_inputs=True)
+        return {name: answers[index].copy() for index, name in enumerate(names)}
 
     inputs = tuple(
         FileInput(
@@ -304,38 +309,6 @@ def _open_openvino(path: Path) -> OpenFile:
     )
     text = str(model.get_rt_info(METADATA_KEY).astype(str)) if model.has_rt_info(METADATA_KEY) else None
     return OpenFile(path, "openvino", answer, inputs, _parse(text, path))
-
-
-def open_program(path: Path) -> OpenFile:
-    """Open a .pt2 file that this process has just written, and no other: torch runs code that such files hold.
-
-    Raises:
-        ExportError: if torch cannot read it.
-    """
-    texts: dict[str, Any] = {METADATA_KEY: ""}
-    try:
-        program = torch.export.load(path, extra_files=texts)
-    except Exception as error:  # torch does not say which
-        raise ExportError(f"{path} is no file of torch.export that torch {torch.__version__} can read") from error
-    module = program.module()
-    metadata = _parse(texts[METADATA_KEY], path)
-    names = metadata.outputs if metadata else tuple(map(str, program.graph_signature.user_outputs))
-
-    @torch.inference_mode()
-    def answer(inputs: Mapping[str, Tensor]) -> Outputs:
-        answers = module(*inputs.values())
-        return dict(zip(names, answers if isinstance(answers, tuple) else (answers,), strict=True))
-
-    taken = [node for node in program.graph.nodes if node.name in program.graph_signature.user_inputs]
-    inputs = tuple(
-        FileInput(
-            node.name,
-            tuple(side if isinstance(side, int) else None for side in node.meta["val"].shape),
-            node.meta["val"].dtype == torch.uint8,
-        )
-        for node in taken
-    )
-    return OpenFile(path, "torch", answer, inputs, metadata)
 
 
 def _refuse_program(path: Path) -> OpenFile:

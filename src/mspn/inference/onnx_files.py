@@ -1,77 +1,26 @@
-"""ONNX files: pose networks as some, and opening them in onnxruntime, the extra `onnx`."""
+"""Opening ONNX files in onnxruntime, the extra `onnx`."""
 
 import logging
-import warnings
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor, nn
+from mspn.errors import MspnError, import_extra
+from mspn.inference.devices import count_threads
 
-from mspn.errors import InvalidValueError, MspnError, import_extra
-from mspn.inference.fold import find_unused, fold_norms
-from mspn.models.base import PoseNetwork, normalize
+if TYPE_CHECKING:
+    import torch
 
 logger = logging.getLogger(__name__)
-
-CROPS = "crops"
-HEATMAPS = "heatmaps"
-_BATCH = 2
-_OPSET = 17
-
-
-class _FromPixels(nn.Module):
-    """RGB uint8 crops (B, H, W, 3) to the last heat maps (B, K, H/4, W/4)."""
-
-    def __init__(self, network: PoseNetwork) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, crops: Tensor) -> Tensor:
-        return self.network.final_heatmaps(normalize(crops))
-
-
-def export_onnx(network: PoseNetwork) -> bytes:
-    """An ONNX file in float32, norms folded: uint8 `crops` (B, H, W, 3) of the network's size to its last `heatmaps`.
-
-    Args:
-        network: in any mode, on the CPU; not modified.
-
-    Raises:
-        ValueError: if onnx is not installed.
-    """
-    folded = fold_norms(network, find_unused(network))
-    crops = torch.zeros(_BATCH, *network.config.input_size, 3, dtype=torch.uint8)
-    with TemporaryDirectory() as folder, warnings.catch_warnings():
-        # Warnings that sizes are fixed, as intended, and of a newer exporter, which takes three times as long.
-        warnings.simplefilter("ignore")
-        path = Path(folder) / "network.onnx"
-        try:
-            torch.onnx.export(
-                _FromPixels(folded).eval(),
-                (crops,),
-                path,
-                input_names=[CROPS],
-                output_names=[HEATMAPS],
-                dynamic_axes={name: {0: "people"} for name in (CROPS, HEATMAPS)},
-                opset_version=_OPSET,
-                dynamo=False,
-            )
-        except torch.onnx.errors.OnnxExporterError as error:
-            raise InvalidValueError("this engine takes networks in onnx's format; pip install 'mspn[onnx]'") from error
-        return path.read_bytes()
-
 
 _ERRORS_ONLY = 3
 
 
-def open_session(path: Path, device: torch.device, failure: type[MspnError], what: str) -> Any:
+def open_session(path: Path, device: "torch.device | None", failure: type[MspnError], what: str) -> Any:
     """Open a file.
 
     Args:
         path: of the file.
-        device: cuda is used where onnxruntime can; everything else is the CPU, with as many threads as torch has.
+        device: cuda is used where onnxruntime can; everything else is the CPU, as is None.
         failure: class of the errors.
         what: the file is, in messages.
 
@@ -82,10 +31,10 @@ def open_session(path: Path, device: torch.device, failure: type[MspnError], wha
     if not path.is_file():
         raise failure(f"no file at {path}; check the path of the {what}")
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
+    options.intra_op_num_threads = count_threads()
     options.log_severity_level = _ERRORS_ONLY
     providers: list[Any] = ["CPUExecutionProvider"]
-    if device.type == "cuda":
+    if device is not None and device.type == "cuda":
         if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
             providers.insert(0, ("CUDAExecutionProvider", {"device_id": device.index or 0}))
         else:

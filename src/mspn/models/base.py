@@ -7,15 +7,12 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
-from mspn.config.model import NetworkConfig
+from mspn.config.model import CHANNEL_DEVIATION, CHANNEL_MEAN, CROP_MULTIPLE, NetworkConfig
 from mspn.errors import InvalidValueError
 from mspn.models.blocks import HeatmapConv, HeatmapConvNorm
 
 Network = TypeVar("Network", bound=nn.Module)
 """The class of a network, kept by functions that return it."""
-
-CROP_MULTIPLE = 32
-"""The coarsest level is at 1/32 of the crop's size."""
 
 
 class PoseNetwork(nn.Module, ABC):
@@ -84,11 +81,6 @@ def initialize(network: nn.Module) -> None:
             nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
             with torch.no_grad():
                 module.weight /= 255
-
-
-CHANNEL_MEAN = (0.485, 0.456, 0.406)
-CHANNEL_DEVIATION = (0.229, 0.224, 0.225)
-"""ImageNet's, of RGB from 0 to 1, as the released code and MMPose use."""
 
 
 def normalize(crops: UInt8[Tensor, "B H W 3"]) -> Float[Tensor, "B 3 H W"]:

@@ -4,25 +4,24 @@ from collections.abc import Generator, Iterable, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar, Union, overload
 
 import numpy as np
 from pydantic import ValidationError
 
-from mspn.checkpoints.format import Checkpoint
 from mspn.checkpoints.hub import find_weights
 from mspn.config.protocol import PREDICTION_SUPPRESSION_OKS, ProtocolConfig
 from mspn.config.recipe import Recipe
 from mspn.detectors import detector_files
 from mspn.detectors.base import Detector, check_detector
 from mspn.errors import InvalidValueError
-from mspn.inference.devices import Precision
-from mspn.inference.engines import Engine
+from mspn.inference.devices import Engine, Precision
 from mspn.inference.exported import ExportedModel, load_pose_model
 from mspn.io.files import sha256_of
 from mspn.io.limits import DEFAULTS, InputLimits
+from mspn.predict.ensemble import PersonCrop
 from mspn.predict.pipeline import ImageResult, predict_images
-from mspn.predict.top_down import PersonCrop, TopDown, TopDownConfig
+from mspn.predict.top_down import TopDown, TopDownConfig
 from mspn.sources import open_sources, read_single_image
 from mspn.sources.in_memory import InMemoryImage
 from mspn.sources.resolve import Source
@@ -33,7 +32,10 @@ from mspn.structures.settings import first_problem
 from mspn.tracking.one_euro import OneEuroFilter
 from mspn.tracking.tracker import PoseTracker
 
-Model = str | Path | Checkpoint | ExportedModel
+if TYPE_CHECKING:
+    from mspn.checkpoints.format import Checkpoint
+
+Model = Union[str, Path, "Checkpoint", ExportedModel]
 """Name, weights file or exported file (.onnx, .xml), or what one of them has loaded."""
 SingleImage = InMemoryImage | str | Path
 """An image in memory, or the path of an image file."""
@@ -115,7 +117,7 @@ class PoseEstimator:
             "suppression_oks": suppression_oks,
             "ensemble_weights": ensemble_weights,
         }
-        models = [model] if isinstance(model, Model) else list(model)
+        models: list[Model] = list(model) if isinstance(model, Sequence) and not isinstance(model, str) else [model]
         is_named = isinstance(detector, str | Path)
         if not is_named and (detector_size is not None or detector_slices != 1):
             raise InvalidValueError(

@@ -5,8 +5,9 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from mspn.errors import DetectorError, InvalidValueError, MspnError
+from mspn.predict.ensemble import PersonCrop
 from mspn.predict.stages import Stages
-from mspn.predict.top_down import PersonCrop, TopDown
+from mspn.predict.top_down import TopDown
 from mspn.structures.boxes import Detection, iou, to_xyxy
 from mspn.structures.image import Image, SourceFailure, Video
 from mspn.structures.pose import Pose

@@ -1,35 +1,35 @@
 """The top-down steps: detect people, crop them, predict heat maps, decode keypoints, score and select poses."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from pydantic import Field
-from torch import Tensor
 
-from mspn.checkpoints.format import Checkpoint
 from mspn.checkpoints.hub import find_weights
 from mspn.config.protocol import PREDICTION_SUPPRESSION_OKS, ProtocolConfig, ScoreCalibration
 from mspn.detectors import detector_for
 from mspn.detectors.base import MAX_SIDE, Detector, checked_detections
 from mspn.detectors.slices import MAX_SLICES
 from mspn.errors import InvalidValueError
-from mspn.heatmaps.decode import Decoded, decode
-from mspn.inference.devices import Precision, choose_device
-from mspn.inference.engines import Engine
+from mspn.inference.devices import Engine, Precision
 from mspn.inference.exported import ExportedModel, ExportedNetwork, load_pose_model
-from mspn.inference.runner import Runner
-from mspn.predict.ensemble import Ensemble, Member
+from mspn.predict.ensemble import Ensemble, Member, PersonCrop
 from mspn.structures.boxes import Detection, check_box
-from mspn.structures.crop import CropFrame, cut_crop, heatmap_to_crop
+from mspn.structures.crop import CropFrame, cut_crop
 from mspn.structures.image import Image
 from mspn.structures.oks import oks_nms
-from mspn.structures.pose import Pose
+from mspn.structures.pose import CropKeypoints, Pose
 from mspn.structures.settings import Settings
 from mspn.structures.skeleton import Skeleton
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from mspn.checkpoints.format import Checkpoint
+    from mspn.inference.runner import Runner
 
 
 class TopDownConfig(Settings):
@@ -63,23 +63,17 @@ class TopDownConfig(Settings):
     equal poses, whose boxes NMS lets pass."""
 
 
-@dataclass(frozen=True, eq=False)
-class PersonCrop:
-    """A person cut out of an image, once for each network of the ensemble."""
-
-    detection: Detection
-    frames: tuple[CropFrame, ...]
-    crops: tuple[UInt8[np.ndarray, "H W 3"], ...]
-
-
 class TopDown:
-    """The steps from an image to poses; `predict_images` runs them on many images at once."""
+    """The steps from an image to poses; `predict_images` runs them on many images at once.
+
+    Exported networks that give keypoints run without torch, which is imported for others alone.
+    """
 
     def __init__(
         self,
         config: TopDownConfig,
         *,
-        checkpoints: Sequence[Checkpoint | ExportedModel] | None = None,
+        checkpoints: "Sequence[Checkpoint | ExportedModel] | None" = None,
         detector: Detector | None = None,
     ) -> None:
         """Load the networks and the detector.
@@ -94,20 +88,19 @@ class TopDown:
             DetectorError: if there is no such detector, or the default one for a network of anything but people.
             ValueError: for an unknown device, precision or engine, or models that cannot be averaged.
         """
-        device = choose_device(config.device)
         members = []
         for checkpoint in checkpoints or map(load_pose_model, map(find_weights, config.models)):
             recipe = checkpoint.metadata.recipe
             test = config.test or recipe.test
             if config.flip is not None:
                 test = test.model_copy(update={"flip": config.flip})
-            runner = _make_runner(checkpoint, test, device, config)
+            runner = _make_runner(checkpoint, test, config)
             members.append(Member(recipe, test, runner, checkpoint.metadata.score_calibration))
         self.ensemble = Ensemble(members, config.ensemble_weights)
         self.detector = detector or detector_for(
             config.detector,
             self.ensemble.leader.recipe,
-            device,
+            config.device,
             side=config.detector_size,
             slices=config.detector_slices,
         )
@@ -143,27 +136,34 @@ class TopDown:
         crops = {frame: cut_crop(image.pixels, frame) for frame in set(frames)}
         return PersonCrop(detection, frames, tuple(crops[frame] for frame in frames))
 
-    def predict_heatmaps(self, people: Sequence[PersonCrop]) -> Float[Tensor, "B K h w"]:
+    def predict_heatmaps(self, people: Sequence[PersonCrop]) -> 'Float[Tensor, "B K h w"]':
         """Heat maps of one batch of people, averaged over networks and mirrored crops; peak 1."""
-        crops = [stack_crops(people, network) for network in range(len(self.ensemble.members))]
-        return self.ensemble.heatmaps(crops, _frames_by_network(people))
+        from mspn.predict.heatmaps import ensemble_heatmaps, stack_crops  # noqa: PLC0415 (torch)
 
-    def predict_keypoints(self, people: Sequence[PersonCrop]) -> Decoded:
+        crops = [stack_crops(people, network) for network in range(len(self.ensemble.members))]
+        return ensemble_heatmaps(self.ensemble, crops, _frames_by_network(people))
+
+    def predict_keypoints(self, people: Sequence[PersonCrop]) -> CropKeypoints:
         """Keypoints of one batch of people in their crops, from heat maps unless the network gives them itself."""
         leader = self.ensemble.leader
         if isinstance(leader.runner, ExportedNetwork) and leader.runner.gives_keypoints:
-            return leader.runner.keypoints(stack_crops(people))
-        return decode(self.predict_heatmaps(people), leader.test)
+            return leader.runner.keypoints(np.stack([person.crops[0] for person in people]))
+        return self._decode(self.predict_heatmaps(people))
 
-    def decode(self, people: Sequence[PersonCrop], heatmaps: Float[Tensor, "B K h w"]) -> list[Pose]:
+    def decode(self, people: Sequence[PersonCrop], heatmaps: 'Float[Tensor, "B K h w"]') -> list[Pose]:
         """Poses in image pixels from a batch's heat maps, in the same order."""
-        return self._make_poses(people, decode(heatmaps, self.ensemble.leader.test))
+        return self._make_poses(people, self._decode(heatmaps))
 
-    def _make_poses(self, people: Sequence[PersonCrop], decoded: Decoded) -> list[Pose]:
+    def _decode(self, heatmaps: 'Float[Tensor, "B K h w"]') -> CropKeypoints:
+        from mspn.heatmaps.decode import decode  # noqa: PLC0415 (torch)
+
+        return decode(heatmaps, self.ensemble.leader.test).in_crop()
+
+    def _make_poses(self, people: Sequence[PersonCrop], found: CropKeypoints) -> list[Pose]:
         leader = self.ensemble.leader
         detections = [person.detection for person in people]
         frames = _frames_by_network(people)[0]
-        return make_poses(detections, frames, decoded, leader.recipe.keypoint_table, leader.test, leader.calibration)
+        return make_poses(detections, frames, found, leader.recipe.keypoint_table, leader.test, leader.calibration)
 
     def estimate(self, people: Sequence[PersonCrop]) -> list[Pose]:
         """Poses of people of any images, in the same order, in batches of `batch_size`."""
@@ -179,19 +179,15 @@ class TopDown:
 
 
 def _make_runner(
-    checkpoint: Checkpoint | ExportedModel, test: ProtocolConfig, device: torch.device, config: TopDownConfig
-) -> Runner | ExportedNetwork:
-    if isinstance(checkpoint, Checkpoint):
-        ranges = checkpoint.metadata.calibration_ranges
-        return Runner(checkpoint.model, device, config.precision, config.engine, ranges)
-    checkpoint.network.check_choice(config.engine, config.precision, config.device)
-    checkpoint.network.check_test(test)
-    return checkpoint.network
+    checkpoint: "Checkpoint | ExportedModel", test: ProtocolConfig, config: TopDownConfig
+) -> "Runner | ExportedNetwork":
+    if isinstance(checkpoint, ExportedModel):
+        checkpoint.network.check_choice(config.engine, config.precision, config.device)
+        checkpoint.network.check_test(test)
+        return checkpoint.network
+    from mspn.predict.heatmaps import make_runner  # noqa: PLC0415 (torch)
 
-
-def stack_crops(people: Sequence[PersonCrop], network: int = 0) -> UInt8[Tensor, "B H W 3"]:
-    """What a network of the ensemble, by its number, sees of people."""
-    return torch.from_numpy(np.stack([person.crops[network] for person in people]))
+    return make_runner(checkpoint, config.device, config.precision, config.engine)
 
 
 def _frames_by_network(people: Sequence[PersonCrop]) -> list[tuple[CropFrame, ...]]:
@@ -205,27 +201,25 @@ _MIN_CONFIDENT_SCORE = 0.2
 def make_poses(
     detections: Sequence[Detection],
     frames: Sequence[CropFrame],
-    decoded: Decoded,
+    found: CropKeypoints,
     skeleton: Skeleton,
     test: ProtocolConfig,
     calibration: ScoreCalibration | None,
 ) -> list[Pose]:
-    """Poses in image pixels of people whose heat maps are decoded, in the same order.
+    """Poses in image pixels of people whose keypoints are found in their crops, in the same order.
 
     Args:
         detections: the people's boxes and their scores.
-        frames: of the crops that the heat maps belong to.
-        decoded: keypoints in the people's heat maps.
+        frames: of the crops.
+        found: keypoints in the crops.
         skeleton: names the keypoints.
         test: how peaks of heat maps rank a pose, whatever its keypoints' scores say.
         calibration: from peaks to scores; None: scores are the peaks, clipped to 0..1.
     """
-    keypoints_crop = heatmap_to_crop(decoded.keypoints_heatmap).double().numpy()
     matrices = np.stack([frame.crop_to_image for frame in frames])
-    keypoints_image = keypoints_crop @ matrices[:, :, :2].swapaxes(1, 2) + matrices[:, None, :, 2]
-    peaks = decoded.scores.double().numpy()
-    keypoint_scores = peaks.clip(0, 1) if calibration is None else calibration.scores(peaks)
-    means, factors = keypoint_scores.mean(-1).tolist(), _box_factors(peaks, test).tolist()
+    keypoints_image = found.keypoints_crop @ matrices[:, :, :2].swapaxes(1, 2) + matrices[:, None, :, 2]
+    keypoint_scores = found.peaks.clip(0, 1) if calibration is None else calibration.scores(found.peaks)
+    means, factors = keypoint_scores.mean(-1).tolist(), _box_factors(found.peaks, test).tolist()
     return [
         Pose(
             skeleton=skeleton,

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import UInt8
 from pydantic import Field, FiniteFloat, model_validator
 
-from mspn.checkpoints.hub import load_named
+from mspn.checkpoints.networks import load_named
 from mspn.errors import InvalidValueError
 from mspn.inference.exported_files import SUFFIXES
 from mspn.models.base import normalize

@@ -17,8 +17,9 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
+from mspn.predict.ensemble import PersonCrop
 from mspn.predict.estimator import PoseEstimator
-from mspn.predict.top_down import PersonCrop, TopDown
+from mspn.predict.top_down import TopDown
 from mspn.serve.answers import HeatmapPainter, PeopleOptions
 from mspn.serve.limits import RequestError, ServeLimits, Upload, decode_upload
 from mspn.serve.observability import Metrics

@@ -1,12 +1,10 @@
-"""Images in memory: NumPy arrays, torch tensors, and Pillow images (Pillow itself is not imported)."""
+"""Images in memory: NumPy arrays, torch tensors, and Pillow images (neither torch nor Pillow is imported)."""
 
 from collections.abc import Mapping
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-import torch
 from jaxtyping import UInt8
-from torch import Tensor
 
 from mspn.errors import SourceError
 from mspn.io.images import MAX_PIXELS, lay_on_white, scale_to_8_bits, turn_by_exif
@@ -16,6 +14,20 @@ _TRANSPARENT = ("LA", "La", "PA", "RGBA", "RGBa")
 _WIDE = ("I", "F")
 _NUM_CHANNELS = (1, 3)
 _SHAPES = "uint8 of shape (H, W), (H, W, 1) or (H, W, 3), RGB"
+
+
+@runtime_checkable
+class Tensor(Protocol):
+    """What is used of `torch.Tensor`."""
+
+    @property
+    def dtype(self) -> Any: ...
+
+    def detach(self) -> Any:
+        """The tensor without its gradient."""
+
+    def cpu(self) -> Any:
+        """The tensor in the processor's memory, which NumPy can read."""
 
 
 @runtime_checkable
@@ -85,7 +97,7 @@ def read_tensor(tensor: Tensor) -> UInt8[np.ndarray, "H W 3"]:
     Raises:
         SourceError: for any other type or shape.
     """
-    if tensor.dtype != torch.uint8:
+    if str(tensor.dtype) != "torch.uint8":
         raise SourceError(f"a tensor of {tensor.dtype} is not an image; give {_SHAPES}, with values from 0 to 255")
     array: np.ndarray = tensor.detach().cpu().numpy()
     is_channels_first = array.ndim == 3 and array.shape[0] in _NUM_CHANNELS and array.shape[2] not in _NUM_CHANNELS

@@ -7,16 +7,18 @@ coordinates count cells from cell center to cell center, so that cell i is at i.
 
 import math
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
-from torch import Tensor
 
 from mspn.structures.boxes import Box, Size
 
-Points = TypeVar("Points", np.ndarray, Tensor)
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Points = TypeVar("Points", np.ndarray, "Tensor")
 """(x, y) rows, (..., 2)."""
 
 HEATMAP_STRIDE = 4

@@ -2,7 +2,7 @@
 
 import difflib
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -12,6 +12,15 @@ from mspn.structures.skeleton import Skeleton
 
 _COORDINATE_DIGITS = 2
 _SCORE_DIGITS = 4
+
+
+class CropKeypoints(NamedTuple):
+    """Keypoints of a batch of people in their crops."""
+
+    keypoints_crop: Float[np.ndarray, "B K 2"]
+    """(x, y) in crop pixels, float64."""
+    peaks: Float[np.ndarray, "B K"]
+    """Heat-map value at the keypoint, about 0 to 1, float64; neither clipped nor offset."""
 
 
 @dataclass(frozen=True, eq=False)

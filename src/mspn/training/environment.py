@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from pydantic import BaseModel, ValidationError
 
-from mspn.checkpoints.format import SetFingerprint, TrainingSession
+from mspn.checkpoints.metadata import SetFingerprint, TrainingSession
 from mspn.errors import InvalidValueError
 from mspn.inference.devices import processor_name
 from mspn.io.files import sha256_of, write_text

@@ -9,8 +9,9 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from mspn.checkpoints.format import CheckpointMetadata, read_metadata
+from mspn.checkpoints.format import read_metadata
 from mspn.checkpoints.hub import find_weights
+from mspn.checkpoints.metadata import CheckpointMetadata
 from mspn.config.data import DataConfig, LabeledSetConfig, PeopleSetConfig
 from mspn.config.embedded_recipes import finetune
 from mspn.config.recipe import Recipe

@@ -7,7 +7,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any, Literal
 
-from mspn.checkpoints.format import TrainingSession
+from mspn.checkpoints.metadata import TrainingSession
 from mspn.config.recipe import AnyRecipe
 from mspn.config.recipes import find_any_recipe
 from mspn.errors import InvalidValueError

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from mspn.checkpoints.format import TrainingSession, save_weights
+from mspn.checkpoints.format import save_weights
 from mspn.checkpoints.initialize import initialize_from
+from mspn.checkpoints.metadata import TrainingSession
 from mspn.config.recipe import AnyRecipe
 from mspn.datasets.samples import SeededBatches
 from mspn.datasets.workers import prepare_worker, start_workers, workers_killed_on_failure

@@ -16,7 +16,8 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from mspn.checkpoints.format import AnyMetadata, Checkpoint, CheckpointMetadata, DetectorMetadata, SetFingerprint
+from mspn.checkpoints.format import Checkpoint
+from mspn.checkpoints.metadata import AnyMetadata, CheckpointMetadata, DetectorMetadata, SetFingerprint
 from mspn.config.data import PeopleSetConfig
 from mspn.config.recipe import AnyRecipe, DetectorRecipe, Recipe
 from mspn.datasets.crop_dataset import CropDataset, read_training_sets
