@@ -89,20 +89,20 @@ def test_heat_maps_are_shown_of_every_stage_and_level(port: int, estimator: Pose
     kind, _, encoded = answer["stages"][0][0]["keypoint_max"].partition(",")
     assert kind == "data:image/png;base64"
     shown = cv2.imdecode(np.frombuffer(base64.b64decode(encoded), np.uint8), cv2.IMREAD_COLOR)
-    # The box of the second person is half of the picture's width; the crop around it has the network's shape.
+    # The box of the second person is a third of the image's width; the crop around it has the network's shape.
     left, top, width, height = answer["box"]
-    assert left + width / 2 == pytest.approx(15, abs=0.02)
+    assert left + width / 2 == pytest.approx(10, abs=0.02)
     assert top + height / 2 == pytest.approx(40, abs=0.02)
     assert width / height == pytest.approx(shown.shape[1] / shown.shape[0], abs=0.01)
 
 
 def test_heat_maps_are_shown_of_the_person_at_a_place(port: int):
-    # Boxes of both people begin at the left edge; their centers are at x = 30 and 15.
+    # Boxes of both people begin at the left edge; their centers are at x = 30 and 10.
     centers = [
         box[0] + box[2] / 2 for x in (28, 17) for box in (ask(port, f"/v1/heatmaps?x={x}&y=40", PHOTO).json["box"],)
     ]
 
-    assert centers == pytest.approx([30, 15], abs=0.02)
+    assert centers == pytest.approx([30, 10], abs=0.02)
 
 
 def test_the_network_is_described_with_its_skeleton_and_the_limits(port: int, estimator: PoseEstimator):

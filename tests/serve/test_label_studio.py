@@ -89,8 +89,8 @@ def test_a_task_gets_regions_with_the_names_of_its_interface(port: int):
     rectangles = [region for region in prediction["result"] if region["type"] == "rectanglelabels"]
     points = [region for region in prediction["result"] if region["type"] == "keypointlabels"]
     assert [region["value"]["rectanglelabels"] for region in rectangles] == [["person"], ["person"]]
-    # The detector's boxes: the whole picture, and its left half.
-    assert [region["value"]["width"] for region in rectangles] == [100, 50]
+    # The detector's boxes: the whole image, and its left third.
+    assert [region["value"]["width"] for region in rectangles] == [100, pytest.approx(33.3, abs=0.1)]
     assert {region["from_name"] for region in rectangles} == {"boxes"}
     assert {region["from_name"] for region in points} <= {"points"}
     assert {label for region in points for label in region["value"]["keypointlabels"]} <= {"LeftEye", "Nose"}
