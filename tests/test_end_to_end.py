@@ -80,6 +80,9 @@ def test_the_shipped_weights_find_the_faces_of_the_sample_photographs():
 @pytest.mark.parametrize(
     ("model", "photos", "on_card"),
     [
+        pytest.param("mspn-base", "lspet_val", 0.490, marks=pytest.mark.slow),
+        ("mspn-base", "studio_val", 0.872),
+        ("mspn-base", "coco_sample", 0.424),
         pytest.param("mspn-small", "lspet_val", 0.487, marks=pytest.mark.slow),
         ("mspn-small", "studio_val", 0.871),
         ("mspn-small", "coco_sample", 0.405),

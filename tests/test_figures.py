@@ -11,10 +11,12 @@ from benchmarks import (
     figure_architecture,
     figure_coarse_to_fine,
     figure_cost,
+    figure_demo,
     figure_gallery,
     figure_heatmaps,
     figure_kinematics,
 )
+from mspn.checkpoints.networks import load_model
 from mspn.evaluation.report import EvaluationProtocol, Report, write_report, write_results
 from mspn.structures.skeleton import COCO_17
 from tests.coco_files import person, write_annotations
@@ -56,9 +58,9 @@ def test_heat_maps_stand_in_a_row_a_stage_and_a_column_a_level(tmp_path: Path, m
     _run(monkeypatch, figure_heatmaps.main, "default", tmp_path / "figure.jpg")
 
     figure = cv2.imread(str(tmp_path / "figure.jpg"))
-    # One stage of four levels; a tile is two panels of 192 x 256 px with 2 px between and a line of text below.
+    # Two stages of four levels; a tile is two panels of 192 x 256 px with 2 px between and a line of text below.
     assert figure is not None
-    assert figure.shape[:2] == (68 + 256 + 22 + 16, 16 + 4 * (2 * 192 + 2 + 16))
+    assert figure.shape[:2] == (68 + 2 * (256 + 22 + 16), 16 + 4 * (2 * 192 + 2 + 16))
 
 
 def test_the_gallery_begins_with_the_fullest_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -102,3 +104,14 @@ def test_the_levels_are_frames_from_coarse_to_fine(tmp_path: Path, monkeypatch: 
 
     with PillowImage.open(tmp_path / "figure.webp") as figure:
         assert (figure.n_frames, figure.size) == (4, (192, 256))
+
+
+def test_the_demo_goes_from_photos_by_boxes_and_each_level_to_keypoints(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    _run(monkeypatch, figure_demo.main, tmp_path / "demo.webp")
+
+    with PillowImage.open(tmp_path / "demo.webp") as demo:
+        num_levels = 4 * load_model("default").config.num_stages
+        assert (demo.n_frames, demo.height) == (3 + num_levels, 360)
+    assert (tmp_path / "demo.webp").stat().st_size < 2_000_000

@@ -13,9 +13,9 @@ from tests.checkpoints.pocket import RECIPE, entry_of, serving
 
 
 def test_embedded_weights_are_found_by_name_and_alias():
-    expected = ASSETS / "mspn-small.safetensors"
+    expected = ASSETS / "mspn-base.safetensors"
 
-    assert find_weights("mspn-small") == find_weights("default") == expected
+    assert find_weights("mspn-base") == find_weights("default") == expected
 
 
 def test_a_path_is_always_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -23,7 +23,7 @@ def test_a_path_is_always_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     (tmp_path / "default").write_bytes(b"")
 
     assert find_weights(Path("default")) == Path("default")
-    assert find_weights("default") == ASSETS / "mspn-small.safetensors"
+    assert find_weights("default") == ASSETS / "mspn-base.safetensors"
     with pytest.raises(WeightsError, match="no weights file at mspn-1 and no model of that name"):
         find_weights(Path("mspn-1"))
 
@@ -68,7 +68,7 @@ def test_weights_that_are_not_here_are_an_error_and_never_random(name: str, mess
 
 
 def test_an_untrained_network_has_the_name_of_a_recipe_or_of_weights():
-    assert build_model("default").config == RECIPES["mspn-small"].model
+    assert build_model("default").config == RECIPES["mspn-base"].model
     assert build_model("mspn-1-mmpose").config == build_model("mspn-1").config == RECIPES["mspn-1"].model
     with pytest.raises(ValueError, match="no recipe 'mspn-9'"):
         build_model("mspn-9")

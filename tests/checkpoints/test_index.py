@@ -25,6 +25,7 @@ def test_the_index_of_the_package_is_sound():
     index = load_index()
 
     assert {entry.name for entry in index.entries if entry.recipe in RECIPES} >= {
+        "mspn-base",
         "mspn-small",
         "mspn-tiny",
         *(f"mspn-{stages}-mmpose" for stages in (1, 2, 3, 4)),
@@ -49,12 +50,12 @@ def test_files_of_the_package_have_the_checksum_that_the_index_says():
     # After new weights, `mspn models verify` prints the digest for weights/index.json.
     embedded = [entry for entry in load_index().entries if entry.file is not None]
 
-    assert [entry.name for entry in embedded] == ["mspn-small", "mspn-tiny", "person-detector"]
+    assert [entry.name for entry in embedded] == ["mspn-base", "mspn-small", "mspn-tiny", "person-detector"]
     for entry in embedded:
         assert hashlib.sha256((ASSETS / str(entry.file)).read_bytes()).hexdigest() == entry.sha256
 
 
-@pytest.mark.parametrize("name", ["mspn-small", "mspn-tiny"])
+@pytest.mark.parametrize("name", ["mspn-base", "mspn-small", "mspn-tiny"])
 def test_embedded_weights_are_what_their_recipe_says(name: str):
     shipped, recipe = load_named(name).metadata.recipe, RECIPES[name]
 

@@ -68,7 +68,7 @@ def test_list_keeps_names_whole_and_says_what_each_precision_was_measured_on():
 
     for name in (*RECIPES, *(entry.name for entry in load_index().entries)):
         assert name in listed.split()
-    assert _listed("mspn-small", "=") == "mspn-small = default 48.7 [1] Apache-2.0 in the package"
+    assert _listed("mspn-base", "=") == "mspn-base = default 49.0 [1] Apache-2.0 in the package"
     assert "[1] lspet_val, docs/models.md: the labelled boxes, flip test" in listed.splitlines()
 
 
@@ -115,10 +115,10 @@ def test_a_failed_download_is_one_line(server: FileServer, entry: IndexEntry, ca
         f" fetch {server.url('pocket.pth')} by other means and put pocket.pth into {cache}"
     )
     assert "no address gives mspn-2-official directly" in error_line(run("models", "download", "mspn-2-official"))
-    assert "no published weights 'mspn-4-384x288'; there are mspn-small" in error_line(
+    assert "no published weights 'mspn-4-384x288'; there are mspn-base" in error_line(
         run("models", "download", "mspn-4-384x288")
     )
-    assert run("models", "download", "default").stdout == "mspn-small is part of the package\n"
+    assert run("models", "download", "default").stdout == "mspn-base is part of the package\n"
 
 
 def test_download_replaces_a_damaged_file_in_the_cache(server: FileServer, entry: IndexEntry, cache: Path):
@@ -153,7 +153,13 @@ def test_verify_checks_the_package_and_the_cache(entry: IndexEntry, cache: Path)
     changed = run("models", "verify", "pocket")
 
     assert sound.exit_code == 0
-    assert sound.stdout.splitlines() == ["mspn-small: ok", "mspn-tiny: ok", "person-detector: ok", "pocket-theirs: ok"]
+    assert sound.stdout.splitlines() == [
+        "mspn-base: ok",
+        "mspn-small: ok",
+        "mspn-tiny: ok",
+        "person-detector: ok",
+        "pocket-theirs: ok",
+    ]
     assert changed.exit_code == 1
     # SHA-256 of "changed", by sha256sum.
     assert "is d67e2e944994496c8d8ec76eed0cf9f09679448d584b532bebf941852a37f5ed, not" in changed.stderr

@@ -12,7 +12,7 @@ import torch
 
 from mspn.checkpoints.format import save_weights
 from mspn.checkpoints.metadata import CheckpointMetadata
-from mspn.config.model import HourglassConfig, NetworkConfig
+from mspn.config.model import HourglassConfig, ModelConfig, NetworkConfig
 from mspn.config.recipe import Recipe
 from mspn.config.recipes import RECIPES, STUDY_RECIPES
 from mspn.datasets.samples import KeypointLabels
@@ -29,6 +29,8 @@ def small(recipe: Recipe) -> Recipe:
     """The same network, narrow, on a small crop, with at most two stages."""
     shape = recipe.model
     narrower: dict[str, object] = {"stem_channels": 4, "input_size": _CROP}
+    if isinstance(shape, ModelConfig):
+        narrower["stages"] = tuple(stage.model_copy(update={"stem_channels": 4}) for stage in shape.stages)
     narrower["channels" if isinstance(shape, HourglassConfig) else "up_channels"] = 8
     return recipe.model_copy(update={"model": cut_stages(shape.model_copy(update=narrower))})
 

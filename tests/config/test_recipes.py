@@ -136,6 +136,18 @@ def test_the_embedded_networks_fit_into_the_package_and_learn_the_same():
     assert small.train.initial_weights == "mspn-tiny"
 
 
+def test_the_default_network_is_the_smaller_one_with_a_second_stage():
+    base, small = find_recipe("mspn-base"), find_recipe("mspn-small")
+    cost = count_cost(base.model).total
+
+    assert base.model.num_stages == 2
+    assert base.model.stages[0].backbone == small.model.backbone
+    assert cost.gmacs_inference == pytest.approx(0.99, abs=5e-3)
+    assert 2 * cost.params < 16e6  # bytes of float16
+    assert base.train.frozen_parts == ("stem", "stages.0")  # which the first one has learned already
+    assert base.train.initial_weights == "mspn-small"
+
+
 def test_the_study_compares_networks_of_the_same_cost():
     gmacs = {name: count_cost(recipe.model).total.gmacs_inference for name, recipe in STUDY_RECIPES.items()}
 

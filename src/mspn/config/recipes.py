@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Literal, TypeVar
 
 from mspn.config.data import DataConfig, PeopleSetConfig
-from mspn.config.embedded_recipes import PHOTOS, SUPERVISION, person_detector, small_256x192, tiny_192x128
+from mspn.config.embedded_recipes import PHOTOS, SUPERVISION, base_256x192, person_detector, small_256x192, tiny_192x128
 from mspn.config.model import Backbone, CPNConfig, HourglassConfig, ModelConfig, NetworkConfig, SimpleBaselineConfig
 from mspn.config.recipe import AnyRecipe, DetectorRecipe, Recipe
 from mspn.config.train import SupervisionConfig, TrainConfig
@@ -223,6 +223,7 @@ _ALL = [
     *(coco_256x192(stages) for stages in (1, 2, 3, 4)),
     coco_384x288(4),
     external_384x288(),
+    base_256x192(),
     small_256x192(),
     tiny_192x128(),
     other_backbone("resnet101", "resnet101"),
