@@ -21,10 +21,10 @@ from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 from benchmarks.peer_process import Answer, PeerProcess
-from mspn.checkpoints.networks import load_named
+from mspn.checkpoints.format import load_named
 from mspn.errors import import_extra
 from mspn.evaluation.average_precision import average_precision, read_ground_truth
-from mspn.inference.onnx_export import export_onnx
+from mspn.inference.fold import export_onnx
 from mspn.labels.formats.coco import CocoPeople
 from mspn.structures.skeleton import COCO_17
 

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from mspn.config.recipes import RECIPES
-from mspn.inference.onnx_export import HEATMAPS, export_onnx
+from mspn.inference.fold import HEATMAPS, export_onnx
 from mspn.inference.quantization import CalibrationRanges, calibrate_activations, quantize
 from mspn.models import build_network
 from mspn.models.base import PoseNetwork, normalize

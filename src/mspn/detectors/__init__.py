@@ -12,8 +12,7 @@ from pydantic import ValidationError
 from mspn.checkpoints.hub import find_weights
 from mspn.config.recipe import Recipe
 from mspn.detectors.base import Detector, FullImage, import_detector
-from mspn.detectors.exported import EmbeddedSettings, ExportedPersonDetector
-from mspn.detectors.onnx import OnnxDetector, OnnxSettings
+from mspn.detectors.onnx import EmbeddedSettings, ExportedPersonDetector, OnnxDetector, OnnxSettings
 from mspn.detectors.onnx_families import FAMILIES
 from mspn.detectors.slices import SlicedDetector
 from mspn.errors import DetectorError, ExportError, WeightsError
@@ -136,7 +135,7 @@ def detector_files(text: str) -> list[Path]:
 
 
 def _load_embedded(name: str, settings: EmbeddedSettings, device: str) -> "EmbeddedPersonDetector":
-    from mspn.checkpoints.networks import load_named_detector  # noqa: PLC0415
+    from mspn.checkpoints.format import load_named_detector  # noqa: PLC0415
     from mspn.detectors.embedded import EmbeddedPersonDetector  # noqa: PLC0415
 
     try:

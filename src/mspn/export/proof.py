@@ -19,7 +19,7 @@ from mspn.checkpoints.format import Checkpoint, DetectorCheckpoint
 from mspn.checkpoints.index import ASSETS
 from mspn.detectors.base import Detector
 from mspn.detectors.embedded import EmbeddedPersonDetector
-from mspn.detectors.exported import ExportedPersonDetector
+from mspn.detectors.onnx import ExportedPersonDetector
 from mspn.errors import ExportError
 from mspn.evaluation.evaluate import evaluate_ap_of_model
 from mspn.export.files import digest_of_file

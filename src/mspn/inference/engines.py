@@ -11,8 +11,7 @@ from torch import Tensor
 
 from mspn.errors import InvalidValueError, import_extra
 from mspn.inference.devices import Engine, Precision, check_process, choose_precision
-from mspn.inference.fold import find_unused, prepare
-from mspn.inference.onnx_export import CROPS, export_onnx
+from mspn.inference.fold import CROPS, export_onnx, find_unused, prepare
 from mspn.inference.quantization import CalibrationRanges, quantize
 from mspn.models.base import PoseNetwork, normalize
 from mspn.structures.boxes import Size

@@ -13,7 +13,7 @@ from jaxtyping import Shaped, UInt8
 from torch import Tensor
 
 from mspn.errors import InvalidValueError, import_extra
-from mspn.inference.onnx_export import CROPS, export_onnx
+from mspn.inference.fold import CROPS, export_onnx
 from mspn.models.base import PoseNetwork
 
 CalibrationRanges = Mapping[str, tuple[float, float]]

@@ -1,16 +1,21 @@
-"""What the service answers: poses as JSON or drawn, heat maps of all stages, the description of the network."""
+"""What the service answers: poses as JSON or drawn, heat maps of all stages, the network and the interface in words."""
 
 import base64
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import torch
 from jaxtyping import UInt8
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from pydantic import Field, FiniteFloat, model_validator
 
-from mspn.checkpoints.networks import load_named
+from mspn.checkpoints.format import load_named
+from mspn.checkpoints.index import ASSETS
 from mspn.errors import InvalidValueError
 from mspn.inference.exported_files import SUFFIXES
 from mspn.models.base import normalize
@@ -25,6 +30,9 @@ from mspn.structures.settings import Settings
 from mspn.structures.skeleton import Skeleton, find_skeleton, match_keypoints
 from mspn.visualize.contact_sheet import enlarge_crop, overlay_heatmaps
 from mspn.visualize.themes import THEMES, color_skeleton
+
+PAGE = ASSETS / "page"
+"""Files of the page, which its tests and `mspn page` read too."""
 
 
 class PeopleOptions(Settings):
@@ -172,3 +180,22 @@ def _png_address(pixels: UInt8[np.ndarray, "H W 3"]) -> str:
     done, encoded = cv2.imencode(".png", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))
     assert done
     return "data:image/png;base64," + base64.b64encode(encoded.tobytes()).decode()
+
+
+def render_api_page(description: Mapping[str, Any]) -> str:
+    """HTML of an OpenAPI description: each route with its options, answers and examples."""
+    routes = [
+        {"path": path, "method": method.upper(), **operation}
+        for path, operations in description["paths"].items()
+        for method, operation in operations.items()
+    ]
+    return _load_template().render(info=description["info"], routes=routes)
+
+
+@cache
+def _load_template() -> Template:
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    environment.filters["pretty"] = lambda value: json.dumps(value, indent=2)
+    return environment.get_template("api_page.html.j2")

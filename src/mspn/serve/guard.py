@@ -15,7 +15,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mspn.serve.limits import RateLimiter, RequestError, ServeLimits, retry_after
 from mspn.serve.observability import Metrics, log_request
-from mspn.serve.page import CONTENT_SECURITY_POLICY
+
+CONTENT_SECURITY_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; media-src 'self' blob:;"
+    " connect-src 'self' data: blob:; worker-src 'self'; base-uri 'none'; form-action 'none'"
+)
+"""Nothing comes from another host, and nothing goes to one."""
 
 REQUEST_ID = "x-request-id"
 _REQUEST_ID = re.compile(r"[\w.-]{1,64}", re.ASCII)

@@ -18,9 +18,17 @@ from starlette.requests import HTTPConnection
 
 from mspn.errors import MspnError
 from mspn.io.images import encode_jpeg
-from mspn.serve.answers import HeatmapOptions, ImageOptions, PoseOptions, describe_model, describe_poses, find_names
+from mspn.serve.answers import (
+    PAGE,
+    HeatmapOptions,
+    ImageOptions,
+    PoseOptions,
+    describe_model,
+    describe_poses,
+    find_names,
+    render_api_page,
+)
 from mspn.serve.limits import RequestError, Upload, fetch_upload, read_uploads
-from mspn.serve.page import PAGE, render_api_page
 from mspn.serve.service import Answer, Service, wait_for_answer
 from mspn.structures.image import Image
 from mspn.structures.pose import Pose

@@ -31,12 +31,12 @@ from uvicorn.supervisors import Multiprocess
 from mspn.checkpoints.index import ASSETS
 from mspn.errors import InvalidValueError, MspnError, one_line, reason
 from mspn.predict.estimator import PoseEstimator
+from mspn.serve.answers import PAGE
 from mspn.serve.guard import Guard, error_response
 from mspn.serve.label_studio import LabelStudio
 from mspn.serve.label_studio import router as label_studio_router
 from mspn.serve.limits import RequestError, ServeLimits
 from mspn.serve.observability import LOGGING, METRICS_FOLDER, Metrics, logger
-from mspn.serve.page import PAGE
 from mspn.serve.routes import router
 from mspn.serve.service import Service, limit_threads
 from mspn.structures.settings import Settings

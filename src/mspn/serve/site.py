@@ -23,8 +23,8 @@ from mspn.export.files import write_export
 from mspn.export.graphs import Export, Inside, Source, build_detector_export, build_pose_export
 from mspn.export.onnx_file import halve_weights
 from mspn.io.files import prepare_folder, replacing, sha256_of
-from mspn.serve.answers import describe_skeleton
-from mspn.serve.page import CONTENT_SECURITY_POLICY, PAGE
+from mspn.serve.answers import PAGE, describe_skeleton
+from mspn.serve.guard import CONTENT_SECURITY_POLICY
 
 _SITE = ASSETS / "site"
 """What only a site has; the rest is the page of the service."""
