@@ -12,8 +12,8 @@ from jaxtyping import UInt8
 from numpy import ndarray
 from PIL import Image as PillowImage
 
-from mspn.checkpoints.format import load_named
 from mspn.checkpoints.index import ASSETS
+from mspn.checkpoints.networks import load_named
 from mspn.io.images import read_image
 from mspn.models.base import normalize
 from mspn.structures.boxes import Box

@@ -14,8 +14,8 @@ import torch
 from jaxtyping import UInt8
 from PIL import Image as PillowImage
 
-from mspn.checkpoints.format import load_named
 from mspn.checkpoints.index import ASSETS
+from mspn.checkpoints.networks import load_named
 from mspn.io.images import read_image
 from mspn.models.base import normalize
 from mspn.predict.estimator import PoseEstimator

@@ -12,8 +12,9 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from mspn.checkpoints.format import Checkpoint, load_named
+from mspn.checkpoints.format import Checkpoint
 from mspn.checkpoints.index import ASSETS
+from mspn.checkpoints.networks import load_named
 from mspn.heatmaps.targets import draw_targets
 from mspn.io.images import read_image, write_jpeg
 from mspn.labels.formats.coco import read_coco_people

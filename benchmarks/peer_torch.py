@@ -16,7 +16,7 @@ from torch import Tensor
 
 from benchmarks.peer_process import GivenBox, Peer, serve
 from mspn.benchmark.throughput import ReferencePath
-from mspn.checkpoints.format import load_named
+from mspn.checkpoints.networks import load_named
 from mspn.config.protocol import ProtocolConfig
 from mspn.errors import import_extra
 from mspn.heatmaps.decode import average_mirrored, decode

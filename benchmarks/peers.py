@@ -21,7 +21,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 from benchmarks.peer_process import Answer, PeerProcess
-from mspn.checkpoints.format import load_named
+from mspn.checkpoints.networks import load_named
 from mspn.errors import import_extra
 from mspn.evaluation.average_precision import average_precision, read_ground_truth
 from mspn.inference.fold import export_onnx

@@ -17,7 +17,8 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.validation_sets import VALIDATION_SETS
-from mspn.checkpoints.format import Checkpoint, load_named
+from mspn.checkpoints.format import Checkpoint
+from mspn.checkpoints.networks import load_named
 from mspn.config.protocol import ScoreCalibration
 from mspn.evaluation.calibration import Calibration, JudgedKeypoints, fit_calibration, judge_people
 from mspn.evaluation.predicting import predict_labeled

@@ -16,7 +16,7 @@ from benchmarks import (
     figure_heatmaps,
     figure_kinematics,
 )
-from mspn.checkpoints.format import load_model
+from mspn.checkpoints.networks import load_model
 from mspn.evaluation.report import EvaluationProtocol, Report, write_report, write_results
 from mspn.structures.skeleton import COCO_17
 from tests.coco_files import person, write_annotations

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mspn.batch.dataset import predict_dataset
-    from mspn.checkpoints.format import build_model, load_model
+    from mspn.checkpoints.networks import build_model, load_model
     from mspn.errors import MspnError
     from mspn.inference.runner import load_runner
     from mspn.outputs.adapters import show_poses, to_dataframe
@@ -64,9 +64,9 @@ _MODULES = {
     "Size": "mspn.structures.boxes",
     "Skeleton": "mspn.structures.skeleton",
     "Tracker": "mspn.tracking.tracker",
-    "build_model": "mspn.checkpoints.format",
+    "build_model": "mspn.checkpoints.networks",
     "draw_poses": "mspn.visualize.draw",
-    "load_model": "mspn.checkpoints.format",
+    "load_model": "mspn.checkpoints.networks",
     "load_runner": "mspn.inference.runner",
     "measure_kinematics": "mspn.tracking.kinematics",
     "predict_dataset": "mspn.batch.dataset",

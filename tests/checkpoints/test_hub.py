@@ -3,11 +3,10 @@ from pathlib import Path
 import pytest
 
 import mspn
-from mspn.checkpoints import format as weights_format
-from mspn.checkpoints import hub
-from mspn.checkpoints.format import build_model, load_named
+from mspn.checkpoints import hub, networks
 from mspn.checkpoints.hub import cached_file, find_weights
 from mspn.checkpoints.index import ASSETS, Index
+from mspn.checkpoints.networks import build_model, load_named
 from mspn.config.recipes import RECIPES
 from mspn.errors import WeightsError
 from tests.checkpoints.pocket import RECIPE, entry_of, serving
@@ -39,7 +38,7 @@ def test_published_weights_are_downloaded_on_first_use_by_name_and_alias(
 
     with serving(tmp_path_factory.mktemp("published")) as server:
         index = Index(aliases={"pocket": "pocket-theirs"}, entries=(entry_of(server),))
-        for module in (hub, weights_format):
+        for module in (hub, networks):
             monkeypatch.setattr(module, "load_index", lambda: index)
         path = find_weights("pocket", lambda done, _total: told.append(done))
 

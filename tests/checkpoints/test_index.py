@@ -5,8 +5,8 @@ from urllib.parse import urlsplit
 import pytest
 from pydantic import ValidationError
 
-from mspn.checkpoints.format import load_named
 from mspn.checkpoints.index import ASSETS, Index, IndexEntry, load_index
+from mspn.checkpoints.networks import load_named
 from mspn.config.recipes import RECIPES
 
 VALUES: dict[str, Any] = {

@@ -4,9 +4,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from mspn.checkpoints.format import load_model, save_weights
+from mspn.checkpoints.format import save_weights
 from mspn.checkpoints.initialize import initialize_from
 from mspn.checkpoints.metadata import CheckpointMetadata
+from mspn.checkpoints.networks import load_model
 from mspn.config.model import BackboneConfig, ModelConfig
 from mspn.config.recipe import Recipe
 from mspn.errors import WeightsError

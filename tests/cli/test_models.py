@@ -4,8 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mspn.checkpoints import format as weights_format
-from mspn.checkpoints import hub
+from mspn.checkpoints import hub, networks
 from mspn.checkpoints.hub import cached_file
 from mspn.checkpoints.index import Index, IndexEntry, load_index
 from mspn.cli import models
@@ -37,7 +36,7 @@ def entry(server: FileServer, monkeypatch: pytest.MonkeyPatch) -> IndexEntry:
     """The pocket network, published in the index beside the package's own."""
     entry, real = entry_of(server), load_index()
     index = Index(aliases=real.aliases | {"pocket": "pocket-theirs"}, entries=(*real.entries, entry))
-    for module in (hub, weights_format, models):
+    for module in (hub, networks, models):
         monkeypatch.setattr(module, "load_index", lambda: index)
     monkeypatch.setitem(RECIPES, "pocket", RECIPE)
     return entry

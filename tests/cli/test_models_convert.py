@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from mspn.checkpoints.format import load_checkpoint, load_named
+from mspn.checkpoints.format import load_checkpoint
 from mspn.checkpoints.index import ASSETS
+from mspn.checkpoints.networks import load_named
 from mspn.inference.runner import load_runner
 from mspn.io.images import read_image
 from tests.cli.runner import error_line, run

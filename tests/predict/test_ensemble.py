@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from mspn import PoseEstimator
-from mspn.checkpoints.format import Checkpoint, load_named
+from mspn.checkpoints.format import Checkpoint
 from mspn.checkpoints.metadata import CheckpointMetadata
+from mspn.checkpoints.networks import load_named
 from mspn.config.model import ModelConfig
 from mspn.config.protocol import FAITHFUL_TEST, ProtocolConfig
 from mspn.config.recipe import Recipe

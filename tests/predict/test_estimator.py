@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from mspn import PoseEstimator
-from mspn.checkpoints.format import load_named
+from mspn.checkpoints.networks import load_named
 from mspn.config.protocol import FAITHFUL_TEST
 from mspn.datasets.people import select_people
 from mspn.detectors.slices import SlicedDetector

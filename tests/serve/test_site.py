@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 import torch
 
-from mspn.checkpoints.format import load_named_detector
 from mspn.checkpoints.index import ASSETS
+from mspn.checkpoints.networks import load_named_detector
 from mspn.detectors.base import fit_longer_side
 from mspn.detectors.embedded import EmbeddedPersonDetector
 from mspn.predict.estimator import PoseEstimator

@@ -11,10 +11,11 @@ from rich.box import SIMPLE
 from rich.markup import escape
 from rich.table import Column, Table
 
-from mspn.checkpoints.format import find_shape, read_metadata
+from mspn.checkpoints.format import read_metadata
 from mspn.checkpoints.hub import cache_folder, download_weights, evict, find_weights, is_cached, is_present, verify
 from mspn.checkpoints.index import ASSETS, IndexEntry, load_index
 from mspn.checkpoints.metadata import AnyMetadata, CheckpointMetadata, DetectorMetadata
+from mspn.checkpoints.networks import find_shape
 from mspn.cli.options import download_bar
 from mspn.cli.printing import SOME_FAILED, SafeConsole, echo, fail, one_line_errors
 from mspn.config.model import NetworkConfig, parse_size

@@ -135,7 +135,7 @@ def detector_files(text: str) -> list[Path]:
 
 
 def _load_embedded(name: str, settings: EmbeddedSettings, device: str) -> "EmbeddedPersonDetector":
-    from mspn.checkpoints.format import load_named_detector  # noqa: PLC0415
+    from mspn.checkpoints.networks import load_named_detector  # noqa: PLC0415
     from mspn.detectors.embedded import EmbeddedPersonDetector  # noqa: PLC0415
 
     try:

@@ -19,9 +19,8 @@ from mspn.detectors.base import (
 )
 from mspn.detectors.onnx_families import FAMILIES, Candidates, Layout, Outputs
 from mspn.errors import DetectorError, ExportError
-from mspn.inference.devices import check_process
+from mspn.inference.devices import check_process, first_line, open_session
 from mspn.inference.exported_files import IMAGE_SIZES, DetectorExportMetadata, OpenFile
-from mspn.inference.onnx_files import first_line, open_session
 from mspn.structures.boxes import Detection, Size, nms
 from mspn.structures.image import Image
 from mspn.structures.settings import Settings

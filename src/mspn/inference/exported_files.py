@@ -15,8 +15,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from mspn.config.model import CHANNEL_DEVIATION, CHANNEL_MEAN, NetworkConfig
 from mspn.config.protocol import SIMPLE_BASELINE_TEST, ProtocolConfig, ScoreCalibration
 from mspn.errors import ExportError, import_extra
-from mspn.inference.devices import Engine, count_threads
-from mspn.inference.onnx_files import first_line, open_session
+from mspn.inference.devices import Engine, count_threads, first_line, open_session
 from mspn.structures.boxes import Size
 from mspn.structures.crop import HEATMAP_STRIDE
 from mspn.structures.pose import CropKeypoints

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from mspn.checkpoints.format import build_model, load_named
+from mspn.checkpoints.networks import build_model, load_named
 from mspn.errors import InvalidValueError
 from mspn.inference.devices import Engine, Precision, check_process, choose_device
 from mspn.inference.engines import choose_engine, start_engine

@@ -19,8 +19,7 @@ from pydantic import Field
 
 from mspn.config.recipe import Recipe
 from mspn.errors import DetectorError, InvalidValueError
-from mspn.inference.devices import Precision, choose_device
-from mspn.inference.onnx_files import open_session
+from mspn.inference.devices import Precision, choose_device, open_session
 from mspn.labels.label_set import IGNORED, LabeledImage, LabeledPerson, LabeledSet, area_of
 from mspn.predict.estimator import PoseEstimator
 from mspn.structures.boxes import Box, Detection, Size, nms, to_xyxy

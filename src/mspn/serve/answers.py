@@ -14,8 +14,8 @@ from jaxtyping import UInt8
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from pydantic import Field, FiniteFloat, model_validator
 
-from mspn.checkpoints.format import load_named
 from mspn.checkpoints.index import ASSETS
+from mspn.checkpoints.networks import load_named
 from mspn.errors import InvalidValueError
 from mspn.inference.exported_files import SUFFIXES
 from mspn.models.base import normalize
