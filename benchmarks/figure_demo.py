@@ -14,6 +14,7 @@ import torch
 from jaxtyping import UInt8
 from PIL import Image as PillowImage
 
+from mspn.checkpoints.format import Checkpoint
 from mspn.checkpoints.index import ASSETS
 from mspn.checkpoints.networks import load_named
 from mspn.io.images import read_image
@@ -63,22 +64,24 @@ def draw_steps() -> list[_Step]:
     poses = [max(found, key=lambda pose: pose.box_score) for found in PoseEstimator()(photos)]
     boxes = [_draw_box(photo, pose.box) for photo, pose in zip(photos, poses, strict=True)]
     drawn = [draw_poses(photo, [pose]) for photo, pose in zip(photos, poses, strict=True)]
-    seen = [_draw_levels(photo, pose) for photo, pose in zip(photos, poses, strict=True)]
+    checkpoint = load_named("default")
+    seen = [_draw_levels(checkpoint, photo, pose) for photo, pose in zip(photos, poses, strict=True)]
     levels = [_Step(list(step), 350) for step in zip(*seen, strict=True)]
     return [_Step(photos, 900), _Step(boxes, 900), *levels, _Step(drawn, 2800)]
 
 
 def _draw_box(photo: UInt8[np.ndarray, "H W 3"], box: Box) -> UInt8[np.ndarray, "H W 3"]:
-    """The photo with a box that is as thick in the picture for each height of the photo."""
+    """The photo with a box whose line is equally thick in the figure, however high the photo is."""
     canvas = photo.copy()
     corners = (round(box.left), round(box.top)), (round(box.left + box.width), round(box.top + box.height))
     cv2.rectangle(canvas, *corners, _BOX_COLOR, max(1, round(4 * photo.shape[0] / _HEIGHT)), cv2.LINE_AA)
     return canvas
 
 
-def _draw_levels(photo: UInt8[np.ndarray, "H W 3"], pose: Pose) -> list[UInt8[np.ndarray, "H W 3"]]:
+def _draw_levels(
+    checkpoint: Checkpoint, photo: UInt8[np.ndarray, "H W 3"], pose: Pose
+) -> list[UInt8[np.ndarray, "H W 3"]]:
     """The photo with the heat maps in the person's crop, a level after the other."""
-    checkpoint = load_named("default")
     recipe = checkpoint.metadata.recipe
     frame = frame_from_box(pose.box, recipe.model.input_size, recipe.test.padding)
     crop = cut_crop(photo, frame)

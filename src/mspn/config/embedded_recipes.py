@@ -65,7 +65,7 @@ def base_256x192() -> Recipe:
     """Our most accurate embedded network: the stage of the one below, and a second one that refines its keypoints.
 
     The second stage is a ResNet-18 of half the width, whose dense convolutions train several times faster on CPUs than
-    depthwise ones of the same cost. It learns behind the first, which knows its task already, stays as it is.
+    depthwise ones of the same cost. It learns behind the first, which knows its task already and stays as it is.
     """
     small = small_256x192()
     first = BackboneConfig(backbone="efficientnet-lite0")
