@@ -47,8 +47,8 @@ def test_an_export_is_proven_beside_torch_and_says_what_was_compared(tmp_path: P
 
     assert result.exit_code == 0, result.output
     assert "untrained in float32, from crops (NHWC, uint8, 64x64) to keypoints, scores, peaks" in result.stdout
-    assert f"proven: {tmp_path / 'network.json'}" in result.stdout
-    proof = Proof.model_validate_json((tmp_path / "network.json").read_text())
+    assert f"proven: {tmp_path / 'network.pt2.json'}" in result.stdout
+    proof = Proof.model_validate_json((tmp_path / "network.pt2.json").read_text())
     assert proof.failures == ()
     assert proof.num_crops == 36  # two people of the sample images, in 18 boxes each
     assert proof.distances_px["largest"] <= proof.bounds["largest_px"] == 0.05
@@ -66,6 +66,15 @@ def test_an_export_of_which_one_weight_was_changed_fails_its_proof(exported: Pat
 
     assert "untrained.onnx: its weights were changed after the export (their SHA-256 differs); export it again" in line
     assert not proof_path(exported).exists()
+
+
+def test_files_of_one_stem_keep_a_report_each(exported: Path):
+    proof_path(exported.with_suffix(".xml")).write_text("of the other file")
+
+    assert _prove(exported).exit_code == 0
+
+    assert sorted(path.name for path in exported.parent.glob("*.json")) == ["untrained.onnx.json", "untrained.xml.json"]
+    assert proof_path(exported.with_suffix(".xml")).read_text() == "of the other file"
 
 
 def test_a_file_that_is_not_the_proven_one_is_told(exported: Path):
@@ -109,7 +118,7 @@ def test_a_file_is_proven_against_its_own_weights_alone(exported: Path, tmp_path
 def test_a_report_that_is_no_proof_is_told(exported: Path):
     proof_path(exported).write_text("{}")
 
-    assert "untrained.json is no proof of an exported file (files: Field required)" in error_line(_prove(exported))
+    assert "untrained.onnx.json is no proof of an exported file (files: Field required)" in error_line(_prove(exported))
 
 
 @pytest.mark.parametrize(

@@ -205,8 +205,8 @@ _WORDS = {
 
 
 def proof_path(path: Path) -> Path:
-    """Where the report of an exported file lies."""
-    return path.with_suffix(".json")
+    """Where the report of an exported file lies; files of one stem, `pose.onnx` and `pose.xml`, have one each."""
+    return path.with_name(f"{path.name}.json")
 
 
 def write_proof(path: Path, proof: Proof) -> None:
