@@ -1,11 +1,14 @@
 """Measure `mspn batch`: its speed, and that nothing is lost or doubled where processes are killed or servers fail.
 
-Run: python -m benchmarks.batch OUT --images FOLDER speed|actors|driver|nodes|s3 [--number 100] [--rounds 10]
+Run: python -m benchmarks.batch OUT --images FOLDER speed|actors|driver|nodes|s3|errors [--number 100] [--rounds 10]
 
-speed: images a second of `mspn predict` and `mspn batch` with one core each, after start-up, and the rows of both.
+speed: images a second of `mspn predict` and `mspn batch` with as many cores each, after start-up, the rows of both, and
+    the memory of the driver.
 actors, driver: SIGKILL to a random actor, or to the driver and all of its Ray, at random moments, then --resume.
 nodes: two Ray nodes on the loopback interface; one is killed in the middle.
-s3: source and destination on moto (in an environment of its own), behind a proxy that fails every tenth request.
+s3: source and destination on moto (in an environment of its own), behind a proxy that fails every tenth request;
+    then a bucket that is empty, none, no server, and wrong keys.
+errors: a hundred damaged files among the images, a destination with other things, and (for root) a full disk.
 """
 
 import argparse
@@ -28,23 +31,26 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from pyarrow import fs, parquet
 
 _MOTO = "moto[server]==5.2.5"
 _LOCAL = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 _ACTOR = "ray::MapWorker"
 _SECONDS = 1800
+_NUM_DAMAGED = 100
 _KEYS = {"AWS_ACCESS_KEY_ID": "tests", "AWS_SECRET_ACCESS_KEY": "tests", "AWS_EC2_METADATA_DISABLED": "true"}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
-    parser.add_argument("what", choices=("speed", "actors", "driver", "nodes", "s3"))
+    parser.add_argument("what", choices=("speed", "actors", "driver", "nodes", "s3", "errors"))
     parser.add_argument("--images", type=Path, required=True)
     parser.add_argument("--number", type=int, default=100)
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--model", default="mspn-tiny")
+    parser.add_argument("--cores", type=int, default=1, help="of speed")
     options = parser.parse_args()
     shutil.rmtree(options.out, ignore_errors=True)
     photos = options.out / "photos"
@@ -54,11 +60,13 @@ def main() -> None:
         (photos / f"{index:06}.jpg").symlink_to(originals[index % len(originals)])
     rng = random.Random(0)
     if options.what == "speed":
-        _compare_speed(options.out, photos, options.model)
+        _compare_speed(options.out, photos, options.model, options.cores)
     elif options.what == "nodes":
         _kill_node(options.out, photos, options.model)
     elif options.what == "s3":
         _use_s3(options.out, photos, options.model)
+    elif options.what == "errors":
+        _make_errors(options.out, photos, options.model)
     else:
         for number in range(options.rounds):
             _kill(options.what, options.out / str(number), photos, options.model, rng)
@@ -86,30 +94,28 @@ def _check_rows(poses: str, expected: int, files: fs.FileSystem | None = None) -
     return rows
 
 
-def _compare_speed(out: Path, photos: Path, model: str) -> None:
-    one = {"OMP_NUM_THREADS": "1"}
+def _compare_speed(out: Path, photos: Path, model: str, cores: int) -> None:
+    threads = {"OMP_NUM_THREADS": str(cores)}
     names = sorted(map(str, photos.iterdir()))
 
-    def predict(*sources: str) -> tuple[str, float]:
-        """What it printed, and the processor time that it took."""
+    def predict(*sources: str) -> tuple[float, float]:
+        """Seconds by the clock, and of processor time."""
         command = [sys.executable, "-m", "mspn", "predict", *sources, "--save", "jsonl", "--model", model]
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        printed = _run([*command, "--out", str(out / f"predict-{len(sources)}")], **one)
+        before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
+        _run([*command, "--out", str(out / f"predict-{len(sources)}")], **threads)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-        return printed.splitlines()[-2], seconds
+        return time.monotonic() - start, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
     few = len(names) // 10
-    _, seconds_of_few = predict(*names[:few])
-    printed, seconds = predict(*names)
-    print(f"predict: {printed}; {(seconds - seconds_of_few) / (len(names) - few) * 1000:.0f} ms of a core an image")
-    print("batch:", _run(_command(photos, out / "b", model, "--actors", "1"), **one).splitlines()[0])
+    further = len(names) - few
+    seconds, core_seconds = np.subtract(predict(*names), predict(*names[:few]))
+    print(f"predict: {further / seconds:.2f} images/s; {core_seconds / further * 1000:.0f} ms of a core an image")
+    memory = _run_and_watch_memory(_command(photos, out / "b", model, "--actors", str(cores)))
     summary = json.loads((out / "b/summary.json").read_text())
-    rate, core_ms = (
-        summary["images"] / summary["seconds_predicting"],
-        summary["core_seconds"] / summary["images"] * 1000,
-    )
-    print(f"batch after start-up: {rate:.2f} images/s; {core_ms:.0f} ms of a core an image")
+    rate = summary["images"] / summary["seconds_predicting"]
+    core_ms = summary["core_seconds"] / summary["images"] * 1000
+    print(f"batch: {rate:.2f} images/s, {rate / further * seconds:.2f} of predict; {core_ms:.0f} ms of a core an image")
+    print("driver, MB at tenths of its time:", *memory)
     rows = {row["source"]: row for row in _check_rows(str(out / "b/poses"), len(list(photos.iterdir())))}
     furthest = 0.0
     for line in (out / f"predict-{len(names)}/predictions.jsonl").read_text().splitlines():
@@ -121,6 +127,17 @@ def _compare_speed(out: Path, photos: Path, model: str) -> None:
                 x, y, _ = expected["keypoints"][keypoint["name"]]
                 furthest = max(furthest, abs(keypoint["x"] - x), abs(keypoint["y"] - y))
     print(f"keypoints differ by {furthest:.2f} px at most")
+
+
+def _run_and_watch_memory(command: Sequence[str]) -> list[int]:
+    """Resident memory of the process in MB at each tenth of its time."""
+    process = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.DEVNULL)
+    seen = []
+    while process.poll() is None:
+        status = Path(f"/proc/{process.pid}/status").read_text()
+        seen += [int(line.split()[1]) // 1024 for line in status.splitlines() if line.startswith("VmRSS")]
+        time.sleep(0.5)
+    return [seen[len(seen) * tenth // 10] for tenth in range(10)] + seen[-1:]
 
 
 def _kill(what: str, out: Path, photos: Path, model: str, rng: random.Random) -> None:
@@ -215,14 +232,65 @@ def _use_s3(out: Path, photos: Path, model: str) -> None:
         command = _command(f"s3://photos/in{options}", f"s3://poses/run{options}", model, "--actors", "1")
         print(_run(command).splitlines()[0])
         _check_rows("poses/run/poses", len(list(photos.iterdir())), straight)
+        # From its first request on, it asks for keys that somebody was given.
+        strict = subprocess.Popen(
+            [*server[:-1], "15501"],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, "INITIAL_NO_AUTH_ACTION_COUNT": "0"},
+        )
+        stack.callback(strict.kill)
+        time.sleep(10)
         for name, source in (
             ("empty", f"s3://photos/nothing{options}"),
             ("no bucket", f"s3://gone/in{options}"),
             ("no server", "s3://photos/in?endpoint_override=127.0.0.1:9&scheme=http"),
+            ("wrong keys", "s3://photos/in?endpoint_override=127.0.0.1:15501&scheme=http&region=us-east-1"),
         ):
-            refused = _command(source, out / "refused", model)
-            done = subprocess.run(refused, capture_output=True, text=True, check=False)
-            print(f"{name}: {done.returncode}, {done.stderr.strip()[-300:]}", flush=True)
+            _show_refusal(name, _command(source, out / "refused", model))
+        target = "s3://poses/run?endpoint_override=127.0.0.1:15501&scheme=http&region=us-east-1"
+        _show_refusal("wrong keys of the destination", _command(photos, target, model))
+
+
+def _show_refusal(name: str, command: Sequence[str]) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS, check=False)
+    print(f"{name}: {done.returncode}, {done.stderr.strip()[-600:]}", flush=True)
+
+
+def _make_errors(out: Path, photos: Path, model: str) -> None:
+    good = sorted(photos.iterdir())
+    for number in range(_NUM_DAMAGED):
+        content = good[number % len(good)].read_bytes()
+        damaged = (
+            content[: len(content) // 2],
+            content[:-2],
+            b"",
+            b"no image",
+            bytes(64) + content[64:],
+            content[:200] + bytes(len(content) - 200),
+        )
+        (photos / f"damaged-{number:03}.jpg").write_bytes(damaged[number % len(damaged)])
+    command = _command(photos, out / "b", model, "--actors", "1")
+    done = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS, check=False)
+    rows = _check_rows(str(out / "b/poses"), len(good) + _NUM_DAMAGED)
+    with_problems = {row["source"] for row in rows if row["problems"]}
+    named = {str(path) for path in photos.iterdir() if path.name.startswith("damaged")}
+    print(f"exit {done.returncode}; {len(with_problems & named)} damaged files and {len(with_problems - named)} others")
+    print(f"have problems; {done.stderr.count('skipped: ')} lines, such as:", *done.stderr.splitlines()[:3], sep="\n")
+    other = out / "other"
+    other.mkdir()
+    (other / "poses").write_text("a file of somebody")
+    _show_refusal("other things", _command(photos, other, model))
+    full = out / "full"
+    full.mkdir()
+    if os.geteuid():
+        print("full disk: only root can mount one")
+        return
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(full)], check=True)
+    try:
+        _show_refusal("full disk", _command(photos, full, model, "--actors", "1"))
+    finally:
+        subprocess.run(["umount", str(full)], check=True)
 
 
 @contextmanager

@@ -1,11 +1,15 @@
+from pathlib import Path
+
 import pytest
 
 pytest.importorskip("ray")
 
+from ray._private.node import Node
 from ray.exceptions import RayTaskError
 
-from mspn.batch.run import own_error
-from mspn.errors import FileError, WeightsError
+from mspn.batch import run
+from mspn.batch.run import ActorSettings, own_error
+from mspn.errors import FileError, MspnError, WeightsError
 
 
 def _of_task(cause: Exception) -> RayTaskError:
@@ -37,3 +41,25 @@ def test_our_own_error_comes_before_the_one_that_it_explains():
 
 def test_a_bug_is_nobodys_to_mend():
     assert own_error(_of_task(KeyError("keypoints"))) is None
+
+
+@pytest.mark.slow
+def test_a_start_that_fails_leaves_no_processes_behind(monkeypatch: pytest.MonkeyPatch):
+    started = []
+
+    def fail(_node: Node, _address: str) -> None:
+        started.extend(_children())
+        raise RuntimeError("too late")
+
+    monkeypatch.setattr(Node, "validate_ip_port", fail)
+    monkeypatch.setattr(run, "_STARTS", 1)
+
+    with pytest.raises(MspnError, match="Ray does not start on this machine"):
+        run.connected(None, ActorSettings(num_actors=1)).__enter__()
+
+    assert len(started) >= 2  # the raylet, and the server of the cluster's state
+    assert not set(started) & set(_children())
+
+
+def _children() -> list[int]:
+    return [int(pid) for task in Path("/proc/self/task").iterdir() for pid in (task / "children").read_text().split()]

@@ -9,6 +9,7 @@ import signal
 import tempfile
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -18,6 +19,7 @@ from typing import Any
 import pyarrow as pa
 import ray
 import ray.data
+from ray._private.node import Node
 from ray.data import ActorPoolStrategy, DataContext
 from ray.data.checkpoint import CheckpointConfig
 
@@ -123,12 +125,21 @@ def _start(num_cpus: int, folder: Path, *, dashboard: bool) -> None:
             )
         except Exception as error:  # of no kind of its own: a process of Ray's has not started in time
             ray.shutdown()
+            _end_processes_of(error)
             if not tries_left:
                 raise InvalidValueError(
                     f"Ray does not start on this machine ({reason(error)}); is it very busy, or short of memory?"
                 ) from error
         else:
             return
+
+
+def _end_processes_of(failed_start: BaseException) -> None:
+    """End what a failed start has started: Ray loses hold of it, and would leave it beside the next try."""
+    for frame, _ in traceback.walk_tb(failed_start.__traceback__):
+        node = frame.f_locals.get("self")
+        if isinstance(node, Node):
+            node.kill_all_processes(check_alive=False, wait=True)
 
 
 def _connect(address: str) -> None:
