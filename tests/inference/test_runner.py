@@ -6,7 +6,7 @@ import torch
 
 import mspn
 from mspn.errors import MspnError
-from mspn.inference.devices import choose_device
+from mspn.inference.devices import choose_device, choose_precision
 from mspn.inference.fold import can_prepack
 from mspn.models.base import normalize
 from tests.trained import overfitted
@@ -73,3 +73,21 @@ def test_unknown_engines_precisions_and_devices_are_refused():
         mspn.load_runner(overfitted()[1], "torch", precision="int4")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="no device 'gpu'"):
         choose_device("gpu")
+
+
+@pytest.mark.parametrize(
+    ("cuda", "mps", "chosen"),
+    [(True, True, "cuda"), (True, False, "cuda"), (False, True, "mps"), (False, False, "cpu")],
+)
+def test_auto_is_a_gpu_where_there_is_one(monkeypatch: pytest.MonkeyPatch, *, cuda: bool, mps: bool, chosen: str):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
+
+    assert choose_device("auto").type == chosen
+
+
+def test_apples_gpus_compute_in_float32_by_default(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True, raising=False)
+
+    assert choose_precision("auto", torch.device("mps")) == "float32"
+    assert choose_precision("auto", torch.device("cpu")) == "bfloat16"

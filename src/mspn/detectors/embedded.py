@@ -55,4 +55,5 @@ class EmbeddedPersonDetector:
         candidates = self._network(images)
         scores = candidates.logits[0].sigmoid()
         is_kept = scores >= MIN_SCORE
-        return scores[is_kept].double().cpu().numpy(), candidates.boxes[0][is_kept].double().cpu().numpy()
+        # Widened on the CPU: Apple's GPUs have no float64.
+        return scores[is_kept].cpu().double().numpy(), candidates.boxes[0][is_kept].cpu().double().numpy()

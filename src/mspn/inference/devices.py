@@ -26,7 +26,7 @@ _ERRORS_ONLY = 3
 
 
 def choose_device(name: str) -> "torch.device":
-    """The device of that name; "auto" is the GPU where there is one, else the CPU.
+    """The device of that name; "auto" is a GPU that torch can use, NVIDIA's, AMD's or Apple's, else the CPU.
 
     Raises:
         ValueError: if torch knows no such device or this machine has none.
@@ -34,7 +34,9 @@ def choose_device(name: str) -> "torch.device":
     import torch  # noqa: PLC0415 (exported networks run without it)
 
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
         device = torch.device(name)
     except RuntimeError as error:
@@ -62,7 +64,7 @@ def choose_precision(name: Precision, device: "torch.device") -> Precision:
         return name
     if device.type == "cuda":
         return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
-    return "bfloat16" if _cpu_computes_bfloat16() else "float32"
+    return "bfloat16" if device.type == "cpu" and _cpu_computes_bfloat16() else "float32"
 
 
 def check_process(made_in: int, what: str) -> None:
