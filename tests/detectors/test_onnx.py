@@ -15,7 +15,7 @@ from mspn.errors import DetectorError
 from mspn.io.images import read_image
 from mspn.structures.boxes import Box, Detection
 from mspn.structures.image import Image
-from tests.detectors.family_outputs import rtmdet_outputs, yolox_outputs
+from tests.detectors.family_outputs import nanodet_outputs, rtmdet_outputs, yolox_outputs
 from tests.detectors.onnx_files import write_adder, write_answers, write_detr
 
 _PHOTOS = Path(os.environ.get("MSPN_DATA", "data")) / "coco_sample"
@@ -39,6 +39,42 @@ def test_boxes_come_back_from_a_stretched_image(tmp_path: Path):
     path = write_detr(tmp_path / "dfine.onnx", np.array([[0, 16]]), shares, np.array([[0.75, 0.9]], np.float32))
 
     assert OnnxDetector(path, "dfine").detect(_WIDE) == [Detection(Box(32, 32, 64, 32), 0.75)]
+
+
+@pytest.mark.parametrize(
+    ("outputs", "cell", "score", "box"),
+    [
+        (yolox_outputs(), 64 + 1 * 4 + 2, 0.4, [24, 12, 56, 28]),
+        (nanodet_outputs(), 64 + 16 + 2, 0.6, [0, 16, 48, 64]),
+    ],
+)
+def test_each_cell_has_the_score_and_the_box_of_a_person(
+    tmp_path: Path, outputs: dict[str, np.ndarray], cell: int, score: float, box: list[float]
+):
+    detector = OnnxDetector(write_answers(tmp_path / "network.onnx", outputs))
+
+    scores, boxes = detector.score_cells(np.zeros((64, 64, 3), np.uint8))
+
+    assert scores.shape == (64 + 16 + 4,)
+    assert np.flatnonzero(scores).tolist() == [cell]
+    assert scores[cell] == pytest.approx(score)
+    np.testing.assert_allclose(boxes[cell], box, atol=1e-3)
+
+
+def test_cells_that_see_a_dog_see_nobody(tmp_path: Path):
+    detector = OnnxDetector(write_answers(tmp_path / "yolox.onnx", yolox_outputs(category=16)))
+
+    assert not detector.score_cells(np.zeros((64, 64, 3), np.uint8))[0].any()
+
+
+def test_networks_without_cells_and_images_of_another_size_have_no_scores_by_cell(tmp_path: Path):
+    with_cells = OnnxDetector(write_answers(tmp_path / "yolox.onnx", yolox_outputs()))
+    without = OnnxDetector(write_answers(tmp_path / "rtmdet.onnx", rtmdet_outputs()))
+
+    with pytest.raises(DetectorError, match=r"yolox\.onnx is for 64x64 pixels, not for 64x32"):
+        with_cells.score_cells(np.zeros((64, 32, 3), np.uint8))
+    with pytest.raises(DetectorError, match="does not tell which cell"):
+        without.score_cells(np.zeros((64, 64, 3), np.uint8))
 
 
 def test_people_of_another_number_are_found_when_it_is_said(tmp_path: Path):

@@ -1,4 +1,5 @@
 import math
+from collections.abc import Sequence
 
 import pytest
 import torch
@@ -24,9 +25,13 @@ def candidates(
     )
 
 
-def labels(*boxes: tuple[list[float], int]) -> SceneLabels:
+def labels(*boxes: tuple[list[float], int], teacher: Sequence[tuple[float, list[float]]] = ()) -> SceneLabels:
+    """Of one image; the teacher's are (score, box) of each cell."""
     corners, kinds = zip(*boxes, strict=True)
-    return SceneLabels(torch.tensor([corners]), torch.tensor([kinds]))
+    scores, teacher_boxes = zip(*teacher, strict=True) if teacher else ((), ())
+    return SceneLabels(
+        torch.tensor([corners]), torch.tensor([kinds]), torch.tensor([scores]), torch.tensor([teacher_boxes])
+    )
 
 
 PERSON_BOX = [0.0, 0.0, 10.0, 20.0]
@@ -119,3 +124,16 @@ def test_learning_moves_a_box_towards_its_person():
     assert top > 0
     assert right < 0
     assert bottom < 0
+
+
+def test_a_teacher_adds_its_score_and_box_of_each_cell_to_what_labels_say():
+    half = [0.0, 0.0, 10.0, 10.0]
+    found = candidates((0.0, half, INSIDE), (0.0, [28.0, 8.0, 32.0, 12.0], OUTSIDE))
+    taught = labels((PERSON_BOX, PADDING), teacher=[(0.5, PERSON_BOX), (0.0, [0.0, 0.0, 0.0, 0.0])])
+
+    losses = detection_losses(found, taught, label_weight=0.1)
+
+    one_of_background = 0.25 * math.log(2)
+    # Labels say that both are background, the teacher that one is. Of the other it says 0.5, which the score is
+    # already; its box lacks half, weighs 2, and counts 0.5 for a weight of 1.
+    assert losses.total.item() == pytest.approx(0.1 * 2 * one_of_background + one_of_background + 2 * 0.5 * 0.5)

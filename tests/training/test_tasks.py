@@ -2,17 +2,20 @@ import json
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 from torch.nn import BatchNorm2d
 
-from mspn.checkpoints.format import load_checkpoint, load_detector
+from mspn.checkpoints.format import load_checkpoint, load_detector, read_metadata
 from mspn.config.model import ModelConfig
 from mspn.config.recipe import DetectorRecipe, override
 from mspn.config.train import SupervisionConfig, TrainConfig
+from mspn.datasets.samples import SampleRequest
 from mspn.detectors.embedded import EmbeddedPersonDetector
-from mspn.errors import TrainingStoppedError, WeightsError
+from mspn.distributed import ALONE
+from mspn.errors import DetectorError, TrainingStoppedError, WeightsError
 from mspn.evaluation.detection_counts import count_detections, detect_people
 from mspn.labels.formats.coco import read_coco_people
 from mspn.models import build_network
@@ -20,7 +23,10 @@ from mspn.structures.skeleton import COCO_17
 from mspn.training.loop import train
 from mspn.training.losses import compute_losses
 from mspn.training.metrics import IterationReport
+from mspn.training.tasks import read_task
 from mspn.training.train_step import TrainStep
+from tests.detectors.family_outputs import nanodet_outputs, nanodet_plus_outputs, rtmdet_outputs
+from tests.detectors.onnx_files import write_answers
 from tests.trained_detector import overfitted_detector, tiny_detector_recipe
 
 
@@ -111,3 +117,48 @@ def test_a_part_that_is_not_there_cannot_be_frozen(tmp_path: Path):
 
     with pytest.raises(ValueError, match="the network has no part 'neck'"):
         train(recipe, tmp_path / "run", resume=False)
+
+
+def _taught_recipe(folder: Path, outputs: dict[str, np.ndarray], side: int = 64) -> DetectorRecipe:
+    teacher = write_answers(folder / "teacher.onnx", outputs)
+    settings = [f"distillation.teacher={teacher}", f"scene.side={side}", "data.validation=null"]
+    recipe: DetectorRecipe = override(tiny_detector_recipe(folder / "set", iterations=2), settings)
+    return recipe
+
+
+def test_scenes_carry_what_a_teacher_says_of_their_cells(tmp_path: Path):
+    task = read_task(_taught_recipe(tmp_path, nanodet_outputs()), torch.device("cpu"), ALONE)
+
+    sample = task.data.samples[SampleRequest(position=0, sample_index=0)]
+
+    assert sample.labels.teacher_scores.nonzero().tolist() == [[64 + 16 + 2]]
+    assert sample.labels.teacher_boxes[64 + 16 + 2].tolist() == pytest.approx([0, 16, 48, 64], abs=1e-3)
+
+
+def test_a_detector_learns_from_a_teacher_in_worker_processes_and_names_it_without_its_folder(tmp_path: Path):
+    recipe = override(_taught_recipe(tmp_path, nanodet_outputs()), ["data.workers=1"])
+
+    weights = train(recipe, tmp_path / "run", resume=False)
+
+    distillation = read_metadata(weights).recipe.distillation
+    assert (distillation.teacher, distillation.label_weight) == ("teacher.onnx", 0.5)
+
+
+@pytest.mark.parametrize(
+    ("outputs", "side", "problem"),
+    [
+        (nanodet_outputs(), 96, "teacher.onnx is for 64x64 pixels, not for 96x96"),
+        (nanodet_plus_outputs(), 64, "teacher.onnx has 85 cells, not one for each of 84 at 1/8, 1/16 and 1/32 of 64"),
+        (rtmdet_outputs(), 64, "teacher.onnx does not tell which cell"),
+    ],
+)
+def test_a_teacher_of_other_cells_is_refused(tmp_path: Path, outputs: dict[str, np.ndarray], side: int, problem: str):
+    with pytest.raises(DetectorError, match=problem):
+        read_task(_taught_recipe(tmp_path, outputs, side), torch.device("cpu"), ALONE)
+
+
+def test_a_teacher_that_is_no_file_of_a_known_family_is_refused(tmp_path: Path):
+    recipe = override(tiny_detector_recipe(tmp_path, iterations=2), ["distillation.teacher=none"])
+
+    with pytest.raises(DetectorError, match=r"distillation\.teacher: none is no ONNX file of a family"):
+        read_task(recipe, torch.device("cpu"), ALONE)

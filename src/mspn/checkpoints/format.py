@@ -89,6 +89,10 @@ def save_weights(path: Path, model: nn.Module, metadata: AnyMetadata, dtype: tor
     start = metadata.recipe.train.initial_weights
     train = metadata.recipe.train.model_copy(update={"initial_weights": start and Path(start).name})
     recipe = metadata.recipe.model_copy(update={"data": data, "train": train})
+    if isinstance(recipe, DetectorRecipe) and recipe.distillation.teacher:
+        teacher = Path(recipe.distillation.teacher).name
+        distillation = recipe.distillation.model_copy(update={"teacher": teacher})
+        recipe = recipe.model_copy(update={"distillation": distillation})
     sessions = tuple(session.without_places() for session in metadata.sessions)
     content = metadata.model_copy(update={"recipe": recipe, "sessions": sessions}).model_dump_json()
     with replacing(path, SafetensorError) as temporary:

@@ -19,6 +19,7 @@ from mspn.config.train import (
     SUPERVISIONS,
     TRAININGS,
     AugmentationConfig,
+    DistillationConfig,
     SupervisionConfig,
     TrainConfig,
 )
@@ -85,6 +86,7 @@ class DetectorRecipe(Settings):
     model: DetectorConfig = DetectorConfig()
     scene: SceneConfig = SceneConfig()
     data: SceneDataConfig = SceneDataConfig()
+    distillation: DistillationConfig = DistillationConfig()
     train: TrainConfig = TrainConfig()
     """A person here is a scene there: batch_size counts scenes."""
 

@@ -236,6 +236,16 @@ class TrainConfig(Settings):
         return self
 
 
+class DistillationConfig(Settings):
+    """Knowledge distillation: a person detector learns what another one says of each cell of a scene."""
+
+    teacher: str | None = None
+    """The other one, as `--detector` takes it: an ONNX file whose levels are at 1/8, 1/16 and 1/32 of an input of
+    `scene.side` pixels, such as NanoDet's; null: labels alone."""
+    label_weight: float = Field(0.5, ge=0)
+    """Of the loss of the labels, where there is a teacher, whose own has weight 1."""
+
+
 RELEASED_TRAINING = TrainConfig()
 """The released code's."""
 

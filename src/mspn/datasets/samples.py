@@ -33,6 +33,9 @@ class SceneLabels(NamedTuple):
     boxes: Float[Tensor, "B M 4"]
     """Left, top, right and bottom in pixels of the network's input."""
     kinds: Int[Tensor, "B M"]
+    teacher_scores: Float[Tensor, "B N"]
+    """What another detector says of the network's N cells (finest level first); N is 0 without one."""
+    teacher_boxes: Float[Tensor, "B N 4"]
 
 
 class SampleRequest(NamedTuple):

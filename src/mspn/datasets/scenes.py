@@ -187,7 +187,7 @@ class SceneDataset(Dataset[SceneSample]):
         boxes, kinds = scene.labels(self.config)
         return SceneSample(
             torch.from_numpy(pixels),
-            SceneLabels(torch.from_numpy(boxes), torch.from_numpy(kinds)),
+            SceneLabels(torch.from_numpy(boxes), torch.from_numpy(kinds), torch.zeros(0), torch.zeros(0, 4)),
             torch.tensor(request.sample_index),
             torch.tensor(len(readable) == len(layers)),
         )

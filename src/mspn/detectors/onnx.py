@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from pydantic import Field
 
 from mspn.detectors.base import (
@@ -162,14 +162,8 @@ class OnnxDetector:
         Raises:
             DetectorError: if the network fails.
         """
-        size = self._network.size
-        letterbox = self.layout.fit(image.size, size)
-        candidates = self.layout.read(self._network.run(self.layout.prepare(letterbox.draw(image.pixels))), size)
-        if candidates is None:
-            raise DetectorError(
-                f"{self._network.path} gives numbers that are no boxes for {image.source or 'an image'};"
-                " export it again, in float32"
-            )
+        letterbox = self.layout.fit(image.size, self._network.size)
+        candidates = self._read(letterbox.draw(image.pixels), image.source or "an image")
         boxes = letterbox.to_image(candidates.boxes_xyxy_input)
         # Boxes of other categories are only counted.
         is_needed = (candidates.categories == self._person) | (self._settings.rule != "people")
@@ -179,6 +173,44 @@ class OnnxDetector:
             kept = nms(boxes, scores, categories, self.layout.iou_threshold)
             boxes, scores, categories = boxes[kept], scores[kept], categories[kept]
         return select_detections(boxes, scores, categories == self._person, self._settings.rule)
+
+    def score_cells(
+        self, pixels: UInt8[np.ndarray, "h w 3"]
+    ) -> tuple[Float[np.ndarray, " N"], Float[np.ndarray, "N 4"]]:
+        """Score and box of a person in each cell, before boxes of the same person are suppressed.
+
+        Args:
+            pixels: RGB, of the size of the network's input.
+
+        Returns:
+            Scores, 0 where they are below `MIN_SCORE`, and boxes (left, top, right, bottom) in pixels, of cells counted
+            level by level from fine to coarse, row by row.
+
+        Raises:
+            DetectorError: if the network fails, has no cells, or takes another size.
+        """
+        if pixels.shape[:2] != self._network.size:
+            raise DetectorError(
+                f"{self._network.path} is for {self._network.size.height}x{self._network.size.width} pixels, not for"
+                f" {pixels.shape[0]}x{pixels.shape[1]}"
+            )
+        candidates = self._read(pixels, "an image")
+        if candidates.cells is None:
+            raise DetectorError(f"{self._network.path} does not tell which cell of an image proposes a box")
+        is_person = (candidates.categories == self._person) & np.isfinite(candidates.boxes_xyxy_input).all(1)
+        cells = candidates.cells[is_person]
+        scores, boxes = np.zeros(candidates.num_cells, np.float32), np.zeros((candidates.num_cells, 4), np.float32)
+        scores[cells], boxes[cells] = candidates.scores[is_person], candidates.boxes_xyxy_input[is_person]
+        return scores, boxes
+
+    def _read(self, canvas: UInt8[np.ndarray, "h w 3"], name: str) -> Candidates:
+        """What the network proposes for RGB pixels of its input's size."""
+        candidates = self.layout.read(self._network.run(self.layout.prepare(canvas)), self._network.size)
+        if candidates is None:
+            raise DetectorError(
+                f"{self._network.path} gives numbers that are no boxes for {name}; export it again, in float32"
+            )
+        return candidates
 
     def _recognize(self, family: str | None) -> tuple[Layout, Candidates]:
         network = self._network

@@ -24,6 +24,9 @@ class Candidates:
     categories: Int[np.ndarray, " N"]
     num_categories: int | None
     """None where the outputs do not say."""
+    cells: Int[np.ndarray, " N"] | None = None
+    """The cell of each box, counted level by level from fine to coarse, row by row; None where a network has none."""
+    num_cells: int = 0
 
 
 @dataclass(frozen=True)
@@ -77,9 +80,11 @@ def boxes_from_centers(centers: Float[np.ndarray, "N 4"]) -> Float[np.ndarray, "
 
 
 def candidates_of(boxes_xyxy_input: Float[np.ndarray, "N 4"], scores: Float[np.ndarray, "N C"]) -> Candidates:
-    """A candidate for every box and category with a score of at least `MIN_SCORE`."""
+    """A candidate for every box, of one cell each, and category with a score of at least `MIN_SCORE`."""
     boxes, categories = np.nonzero(scores >= MIN_SCORE)
-    return Candidates(boxes_xyxy_input[boxes], scores[boxes, categories], categories, scores.shape[1])
+    return Candidates(
+        boxes_xyxy_input[boxes], scores[boxes, categories], categories, scores.shape[1], boxes, len(scores)
+    )
 
 
 def are_shares(values: np.ndarray) -> bool:

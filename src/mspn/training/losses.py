@@ -136,23 +136,38 @@ class _Targets(NamedTuple):
     """Weight of the score loss: 0 on ignored boxes, else 1."""
 
 
-def detection_losses(candidates: Candidates, labels: SceneLabels) -> DetectionLosses:
+def detection_losses(candidates: Candidates, labels: SceneLabels, label_weight: float = 1.0) -> DetectionLosses:
     """Loss of a batch, averaged over the people in it.
 
     The target of a score is the IoU that the best cell reaches, scaled by alignment; boxes are trained on 1 - GIoU.
+    Where a teacher scored the cells, its scores and boxes are further targets.
+
+    Args:
+        candidates: of the network.
+        labels: of the same scenes.
+        label_weight: of the people's loss; the teacher's has weight 1.
 
     Source: Feng et al., "TOOD" (task-aligned assignment); Li et al., "Generalized Focal Loss".
     """
-    targets = _assign(candidates, labels)
+    losses = label_weight * _losses_by_candidate(candidates, _assign(candidates, labels))
+    if labels.teacher_scores.shape[-1]:
+        counted = torch.ones_like(labels.teacher_scores)
+        losses = losses + _losses_by_candidate(
+            candidates, _Targets(labels.teacher_scores, labels.teacher_boxes, counted)
+        )
+    ends = list(accumulate(candidates.num_cells))
+    by_level = [part.sum() for part in torch.tensor_split(losses.detach(), ends[:-1])]
+    return DetectionLosses(losses.sum(), torch.stack(by_level)[None])
+
+
+def _losses_by_candidate(candidates: Candidates, targets: _Targets) -> Float[Tensor, " N"]:
+    """Summed over the batch, in shares of all that there is to find."""
     total_score = targets.scores.sum().clamp(min=1.0)
     focal_weight = (torch.sigmoid(candidates.logits) - targets.scores).abs().square()
     cross_entropy = functional.binary_cross_entropy_with_logits(candidates.logits, targets.scores, reduction="none")
     score_loss = focal_weight * cross_entropy * targets.counted
     giou_loss = 1 - giou(candidates.boxes, targets.boxes)
-    losses = (score_loss + _BOX_WEIGHT * giou_loss * targets.scores).sum(0) / total_score
-    ends = list(accumulate(candidates.num_cells))
-    by_level = [part.sum() for part in torch.tensor_split(losses.detach(), ends[:-1])]
-    return DetectionLosses(losses.sum(), torch.stack(by_level)[None])
+    return (score_loss + _BOX_WEIGHT * giou_loss * targets.scores).sum(0) / total_score
 
 
 @torch.no_grad()

@@ -24,10 +24,13 @@ from mspn.datasets.crop_dataset import CropDataset, read_training_sets
 from mspn.datasets.packed import with_packed_sets
 from mspn.datasets.people import ImagePaths, merge
 from mspn.datasets.samples import PERSON, KeypointLabels, SampleRequest, SceneLabels
-from mspn.datasets.scenes import SceneDataset, Scenes, merge_scenes, read_scenes
+from mspn.datasets.scenes import SceneDataset, Scenes, SceneSample, merge_scenes, read_scenes
 from mspn.datasets.workers import read_by_first
+from mspn.detectors import make_detector
 from mspn.detectors.embedded import EmbeddedPersonDetector
+from mspn.detectors.onnx import OnnxDetector
 from mspn.distributed import Processes
+from mspn.errors import DetectorError
 from mspn.evaluation.average_precision import average_precision, box_average_precision, read_ground_truth
 from mspn.evaluation.detection_counts import detect_people
 from mspn.evaluation.predicting import predict_people
@@ -36,7 +39,7 @@ from mspn.labels.formats.coco import CocoPeople
 from mspn.labels.reading import refuse_outside
 from mspn.models import AnyNetwork, build_network
 from mspn.models.base import Network, PoseNetwork
-from mspn.models.person_detector import Candidates, PersonDetector
+from mspn.models.person_detector import STRIDES, Candidates, PersonDetector
 from mspn.predict.estimator import PoseEstimator
 from mspn.structures.skeleton import COCO_17, Skeleton
 from mspn.training.environment import fingerprint
@@ -206,27 +209,29 @@ class PoseTask(Task):
 
 class DetectorTask(Task):
     def __init__(self, recipe: DetectorRecipe, device: torch.device, processes: Processes) -> None:
-        """Read the recipe's sets; errors as in `read_scenes` and `DetectorValidation`."""
+        """Read the recipe's sets; errors as in `read_scenes`, `ScenesWithTeacher` and `DetectorValidation`."""
         self._recipe = recipe
         self._sets: list[Scenes] = read_by_first(
             processes, lambda: [read_scenes(config, recipe.data) for config in recipe.data.train]
         )
         scenes = merge_scenes(self._sets)
         self._samples = SceneDataset(scenes, recipe.scene, recipe.train.seed)
+        teacher = recipe.distillation.teacher
         self.data = TrainingData(
             [len(scene_set) for scene_set in self._sets],
             [config.weight for config in recipe.data.train],
-            self._samples,
+            self._samples if teacher is None else ScenesWithTeacher(self._samples, teacher),
             scenes.images,
             np.arange(len(scenes)),
         )
+        self._label_weight = 1.0 if teacher is None else recipe.distillation.label_weight
         self.validation = DetectorValidation(recipe, device, processes)
 
     def build_network(self) -> PersonDetector:
         return PersonDetector(self._recipe.model)
 
     def compute_losses(self, outputs: Candidates, labels: SceneLabels) -> DetectionLosses:
-        return detection_losses(outputs, labels)
+        return detection_losses(outputs, labels, self._label_weight)
 
     def metadata(self) -> DetectorMetadata:
         return DetectorMetadata(
@@ -248,6 +253,45 @@ class DetectorTask(Task):
 
     def write_sheet(self, run: Path, draws: Sequence[SampleRequest]) -> None:
         write_scene_sheet(run, self._samples, draws)
+
+
+class ScenesWithTeacher(Dataset[SceneSample]):
+    """Scenes, with what another detector says of each of their cells."""
+
+    def __init__(self, scenes: SceneDataset, teacher: str) -> None:
+        """Try the teacher on an empty scene.
+
+        Args:
+            scenes: of the size of its input.
+            teacher: as `--detector` takes it.
+
+        Raises:
+            DetectorError: if it cannot be opened, or has other cells than the network that it is to teach.
+        """
+        self._scenes = scenes
+        self._name = teacher
+        self._teacher: OnnxDetector | None = None  # which each process opens for itself
+        side = scenes.config.side
+        num_cells = sum((side // stride) ** 2 for stride in STRIDES)
+        scores, _ = _open_teacher(teacher).score_cells(np.zeros((side, side, 3), np.uint8))
+        if len(scores) != num_cells:
+            raise DetectorError(
+                f"distillation.teacher: {teacher} has {len(scores)} cells, not one for each of {num_cells} at 1/8, 1/16"
+                f" and 1/32 of {side} pixels; take another network, or train without one"
+            )
+
+    def __getitem__(self, request: SampleRequest) -> SceneSample:
+        sample = self._scenes[request]
+        self._teacher = self._teacher or _open_teacher(self._name)
+        scores, boxes = map(torch.from_numpy, self._teacher.score_cells(sample.pixels.numpy()))
+        return sample._replace(labels=sample.labels._replace(teacher_scores=scores, teacher_boxes=boxes))
+
+
+def _open_teacher(name: str) -> OnnxDetector:
+    teacher = make_detector(name)
+    if not isinstance(teacher, OnnxDetector):
+        raise DetectorError(f"distillation.teacher: {name} is no ONNX file of a family that docs/detectors.md lists")
+    return teacher
 
 
 class _ValidationSet:
