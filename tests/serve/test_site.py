@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -97,10 +98,11 @@ def test_the_site_finds_the_people_that_python_finds(open_site: Callable[..., An
     for found, pose in zip(entry["people"], poses, strict=True):
         expected = pose.to_dict()
         assert list(found) == list(expected)
-        assert found["box"] == pytest.approx(expected["box"], abs=0.1)
-        assert found["score"] == pytest.approx(expected["score"], abs=0.001)
+        # Decoded photo, detector's input and crops are equal; both round to two digits.
+        assert found["box"] == pytest.approx(expected["box"], abs=0.011)
+        assert found["score"] == pytest.approx(expected["score"], abs=0.0002)
         for name, joint in expected["keypoints"].items():
-            assert found["keypoints"][name][:2] == pytest.approx(joint[:2], abs=0.5), name
+            assert found["keypoints"][name][:2] == pytest.approx(joint[:2], abs=0.1), name
 
 
 @runs_networks
@@ -190,9 +192,12 @@ def run_script(browser: Any) -> Iterator[Callable[..., Any]]:
         page.context.close()
 
 
-@pytest.mark.parametrize("size", [Size(300, 200), Size(417, 832), Size(30, 97), Size(900, 1000)], ids=str)
+@pytest.mark.parametrize(
+    "size", [Size(300, 200), Size(417, 832), Size(30, 97), Size(901, 1000), Size(62, 1700)], ids=str
+)
 def test_the_detector_sees_the_same_picture(run_script: Callable[..., Any], size: Size):
-    # Half of 417 rows is 208.5, which Python rounds to 208; 900x1000 is more than halved, and averaged over areas.
+    # Half of 417 rows is 208.5, which Python rounds to 208; 901x1000 is more than halved, and averaged over areas;
+    # 62x1700 is more than quartered, and halved first.
     pixels = np.random.default_rng(1).integers(0, 255, (*size, 3), np.uint8)
     expected = fit_longer_side(size, 416).draw(pixels)
 
@@ -209,9 +214,7 @@ def test_the_detector_sees_the_same_picture(run_script: Callable[..., Any], size
     seen, width, height, scaled_width, scaled_height = answer
     assert (height, width) == expected.shape[:2]
     assert Size(scaled_height, scaled_width) == fit_longer_side(size, 416).scaled
-    difference = np.abs(np.reshape(seen, expected.shape) - expected.astype(int))
-    assert difference.max() <= 1
-    assert difference.mean() < 0.01
+    np.testing.assert_array_equal(np.reshape(seen, expected.shape), expected)
 
 
 @pytest.mark.parametrize("box", [Box(40, 30, 50, 90), Box(-30, 100, 120, 60), Box(20.3, 10.7, 300, 250)], ids=str)
@@ -235,8 +238,9 @@ def test_the_network_sees_the_same_crop(run_script: Callable[..., Any], box: Box
     )
 
     assert [left, top, step] == pytest.approx([*frame.crop_to_image[:, 2], frame.crop_to_image[0, 0]])
+    difference = np.abs(np.reshape(crop, expected.shape) - expected.astype(int))
     # OpenCV before 5 rounds places to a 32nd of a pixel.
-    assert np.abs(np.reshape(crop, expected.shape) - expected.astype(int)).max() <= 8
+    assert difference.max() <= (0 if int(cv2.__version__.split(".")[0]) >= 5 else 8)
 
 
 def test_people_who_are_found_twice_count_once(run_script: Callable[..., Any]):

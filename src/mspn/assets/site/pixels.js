@@ -1,24 +1,30 @@
 /**
- * Photos scaled and cut for the networks, as `mspn.detectors.base` and `mspn.structures.crop` do it.
+ * Photos scaled and cut for the networks as `mspn.detectors.base` and `mspn.structures.crop` do it, bit by bit as
+ * OpenCV 5 computes it: a box that is off by a tenth of a pixel can make the lower of a heat map's two peaks the higher.
  *
- * Along each side of the result, a place is a weighted sum of neighboring pixels of the photo. A photo is an
- * `ImageData`, a result an array of bytes: rows of red, green, blue.
+ * A photo is an `ImageData`, a result an array of bytes: rows of red, green, blue.
  */
 
 const GRAY = 114;
 const STRONG_REDUCTION = 0.5;
 const MULTIPLE = 32;
 const COLORS = 3;
+const CHANNELS = 4; // of a photo: the colors and opacity
+const LEAST_COVERED = 1e-3; // of a pixel, else it is left out
+const float32 = Math.fround;
 
-/** How the sums of a column's rows become colors: as they are. */
-const PLAIN = { term: (weight, sum) => weight * sum, color: (total) => total };
+/** How sums of a column's rows become colors where a photo is averaged over areas; the array of bytes rounds them. */
+const IN_FLOAT32 = { add: (total, weight, sum) => float32(total + float32(weight * sum)), toColor: (total) => total };
 
 /**
- * As OpenCV resizes bytes: weights are whole numbers of 2048 parts, and bits are dropped on the way. Colors are darker by
- * an eighth of a level on average, which moves edges of boxes by up to three pixels.
+ * And where it is read between pixels: weights are whole numbers of 2048 parts, and bits are dropped on the way. Colors
+ * are darker by an eighth of a level on average, which moves edges of boxes by up to three pixels.
  */
 const PARTS = 2048;
-const FIXED_POINT = { term: (parts, sum) => (parts * (sum >> 4)) >> 16, color: (total) => (total + 2) >> 2 };
+const IN_FIXED_POINT = {
+  add: (total, parts, sum) => total + ((parts * (sum >> 4)) >> 16),
+  toColor: (total) => (total + 2) >> 2,
+};
 
 /**
  * A photo scaled into the top left corner of a detector's input; gray fills its sides to multiples of 32.
@@ -26,21 +32,17 @@ const FIXED_POINT = { term: (parts, sum) => (parts * (sum >> 4)) >> 16, color: (
  * @returns pixels, width and height of the input, scaledWidth and scaledHeight of the photo in it
  */
 export function letterbox(image, longerSide) {
-  const longest = Math.max(image.width, image.height);
-  const isStrong = longerSide < STRONG_REDUCTION * longest;
-  const sides = [image.width, image.height].map((length) => {
-    const scaled = Math.max(1, roundHalfToEven((length * longerSide) / longest));
-    const axis = isStrong ? averageOverAreas(length, scaled) : readBetween(length, scaled);
-    return { scaled, padded: Math.ceil(scaled / MULTIPLE) * MULTIPLE, axis };
-  });
-  const [columns, rows] = sides;
-  const pixels = new Uint8ClampedArray(columns.padded * rows.padded * COLORS).fill(GRAY);
-  resample(image, columns.axis, rows.axis, pixels, columns.padded, isStrong ? PLAIN : FIXED_POINT);
-  return {
-    pixels,
-    ...{ width: columns.padded, height: rows.padded },
-    ...{ scaledWidth: columns.scaled, scaledHeight: rows.scaled },
-  };
+  const sides = [image.width, image.height];
+  const factor = longerSide / Math.max(...sides);
+  const [scaledWidth, scaledHeight] = sides.map((side) => Math.max(1, roundHalfToEven(side * factor)));
+  const [width, height] = [scaledWidth, scaledHeight].map((side) => Math.ceil(side / MULTIPLE) * MULTIPLE);
+  const isEven = sides.every((side) => side % 2 === 0);
+  const photo = isEven && factor < STRONG_REDUCTION ** 2 ? halve(image) : image;
+  const [readAxis, sums] = factor < STRONG_REDUCTION ? [averageOverAreas, IN_FLOAT32] : [readBetween, IN_FIXED_POINT];
+  const [columns, rows] = [readAxis(photo.width, scaledWidth), readAxis(photo.height, scaledHeight)];
+  const pixels = new Uint8ClampedArray(width * height * COLORS).fill(GRAY);
+  resample(photo, columns, rows, pixels, width, sums);
+  return { pixels, width, height, scaledWidth, scaledHeight };
 }
 
 /**
@@ -51,10 +53,31 @@ export function letterbox(image, longerSide) {
  * @param pixels where the crop is written to
  */
 export function cutCrop(image, { left, top, step }, { width, height }, pixels) {
-  const columns = readInside(image.width, left, step, width);
-  const rows = readInside(image.height, top, step, height);
-  resample(image, columns, rows, pixels, width, PLAIN);
+  const [start, line, each] = [left, top, step].map(float32);
+  const columns = Array.from({ length: width }, (_, number) => between(float32(number * each + start)));
+  let index = 0;
+  for (let number = 0; number < height; number++) {
+    const y = between(float32(float32(number * each) + line)); // OpenCV rounds rows twice, columns once
+    for (const x of columns) {
+      for (let color = 0; color < COLORS; color++) {
+        const at = (right, down) => colorAt(image, x.before + right, y.before + down, color);
+        pixels[index++] = mix(mix(at(0, 0), at(1, 0), x.share), mix(at(0, 1), at(1, 1), x.share), y.share);
+      }
+    }
+  }
 }
+
+/** The pixel before a place along a side, and the share of the one after it. */
+function between(place) {
+  const before = Math.floor(place);
+  return { before, share: float32(place - before) };
+}
+
+function colorAt({ data, width, height }, x, y, color) {
+  return x < 0 || y < 0 || x >= width || y >= height ? 0 : data[CHANNELS * (y * width + x) + color];
+}
+
+const mix = (one, other, share) => float32(one + share * float32(other - one));
 
 /** As Python rounds. */
 function roundHalfToEven(value) {
@@ -64,25 +87,11 @@ function roundHalfToEven(value) {
 
 /** Each place lies between two pixels, with weights in `PARTS`; beyond the border, the outermost counts. */
 function readBetween(length, scaled) {
-  const factor = length / scaled;
+  const inside = (index) => Math.min(Math.max(index, 0), length - 1);
   return Array.from({ length: scaled }, (_, index) => {
-    const place = Math.min(Math.max((index + 0.5) * factor - 0.5, 0), length - 1);
-    const before = Math.floor(place);
-    const parts = roundHalfToEven((place - before) * PARTS);
-    return { indices: [before, Math.min(before + 1, length - 1)], weights: [PARTS - parts, parts] };
-  });
-}
-
-/** Each place lies between two pixels; beyond the border, nothing is. */
-function readInside(length, start, step, count) {
-  return Array.from({ length: count }, (_, number) => {
-    const place = start + number * step;
-    const before = Math.floor(place);
-    const taps = [
-      [before, 1 - (place - before)],
-      [before + 1, place - before],
-    ].filter(([index]) => index >= 0 && index < length);
-    return { indices: taps.map(([index]) => index), weights: taps.map(([, weight]) => weight) };
+    const { before, share } = between(float32((index + 0.5) * (length / scaled) - 0.5));
+    const weights = [float32(1 - share), share].map((value) => roundHalfToEven(value * PARTS));
+    return { indices: [inside(before), inside(before + 1)], weights };
   });
 }
 
@@ -94,30 +103,45 @@ function averageOverAreas(length, scaled) {
     const indices = [];
     const weights = [];
     for (let index = Math.floor(start); index < Math.min(Math.ceil(end), length); index++) {
+      const covered = Math.min(index + 1, end) - Math.max(index, start);
+      if (covered <= LEAST_COVERED) continue;
       indices.push(index);
-      weights.push((Math.min(index + 1, end) - Math.max(index, start)) / (end - start));
+      weights.push(float32(covered / (end - start)));
     }
     return { indices, weights };
   });
 }
 
+/** A photo of half the width and height, which are even: means of two by two pixels. */
+function halve({ data, width, height }) {
+  const half = { data: new Uint8ClampedArray(data.length / 4), width: width / 2, height: height / 2 };
+  const row = CHANNELS * width;
+  let index = 0;
+  for (let y = 0; y < half.height; y++) {
+    for (let x = 0; x < half.width; x++) {
+      const first = 2 * (y * row + CHANNELS * x);
+      for (let channel = first; channel < first + CHANNELS; channel++) {
+        const sum = data[channel] + data[channel + CHANNELS] + data[channel + row] + data[channel + row + CHANNELS];
+        half.data[index++] = (sum + 2) >> 2;
+      }
+    }
+  }
+  return half;
+}
+
 /** Write the weighted sums of each row and column into the top left corner of pixels whose rows have a length. */
-function resample({ data, width }, columns, rows, pixels, rowLength, { term, color }) {
-  const used = rows.flatMap(({ indices }) => indices);
-  if (used.length === 0) return;
-  const first = used.reduce((one, other) => Math.min(one, other));
-  const last = used.reduce((one, other) => Math.max(one, other));
+function resample({ data, width, height }, columns, rows, pixels, rowLength, { add, toColor }) {
   const stride = columns.length * COLORS;
-  const strip = new Float32Array((last - first + 1) * stride);
-  for (let y = first; y <= last; y++) {
-    let place = (y - first) * stride;
+  const strip = new Float32Array(height * stride);
+  let place = 0;
+  for (let y = 0; y < height; y++) {
     for (const { indices, weights } of columns) {
       let [red, green, blue] = [0, 0, 0];
       for (let tap = 0; tap < indices.length; tap++) {
-        const source = 4 * (y * width + indices[tap]);
-        red += weights[tap] * data[source];
-        green += weights[tap] * data[source + 1];
-        blue += weights[tap] * data[source + 2];
+        const source = CHANNELS * (y * width + indices[tap]);
+        red = float32(red + float32(weights[tap] * data[source]));
+        green = float32(green + float32(weights[tap] * data[source + 1]));
+        blue = float32(blue + float32(weights[tap] * data[source + 2]));
       }
       strip[place++] = red;
       strip[place++] = green;
@@ -129,9 +153,9 @@ function resample({ data, width }, columns, rows, pixels, rowLength, { term, col
     for (let column = 0; column < stride; column++) {
       let total = 0;
       for (let tap = 0; tap < indices.length; tap++) {
-        total += term(weights[tap], strip[(indices[tap] - first) * stride + column]);
+        total = add(total, weights[tap], strip[indices[tap] * stride + column]);
       }
-      pixels[start + column] = color(total);
+      pixels[start + column] = toColor(total);
     }
   });
 }
