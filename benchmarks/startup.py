@@ -2,8 +2,8 @@
 
 Each in a Python of its own, taking turns with `import torch` alone, below which no prediction with weights can start;
 the first round is not counted. Medians of seconds, of the wall clock and of the processor, which other programs disturb
-less. With --exported, also of a prediction by the files pose.onnx and detector.onnx of a folder (docs/export.md).
-Run: OMP_NUM_THREADS=1 python -m benchmarks.startup [--runs 7] [--image FILE] [--exported FOLDER]
+less. With --prepared, also of a prediction by what `mspn models prepare` puts into that folder as its cache.
+Run: OMP_NUM_THREADS=1 python -m benchmarks.startup [--runs 7] [--image FILE] [--prepared FOLDER]
 """
 
 import argparse
@@ -16,6 +16,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
+from mspn.checkpoints.hub import CACHE_VARIABLE
 from mspn.checkpoints.index import ASSETS
 
 
@@ -33,30 +34,32 @@ def main() -> None:
     )
     parser.add_argument("--runs", type=int, default=7)
     parser.add_argument("--image", type=Path, default=ASSETS / "sample" / "astronaut.jpg")
-    parser.add_argument("--exported", type=Path)
+    parser.add_argument("--prepared", type=Path)
     options = parser.parse_args()
-    with TemporaryDirectory() as out:
-        predict = ["-m", "mspn", "predict", str(options.image), "--out", out, "--overwrite"]
+    with TemporaryDirectory() as folder:
+        out, empty = Path(folder) / "out", Path(folder) / "cache"
+        predict = ["-m", "mspn", "predict", str(options.image), "--out", str(out), "--overwrite"]
         programs = {
-            "import torch": ["-c", "import torch"],
-            "import mspn": ["-c", "import mspn"],
-            "mspn --help": ["-m", "mspn", "--help"],
-            "mspn predict IMAGE": predict,
+            "import torch": (["-c", "import torch"], empty),
+            "import mspn": (["-c", "import mspn"], empty),
+            "mspn --help": (["-m", "mspn", "--help"], empty),
+            "mspn predict IMAGE": (predict, empty),
         }
-        if options.exported:
-            pose, detector = (str(options.exported / name) for name in ("pose.onnx", "detector.onnx"))
-            programs["the same, exported"] = [*predict, "--model", pose, "--detector", detector]
-        rounds = [[_run(arguments) for arguments in programs.values()] for _ in range(1 + options.runs)]
-        assert (Path(out) / "predictions.json").exists()
+        if options.prepared:
+            _run(["-m", "mspn", "models", "prepare"], options.prepared)
+            programs["the same, prepared"] = (predict, options.prepared)
+        rounds = [[_run(*program) for program in programs.values()] for _ in range(1 + options.runs)]
+        assert (out / "predictions.json").exists()
     print(f"{'':22}{'wall':>8}{'processor':>12}")
     for name, taken in zip(programs, zip(*rounds[1:], strict=True), strict=True):
         wall, processor = (statistics.median(values) for values in zip(*taken, strict=True))
         print(f"{name:22}{wall:7.2f}s{processor:11.2f}s")
 
 
-def _run(arguments: list[str]) -> Seconds:
+def _run(arguments: list[str], cache: Path) -> Seconds:
+    environment = {**os.environ, CACHE_VARIABLE: str(cache)}
     before, start = os.times(), time.perf_counter()
-    subprocess.run([sys.executable, *arguments], check=True, capture_output=True)
+    subprocess.run([sys.executable, *arguments], check=True, capture_output=True, env=environment)
     wall, after = time.perf_counter() - start, os.times()
     processor = after.children_user + after.children_system - before.children_user - before.children_system
     return Seconds(wall, processor)

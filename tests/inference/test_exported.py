@@ -64,7 +64,7 @@ def test_what_a_file_decides_itself_cannot_be_chosen():
 
     with pytest.raises(ExportError, match=r"untrained.onnx is run by onnxruntime, not by torch; leave the engine out"):
         _poses(path, engine="torch")
-    with pytest.raises(ExportError, match=r"computes in float32, not in bfloat16; export it in that, or leave it out"):
+    with pytest.raises(ExportError, match=r"computes in float32, not in bfloat16; leave it out, or export another file"):
         _poses(path, precision="bfloat16")
     with pytest.raises(ExportError, match=r"decodes inside, with test.flip=True, so that False cannot be had"):
         _poses(path, flip=False)

@@ -143,7 +143,7 @@ def download_weights(
             f"{entry.name} is not in the cache, and {OFFLINE_VARIABLE} forbids downloads:"
             f" {_instructions(entry, folder)}"
         )
-    with _writing_to(folder):
+    with writing_to(folder):
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / f".{entry.name}.lock"):
             if not is_cached(entry, folder):
@@ -234,7 +234,12 @@ def _fetch_and_convert(entry: IndexEntry, folder: Path, limits: Limits | None, r
 
 
 @contextmanager
-def _writing_to(folder: Path) -> Iterator[None]:
+def writing_to(folder: Path) -> Iterator[None]:
+    """Say of a folder of the cache that cannot be written to how to choose another one.
+
+    Raises:
+        WeightsError: in place of an OSError.
+    """
     try:
         yield
     except OSError as error:

@@ -134,6 +134,10 @@ MODELS_COMMANDS = {
         "mspn.cli.export:prove_command",
         "Compare an exported file with its weights again; a file that was changed fails.",
     ),
+    "prepare": LazyCommand(
+        "mspn.cli.export:prepare_command",
+        "Export networks into the cache, after which `mspn predict` starts without torch.",
+    ),
     "average": LazyCommand(
         "mspn.cli.weights:average_command",
         "Average the weights of runs of one network: often better than each, as fast as one.",
@@ -156,8 +160,8 @@ class _ModelsCommands(LazyGroup):
 models_app = typer.Typer(
     cls=_ModelsCommands,
     no_args_is_help=True,
-    help="Networks and their weights: list, show, cost, download, verify, convert, export, prove, average, quantize,"
-    " calibrate.",
+    help="Networks and their weights: list, show, cost, download, verify, convert, export, prove, prepare, average,"
+    " quantize, calibrate.",
 )
 
 
@@ -244,8 +248,8 @@ COMMANDS = {
     ),
     "models": LazyCommand(
         "mspn.cli.app:models_app",
-        "Networks and their weights: list, show, cost, download, verify, convert, export, prove, average, quantize,"
-        " calibrate.",
+        "Networks and their weights: list, show, cost, download, verify, convert, export, prove, prepare, average,"
+        " quantize, calibrate.",
     ),
     "tracks": LazyCommand("mspn.cli.app:tracks_app", "Smooth people's tracks through a video, measure angles, export."),
     "data": LazyCommand(

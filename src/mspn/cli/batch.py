@@ -108,7 +108,9 @@ def batch_command(
 
         part = Shard.parse(shard) if shard else WHOLE
         destination = Destination(out, part)
-        checkpoints = load_with_test_settings(models, protocol.value if protocol else None, settings or [])
+        checkpoints = load_with_test_settings(
+            models, protocol.value if protocol else None, settings or [], precision.value
+        )
         estimator = PoseEstimator(
             checkpoints,
             detector,

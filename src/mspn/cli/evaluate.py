@@ -217,7 +217,7 @@ def make_estimator(
 ) -> PoseEstimator:
     """The networks of the command line with their protocol, and no detector."""
     return PoseEstimator(
-        load_with_test_settings(models, protocol.value if protocol else None, settings or []),
+        load_with_test_settings(models, protocol.value if protocol else None, settings or [], precision.value),
         "none",
         device=device,
         precision=precision.value,

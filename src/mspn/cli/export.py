@@ -1,21 +1,25 @@
-"""mspn models export and prove: networks as files of other runtimes; mspn page: networks that run in browsers."""
+"""mspn models export, prove, prepare: networks as files of other runtimes; mspn page: networks that run in browsers."""
 
+import time
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from mspn.checkpoints.format import Checkpoint, DetectorCheckpoint, load_checkpoint, load_detector, read_metadata
-from mspn.checkpoints.hub import cache_folder
+from mspn.checkpoints.hub import cache_folder, writing_to
 from mspn.checkpoints.metadata import DetectorMetadata
 from mspn.cli.options import find_with_bar
 from mspn.cli.printing import USAGE_ERROR, echo, fail, one_line_errors
 from mspn.cli.weights import MAX_CALIBRATION_PEOPLE, crop_people
+from mspn.detectors import DEFAULT, EMBEDDED
+from mspn.errors import ExportError
 from mspn.export.files import check_exportable, open_program, write_export
 from mspn.export.graphs import Export, Inside, Source, build_detector_export, build_pose_export
 from mspn.export.proof import (
     Proof,
     check_unchanged,
+    files_of,
     proof_path,
     prove_detector,
     prove_pose_network,
@@ -23,8 +27,9 @@ from mspn.export.proof import (
     sample_people,
     write_proof,
 )
+from mspn.inference.exported import prepared_file
 from mspn.inference.exported_files import SUFFIXES, ExportPrecision, OpenFile, PoseExportMetadata, open_file
-from mspn.io.files import sha256_of
+from mspn.io.files import sha256_of, temporary_folder
 from mspn.predict.estimator import PoseEstimator
 from mspn.predict.heatmaps import stack_crops
 from mspn.serve.site import SiteNetworks, check_package, find_package, write_site
@@ -80,15 +85,10 @@ def export_command(
         check_exportable(destination, inside, is_detector=isinstance(checkpoint, DetectorCheckpoint))
         _check_sample(checkpoint, images, annotations)
         source = Source(weights.stem, sha256_of(weights))
-        if isinstance(checkpoint, DetectorCheckpoint):
-            export = build_detector_export(checkpoint, source, inside)
-            write_export(export, destination)
-        else:
-            export = build_pose_export(checkpoint, source, inside)
-            crops = None
-            if int8 and images is not None:
-                crops = stack_crops(crop_people(PoseEstimator(checkpoint, device="cpu"), images))
-            write_export(export, destination, crops)
+        export, crops = _build(checkpoint, source, inside), None
+        if int8 and images is not None and isinstance(checkpoint, Checkpoint):
+            crops = stack_crops(crop_people(PoseEstimator(checkpoint, device="cpu"), images))
+        write_export(export, destination, crops)
         echo(f"{destination}: {_describe(export)}")
         if destination.suffix not in SUFFIXES:
             echo(f"{destination}: not proven, since {destination.suffix} does not run here", err=True)
@@ -126,6 +126,59 @@ def prove_command(
         if not proof.failures:
             write_proof(path, proof)
     _conclude(path, proof)
+
+
+def prepare_command(
+    models: Annotated[
+        list[str] | None, typer.Argument(help="Names of models or weights files; without any, default.")
+    ] = None,
+) -> None:
+    """Export networks into the cache, after which `mspn predict` starts without torch.
+
+    The person detector is exported with them. Where OpenVINO is installed it runs them, else onnxruntime.
+    """
+    with one_line_errors():
+        for name in dict.fromkeys([*(models or [DEFAULT]), EMBEDDED]):
+            weights = find_with_bar(name)
+            path = prepared_file(weights)
+            if path is None:
+                fail("no runtime is installed that could run it; pip install 'mspn[openvino,onnx]', or 'mspn[onnx]'")
+            if _can_open(path):
+                echo(f"{name}: prepared before, {path}")
+                continue
+            start = time.perf_counter()
+            with writing_to(path.parent):
+                _prepare(weights, path)
+            echo(f"{name}: {path}, proven, after {time.perf_counter() - start:.0f} s")
+    echo("`mspn predict` starts without torch from now on; what it does so with: docs/export.md")
+
+
+def _can_open(path: Path) -> bool:
+    try:
+        open_file(path)
+    except ExportError:
+        return False
+    return True
+
+
+def _prepare(weights: Path, path: Path) -> None:
+    """Put a file that was proven in place at once, its tensors before what describes them."""
+    checkpoint, source = _load(weights), Source(weights.stem, sha256_of(weights))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with temporary_folder(path) as folder:
+        made = folder / path.name
+        write_export(_build(checkpoint, source, Inside(preprocessing=True, decoding=True)), made)
+        proof = _prove(open_file(made), checkpoint, source, None, None)
+        if proof.failures:
+            fail(f"{weights} is not what its export computes ({'; '.join(proof.failures)}); nothing was prepared")
+        for file in reversed(files_of(made)):
+            file.replace(path.with_name(file.name))
+
+
+def _build(checkpoint: Checkpoint | DetectorCheckpoint, source: Source, inside: Inside) -> Export:
+    if isinstance(checkpoint, DetectorCheckpoint):
+        return build_detector_export(checkpoint, source, inside)
+    return build_pose_export(checkpoint, source, inside)
 
 
 def _load(weights: Path) -> Checkpoint | DetectorCheckpoint:

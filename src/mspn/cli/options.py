@@ -7,18 +7,21 @@ from contextlib import contextmanager
 from enum import Enum
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, NamedTuple, TypeVar
 
 import typer
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from mspn.checkpoints.hub import find_weights
 from mspn.checkpoints.index import Report
-from mspn.cli.printing import SafeConsole, fail
+from mspn.cli.printing import SafeConsole, echo, fail
 from mspn.config.recipe import Recipe, override
-from mspn.detectors.base import MAX_SIDE
+from mspn.detectors import EMBEDDED, NONE, make_detector, resolve_default
+from mspn.detectors.base import MAX_SIDE, Detector
 from mspn.detectors.slices import MAX_SLICES
-from mspn.inference.exported import ExportedModel, load_pose_model
+from mspn.errors import DetectorError, ExportError, MspnError
+from mspn.inference.devices import Precision
+from mspn.inference.exported import ExportedModel, RunWanted, load_exported, load_pose_model
 from mspn.outputs import WRITERS
 from mspn.outputs.choice import PeopleSettings
 from mspn.structures.boxes import Box
@@ -173,7 +176,7 @@ def download_bar(name: str) -> Iterator[Report]:
 
 
 def load_with_test_settings(
-    models: Sequence[str], protocol: str | None, settings: Sequence[str]
+    models: Sequence[str], protocol: str | None, settings: Sequence[str], precision: Precision
 ) -> "list[Checkpoint | ExportedModel]":
     """Load networks by name or file, with test settings that replace their own.
 
@@ -181,14 +184,65 @@ def load_with_test_settings(
         models: names or weights files; published ones are downloaded, with a bar.
         protocol: named test settings; None keeps those of the weights.
         settings: "test.NAME=VALUE", each changing one of them.
+        precision: that exported ones compute with.
     """
     changes = [*([f"test={protocol}"] if protocol else []), *settings]
     checkpoints: list[Checkpoint | ExportedModel] = []
     for model in models:
-        checkpoint = load_pose_model(find_with_bar(model))
+        checkpoint = load_pose_model(find_with_bar(model), precision)
         metadata = checkpoint.metadata.model_copy(update={"recipe": change_test(checkpoint.metadata.recipe, changes)})
         checkpoints.append(dataclasses.replace(checkpoint, metadata=metadata))
     return checkpoints
+
+
+class PreparedNetworks(NamedTuple):
+    """Exported networks that run without torch, in place of weights."""
+
+    models: "list[Checkpoint | ExportedModel]"
+    """One."""
+    detector: Detector
+
+
+def open_prepared(
+    models: Sequence[str], detector: str, wanted: RunWanted, *, side: int | None, slices: int
+) -> PreparedNetworks | None:
+    """What `mspn models prepare` made of a network and its detector; None if that is not there, or not to be used.
+
+    Of a file that cannot be opened a line is printed.
+
+    Args:
+        models: names or weights files; heat maps of several are averaged, which prepared ones do not give.
+        detector: as `make_detector` takes it.
+        wanted: how they are to run.
+        side: for the detector, see `make_detector`.
+        slices: see there.
+
+    Raises:
+        WeightsError: as `find_weights`.
+        DetectorError: as `resolve_default`.
+    """
+    file = wanted.find_prepared(find_with_bar(models[0])) if len(models) == 1 else None
+    if file is None:
+        return None
+    try:
+        exported = load_exported(file, wanted.precision)
+    except ExportError as error:
+        _tell_damaged(error)
+        return None
+    name = resolve_default(detector, exported.metadata.recipe)
+    found = wanted.find_prepared(find_weights(EMBEDDED)) if name == EMBEDDED else None
+    if found is None and name != NONE:
+        return None
+    try:
+        made = make_detector(str(found or NONE), side=side, slices=slices)
+    except DetectorError as error:
+        _tell_damaged(error)
+        return None
+    return PreparedNetworks([exported], made)
+
+
+def _tell_damaged(error: MspnError) -> None:
+    echo(f"{error}; `mspn models prepare` makes it again, and torch runs the weights until then", err=True)
 
 
 def change_test(recipe: Recipe, settings: Sequence[str]) -> Recipe:

@@ -43,6 +43,7 @@ from mspn.cli.options import (
     WeightsOption,
     changes_suppression,
     load_with_test_settings,
+    open_prepared,
     parse_network,
     parse_people,
     parse_writers,
@@ -51,10 +52,12 @@ from mspn.cli.options import (
 from mspn.cli.printing import KILLED, SOME_FAILED, echo, one_line_errors
 from mspn.cli.progress import Tally, show_progress
 from mspn.config.protocol import PREDICTION_SUPPRESSION_OKS
+from mspn.detectors import NONE
 from mspn.detectors.base import Detector
 from mspn.detectors.precomputed import open_boxes
 from mspn.errors import InvalidValueError
 from mspn.inference.devices import keep_freed_memory
+from mspn.inference.exported import RunWanted
 from mspn.interrupts import StopRequest, stop_requests
 from mspn.io.files import locked_folder
 from mspn.io.limits import InputLimits
@@ -72,6 +75,9 @@ from mspn.sources import count_images, name_source, open_source
 from mspn.sources.resolve import WHOLE, Shard, Source, find_sources
 from mspn.structures.image import Image, SourceFailure
 from mspn.visualize.themes import THEMES, find_theme
+
+_FEW_IMAGES = 8
+"""They are done, in whatever precision, before torch is imported."""
 
 
 def predict_command(
@@ -140,8 +146,21 @@ def predict_command(
             excluded_folders=(out, drawn, videos),
         )
         total = count_images(sources, limits, part)
-        checkpoints = load_with_test_settings(models, protocol.value if protocol else None, settings or [])
-        chosen_detector: Detector | str = detector
+        is_short = total is not None and total <= _FEW_IMAGES
+        changes_protocol = flip is not None or bool(protocol or settings)
+        prepared = open_prepared(
+            models,
+            NONE if boxes else detector,
+            RunWanted(engine.value, precision.value, device, changes_protocol, is_short),
+            side=detector_size,
+            slices=detector_slices,
+        )
+        checkpoints = (
+            prepared.models
+            if prepared
+            else load_with_test_settings(models, protocol and protocol.value, settings or [], precision.value)
+        )
+        chosen_detector: Detector | str = prepared.detector if prepared else detector
         if boxes:
             whose = category or checkpoints[0].metadata.recipe.keypoint_table.category_of_boxes
             # Standard input can be read only once.
@@ -151,8 +170,8 @@ def predict_command(
         estimator = PoseEstimator(
             checkpoints,
             chosen_detector,
-            detector_size=detector_size,
-            detector_slices=detector_slices,
+            detector_size=None if prepared else detector_size,
+            detector_slices=1 if prepared else detector_slices,
             device=device,
             precision=precision.value,
             engine=engine.value,

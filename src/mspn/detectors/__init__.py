@@ -37,22 +37,29 @@ _IMPORT_PATH = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 
 def detector_for(text: str, recipe: Recipe, device: str, *, side: int | None = None, slices: int = 1) -> Detector:
-    """Make a detector for the network of a recipe, as `make_detector`; by default none for one of whole images.
+    """Make a detector for the network of a recipe, as `make_detector` makes what `resolve_default` says."""
+    return make_detector(resolve_default(text, recipe), device, side=side, slices=slices)
+
+
+def resolve_default(text: str, recipe: Recipe) -> str:
+    """What the default detector of a recipe's network is: none for one of whole images; other texts stay.
 
     Raises:
-        DetectorError: also if the default is asked for, which finds people, and the skeleton is not theirs.
+        DetectorError: if the default is asked for, which finds people, and the skeleton is not theirs.
     """
     skeleton = recipe.keypoint_table
-    if text == DEFAULT and recipe.data.boxes == "image":
-        text = NONE
-    if text == DEFAULT and not skeleton.is_of_people:
+    if text != DEFAULT:
+        return text
+    if recipe.data.boxes == "image":
+        return NONE
+    if not skeleton.is_of_people:
         category = repr(skeleton.category) if skeleton.category else "something that its weights do not name"
         raise DetectorError(
             f"the network's boxes hold {category} (skeleton {skeleton.name}), and the default detector finds people"
             f" alone; name another with --detector (none for whole images), give --boxes, or name {EMBEDDED} if these"
             " are people after all"
         )
-    return make_detector(text, device, side=side, slices=slices)
+    return EMBEDDED
 
 
 def make_detector(text: str, device: str = "cpu", *, side: int | None = None, slices: int = 1) -> Detector:
@@ -158,7 +165,7 @@ def _open_onnx(path: Path, family: str | None, settings: OnnxSettings, device: s
 def _exported(name: str, text: str, values: Mapping[str, str]) -> ExportedPersonDetector | None:
     """The detector in a file that `mspn models export` wrote; None if it is of another package, or cannot be read."""
     try:
-        file = open_file(Path(name))
+        file = open_file(Path(name), "auto")
     except ExportError as error:
         if name.lower().endswith(".onnx"):  # other detectors have their own checks
             return None

@@ -136,7 +136,8 @@ def _write_openvino(model: Any, metadata: AnyExportMetadata, path: Path) -> None
         openvino.save_model(converted, description, compress_to_fp16=False)
         return sha256_of(description.with_suffix(".bin"))
 
-    with replacing(path.with_suffix(".bin")) as weights, replacing(path) as description:
+    # The tensors take their place first: whoever finds the description finds them, too.
+    with replacing(path) as description, replacing(path.with_suffix(".bin")) as weights:
         save(save(""))  # the description holds the digest of the tensors that are written beside it
         description.with_suffix(".bin").replace(weights)
 
@@ -231,4 +232,4 @@ def open_program(path: Path) -> OpenFile:
         )
         for node in taken
     )
-    return OpenFile(path, "torch", answer, inputs, metadata)
+    return OpenFile(path, "torch", "float32", answer, inputs, metadata)

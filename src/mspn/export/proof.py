@@ -174,7 +174,7 @@ def judge(
         measured["average_precision"] = average_precision.difference
     limit_px = max((value for name, value in bounds.items() if name.endswith("_px")), default=0.0)
     return Proof(
-        files={file.name: sha256_of(file) for file in _files_of(path)},
+        files={file.name: sha256_of(file) for file in files_of(path)},
         weights=source.name,
         weights_sha256=source.sha256,
         versions={name: version(name) for name in ("mspn", *compared.milliseconds)},
@@ -232,7 +232,7 @@ def check_unchanged(path: Path, metadata: AnyExportMetadata) -> None:
         raise ExportError(
             f"{report} is no proof of an exported file ({what}); move it away, or export again"
         ) from error
-    for file in _files_of(path):
+    for file in files_of(path):
         if path.name in proof.files and proof.files.get(file.name) != sha256_of(file):
             raise ExportError(
                 f"{file} is not the file that was proven: its SHA-256 differs from that in {report}; export it again"
@@ -247,7 +247,7 @@ def timed(run: Callable[[], _Answer], num_crops: int) -> tuple[_Answer, float]:
     return answer, 1000 * (time.perf_counter() - start) / num_crops
 
 
-def _files_of(path: Path) -> list[Path]:
+def files_of(path: Path) -> list[Path]:
     """The file, and the .bin that an .xml has beside it."""
     return [path, path.with_suffix(".bin")] if path.suffix == ".xml" else [path]
 

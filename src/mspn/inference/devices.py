@@ -8,6 +8,7 @@ import logging
 import os
 import platform
 import sys
+from ctypes.util import find_library
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -48,6 +49,17 @@ def choose_device(name: str) -> "torch.device":
     except (RuntimeError, AssertionError) as error:
         raise InvalidValueError(f"device {name!r} is not available to torch here; use --device cpu") from error
     return device
+
+
+_GPU_DRIVERS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
+"""What NVIDIA's driver, AMD's, and the GPUs of Windows have on Linux."""
+
+
+def may_have_gpu() -> bool:
+    """Whether "auto" may be a GPU here; without torch, which knows for sure."""
+    if sys.platform == "win32":
+        return find_library("nvcuda") is not None
+    return any(Path(driver).exists() for driver in _GPU_DRIVERS)
 
 
 def choose_precision(name: Precision, device: "torch.device") -> Precision:

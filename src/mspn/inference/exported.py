@@ -3,20 +3,25 @@
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from mspn.checkpoints.hub import cache_folder
 from mspn.checkpoints.metadata import CheckpointMetadata
 from mspn.config.data import DataConfig
 from mspn.config.model import CROP_MULTIPLE, ModelConfig
 from mspn.config.protocol import ProtocolConfig
 from mspn.config.recipe import Recipe
 from mspn.errors import ExportError
-from mspn.inference.devices import Engine, Precision, check_process
+from mspn.inference.devices import Engine, Precision, check_process, may_have_gpu
 from mspn.inference.exported_files import (
+    DECODED,
+    HEATMAPS,
     LAYOUTS,
     SUFFIXES,
     DetectorExportMetadata,
@@ -27,6 +32,7 @@ from mspn.inference.exported_files import (
     PoseExportMetadata,
     open_file,
 )
+from mspn.io.files import sha256_of
 from mspn.structures.boxes import Size
 from mspn.structures.pose import CropKeypoints
 from mspn.structures.skeleton import COCO_17, unnamed_skeleton
@@ -58,8 +64,7 @@ class ExportedNetwork:
         """
         self.path = file.path
         self.engine = file.runtime
-        # Files in float16 keep weights in that, and are computed in float32 on CPUs.
-        self.precision: Precision = "int8" if file.metadata and file.metadata.precision == "int8" else "float32"
+        self.precision = file.precision
         self.layout = layout
         self._inside = inside
         self._file = file
@@ -78,7 +83,7 @@ class ExportedNetwork:
             raise ExportError(f"{self.path} is run by {self.engine}, not by {engine}; leave the engine out")
         if precision not in (*_NO_DOUBT, self.precision):
             raise ExportError(
-                f"{self.path} computes in {self.precision}, not in {precision}; export it in that, or leave it out"
+                f"{self.path} computes in {self.precision}, not in {precision}; leave it out, or export another file"
             )
         if device not in ("auto", "cpu"):
             raise ExportError(f"{self.path} runs on the CPU, not on {device}; use --device cpu, or the weights")
@@ -157,13 +162,13 @@ class ExportedModel:
     """What the file itself says; None in files of other packages."""
 
 
-def load_exported(path: Path) -> ExportedModel:
-    """Open a pose network in an ONNX or OpenVINO file.
+def load_exported(path: Path, precision: Precision = "auto") -> ExportedModel:
+    """Open a pose network in an ONNX or OpenVINO file, to compute with a precision as in `open_file`.
 
     Raises:
         ExportError: if there is no such file, its runtime is not installed or cannot read it, or as `find_network`.
     """
-    return find_network(open_file(path))
+    return find_network(open_file(path, precision))
 
 
 def find_network(file: OpenFile) -> ExportedModel:
@@ -180,26 +185,77 @@ def find_network(file: OpenFile) -> ExportedModel:
     if len(file.inputs) != 1:
         raise ExportError(f"{path} has {len(file.inputs)} inputs; a pose network has one")
     (taken,) = file.inputs
-    size = _crop_size(taken, path) if told is None else told.model.input_size
-    gray = np.full((taken.shape[0] or 1, *size, 3), _GRAY, np.uint8)
-    layout, num_keypoints = _find_layout(path, file.run({taken.name: taken.prepare(gray)}), size)
-    metadata = _recognize(path, size, layout, num_keypoints) if told is None else _metadata_of(told)
+    if told is not None:
+        size, layout, metadata = told.model.input_size, DECODED if told.decoding else HEATMAPS, _metadata_of(told)
+    else:
+        size = _crop_size(taken, path)
+        gray = np.full((taken.shape[0] or 1, *size, 3), _GRAY, np.uint8)
+        layout, num_keypoints = _find_layout(path, file.run({taken.name: taken.prepare(gray)}), size)
+        metadata = _recognize(path, size, layout, num_keypoints)
     network = ExportedNetwork(file, taken, size, layout, metadata.recipe.test)
     return ExportedModel(metadata, network, told)
 
 
-def load_pose_model(path: Path) -> "Checkpoint | ExportedModel":
+def load_pose_model(path: Path, precision: Precision = "auto") -> "Checkpoint | ExportedModel":
     """A pose network of a weights file or an exported one, by the ending.
+
+    Args:
+        path: of the file.
+        precision: to compute with, of an exported one; with weights, each runner has its own.
 
     Raises:
         WeightsError: as `load_checkpoint`.
         ExportError: as `load_exported`.
     """
     if path.suffix.lower() in SUFFIXES:
-        return load_exported(path)
+        return load_exported(path, precision)
     from mspn.checkpoints.format import load_checkpoint  # noqa: PLC0415 (torch)
 
     return load_checkpoint(path)
+
+
+_RUNTIMES = {"openvino": ".xml", "onnxruntime": ".onnx"}
+"""Best first, and the ending of their files."""
+_DIGEST_DIGITS = 16
+
+
+def prepared_file(weights: Path) -> Path | None:
+    """Where the cache has what `mspn models prepare` makes of a weights file; None if no runtime is installed.
+
+    The name says which weights, by their digest, and which version of this package it is of, so that a file of others
+    is never taken for it.
+    """
+    suffix = next((suffix for runtime, suffix in _RUNTIMES.items() if find_spec(runtime)), None)
+    if suffix is None:
+        return None
+    name = f"{weights.stem}-{sha256_of(weights)[:_DIGEST_DIGITS]}-{version('mspn')}{suffix}"
+    return cache_folder() / "prepared" / name
+
+
+class RunWanted(NamedTuple):
+    """What decides whether prepared files take the place of weights."""
+
+    engine: Engine
+    precision: Precision
+    device: str
+    changes_protocol: bool
+    """Whether a flip, filter or decoder is asked for, which files have inside."""
+    is_short: bool
+    """Whether so little is to be done that torch's import would take longer, whatever it computes with."""
+
+    def find_prepared(self, weights: Path) -> Path | None:
+        """The prepared file of weights, if there is one and it is to be used."""
+        path = prepared_file(weights)
+        return path if path and path.is_file() and self._takes(path) else None
+
+    def _takes(self, path: Path) -> bool:
+        if self.changes_protocol or self.device not in ("auto", "cpu") or (self.device == "auto" and may_have_gpu()):
+            return False
+        if path.suffix == _RUNTIMES["openvino"]:
+            return self.engine in ("auto", "openvino") and self.precision != "int8"
+        # onnxruntime has no bfloat16, in which torch is faster where the processor has it.
+        is_float32 = self.precision == "float32" or (self.precision == "auto" and self.engine == "onnxruntime")
+        return self.engine in ("auto", "onnxruntime") and (is_float32 or (self.precision == "auto" and self.is_short))
 
 
 def _metadata_of(told: PoseExportMetadata) -> CheckpointMetadata:

@@ -6,7 +6,7 @@ What the outputs of a pose network mean is told by their names in ours, by their
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -15,7 +15,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from mspn.config.model import CHANNEL_DEVIATION, CHANNEL_MEAN, NetworkConfig
 from mspn.config.protocol import SIMPLE_BASELINE_TEST, ProtocolConfig, ScoreCalibration
 from mspn.errors import ExportError, import_extra
-from mspn.inference.devices import Engine, count_threads, first_line, open_session
+from mspn.inference.devices import Engine, Precision, count_threads, first_line, open_session
 from mspn.structures.boxes import Size
 from mspn.structures.crop import HEATMAP_STRIDE
 from mspn.structures.pose import CropKeypoints
@@ -224,6 +224,8 @@ class OpenFile:
 
     path: Path
     runtime: Engine
+    precision: Precision
+    """What it computes with."""
     answer: Callable[[Mapping[str, np.ndarray]], Outputs]
     """From inputs to outputs; a RuntimeError says why the runtime failed."""
     inputs: tuple[FileInput, ...]
@@ -242,18 +244,23 @@ class OpenFile:
             raise ExportError(f"{self.path}: {self.runtime} cannot run it ({first_line(error)})") from error
 
 
-def open_file(path: Path) -> OpenFile:
+def open_file(path: Path, precision: Precision = "float32") -> OpenFile:
     """Open a file of one of `SUFFIXES`.
+
+    Args:
+        path: of the file.
+        precision: to compute with, where there is a choice: OpenVINO runs files in bfloat16, too, but those in int8;
+            "auto" takes it where the processor computes with it.
 
     Raises:
         ExportError: if there is no such file, or its runtime is not installed or cannot read it.
     """
     if not path.is_file():
         raise ExportError(f"no file at {path}; check its path")
-    return _OPENERS[path.suffix.lower()](path)
+    return _OPENERS[path.suffix.lower()](path, precision)
 
 
-def _open_onnx(path: Path) -> OpenFile:
+def _open_onnx(path: Path, _precision: Precision) -> OpenFile:
     session = open_session(path, None, ExportError, "network")
     names = [output.name for output in session.get_outputs()]
 
@@ -272,20 +279,24 @@ def _open_onnx(path: Path) -> OpenFile:
         )
         for taken in session.get_inputs()
     )
-    text = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
-    return OpenFile(path, "onnxruntime", answer, inputs, _parse(text, path))
+    metadata = _parse(session.get_modelmeta().custom_metadata_map.get(METADATA_KEY), path)
+    # Files in float16 keep weights in that, and are computed in float32 on CPUs.
+    return OpenFile(path, "onnxruntime", "int8" if _is_int8(metadata) else "float32", answer, inputs, metadata)
 
 
-def _open_openvino(path: Path) -> OpenFile:
+def _open_openvino(path: Path, precision: Precision) -> OpenFile:
     openvino = import_extra("openvino", ExportError(f"running {path} needs openvino; pip install 'mspn[openvino]'"))
     core = openvino.Core()
-    settings = {
-        "INFERENCE_PRECISION_HINT": "f32",  # without it, processors with bfloat16 compute in that
-        "INFERENCE_NUM_THREADS": count_threads(),
-        "NUM_STREAMS": 1,
-    }
     try:
         model = core.read_model(path)
+        text = str(model.get_rt_info(METADATA_KEY).astype(str)) if model.has_rt_info(METADATA_KEY) else None
+        metadata = _parse(text, path)
+        chosen = "int8" if _is_int8(metadata) else _choose_precision(core, precision)
+        settings = {
+            "INFERENCE_PRECISION_HINT": "bf16" if chosen == "bfloat16" else "f32",
+            "INFERENCE_NUM_THREADS": count_threads(),
+            "NUM_STREAMS": 1,
+        }
         compiled = core.compile_model(model, "CPU", settings)
     except RuntimeError as error:
         raise ExportError(
@@ -306,11 +317,21 @@ def _open_openvino(path: Path) -> OpenFile:
         )
         for taken in model.inputs
     )
-    text = str(model.get_rt_info(METADATA_KEY).astype(str)) if model.has_rt_info(METADATA_KEY) else None
-    return OpenFile(path, "openvino", answer, inputs, _parse(text, path))
+    return OpenFile(path, "openvino", chosen, answer, inputs, metadata)
 
 
-def _refuse_program(path: Path) -> OpenFile:
+def _choose_precision(core: Any, precision: Precision) -> Precision:
+    """As `choose_precision` of `mspn.inference.devices`, but asks OpenVINO of the processor, not torch."""
+    if precision != "auto":
+        return "bfloat16" if precision == "bfloat16" else "float32"
+    return "bfloat16" if "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES") else "float32"
+
+
+def _is_int8(metadata: AnyExportMetadata | None) -> bool:
+    return metadata is not None and metadata.precision == "int8"
+
+
+def _refuse_program(path: Path, _precision: Precision) -> OpenFile:
     raise ExportError(
         f"{path}: .pt2 files are not opened, since torch would run code that they may hold; take .onnx or .xml, which"
         " hold none"

@@ -145,7 +145,8 @@ class PoseEstimator:
         self.top_down = TopDown(
             config,
             checkpoints=[
-                load_pose_model(find_weights(item)) if isinstance(item, str | Path) else item for item in models
+                load_pose_model(find_weights(item), precision) if isinstance(item, str | Path) else item
+                for item in models
             ],
             detector=None if is_named else check_detector(detector, repr(detector)),
         )

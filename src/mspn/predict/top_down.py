@@ -89,7 +89,9 @@ class TopDown:
             ValueError: for an unknown device, precision or engine, or models that cannot be averaged.
         """
         members = []
-        for checkpoint in checkpoints or map(load_pose_model, map(find_weights, config.models)):
+        for checkpoint in checkpoints or [
+            load_pose_model(find_weights(model), config.precision) for model in config.models
+        ]:
             recipe = checkpoint.metadata.recipe
             test = config.test or recipe.test
             if config.flip is not None:
