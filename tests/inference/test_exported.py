@@ -5,8 +5,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from mspn.errors import ExportError, MspnError
+from mspn.inference.devices import Precision, choose_precision
 from mspn.inference.exported import load_exported
 from mspn.inference.runner import load_runner
 from mspn.predict.estimator import PoseEstimator
@@ -48,6 +50,22 @@ def test_a_file_of_heat_maps_takes_the_place_of_its_weights_with_other_test_sett
     _expect_same(_poses(exported, flip=False), _poses(folder / WEIGHTS, flip=False))
 
 
+def test_openvino_computes_in_the_precision_that_torch_would_take():
+    path = exported_heatmaps() / "untrained.xml"
+    crops = np.random.default_rng(4).integers(0, 256, (2, 64, 64, 3), np.uint8)
+    native = choose_precision("auto", torch.device("cpu"))
+    precisions: tuple[Precision, ...] = ("auto", "bfloat16", "float32")
+
+    auto, half, exact = (load_exported(path, precision).network for precision in precisions)
+
+    assert (auto.precision, half.precision, exact.precision) == (native, "bfloat16", "float32")
+    assert PoseEstimator(path, "none", device="cpu", precision="bfloat16").precision == "bfloat16"
+    if native == "bfloat16":  # elsewhere OpenVINO has none
+        maps = exact(crops)
+        np.testing.assert_array_equal(auto(crops), half(crops))
+        assert 0 < np.abs(half(crops) - maps).max() < 0.02 * np.abs(maps).max()
+
+
 def test_exported_heat_maps_are_averaged_with_those_of_weights():
     folder = exported_heatmaps()
     weights = folder / WEIGHTS
@@ -64,7 +82,9 @@ def test_what_a_file_decides_itself_cannot_be_chosen():
 
     with pytest.raises(ExportError, match=r"untrained.onnx is run by onnxruntime, not by torch; leave the engine out"):
         _poses(path, engine="torch")
-    with pytest.raises(ExportError, match=r"computes in float32, not in bfloat16; leave it out, or export another file"):
+    with pytest.raises(
+        ExportError, match=r"computes in float32, not in bfloat16; leave it out, or export another file"
+    ):
         _poses(path, precision="bfloat16")
     with pytest.raises(ExportError, match=r"decodes inside, with test.flip=True, so that False cannot be had"):
         _poses(path, flip=False)

@@ -1,4 +1,6 @@
 import pickle
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -6,6 +8,7 @@ import torch
 
 import mspn
 from mspn.errors import MspnError
+from mspn.inference import devices
 from mspn.inference.devices import choose_device, choose_precision
 from mspn.inference.fold import can_prepack
 from mspn.models.base import normalize
@@ -84,6 +87,20 @@ def test_auto_is_a_gpu_where_there_is_one(monkeypatch: pytest.MonkeyPatch, *, cu
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
 
     assert choose_device("auto").type == chosen
+
+
+@pytest.mark.parametrize(
+    ("platform", "driver", "expected"),
+    [("linux", "absent", False), ("linux", "nvidiactl", True), ("darwin", "absent", True)],
+)
+def test_what_a_gpu_leaves_on_a_system_tells_that_there_may_be_one(
+    platform: str, driver: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, expected: bool
+):
+    (tmp_path / "nvidiactl").touch()
+    monkeypatch.setattr(sys, "platform", platform)
+    monkeypatch.setattr(devices, "_GPU_DRIVERS", (str(tmp_path / driver),))
+
+    assert devices.may_have_gpu() is expected
 
 
 def test_apples_gpus_compute_in_float32_by_default(monkeypatch: pytest.MonkeyPatch):

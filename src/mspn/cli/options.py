@@ -100,8 +100,8 @@ PrecisionOption = Annotated[
 EngineOption = Annotated[
     EngineName,
     typer.Option(
-        help="auto: torch, and for int8 openvino where it is installed, else onnxruntime. openvino is the fastest on"
-        " CPUs, and starts some seconds later."
+        help="auto: torch, for int8 openvino where it is installed, else onnxruntime; `mspn predict` takes what"
+        " `mspn models prepare` made. openvino is the fastest on CPUs, and starts some seconds later."
     ),
 ]
 FlipOption = Annotated[

@@ -58,8 +58,8 @@ _GPU_DRIVERS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
 def may_have_gpu() -> bool:
     """Whether "auto" may be a GPU here; without torch, which knows for sure."""
     if sys.platform == "win32":
-        return find_library("nvcuda") is not None
-    return any(Path(driver).exists() for driver in _GPU_DRIVERS)
+        return any(map(find_library, ("nvcuda", "amdhip64")))
+    return sys.platform == "darwin" or any(Path(driver).exists() for driver in _GPU_DRIVERS)
 
 
 def choose_precision(name: Precision, device: "torch.device") -> Precision:
