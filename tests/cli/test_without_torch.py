@@ -117,7 +117,7 @@ def test_a_photo_needs_neither_torch_nor_openvino(
 def test_a_prepared_file_is_of_these_very_weights_and_this_version(weights: Path, monkeypatch: pytest.MonkeyPatch):
     before = _prepare(weights)
     assert before.is_relative_to(weights.parent / "cache")
-    wanted = RunWanted("auto", "float32", "cpu", changes_protocol=False, is_short=True)
+    wanted = RunWanted("auto", "float32", "cpu", num_images=1)
     assert wanted.find_prepared(weights) == before
 
     with monkeypatch.context() as newer:
@@ -148,17 +148,17 @@ def test_prepared_files_take_the_place_of_torch_where_they_are_no_slower(
     monkeypatch.setattr(exported, "may_have_gpu", lambda: False)
     engines, precisions = ("auto", "torch", "onnxruntime", "openvino"), ("auto", "float32", "bfloat16", "int8")
 
-    def taken(device: str = "cpu", *, changes_protocol: bool = False, is_short: bool = False) -> set[str]:
+    def taken(device: str = "cpu", num_images: int | None = 9, *, is_changed: bool = False) -> set[str]:
         return {
             f"{engine} {precision}"
             for engine in engines
             for precision in precisions
-            if RunWanted(engine, precision, device, changes_protocol, is_short).find_prepared(tmp_path)
+            if RunWanted(engine, precision, device, num_images, is_changed).find_prepared(tmp_path)
         }
 
-    assert taken() == taken("auto") == takes
-    assert taken(is_short=True) == takes | {"auto auto"}
-    assert taken("cuda") == taken(changes_protocol=True) == set()
+    assert taken() == taken("auto") == taken(num_images=None) == takes
+    assert taken(num_images=8) == takes | {"auto auto"}
+    assert taken("cuda") == taken(is_changed=True) == set()
     monkeypatch.setattr(exported, "may_have_gpu", lambda: True)
     assert taken("auto") == set()
 

@@ -27,7 +27,7 @@ from mspn.export.proof import (
     sample_people,
     write_proof,
 )
-from mspn.inference.exported import prepared_file
+from mspn.inference.exported import FEW_IMAGES, prepared_file
 from mspn.inference.exported_files import SUFFIXES, ExportPrecision, OpenFile, PoseExportMetadata, open_file
 from mspn.io.files import sha256_of, temporary_folder
 from mspn.predict.estimator import PoseEstimator
@@ -143,6 +143,7 @@ def prepare_command(
             path = prepared_file(weights)
             if path is None:
                 fail("no runtime is installed that could run it; pip install 'mspn[openvino,onnx]', or 'mspn[onnx]'")
+            limits = "" if path.suffix == ".xml" else f" for up to {FEW_IMAGES} images, or with --precision float32"
             if _can_open(path):
                 echo(f"{name}: prepared before, {path}")
                 continue
@@ -150,7 +151,7 @@ def prepare_command(
             with writing_to(path.parent):
                 _prepare(weights, path)
             echo(f"{name}: {path}, proven, after {time.perf_counter() - start:.0f} s")
-    echo("`mspn predict` starts without torch from now on; what it does so with: docs/export.md")
+    echo(f"`mspn predict` starts without torch from now on{limits}")
 
 
 def _can_open(path: Path) -> bool:

@@ -16,12 +16,14 @@ from mspn.checkpoints.hub import find_weights
 from mspn.checkpoints.index import Report
 from mspn.cli.printing import SafeConsole, echo, fail
 from mspn.config.recipe import Recipe, override
-from mspn.detectors import EMBEDDED, NONE, make_detector, resolve_default
-from mspn.detectors.base import MAX_SIDE, Detector
+from mspn.detectors import EMBEDDED, NONE, resolve_default
+from mspn.detectors.base import MAX_SIDE, Detector, FullImage
+from mspn.detectors.onnx import ExportedPersonDetector
 from mspn.detectors.slices import MAX_SLICES
-from mspn.errors import DetectorError, ExportError, MspnError
+from mspn.errors import ExportError
 from mspn.inference.devices import Precision
 from mspn.inference.exported import ExportedModel, RunWanted, load_exported, load_pose_model
+from mspn.inference.exported_files import DetectorExportMetadata, open_file
 from mspn.outputs import WRITERS
 from mspn.outputs.choice import PeopleSettings
 from mspn.structures.boxes import Box
@@ -203,9 +205,7 @@ class PreparedNetworks(NamedTuple):
     detector: Detector
 
 
-def open_prepared(
-    models: Sequence[str], detector: str, wanted: RunWanted, *, side: int | None, slices: int
-) -> PreparedNetworks | None:
+def open_prepared(models: Sequence[str], detector: str, wanted: RunWanted) -> PreparedNetworks | None:
     """What `mspn models prepare` made of a network and its detector; None if that is not there, or not to be used.
 
     Of a file that cannot be opened a line is printed.
@@ -214,8 +214,6 @@ def open_prepared(
         models: names or weights files; heat maps of several are averaged, which prepared ones do not give.
         detector: as `make_detector` takes it.
         wanted: how they are to run.
-        side: for the detector, see `make_detector`.
-        slices: see there.
 
     Raises:
         WeightsError: as `find_weights`.
@@ -226,23 +224,18 @@ def open_prepared(
         return None
     try:
         exported = load_exported(file, wanted.precision)
+        name = resolve_default(detector, exported.metadata.recipe)
+        if name == NONE:
+            return PreparedNetworks([exported], FullImage())
+        found = wanted.find_prepared(find_weights(EMBEDDED)) if name == EMBEDDED else None
+        if found is None:
+            return None
+        opened = open_file(found, "auto")
     except ExportError as error:
-        _tell_damaged(error)
+        echo(f"{error}; `mspn models prepare` makes it again, and torch runs the weights until then", err=True)
         return None
-    name = resolve_default(detector, exported.metadata.recipe)
-    found = wanted.find_prepared(find_weights(EMBEDDED)) if name == EMBEDDED else None
-    if found is None and name != NONE:
-        return None
-    try:
-        made = make_detector(str(found or NONE), side=side, slices=slices)
-    except DetectorError as error:
-        _tell_damaged(error)
-        return None
-    return PreparedNetworks([exported], made)
-
-
-def _tell_damaged(error: MspnError) -> None:
-    echo(f"{error}; `mspn models prepare` makes it again, and torch runs the weights until then", err=True)
+    assert isinstance(opened.metadata, DetectorExportMetadata)
+    return PreparedNetworks([exported], ExportedPersonDetector(opened, opened.metadata))
 
 
 def change_test(recipe: Recipe, settings: Sequence[str]) -> Recipe:

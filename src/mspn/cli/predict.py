@@ -76,9 +76,6 @@ from mspn.sources.resolve import WHOLE, Shard, Source, find_sources
 from mspn.structures.image import Image, SourceFailure
 from mspn.visualize.themes import THEMES, find_theme
 
-_FEW_IMAGES = 8
-"""They are done, in whatever precision, before torch is imported."""
-
 
 def predict_command(
     context: typer.Context,
@@ -135,7 +132,7 @@ def predict_command(
         chosen = parse_writers(save)
         chosen_theme = find_theme(theme)
         _refuse_unused_options(context, chosen, boxes, resume=resume)
-        wanted = parse_people(people, people_by, track_ids, region)
+        whom = parse_people(people, people_by, track_ids, region)
         part = Shard.parse(shard) if shard else WHOLE
         allowed = tuple(map(parse_network, allow_networks or ()))
         drawn, videos = out / ImageWriter.FOLDER, out / VideoWriter.FOLDER
@@ -146,15 +143,9 @@ def predict_command(
             excluded_folders=(out, drawn, videos),
         )
         total = count_images(sources, limits, part)
-        is_short = total is not None and total <= _FEW_IMAGES
-        changes_protocol = flip is not None or bool(protocol or settings)
-        prepared = open_prepared(
-            models,
-            NONE if boxes else detector,
-            RunWanted(engine.value, precision.value, device, changes_protocol, is_short),
-            side=detector_size,
-            slices=detector_slices,
-        )
+        is_changed = bool(protocol or settings) or (flip, detector_size, detector_slices) != (None, None, 1)
+        wanted = RunWanted(engine.value, precision.value, device, total, is_changed)
+        prepared = open_prepared(models, NONE if boxes else detector, wanted)
         checkpoints = (
             prepared.models
             if prepared
@@ -170,8 +161,8 @@ def predict_command(
         estimator = PoseEstimator(
             checkpoints,
             chosen_detector,
-            detector_size=None if prepared else detector_size,
-            detector_slices=1 if prepared else detector_slices,
+            detector_size=detector_size,
+            detector_slices=detector_slices,
             device=device,
             precision=precision.value,
             engine=engine.value,
@@ -208,7 +199,7 @@ def predict_command(
                 limits,
                 detect_every=detect_every,
                 track=track,
-                people=wanted,
+                people=whom,
                 drawn=drawn if any(name in DRAWING_WRITERS for name in journal.outputs) else None,
                 stop=stop,
             )

@@ -217,6 +217,8 @@ def load_pose_model(path: Path, precision: Precision = "auto") -> "Checkpoint | 
 _RUNTIMES = {"openvino": ".xml", "onnxruntime": ".onnx"}
 """Best first, and the ending of their files."""
 _DIGEST_DIGITS = 16
+FEW_IMAGES = 8
+"""They are done in float32 before torch is imported."""
 
 
 def prepared_file(weights: Path) -> Path | None:
@@ -238,10 +240,10 @@ class RunWanted(NamedTuple):
     engine: Engine
     precision: Precision
     device: str
-    changes_protocol: bool
-    """Whether a flip, filter or decoder is asked for, which files have inside."""
-    is_short: bool
-    """Whether so little is to be done that torch's import would take longer, whatever it computes with."""
+    num_images: int | None
+    """None if unknown."""
+    is_changed: bool = False
+    """Whether a flip, filter or decoder is asked for, which files have inside, or another size for the detector."""
 
     def find_prepared(self, weights: Path) -> Path | None:
         """The prepared file of weights, if there is one and it is to be used."""
@@ -249,13 +251,13 @@ class RunWanted(NamedTuple):
         return path if path and path.is_file() and self._takes(path) else None
 
     def _takes(self, path: Path) -> bool:
-        if self.changes_protocol or self.device not in ("auto", "cpu") or (self.device == "auto" and may_have_gpu()):
+        if self.is_changed or self.device not in ("auto", "cpu") or (self.device == "auto" and may_have_gpu()):
             return False
         if path.suffix == _RUNTIMES["openvino"]:
             return self.engine in ("auto", "openvino") and self.precision != "int8"
-        # onnxruntime has no bfloat16, in which torch is faster where the processor has it.
-        is_float32 = self.precision == "float32" or (self.precision == "auto" and self.engine == "onnxruntime")
-        return self.engine in ("auto", "onnxruntime") and (is_float32 or (self.precision == "auto" and self.is_short))
+        if self.engine == "auto" and self.precision == "auto":  # onnxruntime has no bfloat16, which torch may take
+            return self.num_images is not None and self.num_images <= FEW_IMAGES
+        return self.engine in ("auto", "onnxruntime") and self.precision in _NO_DOUBT
 
 
 def _metadata_of(told: PoseExportMetadata) -> CheckpointMetadata:
