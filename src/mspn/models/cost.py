@@ -6,6 +6,8 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
 
 from mspn.config.model import BackboneConfig, ModelConfig, NetworkConfig
 from mspn.models import build_network
@@ -83,6 +85,22 @@ def count_cost(
     return NetworkCost(total, parts)
 
 
+class _EmptyResize(TorchFunctionMode):
+    """Resizes to the right shape without values.
+
+    Resizing counts nothing, and takes most of the time on the meta device, where torch works it out in Python.
+    """
+
+    def __torch_function__(
+        self, func: Callable[..., Any], _types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func is functional.interpolate:
+            (features,) = args
+            return features.new_empty(*features.shape[:2], *kwargs["size"])
+        return func(*args, **kwargs)
+
+
 def _drop_norms(network: nn.Module) -> None:
     """Replace batch norms: their multiply-adds do not count, and they take most of the time on the meta device."""
     for module in list(network.modules()):
@@ -119,7 +137,7 @@ def _multiply_adds(
                 counts[part] = counts.get(part, 0) + (fine - coarse) * weights
 
             hooks.append(module.register_forward_hook(add_difference))
-    with torch.no_grad():
+    with torch.no_grad(), _EmptyResize():
         run(crops)
     for hook in hooks:
         hook.remove()

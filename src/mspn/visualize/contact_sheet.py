@@ -39,15 +39,21 @@ def overlay_heatmaps(
         skeleton: of the maps.
     """
     gray = cv2.cvtColor(panel, cv2.COLOR_RGB2GRAY).astype(np.float32) * _DIMMED_BRIGHTNESS
-    canvas = np.repeat(gray[..., None], 3, axis=-1)
+    height, width = heatmaps.shape[1:]
+    # Colors are laid over each other in the cells, which are few, and over the crop once.
+    added, seen = np.zeros((height, width, 3), np.float32), np.ones((height, width, 1), np.float32)
     colors = side_colors(skeleton)
     for color in dict.fromkeys(colors):
-        merged = (
+        opacity = (
             heatmaps[[index for index, keypoint_color in enumerate(colors) if keypoint_color == color]].amax(0).numpy()
-        )
-        opacity = cv2.resize(merged, panel.shape[1::-1], interpolation=cv2.INTER_NEAREST)[..., None]
-        canvas = canvas * (1 - opacity) + np.array(color, np.float32) * opacity
-    return np.rint(canvas).astype(np.uint8)
+        )[..., None]
+        added = added * (1 - opacity) + np.array(color, np.float32) * opacity
+        seen *= 1 - opacity
+    size = panel.shape[1::-1]
+    shown = gray * cv2.resize(seen, size, interpolation=cv2.INTER_NEAREST)
+    overlaid = shown[..., None] + cv2.resize(added, size, interpolation=cv2.INTER_NEAREST)
+    canvas: UInt8[np.ndarray, "h w 3"] = np.rint(overlaid).astype(np.uint8)
+    return canvas
 
 
 def join_panels(panels: Sequence[UInt8[np.ndarray, "h w 3"]], captions: Sequence[str]) -> UInt8[np.ndarray, "H W 3"]:
