@@ -42,5 +42,6 @@ def overfitted_detector() -> tuple[Path, Path]:
 
 
 def _overfit(folder: Path) -> None:
-    recipe = override(tiny_detector_recipe(folder / "set", iterations=140), ["train.checkpoint_every=140"])
+    settings = ["train.checkpoint_every=80", "train.learning_rate=2e-2"]
+    recipe = override(tiny_detector_recipe(folder / "set", iterations=80), settings)
     train(recipe, folder / "set" / "run", resume=False)
