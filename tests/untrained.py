@@ -13,8 +13,8 @@ from tests.trained import small_and_fast, tiny_recipe
 
 
 def untrained(folder: Path, settings: Sequence[str] = ()) -> Checkpoint:
-    """The same random network each time."""
-    recipe = small_and_fast(tiny_recipe(folder, iterations=2), ["model.num_stages=2", *settings])
+    """The same random network each time, of one stage unless the settings say otherwise."""
+    recipe = small_and_fast(tiny_recipe(folder, iterations=2), settings)
     torch.manual_seed(5)
     return Checkpoint(CheckpointMetadata(recipe=recipe), build_network(recipe.model).eval())
 

@@ -13,7 +13,7 @@ from mspn.export.onnx_file import write_metadata
 from mspn.export.proof import Proof, proof_path
 from mspn.inference.exported_files import parse_metadata
 from tests.cli.runner import error_line, run
-from tests.export.exported import ONE_STAGE, WEIGHTS, exported_untrained
+from tests.export.exported import WEIGHTS, exported_untrained
 from tests.untrained import untrained_weights
 
 
@@ -41,7 +41,7 @@ def _change_one_weight(exported: Path) -> None:
 
 
 def test_an_export_is_proven_beside_torch_and_says_what_was_compared(tmp_path: Path):
-    weights = untrained_weights(tmp_path, ONE_STAGE)
+    weights = untrained_weights(tmp_path)
 
     result = run("models", "export", weights, tmp_path / "network.pt2", "--with-preprocessing", "--with-decoding")
 

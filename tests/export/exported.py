@@ -12,8 +12,6 @@ from tests.made_once import made_once
 from tests.untrained import untrained_weights
 
 WEIGHTS = "untrained.safetensors"
-ONE_STAGE = ["model.num_stages=1"]
-"""Enough where another stage would only repeat it; the exporter takes half the time."""
 
 
 def exported_untrained() -> Path:
@@ -35,7 +33,7 @@ def _export_onnx(folder: Path) -> None:
 
 
 def _export_heatmaps(folder: Path) -> None:
-    _export(untrained_weights(folder, ONE_STAGE), ".xml", Inside())
+    _export(untrained_weights(folder), ".xml", Inside())
 
 
 def _export(weights: Path, suffix: str, inside: Inside) -> None:

@@ -12,7 +12,7 @@ from mspn.export.graphs import Inside, Source, build_pose_export
 from mspn.export.onnx_file import halve
 from mspn.inference.exported import load_exported
 from mspn.models.base import normalize
-from tests.export.exported import ONE_STAGE, WEIGHTS, exported_untrained
+from tests.export.exported import WEIGHTS, exported_untrained
 from tests.made_once import made_once
 from tests.untrained import untrained_weights
 
@@ -20,7 +20,7 @@ _CROPS = torch.randint(0, 256, (12, 64, 64, 3), dtype=torch.uint8, generator=tor
 
 
 def _export(folder: Path) -> None:
-    weights = untrained_weights(folder, ONE_STAGE)
+    weights = untrained_weights(folder)
     for name, inside, crops in (
         ("half.onnx", Inside(precision="float16"), None),
         ("int8.onnx", Inside(decoding=True, precision="int8"), _CROPS),

@@ -25,6 +25,8 @@ from mspn.structures.image import Image
 from tests.untrained import untrained, untrained_weights
 
 HOST = "127.0.0.1"
+_TWO_STAGES = ["model.num_stages=2"]
+"""The service shows the heat maps of each."""
 
 
 @dataclass
@@ -130,14 +132,15 @@ class GatedDetector:
 
 
 def gated_estimator(folder: Path, detector: GatedDetector) -> PoseEstimator:
-    return PoseEstimator(untrained(folder), detector, device="cpu", precision="float32", batch_size=3)
+    checkpoint = untrained(folder, _TWO_STAGES)
+    return PoseEstimator(checkpoint, detector, device="cpu", precision="float32", batch_size=3)
 
 
 @contextmanager
 def served(folder: Path, estimator: PoseEstimator, limits: ServeLimits | None = None, **settings: Any) -> Iterator[int]:
     """Serve in a thread, and give the port."""
     chosen = ServeSettings(limits=limits or ServeLimits(), port=0, **settings)
-    model = str(untrained_weights(folder))
+    model = str(untrained_weights(folder, _TWO_STAGES))
     with patch.object(server, "LOGGING", None):
         running = uvicorn.Server(server.configure(model, estimator, chosen))
         listener = server.listen(chosen.host, chosen.port)
