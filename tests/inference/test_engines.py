@@ -3,6 +3,7 @@ import inspect
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from importlib.machinery import ModuleSpec
 
 import pytest
@@ -10,9 +11,9 @@ import torch
 
 from mspn.cli.predict import predict_command
 from mspn.config.recipes import RECIPES
-from mspn.inference.devices import Engine
+from mspn.inference.devices import Engine, Precision
 from mspn.inference.engines import EngineChoice, choose_engine
-from mspn.inference.quantization import calibrate_activations
+from mspn.inference.quantization import CalibrationRanges, calibrate_activations
 from mspn.inference.runner import Runner, load_runner
 from mspn.models import build_network
 from mspn.models.base import PoseNetwork
@@ -31,6 +32,21 @@ def everything_installed(monkeypatch: pytest.MonkeyPatch) -> None:
 def _network() -> PoseNetwork:
     torch.manual_seed(6)
     return build_network(small(RECIPES["resnet18-2"]).model).eval()
+
+
+@cache
+def _runner(engine: Engine, precision: Precision) -> Runner:
+    """The network of these tests in an engine; made once, since its export takes a second."""
+    return Runner(_network(), CPU, precision, engine, _ranges() if precision == "int8" else None)
+
+
+@cache
+def _ranges() -> CalibrationRanges:
+    return calibrate_activations(_network(), _crops())
+
+
+def _crops() -> torch.Tensor:
+    return torch.randint(0, 256, (9, 64, 32, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(7))
 
 
 @pytest.mark.usefixtures("everything_installed")
@@ -101,13 +117,11 @@ def test_engines_need_onnx(monkeypatch: pytest.MonkeyPatch):
     ("engine", "precision", "tolerance"),
     [("onnxruntime", "float32", 1e-5), ("openvino", "float32", 1e-5), ("openvino", "bfloat16", 0.1)],
 )
-def test_every_engine_gives_torchs_answers(engine: Engine, precision: str, tolerance: float):
+def test_every_engine_gives_torchs_answers(engine: Engine, precision: Precision, tolerance: float):
     _skip_without(engine)
-    network = _network()
-    crops = torch.randint(0, 256, (9, 64, 32, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(7))
 
-    expected = Runner(network, CPU, "float32", "torch")(crops)
-    answered = Runner(network, CPU, precision, engine)(crops)  # type: ignore[arg-type]
+    expected = _runner("torch", "float32")(_crops())
+    answered = _runner(engine, precision)(_crops())
 
     assert answered.dtype == torch.float32
     assert (answered - expected).norm() < tolerance * expected.norm()
@@ -117,11 +131,9 @@ def test_every_engine_gives_torchs_answers(engine: Engine, precision: str, toler
 def test_int8_gives_nearly_torchs_answers(engine: Engine):
     _skip_without(engine)
     _skip_without("onnxruntime")
-    network = _network()
-    crops = torch.randint(0, 256, (9, 64, 32, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(7))
 
-    expected = Runner(network, CPU, "float32", "torch")(crops)
-    answered = Runner(network, CPU, "int8", engine, calibrate_activations(network, crops))(crops)
+    expected = _runner("torch", "float32")(_crops())
+    answered = _runner(engine, "int8")(_crops())
 
     assert answered.dtype == torch.float32
     assert (answered - expected).norm() < 0.15 * expected.norm()
@@ -132,13 +144,13 @@ def test_other_engines_take_the_networks_own_size_only(engine: Engine):
     _skip_without(engine)
 
     with pytest.raises(ValueError, match=r"crops are 64x64 pixels, but this network is for 64x32; only .* torch"):
-        Runner(_network(), CPU, "float32", engine)(torch.zeros(1, 64, 64, 3, dtype=torch.uint8))
+        _runner(engine, "float32")(torch.zeros(1, 64, 64, 3, dtype=torch.uint8))
 
 
 @pytest.mark.parametrize("engine", ["torch", "onnxruntime", "openvino"])
 def test_threads_get_their_own_answers(engine: Engine):
     _skip_without(engine)
-    runner = Runner(_network(), CPU, "float32", engine)
+    runner = _runner(engine, "float32")
     generator = torch.Generator().manual_seed(9)
     batches = torch.randint(0, 256, (4, 8, 64, 32, 3), dtype=torch.uint8, generator=generator)
     expected = [runner(batch) for batch in batches]
@@ -158,7 +170,7 @@ def test_threads_get_their_own_answers(engine: Engine):
 @pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
 def test_an_engine_with_threads_is_refused_in_a_forked_process(engine: Engine, monkeypatch: pytest.MonkeyPatch):
     _skip_without(engine)
-    runner = Runner(_network(), CPU, "float32", engine)
+    runner = _runner(engine, "float32")
     monkeypatch.setattr("os.getpid", lambda: 0)
 
     with pytest.raises(ValueError, match=f"engine {engine} was made before this process was forked.*'spawn'"):

@@ -17,7 +17,7 @@ def network() -> PoseNetwork:
     pytest.importorskip("onnx")
     pytest.importorskip("onnxruntime")
     torch.manual_seed(6)
-    return build_network(small(RECIPES["resnet18-2"]).model).eval()
+    return build_network(small(RECIPES["resnet18-2"]).model.model_copy(update={"num_stages": 1})).eval()
 
 
 @pytest.fixture(scope="module")
