@@ -84,8 +84,8 @@ CONFIGS = {
     "resnet26": small(backbone="resnet26", bottleneck_expansion=1),
     "rsn18": small(backbone="rsn18"),
     "rsn50": small(backbone="rsn50", num_stages=1),
-    "rsn18, own width": small(backbone="rsn18", rsn_width="own"),
-    "rsn50, own width, expanded": small(backbone="rsn50", rsn_width="own", rsn_expansion=4),
+    "rsn18, own width": small(backbone="rsn18", rsn_width="own", num_stages=1),
+    "rsn50, own width, expanded": small(backbone="rsn50", rsn_width="own", rsn_expansion=4, num_stages=1),
     "rsn18, expanded": small(backbone="rsn18", rsn_expansion=2, num_stages=1),
     "no aggregation": small(aggregation=False),
     "5 keypoints": small(num_keypoints=5),
@@ -108,7 +108,7 @@ def test_a_network_written_for_others_comes_back_bit_by_bit(config: ModelConfig,
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_a_refine_machine_comes_back_bit_by_bit(layout: Layout, tmp_path: Path):
     form = "official" if layout == "official" else "mmpose"
-    network = random_network(small(backbone="rsn18", pose_refine_machine=form))
+    network = random_network(small(pose_refine_machine=form))
 
     write_external(tmp_path / "foreign.pth", network, layout)
     back = read_external(tmp_path / "foreign.pth").model
@@ -126,7 +126,7 @@ def test_a_refine_machine_of_another_form_has_no_place(form: str, layout: Layout
 
 
 def test_a_linear_layers_bias_lowers_the_running_mean(tmp_path: Path):
-    tensors = to_layout(random_network(small(backbone="rsn18", pose_refine_machine="mmpose")), "mmpose")
+    tensors = to_layout(random_network(small(pose_refine_machine="mmpose")), "mmpose")
     tensors["head.predict_layers.3.prm.middle_path.3.bias"] += torch.arange(17.0)
     torch.save({"state_dict": tensors}, tmp_path / "mmpose.pth")
 

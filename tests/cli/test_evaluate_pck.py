@@ -29,6 +29,7 @@ def test_a_network_and_its_results_file_have_the_same_pck(tmp_path: Path):
         assert other["table"][part] == pytest.approx(share, abs=0.05)
 
 
+@pytest.mark.usefixtures("mat_files_read_here")
 def test_mpii_is_measured_by_the_head(tmp_path: Path):
     preds = joints()
     preds[0] += [16, 0]  # just over half of a head of 30 pixels

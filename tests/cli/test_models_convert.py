@@ -96,9 +96,7 @@ def test_the_embedded_weights_bring_their_ranges(model: str):
     astronaut = read_image(ASSETS / "sample" / "astronaut.jpg")
     crops = torch.from_numpy(cv2.resize(astronaut, (width, height), interpolation=cv2.INTER_AREA)[None])
 
-    exact, rounded = (
-        load_runner(model, engine="onnxruntime", precision=precision, threads=1)(crops)
-        for precision in ("float32", "int8")
-    )
+    exact = load_runner(model, engine="torch", precision="float32", threads=1)(crops)
+    rounded = load_runner(model, engine="onnxruntime", precision="int8", threads=1)(crops)
 
     assert ((rounded - exact).square().mean() / exact.square().mean()).sqrt() < 0.12

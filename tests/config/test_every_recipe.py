@@ -1,4 +1,4 @@
-"""Every recipe, small: a training step, weights saved and loaded, export, prediction.
+"""Every recipe, small: a training step; and every network of one: weights saved and loaded, prediction, export.
 
 A network is narrow, on a small crop, with the first two of more stages and of more blocks in a row: further ones would
 only repeat them.
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from mspn.checkpoints.format import save_weights
+from mspn.checkpoints.format import read_metadata, save_weights
 from mspn.checkpoints.metadata import CheckpointMetadata
 from mspn.config.model import HourglassConfig, ModelConfig, NetworkConfig
 from mspn.config.recipe import Recipe
@@ -49,6 +49,8 @@ _EVERY = {**RECIPES, **STUDY_RECIPES, **_REFINED}
 _SMALL = [small(recipe) for recipe in _EVERY.values()]
 _NETWORKS = {first_alike(recipe.model): recipe.name for recipe in _SMALL}
 """Those that differ, by the last recipe that has them."""
+_PREDICTING = {(first_alike(recipe.model), recipe.test, recipe.skeleton): recipe for recipe in _SMALL}
+"""The recipes whose predictions may differ."""
 
 
 @pytest.fixture(autouse=True)
@@ -57,7 +59,7 @@ def _two_blocks_in_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("recipe", _SMALL, ids=_EVERY)
-def test_it_trains_and_predicts(recipe: Recipe, tmp_path: Path):
+def test_it_trains(recipe: Recipe, tmp_path: Path):
     torch.manual_seed(1)
     network = build_network(recipe.model).train()
     crops = torch.randn(2, 3, *_CROP)
@@ -67,10 +69,19 @@ def test_it_trains_and_predicts(recipe: Recipe, tmp_path: Path):
     losses.total.backward()
     torch.optim.Adam(network.parameters(), lr=1e-3).step()
     save_weights(tmp_path / "weights.safetensors", network, CheckpointMetadata(recipe=recipe))
-    (pose,) = PoseEstimator(tmp_path / "weights.safetensors", "none")(np.zeros((80, 60, 3), np.uint8))
 
     assert torch.isfinite(losses.total)
     assert all(parameter.grad is not None for parameter in network.parameters())
+    assert read_metadata(tmp_path / "weights.safetensors").recipe == recipe
+
+
+@pytest.mark.parametrize("recipe", _PREDICTING.values(), ids=lambda recipe: recipe.name)
+def test_its_weights_predict(recipe: Recipe, tmp_path: Path):
+    torch.manual_seed(1)
+    save_weights(tmp_path / "weights.safetensors", build_network(recipe.model), CheckpointMetadata(recipe=recipe))
+
+    (pose,) = PoseEstimator(tmp_path / "weights.safetensors", "none")(np.zeros((80, 60, 3), np.uint8))
+
     assert np.isfinite(pose.keypoints_image).all()
 
 
