@@ -35,6 +35,13 @@ def small(recipe: Recipe) -> Recipe:
     return recipe.model_copy(update={"model": cut_stages(shape.model_copy(update=narrower))})
 
 
+def one_stage_of_other_backbones(config: NetworkConfig) -> NetworkConfig:
+    """Whatever is between stages and after them is the same with every backbone; ResNet-18 has it all."""
+    if isinstance(config, ModelConfig) and config.backbone != "resnet18" and not config.stages:
+        return config.model_copy(update={"num_stages": 1, "aggregation": True, "coarse_heads": True})
+    return config
+
+
 _REFINED = {
     f"refined, {form}": RECIPES["resnet18-2"].model_copy(
         update={
@@ -47,8 +54,8 @@ _REFINED = {
 """A setting of all networks of this kind that no recipe has."""
 _EVERY = {**RECIPES, **STUDY_RECIPES, **_REFINED}
 _SMALL = [small(recipe) for recipe in _EVERY.values()]
-_NETWORKS = {first_alike(recipe.model): recipe.name for recipe in _SMALL}
-"""Those that differ, by the last recipe that has them."""
+_NETWORKS = {one_stage_of_other_backbones(first_alike(recipe.model)): recipe.name for recipe in _SMALL}
+"""Those that have other parts, by the last recipe that has them."""
 _PREDICTING = {(first_alike(recipe.model), recipe.test, recipe.skeleton): recipe for recipe in _SMALL}
 """The recipes whose predictions may differ."""
 
