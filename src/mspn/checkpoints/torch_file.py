@@ -1,5 +1,6 @@
 """Files that `torch.save` wrote, from anywhere: no code in them runs, and they take no more memory than they hold."""
 
+import io
 import math
 import pickle
 import zipfile
@@ -84,8 +85,7 @@ def _check(file: IO[bytes], path: Path) -> None:
             raise WeightsError(f"{path} unpacks to more than it holds, which is refused")
         # torch looks for the name whatever its case.
         (name,) = (name for name in archive.namelist() if name.lower().endswith("/data.pkl"))
-        with archive.open(name) as content:
-            _PickleCheck(content, file_bytes, path).load()
+        _PickleCheck(io.BytesIO(archive.read(name)), file_bytes, path).load()
 
 
 class _Kind(NamedTuple):
