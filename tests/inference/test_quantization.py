@@ -6,7 +6,7 @@ from torch import Tensor
 
 from mspn.config.recipes import RECIPES
 from mspn.inference.fold import HEATMAPS, export_onnx
-from mspn.inference.quantization import CalibrationRanges, calibrate_activations, quantize
+from mspn.inference.quantization import CalibrationRanges, calibrate_activations, find_float32_nodes, quantize
 from mspn.models import build_network
 from mspn.models.base import PoseNetwork, normalize
 from tests.config.test_every_recipe import small
@@ -54,6 +54,29 @@ def test_convolutions_have_weights_and_biases_of_integers_also_where_a_file_hold
     of_integers = {node.output[0] for node in nodes if node.op_type == "DequantizeLinear"}
     taken = {name for node in nodes if node.op_type == "Conv" for name in node.input}
     assert taken <= of_integers
+
+
+def test_all_convolutions_but_the_first_compute_in_integers(network: PoseNetwork, ranges: CalibrationRanges):
+    onnx = pytest.importorskip("onnx")
+    exported = export_onnx(network)
+
+    nodes = onnx.load_model_from_string(quantize(exported, ranges, find_float32_nodes(exported))).graph.node
+
+    makers = {output: node.op_type for node in nodes for output in node.output}
+    in_float = [node.name for node in nodes if node.op_type == "Conv" and makers[node.input[0]] != "DequantizeLinear"]
+    assert in_float == ["/stem/conv/conv/Conv"]
+
+
+def test_of_an_efficientnet_the_first_block_stays_in_float32_too():
+    pytest.importorskip("onnx")
+    config = small(RECIPES["mspn-tiny"]).model
+    names = find_float32_nodes(export_onnx(build_network(config).eval()))
+
+    assert [name for name in names if name.endswith("/Conv")] == [
+        "/stem/conv/conv/Conv",
+        "/stem/blocks/blocks.0/depthwise/conv/Conv",
+        "/stem/blocks/blocks.0/project/conv/Conv",
+    ]
 
 
 def test_without_ranges_there_is_no_int8():

@@ -23,7 +23,7 @@ from mspn.export.onnx_file import (
     forget_origin,
     halve,
     make_onnx,
-    nodes_outside_network,
+    nodes_in_float32,
     trace,
     write_metadata,
 )
@@ -123,7 +123,7 @@ def _onnx_model(
 
 def _quantized(model: Any, crops: Tensor) -> Any:
     exported = model.SerializeToString()
-    quantized = quantize(exported, measure_ranges(exported, crops), nodes_outside_network(model))
+    quantized = quantize(exported, measure_ranges(exported, crops), nodes_in_float32(model))
     return type(model).FromString(quantized)
 
 

@@ -21,6 +21,7 @@ from mspn.inference.exported_files import (
     ExportMetadata,
     NetworkInput,
 )
+from mspn.inference.quantization import stays_in_float32
 
 OPSET = 18
 """Of ONNX, which onnxruntime reads from 1.14 on."""
@@ -92,9 +93,10 @@ def write_metadata(model: Any, text: str) -> None:
     model.metadata_props.add(key=METADATA_KEY, value=text)
 
 
-def nodes_outside_network(model: Any) -> list[str]:
-    """Names of the nodes that are steps before or after the network."""
-    return [node.name for node in model.graph.node if NETWORK not in _scope(node)]
+def nodes_in_float32(model: Any) -> list[str]:
+    """Names of the nodes that int8 leaves as they are: steps before and after the network, and its first layers."""
+    modules = {node.name: _modules(node) for node in model.graph.node}
+    return [name for name, inside in modules.items() if not inside or any(map(stays_in_float32, inside))]
 
 
 def halve(model: Any, network: nn.Module) -> Any:
@@ -209,10 +211,11 @@ def _rename(graph: Any, old: str, new: str) -> None:
                     names[index] = new
 
 
-def _scope(node: Any) -> Sequence[str]:
-    """Names of the modules that a node comes from."""
+def _modules(node: Any) -> list[str]:
+    """Dotted names, within the network, of the modules that a node comes from; none of a node outside of it."""
     scopes = next((item.value for item in node.metadata_props if item.key == "pkg.torch.onnx.name_scopes"), "")
-    return [part for scope in scopes.strip("[]").split(", ") for part in scope.strip("'\"").split(".")]
+    names = (scope.strip("'\"").partition(NETWORK) for scope in scopes.strip("[]").split(", "))
+    return [inside.strip(".") for _, network, inside in names if network]
 
 
 @contextmanager

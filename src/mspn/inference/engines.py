@@ -12,7 +12,7 @@ from torch import Tensor
 from mspn.errors import InvalidValueError, import_extra
 from mspn.inference.devices import Engine, Precision, check_process, choose_precision
 from mspn.inference.fold import CROPS, export_onnx, find_unused, prepare
-from mspn.inference.quantization import CalibrationRanges, quantize
+from mspn.inference.quantization import CalibrationRanges, find_float32_nodes, quantize
 from mspn.models.base import PoseNetwork, normalize
 from mspn.structures.boxes import Size
 
@@ -69,7 +69,7 @@ class OnnxRuntimeEngine:
 
 def _as_onnx(model: PoseNetwork, precision: Precision, ranges: CalibrationRanges) -> bytes:
     exported = export_onnx(model)
-    return quantize(exported, ranges) if precision == "int8" else exported
+    return quantize(exported, ranges, find_float32_nodes(exported)) if precision == "int8" else exported
 
 
 def _check_size(crops: Tensor, size: Size) -> None:

@@ -1,8 +1,9 @@
-"""Quantization of networks to int8: activations by calibrated ranges, weights per channel.
+"""Quantization of networks to int8, but for their first layers: activations by calibrated ranges, weights per channel.
 
 It uses onnxruntime's tools, of the extra `onnx`.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,6 +23,10 @@ CalibrationRanges = Mapping[str, tuple[float, float]]
 _BATCH = 8
 _QUANTIZED_OPERATORS = ["Conv", "ConvTranspose", "Add", "Relu", "Clip", "Resize", "MaxPool"]
 """Operators computed in int8. All but the first two cost little, but are included to avoid conversions between them."""
+_FLOAT32_PARTS = ("stem.conv.", "stem.blocks.0.")
+"""Modules of a network that stay in float32: of the squared error in 8 bits, half would be theirs."""
+_ITEM = re.compile(r"\w+\.(?=\d)")
+"""How the exporter repeats the name of a sequence before the number of an item: /stem/blocks/blocks.0/."""
 
 
 class _Tools(NamedTuple):
@@ -77,13 +82,28 @@ def measure_ranges(exported: bytes, crops: Shaped[Tensor, "N ..."]) -> dict[str,
     }
 
 
+def stays_in_float32(module: str) -> bool:
+    """Whether a module of a network, by its dotted name, is one of those that 8 bits are too coarse for."""
+    return f"{module}.".startswith(_FLOAT32_PARTS)
+
+
+def find_float32_nodes(exported: bytes) -> list[str]:
+    """Names of the nodes of those modules in what `export_onnx` gives.
+
+    Raises:
+        ValueError: if onnxruntime or onnx is not installed.
+    """
+    names = [node.name for node in _load_tools().onnx.load_model_from_string(exported).graph.node]
+    return [name for name in names if stays_in_float32(_ITEM.sub("", name).strip("/").replace("/", "."))]
+
+
 def quantize(exported: bytes, ranges: CalibrationRanges, excluded: Sequence[str] = ()) -> bytes:
     """An ONNX file that computes in 8-bit integers.
 
     Args:
         exported: an ONNX file in float32.
         ranges: of the same file, from `measure_ranges` or `calibrate_activations`.
-        excluded: nodes that stay in float32.
+        excluded: nodes that stay in float32, see `find_float32_nodes`.
 
     Raises:
         ValueError: if onnxruntime or onnx is not installed, there are no ranges, or they are of another network.
