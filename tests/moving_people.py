@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -106,18 +107,34 @@ def draw_frame(scene: Scene, frame: int) -> UInt8[np.ndarray, "H W 3"]:
     canvas = np.full((*SIZE, 3), (168, 176, 184), np.uint8)
     canvas[SIZE.height // 2 :] = (120, 124, 118)
     for person, walker in reversed(list(enumerate(scene.walkers))):
-        random = np.random.default_rng(person)
         points = np.rint(walker.keypoints[frame]).astype(int)
         height = int(np.ptp(points[:, 1]))
-        figure = np.zeros(SIZE, np.uint8)
+        corner = (points.min(0) - height // 4).clip(0)
+        rows, columns = (slice(*ends) for ends in zip(corner[::-1], (points.max(0) + height // 4)[::-1], strict=True))
+        part = canvas[rows, columns]
+        if not part.size:
+            continue
+        figure = np.zeros(part.shape[:2], np.uint8)
+        points -= corner
         for start, end in COCO_17.limb_indices:
             cv2.line(figure, points[start].tolist(), points[end].tolist(), 255, max(height // 9, 2), cv2.LINE_AA)
         cv2.fillConvexPoly(figure, points[[5, 6, 12, 11]], 255)
         cv2.circle(figure, points[:5].mean(0).astype(int).tolist(), height // 10, 255, -1, cv2.LINE_AA)
-        pattern = cv2.resize(random.integers(30, 230, (45, 80, 3), np.uint8), SIZE[::-1], interpolation=cv2.INTER_AREA)
-        canvas = np.where(figure[..., None] > 127, np.roll(pattern, points[0].tolist()[::-1], (0, 1)), canvas)
+        rows_of_pattern, columns_of_pattern = (
+            (np.arange(length) - nose) % side
+            for length, nose, side in zip(part.shape[:2], points[0][::-1], SIZE, strict=True)
+        )
+        clothes = _pattern(person)[rows_of_pattern[:, None], columns_of_pattern]
+        part[figure > 127] = clothes[figure > 127]
     canvas[:, int(_PILLAR[0]) : int(_PILLAR[1])] = (90, 84, 80)
     return canvas
+
+
+@lru_cache(maxsize=32)
+def _pattern(person: int) -> UInt8[np.ndarray, "H W 3"]:
+    """Of somebody's clothes, as large as the picture."""
+    spots = np.random.default_rng(person).integers(30, 230, (45, 80, 3), np.uint8)
+    return cv2.resize(spots, SIZE[::-1], interpolation=cv2.INTER_AREA)
 
 
 def _walk_through(seconds: np.ndarray, height: float, random: np.random.Generator) -> np.ndarray:
