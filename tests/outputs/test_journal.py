@@ -1,5 +1,6 @@
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +50,17 @@ def test_what_was_noted_comes_back_to_the_last_digit(tmp_path: Path):
     np.testing.assert_array_equal(pose.keypoints_image, before.keypoints_image)
     np.testing.assert_array_equal(pose.keypoint_scores, before.keypoint_scores)
     assert (pose.score, pose.ranking_score, pose.box, pose.box_score) == (1 / 3, 2 / 3, Box(0.1, 0.2, 1 / 7, 9), 0.7)
+
+
+def test_colors_of_clothes_come_back_and_those_not_seen_are_unknown(tmp_path: Path):
+    colors = np.array([[1 / 3, -20.5, 7.0], [np.nan] * 3])
+    result = _result(_frame(0))
+    dressed = [replace(result.poses[0], colors=colors), *result.poses]
+    with _open(tmp_path) as journal:
+        journal.append(replace(result, poses=dressed))
+
+    (read,) = JournalReader(tmp_path).results()
+    np.testing.assert_array_equal([pose.colors for pose in read.poses], [colors, np.full((2, 3), np.nan)])
 
 
 def test_a_done_image_has_a_black_one_of_its_size_to_stand_in_for_it(tmp_path: Path):

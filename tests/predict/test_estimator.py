@@ -53,6 +53,7 @@ def test_poses_lie_on_the_people_in_image_pixels_with_names():
     for truth in detector.truth:
         errors = [np.linalg.norm(pose.keypoints_image - truth, axis=1).mean() for pose in poses]
         assert min(errors) < 4
+    assert all(pose.colors is not None and pose.colors.shape == (2, 3) for pose in poses)
     wrist = poses[0].keypoints["left_wrist"]
     np.testing.assert_allclose(wrist[:2], poses[0].keypoints_image[COCO_17.keypoints.index("left_wrist")])
 

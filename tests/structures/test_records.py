@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from mspn.structures.boxes import Box, Size, check_box
-from mspn.structures.pose import Pose
-from mspn.structures.skeleton import find_skeleton
+from mspn.structures.pose import Pose, clothes_colors
+from mspn.structures.skeleton import COCO_17, find_skeleton
 
 IMAGE = Size(height=100, width=200)
 
@@ -90,3 +90,35 @@ def test_a_pose_becomes_plain_rounded_numbers():
 
 def test_a_pose_is_shown_in_one_short_line():
     assert repr(POSE) == "Pose(score=0.81, box=(12, 30, 80, 200), 2 keypoints of unnamed-2)"
+
+
+def _dressed_person() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A picture, red above and blue below, the keypoints of somebody in it, and their scores."""
+    picture = np.zeros((1, 200, 100, 3), np.uint8)
+    picture[:, :95, :, 0], picture[:, 95:, :, 2] = 255, 255
+    keypoints = np.full((1, 17, 2), -1000.0)
+    keypoints[0, [5, 6, 11, 12, 13, 14]] = [(70, 20), (30, 20), (65, 90), (35, 90), (65, 170), (35, 170)]
+    return picture, keypoints, np.full((1, 17), 0.9)
+
+
+def test_clothes_have_the_colors_of_trunk_and_thighs():
+    colors = clothes_colors(*_dressed_person(), COCO_17)
+
+    # Red and blue of sRGB in CIELAB.
+    np.testing.assert_allclose(colors, [[[53.24, 80.09, 67.20], [32.30, 79.19, -107.86]]], atol=0.1)
+
+
+def test_clothes_around_a_doubtful_keypoint_have_no_color():
+    picture, keypoints, scores = _dressed_person()
+    scores[0, 13] = 0.29
+
+    (colors,) = clothes_colors(picture, keypoints, scores, COCO_17)
+
+    assert np.isfinite(colors).all(1).tolist() == [True, False]
+
+
+def test_a_skeleton_without_shoulders_has_no_clothes():
+    picture, keypoints, scores = _dressed_person()
+
+    assert np.isnan(clothes_colors(picture, keypoints[:, :2], scores[:, :2], find_skeleton("unnamed-2"))).all()
+    assert clothes_colors(picture[:0], keypoints[:0], scores[:0], COCO_17).shape == (0, 2, 3)

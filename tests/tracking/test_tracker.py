@@ -27,6 +27,14 @@ def _flipped(person: Pose) -> Pose:
     return replace(person, keypoints_image=person.keypoints_image[::-1].copy())
 
 
+RED_AND_BLUE = np.array([[53.0, 80.0, 67.0], [32.0, 79.0, -108.0]])
+"""In CIELAB."""
+
+
+def _dressed(person: Pose, colors: np.ndarray = RED_AND_BLUE) -> Pose:
+    return replace(person, colors=colors)
+
+
 def _frame(seconds: float) -> FrameInfo:
     return FrameInfo(VIDEO, round(25 * seconds), seconds)
 
@@ -145,6 +153,84 @@ def test_somebody_half_hidden_is_known_by_the_box():
     all_elsewhere = _flipped(_person(604))
 
     assert _ids(tracker.update([half, all_elsewhere], 0.04)) == [1, 3]
+
+
+@pytest.mark.parametrize(
+    ("colors", "expected"),
+    [
+        (RED_AND_BLUE, [1]),
+        (RED_AND_BLUE + np.array([10, 0, 0]), [1]),  # exp(-10^2 / (2 x 16^2)) = 0.82
+        (RED_AND_BLUE + np.array([30, 0, 0]), [2]),  # 0.17
+        (np.array([[np.nan] * 3, RED_AND_BLUE[1]]), [1]),
+        (np.array([[np.nan] * 3, RED_AND_BLUE[0]]), [2]),
+        (np.full((2, 3), np.nan), [2]),
+        (None, [2]),
+    ],
+    ids=["the same", "lighter", "much lighter", "the same trousers", "other trousers", "unseen", "without pixels"],
+)
+def test_who_comes_back_turned_round_and_a_step_aside_is_known_by_the_clothes(
+    colors: np.ndarray | None, expected: list[int]
+):
+    tracker = Tracker()
+    for frame in range(26):
+        tracker.update([_dressed(_person(100))], frame / 25)
+
+    # 300 pixels are 1.2 times the size, the root of 160 x 400.
+    back = tracker.update([replace(_flipped(_person(400)), colors=colors)], 2.0)
+
+    assert _ids(back) == expected
+
+
+@pytest.mark.parametrize(("colors", "expected"), [(RED_AND_BLUE[::-1], [2]), (None, [1])], ids=["other", "unknown"])
+def test_somebody_hidden_does_not_take_the_place_of_whoever_passes_in_other_clothes(
+    colors: np.ndarray | None, expected: list[int]
+):
+    tracker = Tracker()
+    for frame in range(58):  # one stands and is hidden then, one comes by 12 pixels a frame
+        passing = replace(_person(800 - 12 * frame), colors=colors)
+        tracker.update([*([_dressed(_person(100))] if frame < 40 else []), passing], frame / 25)
+
+    # The passing one, who is expected at 800 - 12 x 58 = 104, is 34 pixels ahead.
+    tracked = tracker.update([replace(_person(70), colors=colors)], 58 / 25)
+
+    assert _ids(tracked) == expected
+
+
+def test_who_was_there_a_moment_ago_may_look_different():
+    tracker = Tracker()
+    tracker.update([_dressed(_person(100))], 0.0)
+
+    assert _ids(tracker.update([_dressed(_person(104), RED_AND_BLUE[::-1])], 0.04)) == [1]
+
+
+def test_nobody_is_known_by_the_clothes_who_is_too_far_away():
+    tracker = Tracker()
+    for frame in range(26):
+        tracker.update([_dressed(_person(100))], frame / 25)
+
+    assert _ids(tracker.update([_dressed(_person(500))], 2.0)) == [2]  # 1.6 times the size
+
+
+def test_a_second_pose_of_somebody_is_nobody_else_in_the_same_clothes():
+    tracker = Tracker()
+    for frame in range(26):
+        tracker.update([_dressed(_person(100)), _dressed(_person(400))], frame / 25)
+    tracker.update([_dressed(_person(100))], 1.04)
+
+    assert _ids(tracker.update([_dressed(_person(100)), _dressed(_person(106))], 1.08)) == [1]
+
+
+def test_clothes_are_remembered_from_frames_without_anybody_close_by():
+    tracker = Tracker()
+    other_colors = RED_AND_BLUE[::-1]
+    for frame in range(26):
+        tracker.update([_dressed(_person(100))], frame / 25)
+    for frame in range(26, 126):  # 60 of the 160 columns of the box are also in the other's
+        tracker.update([_dressed(_person(100), other_colors), _person(200)], frame / 25)
+
+    back = tracker.update([_dressed(_flipped(_person(400))), _person(200)], 6.0)
+
+    assert _ids(back) == [1, 2]
 
 
 def test_keypoints_that_nobody_sees_do_not_count():

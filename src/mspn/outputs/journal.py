@@ -38,6 +38,7 @@ class PoseEntry(BaseModel):
     box: tuple[_Number, _Number, _Number, _Number]
     box_score: _Number
     track_id: int | None = None
+    colors: tuple[tuple[_Number, _Number, _Number] | None, tuple[_Number, _Number, _Number] | None] = (None, None)
 
 
 class ImageEntry(BaseModel):
@@ -78,6 +79,9 @@ def write_pose(pose: Pose) -> dict[str, Any]:
         "box": list(pose.box),
         "box_score": pose.box_score,
         "track_id": pose.track_id,
+        "colors": (None, None)
+        if pose.colors is None
+        else [None if np.isnan(color).any() else color.tolist() for color in pose.colors],
     }
 
 
@@ -91,6 +95,7 @@ def read_pose(entry: PoseEntry, skeleton: Skeleton) -> Pose:
         box=Box(*entry.box),
         box_score=entry.box_score,
         track_id=entry.track_id,
+        colors=np.array([(np.nan,) * 3 if color is None else color for color in entry.colors]),
     )
 
 

@@ -1,6 +1,7 @@
 """The top-down steps: detect people, crop them, predict heat maps, decode keypoints, score and select poses."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,7 @@ from mspn.structures.boxes import Detection, check_box
 from mspn.structures.crop import CropFrame, cut_crop
 from mspn.structures.image import Image
 from mspn.structures.oks import oks_nms
-from mspn.structures.pose import CropKeypoints, Pose
+from mspn.structures.pose import CropKeypoints, Pose, clothes_colors
 from mspn.structures.settings import Settings
 from mspn.structures.skeleton import Skeleton
 
@@ -165,7 +166,12 @@ class TopDown:
         leader = self.ensemble.leader
         detections = [person.detection for person in people]
         frames = _frames_by_network(people)[0]
-        return make_poses(detections, frames, found, leader.recipe.keypoint_table, leader.test, leader.calibration)
+        skeleton = leader.recipe.keypoint_table
+        poses = make_poses(detections, frames, found, skeleton, leader.test, leader.calibration)
+        crops = np.stack([person.crops[0] for person in people])
+        scores = np.stack([pose.keypoint_scores for pose in poses])
+        colors = clothes_colors(crops, found.keypoints_crop, scores, skeleton)
+        return [replace(pose, colors=seen) for pose, seen in zip(poses, colors, strict=True)]
 
     def estimate(self, people: Sequence[PersonCrop]) -> list[Pose]:
         """Poses of people of any images, in the same order, in batches of `batch_size`."""

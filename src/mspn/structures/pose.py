@@ -4,14 +4,25 @@ import difflib
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import cv2
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 
 from mspn.structures.boxes import Box
 from mspn.structures.skeleton import Skeleton
 
 _COORDINATE_DIGITS = 2
 _SCORE_DIGITS = 4
+_TRUNK = ("left_shoulder", "right_shoulder", "left_hip", "right_hip")
+_THIGHS = ("left_hip", "right_hip", "left_knee", "right_knee")
+_ALONG = np.array([0.15, 0.35, 0.55, 0.75])
+"""Where colors are looked at, from shoulders to hips and from hips to knees."""
+_ACROSS = np.array([-0.6, -0.2, 0.2, 0.6])
+"""And from the middle of the trunk to its sides."""
+_MIN_BREADTH = 0.14
+"""Half that of a trunk seen from its side, of its length."""
+_MIN_COLOR_SCORE = 0.3
+"""Of all keypoints around."""
 
 
 class CropKeypoints(NamedTuple):
@@ -51,6 +62,9 @@ class Pose:
     """The detector's, 0 to 1."""
     track_id: int | None = None
     """The person's number in a video, the same in all its frames; None if nobody followed the person."""
+    colors: Float[np.ndarray, "2 3"] | None = None
+    """What the clothes look like, for trackers: the CIELAB colors (L from 0 to 100) of trunk and thighs, NaN where they
+    are not seen well; None of poses from elsewhere."""
 
     @property
     def bbox(self) -> tuple[float, float, float, float]:
@@ -99,6 +113,45 @@ class Pose:
         count = len(self.skeleton.keypoints)
         track = "" if self.track_id is None else f"track_id={self.track_id}, "
         return f"Pose({track}score={self.score:.2f}, box=({box}), {count} keypoints of {self.skeleton.name})"
+
+
+def clothes_colors(
+    images: UInt8[np.ndarray, "N H W 3"],
+    keypoints: Float[np.ndarray, "N K 2"],
+    scores: Float[np.ndarray, "N K"],
+    skeleton: Skeleton,
+) -> Float[np.ndarray, "N 2 3"]:
+    """The colors of people's trunks and thighs: CIELAB medians of a few places, NaN where a keypoint is doubtful.
+
+    Args:
+        images: RGB, one for each person, such as their crops.
+        keypoints: in pixels of these.
+        scores: of the keypoints.
+        skeleton: of the keypoints; one without shoulders, hips and knees has no colors.
+    """
+    colors = np.full((len(images), 2, 3), np.nan)
+    if not {*_TRUNK, *_THIGHS} <= set(skeleton.keypoints) or not len(images):
+        return colors
+    trunk, thighs = ([skeleton.keypoints.index(name) for name in names] for names in (_TRUNK, _THIGHS))
+    left_shoulder, right_shoulder, left_hip, right_hip = np.moveaxis(keypoints[:, trunk], 1, 0)
+    top, bottom = (left_shoulder + right_shoulder) / 2, (left_hip + right_hip) / 2
+    spine = bottom - top
+    length = np.linalg.norm(spine, axis=-1, keepdims=True).clip(min=1.0)
+    side = np.stack([-spine[:, 1], spine[:, 0]], -1) / length
+    shoulders = np.abs(((left_shoulder - right_shoulder) * side).sum(-1, keepdims=True)) / 2
+    breadth = np.maximum(0.8 * shoulders, _MIN_BREADTH * length) * side
+    places = top[:, None] + _ALONG[:, None] * spine[:, None]
+    on_trunk = (places[:, :, None] + _ACROSS[:, None] * breadth[:, None, None]).reshape(len(images), -1, 2)
+    hips, knees = keypoints[:, thighs[:2]], keypoints[:, thighs[2:]]
+    on_thighs = (hips[:, :, None] + _ALONG[:, None] * (knees - hips)[:, :, None]).reshape(len(images), -1, 2)
+    for part, (points, around) in enumerate(((on_trunk, trunk), (on_thighs, thighs))):
+        is_seen = (scores[:, around] >= _MIN_COLOR_SCORE).all(1) & np.isfinite(points).all((1, 2))
+        columns, rows = np.moveaxis(np.rint(np.nan_to_num(points)).astype(int), -1, 0)
+        height, width = images.shape[1:3]
+        pixels = images[np.arange(len(images))[:, None], rows.clip(0, height - 1), columns.clip(0, width - 1)]
+        lab = cv2.cvtColor(pixels.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
+        colors[is_seen, part] = np.median(lab, axis=1)[is_seen]
+    return colors
 
 
 def round_coordinates(*coordinates: float) -> list[float]:

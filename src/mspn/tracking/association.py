@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from mspn.structures.boxes import covered_share
 from mspn.structures.oks import keypoint_similarity
 
 _ACCELERATION = 1.0
@@ -14,6 +15,15 @@ _MEASUREMENT_STD = 0.07
 """Of a detected position, in sizes."""
 _FIRST_VELOCITY_STD = 4.0
 """Of somebody who has just come, in sizes a second: a runner, or anybody while the camera pans."""
+
+_COLOR_RATE = 0.1
+"""What the latest frame counts in the mean of somebody's colors."""
+_COLOR_STD = 16.0
+"""Of the colors of one person, in units of CIELAB: light changes, and keypoints miss."""
+_MAX_COVERED = 0.15
+"""Share of a box in another one, for its colors to be remembered."""
+_MAX_STEP = 1.5
+"""From where somebody was expected, in sizes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,6 +36,8 @@ class Observation:
     """How far a point is to be believed, 0 to 1."""
     corners: Float[np.ndarray, "N 2 2"]
     """Of the box, top left and bottom right."""
+    colors: Float[np.ndarray, "N 2 3"]
+    """As `Pose.colors` has them, NaN where unknown."""
 
     @property
     def sizes(self) -> Float[np.ndarray, " N"]:
@@ -35,11 +47,11 @@ class Observation:
     @property
     def boxes(self) -> "Observation":
         """The same people, with the corners of their boxes as the points."""
-        return Observation(self.corners, np.ones(self.corners.shape[:2]), self.corners)
+        return Observation(self.corners, np.ones(self.corners.shape[:2]), self.corners, self.colors)
 
     def take(self, rows: Int[np.ndarray, " M"]) -> "Observation":
         """Some of the people."""
-        return Observation(self.points[rows], self.weights[rows], self.corners[rows])
+        return Observation(self.points[rows], self.weights[rows], self.corners[rows], self.colors[rows])
 
 
 @dataclass(eq=False)
@@ -58,6 +70,8 @@ class Motion:
     """Pixels a second."""
     covariances: Float[np.ndarray, "T 2 2"]
     """Of position (sizes) and velocity (sizes a second)."""
+    colors: Float[np.ndarray, "T 2 3"]
+    """Means of what was seen where nobody else stood, NaN as long as nothing was."""
 
     @classmethod
     def start(cls, seen: Observation) -> "Motion":
@@ -71,6 +85,7 @@ class Motion:
             sizes=seen.sizes,
             velocities=np.zeros((num_people, 2)),
             covariances=np.tile(covariance, (num_people, 1, 1)),
+            colors=np.full((num_people, 2, 3), np.nan),
         )
 
     @property
@@ -111,6 +126,15 @@ class Motion:
         self.weights[rows] = seen.weights
         self.corners[rows] = seen.corners if boxes_are_measured else self.corners[rows] + shared[:, None]
         self.sizes[rows] = seen.sizes
+
+    def remember_colors(self, rows: Int[np.ndarray, " M"], seen: Observation) -> None:
+        """Take in the colors of some people; `seen` is everybody in the frame, in the order of `rows`."""
+        boxes = seen.corners.reshape(-1, 4)
+        covered = covered_share(boxes[:, None], boxes) * ~np.eye(len(boxes), dtype=bool)
+        stands_free = covered.max(1, initial=0) <= _MAX_COVERED
+        before, now = self.colors[rows], np.where(stands_free[:, None, None], seen.colors, np.nan)
+        mean = before + _COLOR_RATE * (now - before)
+        self.colors[rows] = np.where(np.isnan(now), before, np.where(np.isnan(before), now, mean))
 
     def keep(self, kept: Bool[np.ndarray, " T"]) -> None:
         """Forget everyone else."""
@@ -161,6 +185,26 @@ def fit_to_predicted(motion: Motion, seen: Observation, sigmas: Float[np.ndarray
     return np.asarray((weights * falloff).sum(-1) * certainty**_CERTAINTY_POWER)
 
 
+def color_similarity(motion: Motion, seen: Observation) -> Float[np.ndarray, "T N"]:
+    """How alike colors of clothes are, 0 to 1; NaN where nothing is known of both."""
+    differences = ((motion.colors[:, None] - seen.colors[None]) ** 2).sum(-1)
+    is_known = np.isfinite(differences)
+    mean = np.where(is_known, differences, 0.0).sum(-1) / is_known.sum(-1).clip(min=1)
+    return np.where(is_known.any(-1), np.exp(-mean / (2 * _COLOR_STD**2)), np.nan)
+
+
+def nearness(motion: Motion, seen: Observation) -> Float[np.ndarray, "T N"]:
+    """How near to where people were expected others are, 0 to 1; 0 where nobody can have got to.
+
+    Somebody who comes out from behind something turns, bends, or is half hidden still, so that keypoints and box may
+    fit nothing that was expected.
+    """
+    steps = np.linalg.norm(motion.corners.mean(1)[:, None] - seen.corners.mean(1), axis=-1)
+    steps /= np.sqrt(motion.sizes[:, None] * seen.sizes)
+    variances = 4 * (motion.position_variances + _MEASUREMENT_STD**2)
+    return np.asarray(np.where(steps < _MAX_STEP, np.exp(-(steps**2) / (2 * variances[:, None])), 0.0))
+
+
 def observed_similarity(seen: Observation, others: Observation, sigmas: Float[np.ndarray, " P"]) -> np.ndarray:
     """OKS of people in the same frame, (N, M)."""
     distances = np.linalg.norm(seen.points[:, None] - others.points[None], axis=-1)
@@ -194,15 +238,15 @@ def associate(
     return Pairs(np.concatenate([first.tracks, second.tracks]), np.concatenate([first.seen, second.seen]))
 
 
-def associate_rest(pairs: Pairs, box_fit: Float[np.ndarray, "T N"], *, is_possible: Bool[np.ndarray, "T N"]) -> Pairs:
-    """Pair what `associate` has left by boxes: somebody half hidden keeps the place, but not all keypoints.
+def associate_rest(pairs: Pairs, fit: Float[np.ndarray, "T N"], *, is_possible: Bool[np.ndarray, "T N"]) -> Pairs:
+    """Pair what is left, by boxes or by looks: somebody half hidden keeps the place, but not all keypoints.
 
     Args:
         pairs: that are made already.
-        box_fit: of all pairs, see `fit_to_predicted`, with the corners of the boxes as points.
+        fit: of all pairs, see `fit_to_predicted` (the corners of boxes are the points), or `color_similarity`.
         is_possible: which pairs may be made.
     """
-    value = np.where(is_possible, box_fit, 0.0)
+    value = np.where(is_possible, fit, 0.0)
     value[pairs.tracks] = 0.0
     value[:, pairs.seen] = 0.0
     rest = _assign(value)

@@ -20,7 +20,9 @@ from mspn.tracking.association import (
     Observation,
     associate,
     associate_rest,
+    color_similarity,
     fit_to_predicted,
+    nearness,
     observed_similarity,
 )
 
@@ -46,6 +48,9 @@ class TrackerSettings(Settings):
     """Lowest similarity of a box and the one that was expected, for `min_similarity_in_box` to count."""
     min_similarity_in_box: float = Field(0.35, gt=0, le=1)
     """Takes the place of `min_similarity` where the box fits, for whom nobody else is left."""
+    min_color_similarity: float = Field(0.2, gt=0, le=1)
+    """Lowest similarity of the colors of clothes, where they are known: who would be new, but looks like somebody
+    expected close by, is that person, and who is hidden is not taken for somebody in other clothes but by the box."""
     duplicate_oks: float = Field(0.7, gt=0, le=1)
     """A pose that resembles one of a track more than this, and belongs to no track itself, is left out."""
     duplicate_iou: float = Field(0.4, gt=0, le=1)
@@ -79,7 +84,8 @@ class PointTracker:
     def nobody(self) -> Observation:
         """What a frame without people shows."""
         num_points = len(self._sigmas)
-        return Observation(np.empty((0, num_points, 2)), np.empty((0, num_points)), np.empty((0, 2, 2)))
+        empty = np.empty((0, 2, 3))
+        return Observation(np.empty((0, num_points, 2)), np.empty((0, num_points)), empty[..., :2], empty)
 
     def predict(self, seconds: float) -> None:
         """Move everyone to where they should be at a time, which is not before the last one."""
@@ -110,10 +116,17 @@ class PointTracker:
         self._end_old_tracks(size)
         settings = self._settings
         is_confident = scores >= settings.confident_score
+        colors_fit = color_similarity(self.motion, seen)
+        in_other_clothes = ~self.is_recent[:, None] & (colors_fit < settings.min_color_similarity)
         fit = fit_to_predicted(self.motion, seen, self._sigmas)
         box_fit = fit_to_predicted(self.motion.boxes, seen.boxes, BOX_SIGMAS)
         pairs = associate_rest(
-            associate(fit, is_confident=is_confident, is_recent=self.is_recent, min_fit=settings.min_similarity),
+            associate(
+                np.where(in_other_clothes, 0.0, fit),
+                is_confident=is_confident,
+                is_recent=self.is_recent,
+                min_fit=settings.min_similarity,
+            ),
             box_fit,
             is_possible=(box_fit >= settings.min_box_similarity)
             & (fit >= settings.min_similarity_in_box)
@@ -121,11 +134,19 @@ class PointTracker:
         )
         ids = np.zeros(len(scores), int)
         ids[pairs.seen] = self.ids[pairs.tracks]
+        is_new = np.isin(np.arange(len(scores)), self._find_new(seen, ids, scores))
+        near = nearness(self.motion, seen)
+        in_same_clothes = colors_fit >= settings.min_color_similarity
+        pairs = associate_rest(pairs, colors_fit * near, is_possible=is_new & in_same_clothes)
+        ids[pairs.seen] = self.ids[pairs.tracks]
         self.motion.correct(pairs.tracks, seen.take(pairs.seen), boxes_are_measured=boxes_are_measured)
         self._last_seen[pairs.tracks] = seconds
         self.is_recent[:] = False
         self.is_recent[pairs.tracks] = True
         self._begin_tracks(seen, ids, scores)
+        (known,) = np.nonzero(ids)
+        rows = np.searchsorted(self.ids, ids[known])
+        self.motion.remember_colors(rows, seen.take(known))
         return ids
 
     def _end_old_tracks(self, size: Size | None) -> None:
@@ -143,8 +164,10 @@ class PointTracker:
         self.ids, self.is_recent = self.ids[kept], self.is_recent[kept]
         self._first_seen, self._last_seen = self._first_seen[kept], self._last_seen[kept]
 
-    def _begin_tracks(self, seen: Observation, ids: Int[np.ndarray, " N"], scores: Float[np.ndarray, " N"]) -> None:
-        """Give new ids to the confident ones that have none, and are nobody who has."""
+    def _find_new(
+        self, seen: Observation, ids: Int[np.ndarray, " N"], scores: Float[np.ndarray, " N"]
+    ) -> Int[np.ndarray, " M"]:
+        """The confident ones that have no id, and are nobody who has."""
         settings = self._settings
         (new,) = np.nonzero((scores >= settings.confident_score) & (ids == 0))
         (known,) = np.nonzero(ids)
@@ -153,6 +176,11 @@ class PointTracker:
             overlap = iou(seen.corners[new].reshape(-1, 1, 4), seen.corners[known].reshape(-1, 4))
             is_same |= (overlap > settings.duplicate_iou) & (scores[new][:, None] < scores[known])
             new = new[~is_same.any(1)]
+        return new
+
+    def _begin_tracks(self, seen: Observation, ids: Int[np.ndarray, " N"], scores: Float[np.ndarray, " N"]) -> None:
+        """Give new ids to those that are new."""
+        new = self._find_new(seen, ids, scores)
         ids[new] = np.arange(self._next_id, self._next_id + len(new))
         self._next_id += len(new)
         self.motion.add(Motion.start(seen.take(new)))
@@ -166,7 +194,7 @@ class PointTracker:
 def observe_boxes(boxes: Sequence[Box]) -> Observation:
     """Boxes, whose corners are the points."""
     corners = to_xyxy(boxes).reshape(-1, 2, 2)
-    return Observation(corners, np.ones(corners.shape[:2]), corners)
+    return Observation(corners, np.ones(corners.shape[:2]), corners, np.full((len(corners), 2, 3), np.nan))
 
 
 def observe_poses(poses: Sequence[Pose]) -> Observation:
@@ -175,7 +203,8 @@ def observe_poses(poses: Sequence[Pose]) -> Observation:
     scores = np.stack([pose.keypoint_scores for pose in poses])
     is_seen = (scores >= _MIN_KEYPOINT_SCORE) & np.isfinite(points).all(-1)
     corners = to_xyxy([pose.box for pose in poses]).reshape(-1, 2, 2)
-    return Observation(np.nan_to_num(points), np.where(is_seen, scores, 0.0), corners)
+    colors = np.stack([np.full((2, 3), np.nan) if pose.colors is None else pose.colors for pose in poses])
+    return Observation(np.nan_to_num(points), np.where(is_seen, scores, 0.0), corners, colors)
 
 
 class PoseTracker(Protocol):
@@ -202,7 +231,8 @@ class Tracker:
 
     Detections are associated in two steps, as in ByteTrack: those from `confident_score` on with all tracks, then
     doubtful ones with the tracks that are left. What counts is OKS of the poses and where a Kalman filter expects them.
-    It sees the poses, their boxes and times alone, so that the same results give the same ids.
+    Who would be new, near to where somebody else is expected, is that person if the colors of the clothes say so.
+    It sees the poses with these colors, their boxes and times alone, so that the same results give the same ids.
     """
 
     def __init__(self, settings: TrackerSettings = TRACKER_DEFAULTS) -> None:
