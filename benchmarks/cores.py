@@ -1,4 +1,4 @@
-"""How much faster `mspn predict` is with more cores: python -m benchmarks.cores SOURCE [--rounds 3] [-- OPTIONS]
+"""How much faster `mspn predict` is with more cores: python -m benchmarks.cores [--rounds 3] SOURCE [-- OPTIONS]
 
 The same command on one core, on two, and so on up to all that this process may use, in turns, by the clock on the wall:
 other programs must rest meanwhile. The time until the first image, which one core has no use for sharing, is that of a
