@@ -186,11 +186,13 @@ def _kill_node(out: Path, photos: Path, model: str) -> None:
             stack.callback(_end_group, process)
             return process
 
-        start("--head", "--node-ip-address", "127.0.0.2", "--port", "16379", "--include-dashboard", "false")
+        start("--head", "--node-ip-address", "127.0.0.2", "--port", "6380", "--include-dashboard", "false")
         time.sleep(20)
-        second = start("--address", "127.0.0.2:16379", "--node-ip-address", "127.0.0.3")
+        second = start("--address", "127.0.0.2:6380", "--node-ip-address", "127.0.0.3")
         time.sleep(20)
-        command = _command(photos, out / "b", model, "--address", "127.0.0.2:16379", "--actors", "2")
+        if second.poll() is not None:
+            raise SystemExit("the nodes of Ray do not start; is another Ray running here?")
+        command = _command(photos, out / "b", model, "--address", "127.0.0.2:6380", "--actors", "2")
         process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
         while process.poll() is None and not list((out / "b/poses").glob("*.parquet")):
             time.sleep(0.2)

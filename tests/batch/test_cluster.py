@@ -1,3 +1,4 @@
+import socket
 from pathlib import Path
 
 import pytest
@@ -63,3 +64,13 @@ def test_a_start_that_fails_leaves_no_processes_behind(monkeypatch: pytest.Monke
 
 def _children() -> list[int]:
     return [int(pid) for task in Path("/proc/self/task").iterdir() for pid in (task / "children").read_text().split()]
+
+
+@pytest.mark.parametrize("scheme", ["", "ray://"])
+def test_a_cluster_that_is_not_there_is_told_at_once(scheme: str):
+    with socket.socket() as bound:  # which nobody listens at
+        bound.bind(("127.0.0.1", 0))
+        address = f"{scheme}127.0.0.1:{bound.getsockname()[1]}"
+
+        with pytest.raises(MspnError, match=f"no Ray cluster at {address} .*Connection refused.* start one with"):
+            run.connected(address, ActorSettings()).__enter__()

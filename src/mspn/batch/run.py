@@ -6,6 +6,7 @@ Ray is one of our own on this machine, or a cluster that is there; errors of its
 import logging
 import os
 import signal
+import socket
 import tempfile
 import threading
 import time
@@ -40,6 +41,7 @@ _SHORT_PATH = Path("/tmp") if Path("/tmp").is_dir() else Path(tempfile.gettempdi
 """Where Ray's sockets are, whose paths may have some hundred letters."""
 _STARTS = 3
 """Tries to start Ray, whose processes wait for each other for some seconds only, however busy a machine is."""
+_SECONDS_TO_CONNECT = 10.0
 CPUS_LEFT_BY_ACTOR, CPUS_PER_TASK = 0.1, 0.05
 """Of the CPUs that Ray counts: an actor asks for a little less than its cores, or tasks that read lists and write rows,
 which wait more than they compute, would never find room."""
@@ -143,9 +145,12 @@ def _end_processes_of(failed_start: BaseException) -> None:
 
 
 def _connect(address: str) -> None:
+    host, _, port = address.removeprefix("ray://").rpartition(":")
     try:
+        if port.isdecimal():  # Ray itself tries for minutes
+            socket.create_connection((host.strip("[]"), int(port)), _SECONDS_TO_CONNECT).close()
         ray.init(address, logging_level=logging.ERROR, log_to_driver=False)
-    except (ConnectionError, ValueError, RuntimeError, AssertionError) as error:
+    except (OSError, OverflowError, ValueError, RuntimeError, AssertionError) as error:
         raise InvalidValueError(
             f"no Ray cluster at {address} ({reason(error)}); start one with `ray start --head`, or leave --address out"
         ) from error
