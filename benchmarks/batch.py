@@ -29,6 +29,7 @@ from contextlib import ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 import numpy as np
@@ -172,7 +173,8 @@ def _processes(name: str) -> list[int]:
 
 def _kill_node(out: Path, photos: Path, model: str) -> None:
     ray = [str(Path(sys.executable).with_name("ray")), "start", "--block", "--num-cpus", "2", "--disable-usage-stats"]
-    environment = {**os.environ, "RAY_worker_niceness": "0", "RAY_TMPDIR": "/tmp"}
+    own = {"RAY_worker_niceness": "0", "RAY_TMPDIR": "/tmp", "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token_hex(32)}
+    environment = {**os.environ, **own}
     with ExitStack() as stack:
 
         def start(*options: str) -> subprocess.Popen[bytes]:

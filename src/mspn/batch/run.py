@@ -152,7 +152,8 @@ def _connect(address: str) -> None:
         ray.init(address, logging_level=logging.ERROR, log_to_driver=False)
     except (OSError, OverflowError, ValueError, RuntimeError, AssertionError) as error:
         raise InvalidValueError(
-            f"no Ray cluster at {address} ({reason(error)}); start one with `ray start --head`, or leave --address out"
+            f"no Ray cluster at {address} ({reason(error)}); start one with `ray start --head`, give its token in"
+            " RAY_AUTH_TOKEN, or leave --address out"
         ) from error
 
 
