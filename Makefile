@@ -23,7 +23,6 @@ test: .venv/.installed  ## run the tests but those of whole programs, which are 
 
 test-all: .venv/.installed  ## run every test
 	$(BIN)/python -m pytest
-	$(BIN)/python -m pytest -n 0 tests/io/test_files.py
 
 check: .venv/.installed  ## lint, formatting, types, layers of imports
 	$(BIN)/ruff check

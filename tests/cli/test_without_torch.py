@@ -142,9 +142,14 @@ def test_a_prepared_file_is_of_these_very_weights_and_this_version(weights: Path
 def test_prepared_files_take_the_place_of_torch_where_they_are_no_slower(
     suffix: str, takes: set[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    file = tmp_path / f"prepared{suffix}"
+    weights = tmp_path / "network.safetensors"
+    weights.touch()
+    monkeypatch.setenv("MSPN_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(exported, "_best_suffix", lambda: suffix)
+    file = exported.prepared_file(weights)
+    assert file is not None
+    file.parent.mkdir(parents=True)
     file.touch()
-    monkeypatch.setattr(exported, "prepared_file", lambda _weights: file)
     monkeypatch.setattr(exported, "may_have_gpu", lambda: False)
     engines, precisions = ("auto", "torch", "onnxruntime", "openvino"), ("auto", "float32", "bfloat16", "int8")
 
@@ -153,7 +158,7 @@ def test_prepared_files_take_the_place_of_torch_where_they_are_no_slower(
             f"{engine} {precision}"
             for engine in engines
             for precision in precisions
-            if RunWanted(engine, precision, device, num_images, is_changed).find_prepared(tmp_path)
+            if RunWanted(engine, precision, device, num_images, is_changed).find_prepared(weights)
         }
 
     assert taken() == taken("auto") == taken(num_images=None) == takes

@@ -1,5 +1,8 @@
 """Exported networks, ours and those of other packages, in place of weights."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +51,30 @@ def test_a_file_of_heat_maps_takes_the_place_of_its_weights_with_other_test_sett
 
     _expect_same(_poses(exported), _poses(folder / WEIGHTS))
     _expect_same(_poses(exported, flip=False), _poses(folder / WEIGHTS, flip=False))
+
+
+_SIGNAL_AFTER_TWO_FILES = """
+import os, signal, sys
+from pathlib import Path
+from mspn.inference.exported_files import open_file
+
+first, second = (open_file(Path(sys.argv[1])) for _ in range(2))
+del first
+del second
+signal.signal(signal.SIGINT, lambda *_: print("heard", flush=True))
+os.kill(os.getpid(), signal.SIGINT)
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
+def test_signals_are_heard_after_networks_of_openvino_have_ended_in_any_order():
+    path = exported_heatmaps() / "untrained.xml"
+
+    ended = subprocess.run(
+        [sys.executable, "-c", _SIGNAL_AFTER_TWO_FILES, str(path)], capture_output=True, text=True, check=False
+    )
+
+    assert (ended.stdout, ended.returncode) == ("heard\n", 0), ended.stderr
 
 
 def test_openvino_computes_in_the_precision_that_torch_would_take():

@@ -116,8 +116,6 @@ def another_writer(path: Path) -> Iterator[subprocess.Popen[bytes]]:
         process.communicate()
 
 
-# In a run of the whole suite, a worker of pytest-xdist ends here without a word; alone it never does.
-@pytest.mark.skipif("PYTEST_XDIST_WORKER" in os.environ, reason="runs alone, see `make test-all`")
 def test_the_next_write_of_a_file_removes_what_a_killed_one_left(tmp_path: Path):
     path = tmp_path / "state.pt"
     with another_writer(path) as first, another_writer(path) as second:

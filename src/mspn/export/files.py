@@ -27,6 +27,7 @@ from mspn.export.onnx_file import (
     trace,
     write_metadata,
 )
+from mspn.inference.devices import openvino_core
 from mspn.inference.exported_files import (
     METADATA_KEY,
     AnyExportMetadata,
@@ -128,8 +129,9 @@ def _quantized(model: Any, crops: Tensor) -> Any:
 
 
 def _write_openvino(model: Any, metadata: AnyExportMetadata, path: Path) -> None:
-    openvino = import_extra("openvino", ExportError(f"writing {path} needs openvino; pip install 'mspn[openvino]'"))
-    converted = openvino.Core().read_model(model.SerializeToString(), b"")
+    missing = ExportError(f"writing {path} needs openvino; pip install 'mspn[openvino]'")
+    openvino = import_extra("openvino", missing)
+    converted = openvino_core(missing).read_model(model.SerializeToString(), b"")
 
     def save(digest: str) -> str:
         converted.set_rt_info(_text(metadata, digest), METADATA_KEY)

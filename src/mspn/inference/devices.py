@@ -1,4 +1,4 @@
-"""What networks run on: devices, number formats, threads, processes, onnxruntime's sessions, the C library's allocator.
+"""What networks run on: devices, number formats, threads, processes, other runtimes, the C library's allocator.
 
 torch is imported by the functions that ask it alone.
 """
@@ -9,6 +9,7 @@ import os
 import platform
 import sys
 from ctypes.util import find_library
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -192,6 +193,26 @@ def open_session(path: Path, device: "torch.device | None", failure: type[MspnEr
             f"{path} is no ONNX file that onnxruntime {onnxruntime.__version__} can read ({first_line(error)});"
             " is it whole?"
         ) from error
+
+
+def openvino_core(missing: MspnError) -> Any:
+    """OpenVINO's core, one for the whole process.
+
+    A core puts a stack for signals in place, and when it ends it puts back what it found. Where the first of two ends
+    before the second, that is a stack which is gone, and the next signal that Python handles, such as Ctrl-C, a crash.
+
+    Raises:
+        MspnError: `missing`, if openvino is not installed.
+    """
+    import_extra("openvino", missing)
+    return _make_core(os.getpid())  # a forked process has none of the threads of its parent's
+
+
+@cache
+def _make_core(_process: int) -> Any:
+    import openvino  # noqa: PLC0415 (an extra)
+
+    return openvino.Core()
 
 
 def first_line(error: Exception) -> str:

@@ -10,7 +10,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from mspn.errors import InvalidValueError, import_extra
-from mspn.inference.devices import Engine, Precision, check_process, choose_precision
+from mspn.inference.devices import Engine, Precision, check_process, choose_precision, openvino_core
 from mspn.inference.fold import CROPS, export_onnx, find_unused, prepare
 from mspn.inference.quantization import CalibrationRanges, find_float32_nodes, quantize
 from mspn.models.base import PoseNetwork, normalize
@@ -24,9 +24,8 @@ class OpenVinoEngine:
 
     def __init__(self, model: PoseNetwork, precision: Precision, ranges: CalibrationRanges) -> None:
         """Compile a network; errors as in `start_engine`."""
-        openvino = _load("openvino")
         self._size = model.config.input_size
-        core = openvino.Core()
+        core = openvino_core(_not_installed("openvino"))
         settings = {
             "INFERENCE_PRECISION_HINT": "bf16" if precision == "bfloat16" else "f32",
             "INFERENCE_NUM_THREADS": torch.get_num_threads(),
@@ -50,7 +49,7 @@ class OnnxRuntimeEngine:
 
     def __init__(self, model: PoseNetwork, precision: Precision, ranges: CalibrationRanges) -> None:
         """Open a network; errors as in `start_engine`."""
-        onnxruntime = _load("onnxruntime")
+        onnxruntime = import_extra("onnxruntime", _not_installed("onnxruntime"))
         self._size = model.config.input_size
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
@@ -86,9 +85,9 @@ def _check_size(crops: Tensor, size: Size) -> None:
         )
 
 
-def _load(library: str) -> Any:
+def _not_installed(library: str) -> InvalidValueError:
     extra = "onnx" if library == "onnxruntime" else library
-    return import_extra(library, InvalidValueError(f"engine {library} is not installed; pip install 'mspn[{extra}]'"))
+    return InvalidValueError(f"engine {library} is not installed; pip install 'mspn[{extra}]'")
 
 
 HeatmapFunction = Callable[[UInt8[Tensor, "B H W 3"]], Float[Tensor, "B K h w"]]

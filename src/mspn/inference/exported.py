@@ -227,11 +227,18 @@ def prepared_file(weights: Path) -> Path | None:
     The name says which weights, by their digest, and which version of this package it is of, so that a file of others
     is never taken for it.
     """
-    suffix = next((suffix for runtime, suffix in _RUNTIMES.items() if find_spec(runtime)), None)
+    suffix = _best_suffix()
     if suffix is None:
         return None
-    name = f"{weights.stem}-{sha256_of(weights)[:_DIGEST_DIGITS]}-{version('mspn')}{suffix}"
-    return cache_folder() / "prepared" / name
+    return _prepared_folder() / f"{weights.stem}-{sha256_of(weights)[:_DIGEST_DIGITS]}-{version('mspn')}{suffix}"
+
+
+def _best_suffix() -> str | None:
+    return next((suffix for runtime, suffix in _RUNTIMES.items() if find_spec(runtime)), None)
+
+
+def _prepared_folder() -> Path:
+    return cache_folder() / "prepared"
 
 
 class RunWanted(NamedTuple):
@@ -247,13 +254,16 @@ class RunWanted(NamedTuple):
 
     def find_prepared(self, weights: Path) -> Path | None:
         """The prepared file of weights, if there is one and it is to be used."""
+        suffix = _best_suffix()
+        if suffix is None or not self._takes(suffix) or not _prepared_folder().is_dir():
+            return None  # before the weights are read for their digest
         path = prepared_file(weights)
-        return path if path and path.is_file() and self._takes(path) else None
+        return path if path and path.is_file() else None
 
-    def _takes(self, path: Path) -> bool:
+    def _takes(self, suffix: str) -> bool:
         if self.is_changed or self.device not in ("auto", "cpu") or (self.device == "auto" and may_have_gpu()):
             return False
-        if path.suffix == _RUNTIMES["openvino"]:
+        if suffix == _RUNTIMES["openvino"]:
             return self.engine in ("auto", "openvino") and self.precision != "int8"
         if self.engine == "auto" and self.precision == "auto":  # onnxruntime has no bfloat16, which torch may take
             return self.num_images is not None and self.num_images <= FEW_IMAGES

@@ -14,8 +14,8 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from mspn.config.model import CHANNEL_DEVIATION, CHANNEL_MEAN, NetworkConfig
 from mspn.config.protocol import SIMPLE_BASELINE_TEST, ProtocolConfig, ScoreCalibration
-from mspn.errors import ExportError, import_extra
-from mspn.inference.devices import Engine, Precision, count_threads, first_line, open_session
+from mspn.errors import ExportError
+from mspn.inference.devices import Engine, Precision, count_threads, first_line, open_session, openvino_core
 from mspn.structures.boxes import Size
 from mspn.structures.crop import HEATMAP_STRIDE
 from mspn.structures.pose import CropKeypoints
@@ -285,8 +285,7 @@ def _open_onnx(path: Path, _precision: Precision) -> OpenFile:
 
 
 def _open_openvino(path: Path, precision: Precision) -> OpenFile:
-    openvino = import_extra("openvino", ExportError(f"running {path} needs openvino; pip install 'mspn[openvino]'"))
-    core = openvino.Core()
+    core = openvino_core(ExportError(f"running {path} needs openvino; pip install 'mspn[openvino]'"))
     try:
         model = core.read_model(path)
         text = str(model.get_rt_info(METADATA_KEY).astype(str)) if model.has_rt_info(METADATA_KEY) else None
@@ -313,7 +312,7 @@ def _open_openvino(path: Path, precision: Precision) -> OpenFile:
         FileInput(
             taken.any_name,
             tuple(None if side.is_dynamic else side.get_length() for side in taken.partial_shape),
-            taken.element_type == openvino.Type.u8,
+            taken.element_type.get_type_name() == "u8",
         )
         for taken in model.inputs
     )
