@@ -12,8 +12,8 @@ help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: .venv/.installed  ## find the people in the sample images and video, print them, draw them into demo/
-	$(BIN)/mspn predict $(PHOTOS) --out demo --save json,images
-	$(BIN)/mspn predict $(SAMPLE)/pan.mp4 --out demo/pan --save jsonl,video
+	$(BIN)/mspn predict $(PHOTOS) --out demo --overwrite --save json,images
+	$(BIN)/mspn predict $(SAMPLE)/pan.mp4 --out demo/pan --overwrite --save jsonl,video
 
 page: .venv/.installed  ## write the page whose networks run in the browser into page/; npm downloads what runs them
 	$(BIN)/mspn page page
