@@ -1,6 +1,8 @@
 # Everything runs in .venv, which is made when it is missing or when the dependencies changed.
 PYTHON ?= python3
 BIN := .venv/bin
+# Tests start many processes, each of which would compile the package again where the environment forbids to keep it.
+export PYTHONDONTWRITEBYTECODE :=
 SAMPLE := src/mspn/assets/sample
 # The last one comes with Debian's opencv-doc, where that is installed.
 PHOTOS := $(wildcard $(SAMPLE)/*.jpg /usr/share/doc/opencv-doc/examples/data/basketball1.png)

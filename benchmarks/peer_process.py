@@ -1,4 +1,4 @@
-"""A peer in a process of its own, asked line by line; whatever it is made of, this module needs NumPy alone."""
+"""A peer in a process of its own, asked line by line; beside what it is made of, this needs NumPy and OpenCV alone."""
 
 import json
 import os
@@ -7,8 +7,9 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
+import cv2
 import numpy as np
 
 GivenBox = Sequence[float]
@@ -45,15 +46,23 @@ def serve(make: Callable[[], Peer]) -> None:
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what libraries print goes elsewhere
     peer = make()
+    videos: dict[str, Any] = {}
     for line in sys.stdin:
-        path, boxes = json.loads(line)
+        path, is_video, boxes = json.loads(line)
         began = time.process_time()
-        image = peer.read(path)
+        image = _next_frame(videos.setdefault(path, cv2.VideoCapture(path))) if is_video else peer.read(path)
         read = time.process_time()
         keypoints = peer.estimate(image, boxes)
         ended = time.process_time()
         answer = Answer(keypoints.tolist(), read - began, ended - read, ended, _peak_mib())
         print(json.dumps(answer), file=answers, flush=True)
+
+
+def _next_frame(video: Any) -> np.ndarray:
+    was_read, frame = video.read()
+    assert was_read, "the video has no more frames"
+    rgb: np.ndarray = cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
+    return rgb
 
 
 class PeerProcess:
@@ -77,12 +86,12 @@ class PeerProcess:
                 env=os.environ | {"OMP_NUM_THREADS": "1"},
             )
 
-    def ask(self, path: Path, boxes: Sequence[GivenBox]) -> Answer:
-        """What it answers; a RuntimeError if it ended."""
+    def ask(self, path: Path, boxes: Sequence[GivenBox], is_video: bool = False) -> Answer:
+        """What it answers to an image, or to the next frame of a video; a RuntimeError if it ended."""
         assert self._process.stdin
         assert self._process.stdout
         try:
-            print(json.dumps([str(path), [list(box) for box in boxes]]), file=self._process.stdin, flush=True)
+            print(json.dumps([str(path), is_video, [list(box) for box in boxes]]), file=self._process.stdin, flush=True)
             return Answer(*json.loads(self._process.stdout.readline()))
         except (OSError, ValueError) as error:
             log = self._errors.read_text(encoding="utf-8", errors="replace")

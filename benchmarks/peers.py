@@ -4,9 +4,10 @@ Every peer is a process of its own with one thread (`peer_torch.py`, `peer_onnx.
 turns image by image, in the same labeled boxes. Times are the processor's, which other programs disturb less. Peers
 without trained weights, and the slow way of the same weights, answer until they have seen --timed people.
 
-PHOTOS has annotations.json and images/. --movenet names ONNX files of MoveNet SinglePose. --mediapipe names the folder
-of an environment with MediaPipe, made there if it is missing, since it needs another NumPy; else it is left out.
-Run: python -m benchmarks.peers PHOTOS --out FOLDER [--movenet FILE ...] [--mediapipe build/mediapipe]
+PHOTOS has annotations.json and images/. --video asks for its first frames, too, in the boxes that the embedded detector
+finds there. --movenet names ONNX files of MoveNet SinglePose. --mediapipe names the folder of an environment with
+MediaPipe, made there if it is missing, since it needs another NumPy; else it is left out.
+Run: python -m benchmarks.peers PHOTOS --out FOLDER [--video FILE] [--movenet FILE ...] [--mediapipe build/mediapipe]
 """
 
 import argparse
@@ -18,19 +19,25 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from benchmarks.peer_process import Answer, PeerProcess
+import cv2
+
+from benchmarks.peer_process import Answer, GivenBox, PeerProcess
 from mspn.checkpoints.networks import load_named
+from mspn.detectors import make_detector
 from mspn.errors import import_extra
 from mspn.evaluation.average_precision import average_precision, read_ground_truth
 from mspn.inference.fold import export_onnx
 from mspn.labels.formats.coco import CocoPeople
+from mspn.structures.image import Image
 from mspn.structures.skeleton import COCO_17
 
 _MEDIAPIPE = ("mediapipe==0.10.21", "numpy==1.26.4", "protobuf==4.25.8", "opencv-python-headless==4.11.0.86")
 _ITS_IMPORTS = ("absl-py", "attrs", "flatbuffers", "matplotlib")
-_MODELS = ("mspn-tiny", "mspn-small")
+_MODELS = ("mspn-tiny", "mspn-small", "mspn-base")
+_NUM_FRAMES = 300
+_MIN_SCORE = 0.3
 
 
 class Entry(NamedTuple):
@@ -40,6 +47,14 @@ class Entry(NamedTuple):
     command: tuple[str, ...]
     answers_all: bool = True
     """False: it is asked until it has seen enough people for a time, and has no AP of its own."""
+
+
+class Question(NamedTuple):
+    """An image, or the next frame of a video."""
+
+    path: Path
+    boxes: Sequence[GivenBox]
+    is_video: bool = False
 
 
 class Row(NamedTuple):
@@ -61,25 +76,63 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("photos", type=Path)
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--video", type=Path)
     parser.add_argument("--movenet", type=Path, nargs="*", default=[])
     parser.add_argument("--mediapipe", type=Path)
     parser.add_argument("--timed", type=int, default=20)
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     truth = read_ground_truth(options.photos / "annotations.json", COCO_17)
+    labeled = label_questions(truth, options.photos / "images")
     with TemporaryDirectory() as folder:
         exported = {model: Path(folder) / f"{model}.onnx" for model in _MODELS}
         for model, path in exported.items():
             path.write_bytes(export_onnx(load_named(model).model))
         entries = list_entries(exported, options.movenet, options.mediapipe)
-        rows = measure(entries, truth, options.photos / "images", options.timed, Path(folder))
+        answers = measure(entries, list(labeled.values()), options.timed, Path(folder))
+        rows = [
+            make_row(entry.name, given, score(given, list(labeled), truth) if entry.answers_all else None)
+            for entry, given in zip(entries, answers, strict=True)
+        ]
+        print_table(rows)
+        draw(rows, options.out / "peers.png")
+        if options.video:
+            frames = find_in_video(options.video)
+            print(f"\n{len(frames)} frames, {sum(len(frame.boxes) for frame in frames)} people\n", flush=True)
+            answers = measure(entries, frames, options.timed, Path(folder))
+            print_table([make_row(entry.name, given, None) for entry, given in zip(entries, answers, strict=True)])
+
+
+def label_questions(truth: CocoPeople, images: Path) -> dict[int, Question]:
+    """Of the images with people, by the image's id."""
+    boxes = defaultdict(list)
+    for row in truth.annotations:
+        if not row.iscrowd:
+            boxes[row.image_id].append(row.bbox)
+    return {image.id: Question(images / image.file_name, boxes[image.id]) for image in truth.images if boxes[image.id]}
+
+
+def find_in_video(path: Path) -> list[Question]:
+    """Of its first frames, with the people that the embedded detector finds."""
+    detector, video = make_detector("default"), cv2.VideoCapture(str(path))
+    questions: list[Question] = []
+    while len(questions) < _NUM_FRAMES:
+        was_read, frame = video.read()
+        if not was_read:
+            break
+        found = detector.detect(Image(str(path), cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)))
+        questions.append(Question(path, [person.box for person in found if person.score >= _MIN_SCORE], True))
+    return questions
+
+
+def print_table(rows: Sequence[Row]) -> None:
+    """In Markdown, the fastest first."""
     print("| | AP | ms a person | images a second | start | memory |")
     print("|---|---|---|---|---|---|")
     for row in sorted(rows, key=lambda row: row.people_ms):
         precision = "" if row.precision is None else f"{row.precision:.3f}"
         speed = f"{row.people_ms:.1f} | {row.images_per_second:.1f}"
         print(f"| {row.name} | {precision} | {speed} | {row.start_seconds:.1f} s | {row.peak_mib:.0f} MiB |")
-    draw(rows, options.out / "peers.png")
 
 
 def list_entries(exported: dict[str, Path], movenet: Sequence[Path], mediapipe: Path | None) -> list[Entry]:
@@ -104,38 +157,43 @@ def list_entries(exported: dict[str, Path], movenet: Sequence[Path], mediapipe: 
     return entries
 
 
-def measure(entries: Sequence[Entry], truth: CocoPeople, images: Path, timed: int, logs: Path) -> list[Row]:
-    """Ask all peers for the people of all images, taking turns."""
-    boxes = defaultdict(list)
-    for row in truth.annotations:
-        if not row.iscrowd:
-            boxes[row.image_id].append(row.bbox)
-    asked = [image for image in truth.images if boxes[image.id]]
+def measure(entries: Sequence[Entry], questions: Sequence[Question], timed: int, logs: Path) -> list[list[Answer]]:
+    """What each peer answers; they take turns, and those that are slow answer fewer."""
     peers: list[PeerProcess] = []
-    starts = []
+    answers: list[list[Answer]] = []
+    first, *others = questions
     try:
         for number, entry in enumerate(entries):  # one after another, since starts at once would slow each other down
             peers.append(PeerProcess(entry.command, logs / f"{number}.log"))
-            starts.append(peers[-1].ask(images / asked[0].file_name, boxes[asked[0].id]).process_seconds)
-        answers: list[list[Answer]] = [[] for _ in peers]
+            answers.append([peers[-1].ask(*first)])
         people = 0
-        for image in asked:
+        for question in others:
             for entry, peer, given in zip(entries, peers, answers, strict=True):
                 if entry.answers_all or people < timed:
-                    given.append(peer.ask(images / image.file_name, boxes[image.id]))
-            people += len(boxes[image.id])
+                    given.append(peer.ask(*question))
+            people += len(question.boxes)
     finally:
         for peer in peers:
             peer.close()
-    return [
-        _row(entry, start, given, [(image.id, boxes[image.id]) for image in asked], truth)
-        for entry, start, given in zip(entries, starts, answers, strict=True)
-    ]
+    return answers
 
 
-def _row(
-    entry: Entry, start: float, answers: Sequence[Answer], asked: Sequence[tuple[int, Any]], truth: CocoPeople
-) -> Row:
+def make_row(name: str, answers: Sequence[Answer], precision: float | None) -> Row:
+    """Of the answers of a peer, the first of which waited for its start."""
+    start, *timed = answers
+    seconds = sum(answer.people_seconds for answer in timed)
+    return Row(
+        name,
+        precision,
+        1000 * seconds / sum(len(answer.keypoints) for answer in timed),
+        len(timed) / (seconds + sum(answer.read_seconds for answer in timed)),
+        start.process_seconds,
+        answers[-1].peak_mib,
+    )
+
+
+def score(answers: Sequence[Answer], image_ids: Sequence[int], truth: CocoPeople) -> float:
+    """AP of answers to images."""
     results = [
         {
             "image_id": image_id,
@@ -143,18 +201,10 @@ def _row(
             "keypoints": [value for keypoint in person for value in keypoint],
             "score": statistics.fmean(score for _, _, score in person),
         }
-        for (image_id, _), answer in zip(asked, answers, strict=False)
+        for image_id, answer in zip(image_ids, answers, strict=True)
         for person in answer.keypoints
     ]
-    seconds = sum(answer.people_seconds for answer in answers)
-    return Row(
-        entry.name,
-        average_precision(truth, results, COCO_17)["AP"] if entry.answers_all else None,
-        1000 * seconds / len(results),
-        len(answers) / (seconds + sum(answer.read_seconds for answer in answers)),
-        start,
-        answers[-1].peak_mib,
-    )
+    return average_precision(truth, results, COCO_17)["AP"]
 
 
 def _python_with_mediapipe(folder: Path) -> Path:

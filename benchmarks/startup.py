@@ -58,6 +58,7 @@ def main() -> None:
 
 def _run(arguments: list[str], cache: Path) -> Seconds:
     environment = {**os.environ, CACHE_VARIABLE: str(cache)}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed package is compiled
     before, start = os.times(), time.perf_counter()
     subprocess.run([sys.executable, *arguments], check=True, capture_output=True, env=environment)
     wall, after = time.perf_counter() - start, os.times()

@@ -106,6 +106,7 @@ def test_the_levels_are_frames_from_coarse_to_fine(tmp_path: Path, monkeypatch: 
         assert (figure.n_frames, figure.size) == (4, (192, 256))
 
 
+@pytest.mark.slow
 def test_the_demo_goes_from_photos_by_boxes_and_each_level_to_keypoints(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

@@ -43,6 +43,7 @@ def accept(export: Path, tasks: Path) -> list[Any]:
     return [*json.loads(export.read_text()), *accepted]
 
 
+@pytest.mark.slow
 def test_the_loop_of_own_keypoints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     generator, *commands = commands_of("own-keypoints.md")

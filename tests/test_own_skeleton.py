@@ -43,6 +43,7 @@ def write_kites(folder: Path) -> None:
     (folder / "kite.yaml").write_text(KITE)
 
 
+@pytest.mark.slow
 def test_a_skeleton_of_ones_own_is_trained_scored_and_drawn(tmp_path: Path):
     write_kites(tmp_path)
     settings = [f"skeleton={tmp_path / 'kite.yaml'}", "model.input_size=[96, 64]", "model.num_stages=1"]

@@ -92,6 +92,7 @@ def test_its_weights_predict(recipe: Recipe, tmp_path: Path):
     assert np.isfinite(pose.keypoints_image).all()
 
 
+@pytest.mark.slow  # tests/models/test_base.py exports one of each kind
 @pytest.mark.parametrize("config", _NETWORKS, ids=_NETWORKS.values())
 def test_it_can_be_exported(config: NetworkConfig):
     network = build_network(config).eval()

@@ -16,6 +16,8 @@ from tests.export.exported import WEIGHTS, exported_untrained
 from tests.made_once import made_once
 from tests.untrained import untrained_weights
 
+pytestmark = pytest.mark.slow  # each export takes seconds
+
 _CROPS = torch.randint(0, 256, (12, 64, 64, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(7))
 
 

@@ -1,11 +1,11 @@
 import multiprocessing
 import os
 import random
-import resource
 import signal
 import subprocess
 import threading
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -19,6 +19,7 @@ from mspn.training.checkpoint import find_checkpoints
 from mspn.training.loop import train
 from mspn.training.metrics import IterationReport
 from tests.drawn_people import write_drawn_set
+from tests.full_disk import full_disk
 from tests.trained import small_and_fast, tiny_recipe
 from tests.training.several import clean_processes
 
@@ -41,6 +42,7 @@ def train_and_tell(recipe: Recipe, run: Path, counter) -> None:
     train(recipe, run, resume=True, report=note)
 
 
+@pytest.mark.slow
 def test_killed_ten_times_and_resumed_a_run_ends_with_the_same_weights_to_the_bit(tmp_path: Path, recipe: Recipe):
     """Above 10 s: only a real process can be killed at any moment, and each of ten builds and restores the run anew."""
     chance = random.Random(4)
@@ -176,20 +178,17 @@ def test_in_another_thread_signals_are_left_alone():
 
 def test_a_full_disk_stops_with_the_step_and_leaves_the_last_checkpoint(tmp_path: Path, recipe: Recipe):
     recipe = override(recipe, ["train.iterations=8"])
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with ExitStack() as stack:
 
-    def fill_the_disk(report: IterationReport) -> None:
-        if report.iteration == 3:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
+        def fill_the_disk(report: IterationReport) -> None:
+            if report.iteration == 3:
+                stack.enter_context(full_disk(20_000))
 
-    try:
         with pytest.raises(
             OSError,
             match=r"iteration 4 cannot be written \(.*\); .*run keeps that of iteration 2: make room",
         ):
             train(recipe, tmp_path / "run", resume=False, report=fill_the_disk)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
     assert [path.stem for path in find_checkpoints(tmp_path / "run")] == ["iteration-000000002"]
     train(recipe, tmp_path / "run", resume=True)
