@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from mspn.checkpoints.networks import build_model, load_model
     from mspn.errors import MspnError
     from mspn.inference.runner import load_runner
-    from mspn.outputs.adapters import show_poses, to_dataframe
+    from mspn.outputs.adapters import browse, show_poses, to_dataframe
     from mspn.outputs.track_exports import to_movement
     from mspn.outputs.track_tables import read_tracks
     from mspn.predict.estimator import PoseEstimator
@@ -39,6 +39,7 @@ __all__ = [
     "Skeleton",
     "Tracker",
     "__version__",
+    "browse",
     "build_model",
     "draw_poses",
     "load_model",
@@ -64,6 +65,7 @@ _MODULES = {
     "Size": "mspn.structures.boxes",
     "Skeleton": "mspn.structures.skeleton",
     "Tracker": "mspn.tracking.tracker",
+    "browse": "mspn.outputs.adapters",
     "build_model": "mspn.checkpoints.networks",
     "draw_poses": "mspn.visualize.draw",
     "load_model": "mspn.checkpoints.networks",

@@ -60,6 +60,26 @@ def test_a_score_calibration_of_other_keypoints_is_refused(network: MSPN, tmp_pa
         load_checkpoint(path)
 
 
+@pytest.mark.parametrize(
+    ("rescoring", "is_calibrated", "expected"),
+    [("mean", True, "weighted_mean"), ("mean", False, "mean"), ("box_only", True, "box_only")],
+)
+def test_calibrated_weights_of_format_2_rank_poses_by_their_scores(
+    network: MSPN, tmp_path: Path, rescoring: str, is_calibrated: bool, expected: str
+):
+    calibration = ScoreCalibration(slope=2.0, offsets=(0.0, 1.0, 2.0), people=5) if is_calibrated else None
+    metadata = HEADER.model_copy(
+        update={
+            "format": 2,
+            "recipe": override(RECIPE, [f"test.rescoring={rescoring}"]),
+            "score_calibration": calibration,
+        }
+    )
+    path = save_tensors(tmp_path / "weights.safetensors", network.state_dict(), metadata)
+
+    assert read_metadata(path).recipe.test.rescoring == expected
+
+
 def test_weights_can_be_stored_in_half_precision_and_come_back_in_full(network: MSPN, tmp_path: Path):
     full, half = tmp_path / "full.safetensors", tmp_path / "half.safetensors"
 

@@ -51,6 +51,18 @@ def test_calibrated_scores_rate_a_pose_and_peaks_rank_it():
     assert pose.ranking_score == pytest.approx(0.5 * (0.8 + 0.5))
 
 
+def test_weighted_by_themselves_calibrated_scores_rank_a_pose():
+    peaks = Decoded(torch.zeros(1, 17, 2), torch.full((1, 17), 0.8)).in_crop()
+    frame = CropFrame((50.0, 60.0), 48.0, Size(256, 192))
+    calibration = ScoreCalibration(slope=1.0, offsets=(-np.log(2), *[0.0] * 16), people=1)
+    test = FAITHFUL_TEST.model_copy(update={"rescoring": "weighted_mean"})
+
+    (pose,) = make_poses([Detection(Box(0, 0, 10, 20), 0.5)], [frame], peaks, COCO_17, test, calibration)
+
+    # A nose of 2/3 and sixteen others of 0.8: (4/9 + 16 * 0.64) / (2/3 + 16 * 0.8) = 10.6844 / 13.4667.
+    assert pose.ranking_score == pytest.approx(0.5 * 0.793399, abs=1e-6)
+
+
 @pytest.mark.parametrize(
     ("changes", "factor"),
     [
@@ -59,6 +71,7 @@ def test_calibrated_scores_rate_a_pose_and_peaks_rank_it():
         ({"score_offset": 0.0, "rescoring": "confident_mean"}, 1.5 / 2),
         ({"rescoring": "confident_mean"}, 1.6 / 17 + 0.5),  # with the offset all of them count
         ({"score_offset": -1.0, "rescoring": "confident_mean"}, 0.0),
+        ({"rescoring": "weighted_mean"}, (0.9**2 + 0.6**2 + 0.1**2) / 1.6),
         ({"rescoring": "box_only"}, 1.0),
     ],
 )

@@ -18,15 +18,16 @@ import torch
 
 from mspn.checkpoints.index import ASSETS
 from mspn.checkpoints.networks import load_named_detector
+from mspn.config.protocol import ProtocolConfig, ScoreCalibration
 from mspn.detectors.base import fit_longer_side
 from mspn.detectors.embedded import EmbeddedPersonDetector
 from mspn.predict.estimator import PoseEstimator
-from mspn.predict.top_down import select_poses
+from mspn.predict.top_down import make_poses, select_poses
 from mspn.serve.site import page_files, service_worker
-from mspn.structures.boxes import Box, Size
-from mspn.structures.crop import cut_crop, frame_from_box
-from mspn.structures.pose import Pose
-from mspn.structures.skeleton import find_skeleton
+from mspn.structures.boxes import Box, Detection, Size
+from mspn.structures.crop import CropFrame, cut_crop, frame_from_box
+from mspn.structures.pose import CropKeypoints, Pose
+from mspn.structures.skeleton import COCO_17, find_skeleton
 from tests.serve.browsing import download, drop, wait_for_people
 from tests.serve.serving import HOST
 
@@ -241,6 +242,28 @@ def test_the_network_sees_the_same_crop(run_script: Callable[..., Any], box: Box
     difference = np.abs(np.reshape(crop, expected.shape) - expected.astype(int))
     # OpenCV before 5 rounds places to a 32nd of a pixel.
     assert difference.max() <= (0 if int(cv2.__version__.split(".")[0]) >= 5 else 8)
+
+
+@pytest.mark.parametrize("rescoring", ["mean", "confident_mean", "weighted_mean", "box_only"])
+def test_poses_rank_as_they_do_in_predictions(run_script: Callable[..., Any], rescoring: str):
+    peaks = np.random.default_rng(5).uniform(0, 1, (1, 17))
+    calibration = ScoreCalibration(slope=2.0, offsets=(0.5,) * 17, people=1)
+    test = ProtocolConfig.model_validate({"rescoring": rescoring, "score_offset": -0.1})
+    found = CropKeypoints(np.zeros((1, 17, 2)), peaks)
+    frame = CropFrame((50.0, 60.0), 48.0, Size(256, 192))
+    (pose,) = make_poses([Detection(Box(0, 0, 10, 20), 0.5)], [frame], found, COCO_17, test, calibration)
+
+    rank = run_script(
+        """async ([scores, peaks, rescoring]) => {
+            const { placePose } = await import("/people.js");
+            const detection = { box: [0, 0, 10, 20], score: 0.5 };
+            const found = { keypoints: new Float32Array(34), scores: Float32Array.from(scores), peaks };
+            return placePose(detection, { left: 0, top: 0, step: 1 }, found, { rescoring, score_offset: -0.1 }).rank;
+        }""",
+        [pose.keypoint_scores.tolist(), peaks[0].tolist(), rescoring],
+    )
+
+    assert rank == pytest.approx(pose.ranking_score, rel=1e-6)
 
 
 def test_people_who_are_found_twice_count_once(run_script: Callable[..., Any]):

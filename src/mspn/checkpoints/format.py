@@ -193,8 +193,8 @@ def _parse_metadata(header: Mapping[str, str], path: Path) -> AnyMetadata:
         raise WeightsError(f"{path} has no metadata of mspn; convert external weights with `mspn models convert` first")
     try:
         values = from_json(header[_METADATA_KEY])  # which refuses deep nesting and half characters
-        if isinstance(values, dict) and values.get("format") == 1:
-            values = _upgrade(values) | {"format": FORMAT}
+        if isinstance(values, dict):
+            values = _upgrade(values)
         is_detector = isinstance(values, dict) and recipe_class(values.get("recipe")) is DetectorRecipe
         metadata: AnyMetadata = (DetectorMetadata if is_detector else CheckpointMetadata).model_validate(values)
     except ValidationError as error:
@@ -206,12 +206,25 @@ def _parse_metadata(header: Mapping[str, str], path: Path) -> AnyMetadata:
     return metadata
 
 
-def _upgrade(value: Any) -> Any:
-    """Rename keys and values of metadata of format 1."""
+def _upgrade(values: dict[str, Any]) -> dict[str, Any]:
+    """Metadata of this format, of earlier ones."""
+    if values.get("format") == 1:
+        values = _rename(values) | {"format": 2}
+    if values.get("format") == 2:
+        values = values | {"format": FORMAT}
+        test = values["recipe"].get("test") if isinstance(values.get("recipe"), dict) else None
+        if values.get("score_calibration") is not None and isinstance(test, dict):
+            ranked = {"rescoring": "weighted_mean"} if test.get("rescoring") == "mean" else {}
+            values["recipe"] = values["recipe"] | {"test": test | ranked}
+    return values
+
+
+def _rename(value: Any) -> Any:
+    """Keys and values of metadata of format 1."""
     if isinstance(value, dict):
-        return {_NAMES_OF_FORMAT_1.get(key, key): _upgrade(item) for key, item in value.items()}
+        return {_NAMES_OF_FORMAT_1.get(key, key): _rename(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_upgrade(item) for item in value]
+        return [_rename(item) for item in value]
     return _NAMES_OF_FORMAT_1.get(value, value) if isinstance(value, str) else value
 
 

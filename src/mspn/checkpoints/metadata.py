@@ -9,7 +9,8 @@ from mspn.config.protocol import ScoreCalibration
 from mspn.config.recipe import AnyRecipe, DetectorRecipe, Recipe
 from mspn.structures.settings import Settings
 
-FORMAT = 2
+FORMAT = 3
+"""2 renamed keys and values, 3 ranks the poses of calibrated networks by their scores."""
 
 
 class SetFingerprint(Settings):

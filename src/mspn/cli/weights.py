@@ -24,6 +24,7 @@ from mspn.cli.options import DeviceOption, change_test, find_with_bar
 from mspn.cli.printing import SOME_FAILED, echo, fail, one_line_errors
 from mspn.cli.progress import show_count
 from mspn.config.model import parse_size
+from mspn.config.recipe import override
 from mspn.evaluation.calibration import fit_calibration, judge_people
 from mspn.evaluation.predicting import predict_labeled
 from mspn.inference.devices import keep_freed_memory
@@ -214,8 +215,8 @@ def calibrate_command(
 ) -> None:
     """Calibrate keypoint scores on labeled people: 0.8 then means right eight times in ten.
 
-    Right is a keypoint within the distance at which COCO's similarity is 0.85. Positions, average precision and the
-    ranking of poses stay the same.
+    Right is a keypoint within the distance at which COCO's similarity is 0.85. Positions stay the same; poses rank by
+    these scores then (test.rescoring=weighted_mean).
     """
     keep_freed_memory()
     with one_line_errors():
@@ -231,7 +232,8 @@ def calibrate_command(
             predictions, results = predict_labeled(estimator, labels, images, show)
         judged = judge_people(labels, results, network_skeleton)
         calibration = fit_calibration(judged, network_skeleton, shift=shift)
-        metadata = checkpoint.metadata.model_copy(update={"score_calibration": calibration})
+        recipe = override(checkpoint.metadata.recipe, ["test.rescoring=weighted_mean"])
+        metadata = checkpoint.metadata.model_copy(update={"recipe": recipe, "score_calibration": calibration})
         save_weights(destination, checkpoint.model, metadata)
     echo(
         f"{destination}: scores calibrated on {int(judged.is_labeled.sum()):,} keypoints of {calibration.people:,}"

@@ -28,9 +28,12 @@ class ProtocolConfig(Settings):
     dark_filtered: the same from the filtered map's highest cell."""
     score_offset: FiniteFloat = 0.5
     """Added to each keypoint's score before ranking."""
-    rescoring: Literal["mean", "confident_mean", "box_only"] = "mean"
-    """What ranks a pose: the box's score times the mean of its offset keypoint scores; times the mean of those above
-    0.2 (MMPose); or the box's score alone."""
+    rescoring: Literal["mean", "confident_mean", "weighted_mean", "box_only"] = "mean"
+    """What ranks a pose: the box's score times the mean of its offset peaks; times the mean of those above 0.2
+    (MMPose); times the mean of its keypoints' scores, each weighted by itself; or the box's score alone.
+
+    weighted_mean is that of networks whose scores are calibrated: labels have the keypoints that can be seen, so those
+    which probably cannot be hardly count."""
     suppression_oks: float | None = Field(None, gt=0, le=1)
     """Of two poses in an image that are more similar than this (OKS), the one ranked lower is left out; null: none is.
     Where others suppress, 0.9 is usual. Predictions have a default of their own, `PREDICTION_SUPPRESSION_OKS`."""

@@ -1,14 +1,15 @@
-"""Results for other libraries: data frames of pandas, keypoints and boxes of supervision, images in notebooks."""
+"""Results for other libraries: data frames of pandas, keypoints and boxes of supervision, what notebooks show."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Int, UInt8
 
-from mspn.errors import import_extra
+from mspn.errors import InvalidValueError, import_extra
 from mspn.io.images import encode_jpeg, fit_within
 from mspn.outputs.tables import TEXT_COLUMNS, WHOLE_NUMBER_COLUMNS, KeypointRow, list_keypoints, list_pose_keypoints
 from mspn.predict.pipeline import ImageResult
@@ -192,3 +193,57 @@ def show_poses(
     """
     drawn = draw_poses(read_single_image(image).pixels, poses, theme, with_boxes=with_boxes)
     return DrawnImage(fit_within(drawn, _MAX_SIDE_PX))
+
+
+def browse(results: Iterable[ImageResult], theme: Theme | str = DEFAULT_THEME) -> Any:
+    """A widget for Jupyter that draws a result; one slider chooses it, another the lowest score of people.
+
+    >>> import mspn, numpy as np
+    >>> frames = [np.zeros((64, 48, 3), np.uint8)] * 2
+    >>> widget = mspn.browse(mspn.PoseEstimator("mspn-tiny", "none").stream(frames))
+    >>> [control.description for control in widget.children[0].children]
+    ['image', 'score from']
+
+    Args:
+        results: of `PoseEstimator.stream`, at least one; all are kept, with their pixels.
+        theme: as `draw_poses` takes it.
+
+    Returns:
+        An `ipywidgets.VBox` of the two sliders, the drawn image and a table of its people.
+
+    Raises:
+        ImportError: if ipywidgets is not installed.
+        ValueError: if there are no results, or no theme of that name.
+    """
+    widgets = import_extra("ipywidgets", ImportError("browsing needs ipywidgets; pip install 'mspn[notebook]'"))
+    kept = list(results)
+    if not kept:
+        raise InvalidValueError("there are no results to browse")
+    number = widgets.IntSlider(description="image", max=len(kept) - 1)
+    lowest = widgets.FloatSlider(description="score from", max=1, step=0.05)
+    drawing, people = widgets.Image(format="jpeg"), widgets.HTML()
+
+    def show(_change: object = None) -> None:
+        result = kept[number.value]
+        poses = [pose for pose in result.poses if pose.score >= lowest.value]
+        people.value = _describe_people(result, poses)
+        drawing.layout.display = "none" if result.image is None else ""
+        if result.image is not None:
+            drawing.value = show_poses(result.image.pixels, poses, theme)._repr_jpeg_()
+
+    for control in (number, lowest):
+        control.observe(show, "value")
+    show()
+    return widgets.VBox([widgets.HBox([number, lowest]), drawing, people])
+
+
+def _describe_people(result: ImageResult, poses: Sequence[Pose]) -> str:
+    """The source, its problems, and a table of people, in HTML."""
+    lines = [f"<b>{escape(result.source)}</b>", *map(escape, result.problems)]
+    rows = [
+        f"<tr><td>{'' if pose.track_id is None else pose.track_id}</td><td>{pose.score:.2f}</td>"
+        f"<td>{', '.join(f'{value:.0f}' for value in pose.box)}</td></tr>"
+        for pose in poses
+    ]
+    table = f"<table><tr><th>id</th><th>score</th><th>box</th></tr>{''.join(rows)}</table>" if rows else "nobody"
+    return "<br>".join([*lines, table])

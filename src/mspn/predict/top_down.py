@@ -204,6 +204,7 @@ def _frames_by_network(people: Sequence[PersonCrop]) -> list[tuple[CropFrame, ..
 
 _MIN_CONFIDENT_SCORE = 0.2
 """MMPose's threshold of confident keypoints."""
+_SMALLEST_SUM = 1e-9
 
 
 def make_poses(
@@ -221,13 +222,13 @@ def make_poses(
         frames: of the crops.
         found: keypoints in the crops.
         skeleton: names the keypoints.
-        test: how peaks of heat maps rank a pose, whatever its keypoints' scores say.
+        test: what ranks a pose.
         calibration: from peaks to scores; None: scores are the peaks, clipped to 0..1.
     """
     matrices = np.stack([frame.crop_to_image for frame in frames])
     keypoints_image = found.keypoints_crop @ matrices[:, :, :2].swapaxes(1, 2) + matrices[:, None, :, 2]
     keypoint_scores = found.peaks.clip(0, 1) if calibration is None else calibration.scores(found.peaks)
-    means, factors = keypoint_scores.mean(-1).tolist(), _box_factors(found.peaks, test).tolist()
+    means, factors = keypoint_scores.mean(-1).tolist(), _box_factors(found.peaks, keypoint_scores, test).tolist()
     return [
         Pose(
             skeleton=skeleton,
@@ -255,11 +256,16 @@ def select_poses(poses: Sequence[Pose], suppression_oks: float | None) -> list[P
     return sorted(kept, key=lambda pose: -pose.score)
 
 
-def _box_factors(peaks: Float[np.ndarray, "B K"], test: ProtocolConfig) -> Float[np.ndarray, " B"]:
+def _box_factors(
+    peaks: Float[np.ndarray, "B K"], scores: Float[np.ndarray, "B K"], test: ProtocolConfig
+) -> Float[np.ndarray, " B"]:
     """What each box's score is multiplied with to rank its pose."""
-    offset = peaks + test.score_offset
     if test.rescoring == "box_only":
         return np.ones(len(peaks))
+    if test.rescoring == "weighted_mean":
+        weighted: np.ndarray = (scores**2).sum(-1) / scores.sum(-1).clip(min=_SMALLEST_SUM)
+        return weighted
+    offset = peaks + test.score_offset
     counted = offset > (_MIN_CONFIDENT_SCORE if test.rescoring == "confident_mean" else -np.inf)
     means: np.ndarray = np.where(counted, offset, 0.0).sum(-1) / counted.sum(-1).clip(min=1)
     return means

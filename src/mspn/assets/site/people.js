@@ -2,6 +2,7 @@
 
 const MIN_SIDE_PX = 1;
 const MIN_CONFIDENT_SCORE = 0.2;
+const SMALLEST_SUM = 1e-9;
 
 const rounded = (value, digits) => Math.round(value * 10 ** digits) / 10 ** digits;
 
@@ -33,7 +34,7 @@ export function frameOf([left, top, width, height], padding, size) {
  * What a network says of a crop, in the photo.
  *
  * @param keypoints x and y in crop pixels, one after another
- * @param peaks of the heat maps, which rank a pose whatever its scores say
+ * @param peaks of the heat maps, which rank a pose where the protocol says so
  */
 export function placePose(detection, { left, top, step }, { keypoints, scores, peaks }, protocol) {
   const points = [...scores].map((score, index) => [
@@ -44,7 +45,7 @@ export function placePose(detection, { left, top, step }, { keypoints, scores, p
   return {
     ...{ box: detection.box, boxScore: detection.score, points },
     score: detection.score * mean([...scores]),
-    rank: detection.score * boxFactor(peaks, protocol),
+    rank: detection.score * boxFactor(peaks, scores, protocol),
   };
 }
 
@@ -70,12 +71,19 @@ export function describePose({ box, boxScore, score, points }, { keypoints, cate
   };
 }
 
-function mean(values) {
-  return values.reduce((sum, value) => sum + value, 0) / Math.max(1, values.length);
+function sum(values) {
+  return values.reduce((total, value) => total + value, 0);
 }
 
-function boxFactor(peaks, { rescoring, score_offset: offset }) {
+function mean(values) {
+  return sum(values) / Math.max(1, values.length);
+}
+
+function boxFactor(peaks, scores, { rescoring, score_offset: offset }) {
   if (rescoring === "box_only") return 1;
+  if (rescoring === "weighted_mean") {
+    return sum(scores.map((score) => score ** 2)) / Math.max(SMALLEST_SUM, sum(scores));
+  }
   const raised = [...peaks].map((peak) => peak + offset);
   return mean(rescoring === "confident_mean" ? raised.filter((peak) => peak > MIN_CONFIDENT_SCORE) : raised);
 }
