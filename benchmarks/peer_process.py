@@ -50,7 +50,9 @@ def serve(make: Callable[[], Peer]) -> None:
     for line in sys.stdin:
         path, is_video, boxes = json.loads(line)
         began = time.process_time()
-        image = _next_frame(videos.setdefault(path, cv2.VideoCapture(path))) if is_video else peer.read(path)
+        if is_video and path not in videos:
+            videos[path] = cv2.VideoCapture(path)
+        image = _next_frame(videos[path]) if is_video else peer.read(path)
         read = time.process_time()
         keypoints = peer.estimate(image, boxes)
         ended = time.process_time()
