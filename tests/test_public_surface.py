@@ -20,6 +20,7 @@ NAMES = {
     "Skeleton",
     "Tracker",
     "__version__",
+    "browse",
     "build_model",
     "draw_poses",
     "load_model",
