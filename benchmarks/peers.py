@@ -219,26 +219,32 @@ def _python_with_mediapipe(folder: Path) -> Path:
 
 
 def draw(rows: Sequence[Row], path: Path) -> None:
-    """AP over milliseconds a person."""
+    """AP over milliseconds a person; our networks run in one way are a line."""
     figure = import_extra("matplotlib.figure", ImportError("pip install 'mspn[plots]'")).Figure(
         figsize=(8, 4.5), layout="constrained"
     )
     axes = figure.subplots()
     measured = sorted((row.people_ms, row.precision, row.name) for row in rows if row.precision is not None)
-    for number, (ms, precision, name) in enumerate(measured):
-        is_ours = name.startswith("mspn") and "loop" not in name
-        axes.scatter(ms, precision, color="#0072b2" if is_ours else "#d55e00")
-        place = (-4, -11 if number % 2 else 5) if is_ours else (5, -11)  # neighbors are often near each other
-        side = "right" if is_ours else "left"
-        axes.annotate(name, (ms, precision), xytext=place, textcoords="offset points", ha=side, fontsize=8)
+    ways: dict[str, list[tuple[float, float]]] = defaultdict(list)
+    for ms, precision, name in measured:
+        model = next((model for model in _MODELS if name.startswith(model)), None)
+        if model:
+            ways[name.removeprefix(model).strip(", ") or "as it is, with flip"].append((ms, precision))
+        else:
+            axes.scatter(ms, precision, color="#d55e00")
+        if model in (None, name):
+            axes.annotate(name, (ms, precision), xytext=(6, -11), textcoords="offset points", fontsize=8)
+    for way, points in ways.items():
+        axes.plot(*zip(*points, strict=True), marker="o", label=f"mspn, {way}")
     axes.set_xscale("log")
     ticks = [tick for tick in (2, 5, 10, 20, 50, 100) if measured[0][0] / 2 <= tick <= 2 * measured[-1][0]]
     axes.set_xticks(ticks, labels=map(str, ticks))
     axes.minorticks_off()
     axes.set_xlabel("processor milliseconds a person, one thread")
     axes.set_ylabel("AP, labeled boxes")
-    axes.margins(x=0.35, y=0.12)
+    axes.margins(x=0.2, y=0.12)
     axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(loc="center right", bbox_to_anchor=(1, 0.35), frameon=False, fontsize=8)
     figure.savefig(path, dpi=120)
 
 
