@@ -39,7 +39,7 @@ def main(video: str, figure: Path, detector_size: int | None) -> None:
     results = PoseEstimator(detector_size=detector_size).stream(video, track=True)
     for index, result in enumerate(islice(results, _FRAMES)):
         lengths.update(pose.track_id for pose in result.poses if pose.track_id is not None)
-        if index % _STEP == 0:
+        if index % _STEP == 0 and result.image is not None:
             tiles.append(join_panels([_panel(result.image.pixels, result.poses)], [f"frame {index}"]))
     sheet = cv2.cvtColor(arrange_tiles(tiles, [], columns=_COLUMNS), cv2.COLOR_RGB2BGR)
     cv2.imwrite(str(figure), sheet, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
