@@ -29,6 +29,13 @@ def test_more_people_are_learned_longer(num_people: int, iterations: int):
     assert recipe_of(num_people).train.iterations == iterations
 
 
+def test_steps_are_as_large_as_when_the_default_network_was_trained():
+    # Rates are for 32 people: 3e-3 for 16 are 1.5e-3.
+    ours, source = recipe_of(25).train, find_recipe("mspn-base").train
+
+    assert ours.learning_rate * ours.batch_size == pytest.approx(source.learning_rate * source.batch_size)
+
+
 def test_the_held_out_images_measure_ten_times():
     # A tenth of 200 iterations is 20, of 16 people each: 320, where there are 25.
     assert recipe_of(25).data.train[0].weight == 12.8
