@@ -16,8 +16,9 @@ from mspn import PoseEstimator
 from mspn.checkpoints.hub import CACHE_VARIABLE
 from mspn.cli import export
 from mspn.inference import exported
+from mspn.inference.devices import Precision
 from mspn.inference.exported import RunWanted, prepared_file
-from mspn.inference.exported_files import METADATA_KEY, open_file
+from mspn.inference.exported_files import METADATA_KEY, compiled_folder, open_file
 from tests.cli.runner import error_line, run
 from tests.export.exported import WEIGHTS, exported_untrained
 
@@ -100,6 +101,34 @@ def test_prepared_weights_predict_without_torch_what_they_do_with_it(weights: Pa
     _predict_without(["torch"], photo, "--model", weights, *settings, "--out", tmp_path / "out")
 
     _expect_what_weights_find(tmp_path / "out")
+
+
+def test_openvino_compiles_a_prepared_network_once(weights: Path):
+    file = _prepare(weights)
+    if file.suffix != ".xml":
+        pytest.skip("openvino is not installed")
+    crops = np.random.default_rng(1).integers(0, 256, (2, 64, 64, 3), np.uint8)
+    expected = {precision: _answer(file, precision, crops) for precision in ("float32", "bfloat16")}
+    kept = compiled_folder(file)
+    kept.mkdir()
+
+    first = {precision: _answer(file, precision, crops) for precision in expected}
+    written = {path: path.stat().st_mtime_ns for path in kept.iterdir()}
+    again = {precision: _answer(file, precision, crops) for precision in expected}
+
+    assert written
+    assert {path: path.stat().st_mtime_ns for path in kept.iterdir()} == written
+    for path in written:
+        path.write_bytes(path.read_bytes()[:1000])
+    damaged = {precision: _answer(file, precision, crops) for precision in expected}
+    for precision, answer in expected.items():
+        for found in (first, again, damaged):
+            np.testing.assert_array_equal(found[precision], answer)
+
+
+def _answer(file: Path, precision: Precision, crops: np.ndarray) -> np.ndarray:
+    opened = open_file(file, precision)
+    return opened.run({opened.inputs[0].name: crops})["peaks"]
 
 
 def test_a_photo_needs_neither_torch_nor_openvino(
@@ -212,7 +241,9 @@ def test_prepare_puts_a_proven_file_into_the_cache_once(weights: Path, monkeypat
     assert f"prepared before, {path}" in second.stdout
     assert open_file(path).metadata
     assert not any(missing)
-    assert {file.suffix for file in path.parent.iterdir()} == ({".xml", ".bin"} if path.suffix == ".xml" else {".onnx"})
+    files = {file.suffix for file in path.parent.iterdir() if file.is_file()}
+    assert files == ({".xml", ".bin"} if path.suffix == ".xml" else {".onnx"})
+    assert path.suffix != ".xml" or any(compiled_folder(path).iterdir())
 
 
 def test_what_computes_something_else_than_its_weights_is_not_prepared(weights: Path, monkeypatch: pytest.MonkeyPatch):

@@ -28,7 +28,14 @@ from mspn.export.proof import (
     write_proof,
 )
 from mspn.inference.exported import FEW_IMAGES, prepared_file
-from mspn.inference.exported_files import SUFFIXES, ExportPrecision, OpenFile, PoseExportMetadata, open_file
+from mspn.inference.exported_files import (
+    SUFFIXES,
+    ExportPrecision,
+    OpenFile,
+    PoseExportMetadata,
+    compiled_folder,
+    open_file,
+)
 from mspn.io.files import sha256_of, temporary_folder
 from mspn.predict.estimator import PoseEstimator
 from mspn.predict.heatmaps import stack_crops
@@ -143,6 +150,9 @@ def prepare_command(
             path = prepared_file(weights)
             if path is None:
                 fail("no runtime is installed that could run it; pip install 'mspn[openvino,onnx]', or 'mspn[onnx]'")
+            if path.suffix == ".xml":
+                with writing_to(path.parent):
+                    compiled_folder(path).mkdir(parents=True, exist_ok=True)
             limits = "" if path.suffix == ".xml" else f" for up to {FEW_IMAGES} images, or with --precision float32"
             if _can_open(path):
                 echo(f"{name}: prepared before, {path}")
@@ -150,6 +160,7 @@ def prepare_command(
             start = time.perf_counter()
             with writing_to(path.parent):
                 _prepare(weights, path)
+            open_file(path)  # so that it is compiled already when `mspn predict` starts
             echo(f"{name}: {path}, proven, after {time.perf_counter() - start:.0f} s")
     echo(f"`mspn predict` starts without torch from now on{limits}")
 

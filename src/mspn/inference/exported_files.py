@@ -3,6 +3,7 @@
 What the outputs of a pose network mean is told by their names in ours, by their shapes in those of other packages.
 """
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -284,6 +285,11 @@ def _open_onnx(path: Path, _precision: Precision) -> OpenFile:
     return OpenFile(path, "onnxruntime", "int8" if _is_int8(metadata) else "float32", answer, inputs, metadata)
 
 
+def compiled_folder(path: Path) -> Path:
+    """Where OpenVINO keeps what it compiles of files in this folder; where there is none, it compiles at each start."""
+    return path.with_name("compiled-by-openvino")
+
+
 def _open_openvino(path: Path, precision: Precision) -> OpenFile:
     core = openvino_core(ExportError(f"running {path} needs openvino; pip install 'mspn[openvino]'"))
     try:
@@ -296,6 +302,9 @@ def _open_openvino(path: Path, precision: Precision) -> OpenFile:
             "INFERENCE_NUM_THREADS": count_threads(),
             "NUM_STREAMS": 1,
         }
+        kept = compiled_folder(path)
+        if os.access(kept, os.W_OK):
+            settings["CACHE_DIR"] = str(kept)
         compiled = core.compile_model(model, "CPU", settings)
     except RuntimeError as error:
         raise ExportError(
