@@ -8,7 +8,6 @@ from pathlib import Path
 
 import cv2
 import torch
-from jaxtyping import UInt8
 from numpy import ndarray
 from PIL import Image as PillowImage
 
@@ -18,6 +17,7 @@ from mspn.io.images import read_image
 from mspn.models.base import normalize
 from mspn.structures.boxes import Box
 from mspn.structures.crop import cut_crop, frame_from_box
+from mspn.structures.shapes import UInt8
 from mspn.visualize.contact_sheet import enlarge_crop, overlay_heatmaps
 
 _PHOTO, _BOX = ASSETS / "sample" / "astronaut.jpg", Box(10, 0, 440, 512)

@@ -11,7 +11,6 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 import torch
-from jaxtyping import UInt8
 from PIL import Image as PillowImage
 
 from mspn.checkpoints.format import Checkpoint
@@ -23,6 +22,7 @@ from mspn.predict.estimator import PoseEstimator
 from mspn.structures.boxes import Box
 from mspn.structures.crop import cut_crop, frame_from_box
 from mspn.structures.pose import Pose
+from mspn.structures.shapes import UInt8
 from mspn.visualize.contact_sheet import overlay_heatmaps
 from mspn.visualize.draw import draw_poses
 

@@ -10,12 +10,12 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-from jaxtyping import UInt8
 
 from mspn.checkpoints.index import ASSETS
 from mspn.io.images import read_image, write_jpeg
 from mspn.predict.estimator import PoseEstimator
 from mspn.structures.pose import Pose
+from mspn.structures.shapes import UInt8
 from mspn.visualize.contact_sheet import arrange_tiles, enlarge_crop, join_panels
 from mspn.visualize.draw import draw_poses
 

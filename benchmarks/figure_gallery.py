@@ -12,7 +12,6 @@ from typing import Any
 
 import cv2
 import numpy as np
-from jaxtyping import UInt8
 
 from mspn.evaluation.average_precision import read_results
 from mspn.evaluation.report import RESULTS_FILE, read_report
@@ -20,6 +19,7 @@ from mspn.io.images import read_image, write_jpeg
 from mspn.labels.formats.coco import read_coco_people
 from mspn.structures.boxes import Box
 from mspn.structures.pose import Pose
+from mspn.structures.shapes import UInt8
 from mspn.structures.skeleton import Skeleton
 from mspn.visualize.contact_sheet import arrange_tiles
 from mspn.visualize.draw import draw_poses

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from mspn.checkpoints.format import Checkpoint
@@ -21,6 +20,7 @@ from mspn.labels.formats.coco import read_coco_people
 from mspn.models.base import normalize
 from mspn.structures.boxes import Box, Size
 from mspn.structures.crop import crop_to_heatmap, cut_crop, frame_from_box, transform_points
+from mspn.structures.shapes import Float, UInt8
 from mspn.training.losses import kernel_size_at
 from mspn.visualize.contact_sheet import arrange_tiles, enlarge_crop, join_panels, overlay_heatmaps
 

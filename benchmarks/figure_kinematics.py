@@ -7,9 +7,9 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float
 
 from mspn.io.files import write_text
+from mspn.structures.shapes import Float
 
 _TRUNK, _THIGH, _SHANK, _UPPER_ARM, _FOREARM, _HEAD = 150.0, 130.0, 130.0, 100.0, 85.0, 26.0
 _LEAN, _HIP, _KNEE, _SHOULDER, _ELBOW = 15.0, 55.0, 50.0, 50.0, 45.0

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from jaxtyping import UInt8
 
 from mspn.predict.estimator import PoseEstimator
 from mspn.structures.pose import Pose
+from mspn.structures.shapes import UInt8
 from mspn.visualize.contact_sheet import arrange_tiles, join_panels
 from mspn.visualize.themes import track_color
 

@@ -11,11 +11,11 @@ from typing import NamedTuple
 import av
 import cv2
 import numpy as np
-from jaxtyping import Float, UInt8
 
 from mspn.io.files import replacing
 from mspn.io.images import read_image, write_jpeg
 from mspn.structures.boxes import Size
+from mspn.structures.shapes import Float, UInt8
 
 SCENE = Size(480, 800)
 VIEW = Size(320, 480)

@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable, Mapping
 
 import numpy as np
-from jaxtyping import Float
 
+from mspn.structures.shapes import Float
 from mspn.structures.skeleton import COCO_17
 from mspn.tracking.kinematics import measure_kinematics
 from mspn.tracking.one_euro import OneEuroFilter

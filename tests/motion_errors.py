@@ -1,8 +1,8 @@
 """How far smoothed keypoints are from the truth."""
 
 import numpy as np
-from jaxtyping import Float
 
+from mspn.structures.shapes import Float
 from tests.walking_figure import HEIGHT_PX
 
 _MAX_FRAMES = 5

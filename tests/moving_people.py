@@ -7,11 +7,11 @@ from functools import lru_cache
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float, UInt8
 
 from mspn.structures.boxes import Box, Size
 from mspn.structures.image import FrameInfo, Video
 from mspn.structures.pose import Pose
+from mspn.structures.shapes import Bool, Float, UInt8
 from mspn.structures.skeleton import COCO_17
 from tests.walking_figure import HEIGHT_PX, walk
 

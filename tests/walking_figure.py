@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
 
+from mspn.structures.shapes import Float
 from mspn.structures.skeleton import COCO_17
 
 HEIGHT_PX = 400.0

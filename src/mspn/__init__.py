@@ -1,7 +1,6 @@
 """Human pose estimation with multi-stage networks (MSPN)."""
 
 from importlib import import_module
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     from mspn.tracking.tracker import Tracker
     from mspn.visualize.draw import draw_poses
 
-    __version__: str
+__version__ = "0.1.0"
 
 __all__ = [
     "Box",
@@ -82,8 +81,6 @@ _MODULES = {
 
 def __getattr__(name: str) -> Any:
     """Import on first use, so that `import mspn` alone loads neither torch nor OpenCV."""
-    if name == "__version__":
-        return version("mspn")
     if name not in _MODULES:
         raise AttributeError(f"module 'mspn' has no attribute {name!r}")
     value = getattr(import_module(_MODULES[name]), name)

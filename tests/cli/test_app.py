@@ -20,7 +20,12 @@ def test_the_command_silences_opencv_and_lets_idle_threads_sleep_unless_told_oth
 
     app.main()
 
-    assert environment == {"OPENCV_LOG_LEVEL": "INFO", "GOMP_SPINCOUNT": "1000"}
+    assert environment == {
+        "OPENCV_LOG_LEVEL": "INFO",
+        "GOMP_SPINCOUNT": "1000",
+        "OPENBLAS_NUM_THREADS": "1",
+        "PYDANTIC_DISABLE_PLUGINS": "__all__",
+    }
 
 
 @pytest.mark.parametrize(

@@ -150,7 +150,7 @@ def test_a_prepared_file_is_of_these_very_weights_and_this_version(weights: Path
     assert wanted.find_prepared(weights) == before
 
     with monkeypatch.context() as newer:
-        newer.setattr(exported, "version", lambda _package: "99.0")
+        newer.setattr(exported, "__version__", "99.0")
         assert wanted.find_prepared(weights) is None
     assert wanted.find_prepared(weights) == before
     weights.write_bytes(weights.read_bytes() + b"\0")

@@ -280,6 +280,39 @@ def test_a_doubtful_detection_is_estimated_only_where_somebody_was():
     assert [[pose.track_id for pose in result.poses] for result in results] == [[1], [1], [1]]
 
 
+def test_people_of_eight_frames_share_batches_where_they_are_followed():
+    stub = _FadingStub([0.9] * 4 + [0.2] * 6)
+
+    results = _predict(stub, [_image(number, FILE, left=5) for number in range(10)], track=True)
+
+    # Whether the doubtful one of the fifth frame is somebody is known before anybody is estimated; the ninth waits.
+    assert stub.batches == [4, 4, 2]
+    assert [[pose.track_id for pose in result.poses] for result in results] == [[1]] * 10
+
+
+def test_frames_of_a_live_source_wait_for_no_others():
+    stub = _FadingStub([0.9, 0.2, 0.2])
+
+    _predict(stub, [_image(number, LIVE, left=5) for number in range(3)], track=True)
+
+    assert stub.batches == [1, 1, 1]
+
+
+@pytest.mark.parametrize("num_known", [3, 8, 11])
+def test_a_run_that_is_continued_estimates_frames_together_as_before(num_known: int):
+    frames = [_image(number, FILE, left=5 + number) for number in range(20)]
+    scores = [0.9] * 2 + [0.2] * 18
+    whole, rest = _FadingStub(scores), _FadingStub(scores)
+    results = _predict(whole, frames, track=True)
+    known = {result.source: result.poses for result in results[:num_known]}
+
+    resumed = _predict(rest, frames, track=True, lookup=lambda image: known.get(image.source))
+
+    assert rest.looked_at == list(range(num_known // 8 * 8, 20))
+    for one, other in zip(results, resumed, strict=True):
+        assert [(pose.box, pose.track_id) for pose in one.poses] == [(pose.box, pose.track_id) for pose in other.poses]
+
+
 def test_without_tracks_doubtful_detections_do_not_count():
     stub = _FadingStub([0.9, 0.2, 0.9])
 

@@ -18,8 +18,8 @@ from unittest.mock import patch
 
 import pytest
 
-from mspn.io.hosts import ANY_NETWORK
 from mspn.io.http import FetchRules
+from mspn.io.limits import ANY_NETWORK
 from mspn.serve import limits
 from mspn.serve.limits import RateLimiter, RequestError, ServeLimits, decode_upload
 from mspn.serve.observability import JsonFormatter

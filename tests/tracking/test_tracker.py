@@ -276,7 +276,7 @@ def test_frames_without_anybody_are_frames():
 
     assert tracker.update([], 0.0) == []
     assert tracker.predict_boxes(_frame(0.04)) == []
-    assert tracker.choose_doubtful([], [Detection(Box(0, 0, 10, 20), 0.2)], _frame(0.08)) == []
+    assert tracker.track_boxes(_frame(0.08)).choose([], [Detection(Box(0, 0, 10, 20), 0.2)], _frame(0.08)) == []
     assert _ids(tracker.update([_person(100)], _frame(0.12))) == [1]
 
 
@@ -330,7 +330,7 @@ def test_doubtful_boxes_are_chosen_where_somebody_should_be_and_no_confident_box
     of_first, of_second = Box(102, 100, 160, 400), Box(400 + 8 * 26, 100, 160, 400)
     of_nobody = Box(800, 500, 100, 300)
 
-    chosen = tracker.choose_doubtful(
+    chosen = tracker.track_boxes(_frame(26 / 25)).choose(
         [Detection(of_first, 0.9)],
         [Detection(of_nobody, 0.25), Detection(of_second, 0.2), Detection(of_first, 0.15)],
         _frame(26 / 25),

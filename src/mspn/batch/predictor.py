@@ -28,9 +28,8 @@ from mspn.batch.monitor import Reporter
 from mspn.batch.table import describe_image, make_table
 from mspn.errors import FileError, ImageError, WeightsError, reason
 from mspn.inference.devices import keep_freed_memory
-from mspn.io.hosts import scheme_of
 from mspn.io.images import IMAGE_SUFFIXES, MAX_FILE_BYTES, decode_image
-from mspn.io.limits import DEFAULTS, InputLimits
+from mspn.io.limits import DEFAULTS, InputLimits, scheme_of
 from mspn.io.storage import Storage, explained
 from mspn.predict.estimator import PoseEstimator
 from mspn.predict.pipeline import predict_images

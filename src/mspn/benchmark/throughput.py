@@ -17,7 +17,6 @@ from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import torch
-from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from mspn.inference.engines import HeatmapFunction
@@ -34,6 +33,7 @@ from mspn.outputs.tables import JsonWriter
 from mspn.predict.estimator import PoseEstimator
 from mspn.predict.pipeline import ImageResult
 from mspn.structures.image import Image
+from mspn.structures.shapes import Float, UInt8
 
 
 def clock_for(threads: int) -> Callable[[], float]:

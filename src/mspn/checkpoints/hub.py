@@ -15,7 +15,6 @@ from filelock import FileLock
 from pydantic import ValidationError
 
 from mspn.checkpoints.index import ASSETS, IndexEntry, Limits, Report, download, load_index
-from mspn.config.recipes import DETECTOR_RECIPES, RECIPES, STUDY_RECIPES
 from mspn.errors import DownloadError, WeightsError
 from mspn.io.files import sha256_of, write_text
 from mspn.structures.settings import Settings
@@ -41,6 +40,8 @@ def find_weights(model: str | Path, report: Report = lambda _done, _total: None)
         return ASSETS / entry.file if entry.file is not None else download_weights(entry, cache_folder(), report=report)
     if Path(name).is_file():
         return Path(name)
+    from mspn.config.recipes import DETECTOR_RECIPES, RECIPES, STUDY_RECIPES  # noqa: PLC0415 (a tenth of a start)
+
     if name in {**RECIPES, **STUDY_RECIPES, **DETECTOR_RECIPES} and not isinstance(model, Path):
         raise WeightsError(
             f"there are no weights of {name} in this version; train it (`mspn train {name} --out RUN`), give the"
@@ -49,6 +50,15 @@ def find_weights(model: str | Path, report: Report = lambda _done, _total: None)
     close = difflib.get_close_matches(name, [*index.names(), *RECIPES, *DETECTOR_RECIPES], n=1)
     hint = f"did you mean {close[0]!r}?" if close else "see `mspn models list`"
     raise WeightsError(f"no weights file at {name} and no model of that name; {hint}")
+
+
+def digest_of(weights: Path) -> str:
+    """SHA-256 of a weights file; of those of the package, what the index says, which `verify` checks."""
+    if weights.parent == ASSETS:
+        for entry in load_index().entries:
+            if entry.file == weights.name and entry.sha256 is not None:
+                return entry.sha256
+    return sha256_of(weights)
 
 
 CACHE_VARIABLE = "MSPN_CACHE"
@@ -128,6 +138,8 @@ def download_weights(
     if cached is not None and is_cached(entry, folder):
         _warn_of_short_digest(entry, folder)
         return cached
+    from mspn.config.recipes import RECIPES  # noqa: PLC0415 (a tenth of a start)
+
     if entry.recipe not in RECIPES:
         raise WeightsError(
             f"{entry.name} are weights of the network {entry.recipe}, which this version of mspn does not have;"

@@ -17,8 +17,8 @@ from pydantic import Field, field_validator, model_validator
 
 from mspn.errors import DownloadError
 from mspn.io.files import sha256_of
-from mspn.io.hosts import ANY_NETWORK
 from mspn.io.http import FetchError, FetchRules, Response, check_address, cut_short, open_url
+from mspn.io.limits import ANY_NETWORK
 from mspn.structures.settings import Settings
 
 ASSETS = Path(__file__).parents[1] / "assets"

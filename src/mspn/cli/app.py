@@ -10,13 +10,13 @@ import pkgutil
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from importlib.metadata import version
 from typing import Annotated, Any, ClassVar, NamedTuple, NoReturn, TextIO
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command, get_group
 
+from mspn import __version__
 from mspn.cli.printing import USAGE_ERROR, echo, fail, log_to_standard_error
 from mspn.interrupts import end_cleanly_when_terminated
 
@@ -274,7 +274,7 @@ app = typer.Typer(
 
 def _print_version(is_asked: bool) -> None:
     if is_asked:
-        echo(f"mspn {version('mspn')}")
+        echo(f"mspn {__version__}")
         raise typer.Exit
 
 
@@ -294,6 +294,10 @@ _ENVIRONMENT = {
     # looks for milliseconds, at each tensor; where another program had one of two cores, a first prediction took up to
     # 13 s of processor time in place of 1.6. This is GNU's own value where it knows that threads outnumber cores.
     "GOMP_SPINCOUNT": "1000",
+    # Our products of matrices are small; for numpy's own threads, which wait awake, they would not pay.
+    "OPENBLAS_NUM_THREADS": "1",
+    # We have no plugins of pydantic; to look for some, it reads what every installed package says of itself.
+    "PYDANTIC_DISABLE_PLUGINS": "__all__",
 }
 """What libraries read when they are imported, which is when a command runs; what is set already stays."""
 

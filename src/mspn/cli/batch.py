@@ -37,8 +37,7 @@ from mspn.cli.progress import describe_totals, show_totals
 from mspn.config.protocol import PREDICTION_SUPPRESSION_OKS
 from mspn.inference.devices import keep_freed_memory
 from mspn.io.files import locked_folder
-from mspn.io.hosts import scheme_of
-from mspn.io.limits import InputLimits
+from mspn.io.limits import InputLimits, scheme_of
 from mspn.outputs import SHARD_SETTING
 from mspn.predict.estimator import PoseEstimator, describe_settings
 from mspn.sources.resolve import WHOLE, Shard

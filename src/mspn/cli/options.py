@@ -3,10 +3,12 @@
 import dataclasses
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from enum import Enum
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING, Annotated, NamedTuple, TypeVar
 
 import typer
@@ -16,7 +18,7 @@ from mspn.checkpoints.hub import find_weights
 from mspn.checkpoints.index import Report
 from mspn.cli.printing import SafeConsole, echo, fail
 from mspn.config.recipe import Recipe, override
-from mspn.detectors import EMBEDDED, NONE, resolve_default
+from mspn.detectors import DEFAULT, EMBEDDED, NONE, resolve_default
 from mspn.detectors.base import MAX_SIDE, Detector, FullImage
 from mspn.detectors.onnx import ExportedPersonDetector
 from mspn.detectors.slices import MAX_SLICES
@@ -223,17 +225,21 @@ def open_prepared(models: Sequence[str], detector: str, wanted: RunWanted) -> Pr
     if file is None:
         return None
     try:
-        exported = load_exported(file, wanted.precision)
+        with ThreadPoolExecutor(1) as pool:
+            loading = pool.submit(load_exported, file, wanted.precision)
+            # Both at once, since runtimes compile without Python's lock.
+            found = wanted.find_prepared(find_weights(EMBEDDED)) if detector in (DEFAULT, EMBEDDED) else None
+            opened = open_file(found, "auto") if found else None
+            exported = loading.result()
         name = resolve_default(detector, exported.metadata.recipe)
         if name == NONE:
             return PreparedNetworks([exported], FullImage())
-        found = wanted.find_prepared(find_weights(EMBEDDED)) if name == EMBEDDED else None
-        if found is None:
+        if opened is None or name != EMBEDDED:
             return None
-        opened = open_file(found, "auto")
     except ExportError as error:
         echo(f"{error}; `mspn models prepare` makes it again, and torch runs the weights until then", err=True)
         return None
+    Thread(target=exported.network.warm_up).start()  # while the detector looks at the first image
     assert isinstance(opened.metadata, DetectorExportMetadata)
     return PreparedNetworks([exported], ExportedPersonDetector(opened, opened.metadata))
 

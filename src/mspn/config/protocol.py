@@ -3,10 +3,10 @@
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float
 from pydantic import Field, FiniteFloat, PositiveFloat, field_validator
 
 from mspn.structures.settings import Settings
+from mspn.structures.shapes import Float
 
 
 class ProtocolConfig(Settings):

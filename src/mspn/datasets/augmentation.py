@@ -4,11 +4,11 @@ import math
 
 import cv2
 import numpy as np
-from jaxtyping import Float, UInt8
 
 from mspn.config.train import AugmentationConfig
 from mspn.structures.boxes import Box, Size
 from mspn.structures.crop import CropFrame, fitted_width
+from mspn.structures.shapes import Float, UInt8
 from mspn.structures.skeleton import Skeleton
 
 _MIN_BOX_KEYPOINTS = 3

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import UInt8
 from torch.utils.data import Dataset
 
 from mspn.config.recipe import Recipe
@@ -21,6 +20,7 @@ from mspn.io.image_headers import read_size
 from mspn.io.images import ReducedImage, allowed_reduction
 from mspn.structures.boxes import Box
 from mspn.structures.crop import CropFrame, cut_crop, transform_points
+from mspn.structures.shapes import UInt8
 
 
 def read_crops(read: Callable[[int], ReducedImage], frames: Sequence[CropFrame]) -> list[UInt8[np.ndarray, "h w 3"]]:

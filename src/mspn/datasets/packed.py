@@ -17,7 +17,6 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 from filelock import FileLock
-from jaxtyping import Float, Int
 from pydantic import Field, ValidationError
 
 from mspn.checkpoints.hub import cache_folder
@@ -27,12 +26,13 @@ from mspn.config.train import AugmentationConfig
 from mspn.datasets.augmentation import reach_of_frames
 from mspn.errors import AnnotationError, import_extra
 from mspn.io.files import replacing
-from mspn.io.hosts import scheme_of
+from mspn.io.limits import scheme_of
 from mspn.labels.formats.coco import parse_coco
 from mspn.labels.label_set import LabeledSet
 from mspn.labels.reading import paused_collection
 from mspn.structures.boxes import Box, Size
 from mspn.structures.settings import Settings, first_problem
+from mspn.structures.shapes import Float, Int
 
 INDEX_FILE, LABELS_FILE = "pack.json", "annotations.json"
 MAX_SETS = 1000

@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-from jaxtyping import UInt8
 
 from mspn.config.recipe import Recipe
 from mspn.datasets.augmentation import reach_of_frames, widest_width
@@ -27,6 +26,7 @@ from mspn.labels.formats.coco import coco_content
 from mspn.labels.label_set import IGNORED, LabeledImage, LabeledPerson, LabeledSet
 from mspn.structures.boxes import Box, Size
 from mspn.structures.crop import CropFrame, transform_points
+from mspn.structures.shapes import UInt8
 from mspn.structures.skeleton import Skeleton
 
 _MARGIN = 2.0

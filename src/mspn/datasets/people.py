@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool, Float, Int, UInt8
 
 from mspn.config.data import PeopleSetConfig, named_skeleton
 from mspn.datasets.packed import open_pack
@@ -20,6 +19,7 @@ from mspn.labels.label_set import IGNORED, LabeledSet, box_around, ignored_keypo
 from mspn.labels.reading import check_keypoint_names, check_label_table, read_json
 from mspn.labels.units import suspect_units, warn_of_units
 from mspn.structures.boxes import Size
+from mspn.structures.shapes import Bool, Float, Int, UInt8
 from mspn.structures.skeleton import FACE, Skeleton, convert_keypoints, match_keypoints
 
 

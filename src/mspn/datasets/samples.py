@@ -4,12 +4,12 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 from torch.utils.data import Sampler
 
 from mspn.distributed import ALONE, Processes
 from mspn.errors import InvalidValueError
+from mspn.structures.shapes import Bool, Float, Int, UInt8
 
 
 class KeypointLabels(NamedTuple):

@@ -11,7 +11,6 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -27,6 +26,7 @@ from mspn.labels.formats import read_labels
 from mspn.labels.label_set import LabeledPerson
 from mspn.labels.reading import read_json
 from mspn.structures.boxes import iou, to_xyxy
+from mspn.structures.shapes import Bool, Float, Int, UInt8
 
 _MIN_IOU_SAME = 0.5
 """From this IoU on, a proposal is of the same person as a labeled box."""

@@ -11,11 +11,11 @@ from typing import Literal, Protocol, cast
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float, UInt8
 
 from mspn.errors import DetectorError, InvalidValueError
 from mspn.structures.boxes import Box, Detection, Size, nms
 from mspn.structures.image import Image
+from mspn.structures.shapes import Bool, Float, UInt8
 
 
 class Detector(Protocol):

@@ -4,7 +4,6 @@ import os
 
 import numpy as np
 import torch
-from jaxtyping import Float
 
 from mspn.detectors.base import MIN_SCORE, choose_detections, fit_longer_side
 from mspn.inference.devices import Precision, check_process, choose_precision
@@ -13,6 +12,7 @@ from mspn.models.base import normalize
 from mspn.models.person_detector import PersonDetector
 from mspn.structures.boxes import Detection
 from mspn.structures.image import Image
+from mspn.structures.shapes import Float
 
 
 class EmbeddedPersonDetector:

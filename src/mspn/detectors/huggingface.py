@@ -4,7 +4,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
 
 from mspn.checkpoints.hub import is_offline
 from mspn.detectors.base import MIN_SCORE, BoxSelection, require_all_categories, select_detections
@@ -12,6 +11,7 @@ from mspn.errors import DetectorError, import_extra
 from mspn.structures.boxes import Detection
 from mspn.structures.image import Image
 from mspn.structures.settings import Settings
+from mspn.structures.shapes import Float
 
 _MAX_LABELS = 10
 _MAX_REASON = 200

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Float, UInt8
 from pydantic import Field
 
 from mspn.detectors.base import (
@@ -24,6 +23,7 @@ from mspn.inference.exported_files import IMAGE_SIZES, DetectorExportMetadata, O
 from mspn.structures.boxes import Detection, Size, nms
 from mspn.structures.image import Image
 from mspn.structures.settings import Settings
+from mspn.structures.shapes import Float, UInt8
 
 if TYPE_CHECKING:
     import torch

@@ -4,10 +4,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int
 
 from mspn.detectors.base import MIN_SCORE, Letterbox, fit_inside, stretch_over
 from mspn.structures.boxes import Size
+from mspn.structures.shapes import Float, Int
 
 Outputs = Mapping[str, np.ndarray]
 """Outputs of a network for one image, by name; the first axis is 1."""

@@ -5,11 +5,11 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Bool
 
 from mspn.detectors.base import Detector, checked_detections
 from mspn.structures.boxes import Box, Detection, Size, covered_share, nms, to_xyxy
 from mspn.structures.image import Image
+from mspn.structures.shapes import Bool
 
 MAX_SLICES = 8
 """Along the longer side of an image; with those along the shorter side and the whole image, 65 at most."""

@@ -11,7 +11,6 @@ from enum import IntEnum
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
 
 from mspn.evaluation.average_precision import average_precision
 from mspn.evaluation.calibration import MIN_SIMILARITY_GOOD, Calibration, compare_scores
@@ -20,6 +19,7 @@ from mspn.labels.formats.coco import CocoPeople
 from mspn.structures.boxes import iou, to_xyxy
 from mspn.structures.oks import keypoint_similarity
 from mspn.structures.settings import Settings
+from mspn.structures.shapes import Bool, Float, Int
 from mspn.structures.skeleton import Skeleton
 
 MIN_SIMILARITY_NEAR = 0.5

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float
 
 from mspn.config.protocol import ScoreCalibration, peak_log_odds
 from mspn.errors import AnnotationError
 from mspn.labels.label_set import LabeledSet, area_of
 from mspn.structures.oks import keypoint_similarity
 from mspn.structures.settings import Settings
+from mspn.structures.shapes import Bool, Float
 from mspn.structures.skeleton import Skeleton, convert_keypoints
 
 MIN_SIMILARITY_GOOD = 0.85

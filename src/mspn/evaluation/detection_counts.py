@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float
 
 from mspn.detectors.base import Detector
 from mspn.distributed import ALONE, Processes
@@ -15,6 +14,7 @@ from mspn.io.images import read_image
 from mspn.labels.formats.coco import CocoPeople
 from mspn.structures.boxes import Box, Detection, iou, to_xyxy
 from mspn.structures.image import Image
+from mspn.structures.shapes import Bool, Float
 
 logger = logging.getLogger(__name__)
 

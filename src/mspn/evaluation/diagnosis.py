@@ -6,12 +6,12 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float
 
 from mspn.evaluation.average_precision import average_precision
 from mspn.labels.formats.coco import CocoAnnotation, CocoPeople
 from mspn.labels.units import suspect_units
 from mspn.structures.boxes import Detection, iou, to_xyxy
+from mspn.structures.shapes import Float
 from mspn.structures.skeleton import Skeleton
 
 _MAX_IMAGES = 100

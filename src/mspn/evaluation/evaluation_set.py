@@ -7,7 +7,6 @@ from pathlib import Path, PurePosixPath
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float
 from pydantic import BaseModel, FiniteFloat
 
 from mspn.errors import AnnotationError
@@ -27,6 +26,7 @@ from mspn.io.matlab import read_mat
 from mspn.labels.formats import recognize_format
 from mspn.labels.label_set import LabeledSet
 from mspn.labels.reading import check_form, read_json
+from mspn.structures.shapes import Float
 from mspn.structures.skeleton import COCO_17, LSP_14, MPII_16, Skeleton, match_keypoints
 
 logger = logging.getLogger(__name__)

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int, UInt8
 
 from mspn.errors import ImageError
 from mspn.evaluation.analysis import ERRORS, Analysis, Diagnosed, GroupPrecision, analyze
@@ -40,6 +39,7 @@ from mspn.structures.boxes import Box, Size
 from mspn.structures.crop import CropFrame, cut_crop, frame_from_box, transform_points
 from mspn.structures.pose import Pose
 from mspn.structures.settings import flatten
+from mspn.structures.shapes import Float, Int, UInt8
 from mspn.structures.skeleton import Skeleton
 from mspn.visualize.contact_sheet import arrange_tiles, join_panels
 from mspn.visualize.draw import draw_labels, draw_poses

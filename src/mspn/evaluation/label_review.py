@@ -10,13 +10,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float
 
 from mspn.labels.check_rules import WIDE_SHARE, measure_facing, measure_lengths, measure_uprightness
 from mspn.labels.corrections import Correction, correct_person
 from mspn.labels.label_set import LabeledSet, area_of
 from mspn.labels.label_table import LabelTable, make_table
 from mspn.structures.oks import keypoint_similarity
+from mspn.structures.shapes import Bool, Float
 from mspn.structures.skeleton import Skeleton, convert_keypoints
 
 _LIMBS = (

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
 
 from mspn.labels.formats.coco import CocoPeople
 from mspn.structures.oks import keypoint_similarity
+from mspn.structures.shapes import Bool, Float, Int
 from mspn.structures.skeleton import Skeleton
 
 UNMATCHED = -1

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Bool, Float
 
 from mspn.errors import AnnotationError
 from mspn.labels.formats.mpii import head_box_of
 from mspn.labels.label_set import LabeledPerson, box_around
+from mspn.structures.shapes import Bool, Float
 from mspn.structures.skeleton import Skeleton
 
 ReferenceLength = Literal["head", "torso", "box"]

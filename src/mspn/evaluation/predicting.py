@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-from jaxtyping import Float
 
 from mspn.detectors.precomputed import BoxesFile
 from mspn.distributed import ALONE, Processes
@@ -23,6 +22,7 @@ from mspn.predict.top_down import select_poses
 from mspn.sources import open_source
 from mspn.structures.boxes import Box, Detection
 from mspn.structures.pose import Pose
+from mspn.structures.shapes import Float
 from mspn.structures.skeleton import Skeleton
 
 logger = logging.getLogger(__name__)

@@ -12,12 +12,12 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int
 
 from mspn.errors import AnnotationError
 from mspn.labels.reading import read_json
 from mspn.structures.boxes import iou, to_xyxy
 from mspn.structures.oks import keypoint_similarity
+from mspn.structures.shapes import Float, Int
 from mspn.structures.skeleton import COCO_17, DEFAULT_SIGMA
 
 _HOTA_THRESHOLDS = np.arange(1, 20) * 0.05

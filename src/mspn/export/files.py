@@ -5,14 +5,13 @@ Digests of the tensors in them reveal a weight that was changed, even where no a
 
 import hashlib
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import UInt8
 from torch import Tensor
 from torch.export import ExportedProgram
 
@@ -40,6 +39,7 @@ from mspn.inference.exported_files import (
 from mspn.inference.quantization import measure_ranges, quantize
 from mspn.io.files import replacing, sha256_of
 from mspn.models.base import normalize
+from mspn.structures.shapes import UInt8
 
 SUFFIXES = (".onnx", ".xml", ".pt2", ".mlpackage")
 
@@ -220,10 +220,10 @@ def open_program(path: Path) -> OpenFile:
     names = metadata.outputs if metadata else tuple(map(str, program.graph_signature.user_outputs))
 
     @torch.inference_mode()
-    def answer(inputs: Mapping[str, np.ndarray]) -> Outputs:
-        answers = module(*map(torch.from_numpy, inputs.values()))
-        answers = answers if isinstance(answers, tuple) else (answers,)
-        return {name: answer.numpy() for name, answer in zip(names, answers, strict=True)}
+    def answer(runs: Sequence[Mapping[str, np.ndarray]]) -> list[Outputs]:
+        answers = [module(*map(torch.from_numpy, inputs.values())) for inputs in runs]
+        tuples = [answer if isinstance(answer, tuple) else (answer,) for answer in answers]
+        return [{name: value.numpy() for name, value in zip(names, values, strict=True)} for values in tuples]
 
     taken = [node for node in program.graph.nodes if node.name in program.graph_signature.user_inputs]
     inputs = tuple(

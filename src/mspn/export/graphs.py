@@ -4,13 +4,12 @@ The parts are put around each other, each a module of its own: `FromPixels(Keypo
 graph comes what its file will say about it.
 """
 
-from importlib.metadata import version
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
+from mspn import __version__
 from mspn.checkpoints.format import Checkpoint, DetectorCheckpoint
 from mspn.config.protocol import LOWEST_PEAK, ProtocolConfig, ScoreCalibration
 from mspn.detectors.base import IOU_THRESHOLD, MAX_PEOPLE, MIN_SCORE
@@ -26,6 +25,7 @@ from mspn.inference.fold import find_unused, fold_norms
 from mspn.models.base import PoseNetwork, normalize
 from mspn.models.person_detector import PersonDetector
 from mspn.structures.crop import heatmap_to_crop
+from mspn.structures.shapes import Float, UInt8
 from mspn.structures.skeleton import Skeleton
 
 NETWORK = "network"
@@ -151,7 +151,7 @@ def build_pose_export(checkpoint: Checkpoint, source: Source, inside: Inside) ->
     heatmaps = Heatmaps(checkpoint.model)
     graph = Keypoints(heatmaps, skeleton, recipe.test, calibration) if inside.decoding else heatmaps
     metadata = PoseExportMetadata(
-        mspn=version("mspn"),
+        mspn=__version__,
         weights=source.name,
         weights_sha256=source.sha256,
         license=checkpoint.metadata.license,
@@ -172,7 +172,7 @@ def build_detector_export(checkpoint: DetectorCheckpoint, source: Source, inside
     """The graph of a person detector; the suppression of decoding is added to the ONNX model that is made of it."""
     graph = PersonCandidates(checkpoint.model)
     metadata = DetectorExportMetadata(
-        mspn=version("mspn"),
+        mspn=__version__,
         weights=source.name,
         weights_sha256=source.sha256,
         license=checkpoint.metadata.license,

@@ -12,7 +12,6 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
-from jaxtyping import Float
 from pydantic import Field, ValidationError
 
 from mspn.checkpoints.format import Checkpoint, DetectorCheckpoint
@@ -36,6 +35,7 @@ from mspn.structures.boxes import Box, Detection, to_xyxy
 from mspn.structures.image import Image
 from mspn.structures.pose import CropKeypoints
 from mspn.structures.settings import Settings, first_problem
+from mspn.structures.shapes import Float
 
 _CONFIDENT_PEAK = 0.2
 """MMPose's threshold of confident keypoints; others are where noise is highest, and move with every rounding."""

@@ -10,7 +10,6 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 import torch
-from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
@@ -18,6 +17,7 @@ from mspn.config.protocol import ProtocolConfig
 from mspn.heatmaps.targets import gaussian_kernel_1d
 from mspn.structures.crop import heatmap_to_crop
 from mspn.structures.pose import CropKeypoints
+from mspn.structures.shapes import Float, Int
 
 _QUARTER = 0.25
 _MIN_DISTANCE = 1e-3

@@ -1,11 +1,11 @@
 """Drawing target heat maps (paper Sec. 3.3)."""
 
 import torch
-from jaxtyping import Bool, Float
 from torch import Tensor
 
 from mspn.errors import InvalidValueError
 from mspn.structures.boxes import Size
+from mspn.structures.shapes import Bool, Float
 
 # 1-D profiles from the center outwards, before scaling to peak 1. Source: OpenCV's fixed Gaussian kernels for
 # "sigma 0", which the released code uses; wider kernels follow its formula for sigma.

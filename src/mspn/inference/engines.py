@@ -6,7 +6,6 @@ from importlib.util import find_spec
 from typing import Any, NamedTuple, get_args
 
 import torch
-from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from mspn.errors import InvalidValueError, import_extra
@@ -15,6 +14,7 @@ from mspn.inference.fold import CROPS, export_onnx, find_unused, prepare
 from mspn.inference.quantization import CalibrationRanges, find_float32_nodes, quantize
 from mspn.models.base import PoseNetwork, normalize
 from mspn.structures.boxes import Size
+from mspn.structures.shapes import Float, UInt8
 
 _ERRORS_ONLY = 3
 

@@ -1,17 +1,18 @@
 """Pose networks in exported files, ours and other packages'; they run without torch."""
 
+import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from jaxtyping import Float, UInt8
 
-from mspn.checkpoints.hub import cache_folder
+from mspn import __version__
+from mspn.checkpoints.hub import cache_folder, digest_of
 from mspn.checkpoints.metadata import CheckpointMetadata
 from mspn.config.data import DataConfig
 from mspn.config.model import CROP_MULTIPLE, ModelConfig
@@ -32,9 +33,9 @@ from mspn.inference.exported_files import (
     PoseExportMetadata,
     open_file,
 )
-from mspn.io.files import sha256_of
 from mspn.structures.boxes import Size
 from mspn.structures.pose import CropKeypoints
+from mspn.structures.shapes import Float, UInt8
 from mspn.structures.skeleton import COCO_17, unnamed_skeleton
 
 if TYPE_CHECKING:
@@ -142,14 +143,45 @@ class ExportedNetwork:
                 f" {crops.shape[1]}x{crops.shape[2]}"
             )
         fixed = self._input.shape[0]
-        step = fixed or _CHUNK
-        parts = [self._run_part(crops[start : start + step], fixed) for start in range(0, max(len(crops), 1), step)]
+        ends = np.cumsum(split_batch(len(crops), fixed, self._file.num_streams)).tolist()
+        parts = self._file.run_all(
+            [self._prepare(crops[start:end], fixed) for start, end in zip([0, *ends], ends, strict=False)]
+        )
         return {name: np.concatenate([part[name] for part in parts])[: len(crops)] for name in parts[0]}
 
-    def _run_part(self, crops: np.ndarray, fixed: int | None) -> Outputs:
+    def warm_up(self) -> None:
+        """Run once: what the runtime compiles for its first run takes several times as long as others.
+
+        Errors are those of the run to come, which reports them.
+        """
+        with suppress(ExportError):
+            self.run(np.zeros((1, *self.size, 3), np.uint8))
+
+    def _prepare(self, crops: np.ndarray, fixed: int | None) -> Mapping[str, np.ndarray]:
         missing = max(fixed or 1, len(crops)) - len(crops)
         padded = np.pad(crops, ((0, missing), (0, 0), (0, 0), (0, 0))) if missing else crops
-        return self._file.run({self._input.name: self._input.prepare(padded)})
+        return {self._input.name: self._input.prepare(padded)}
+
+
+def split_batch(num_crops: int, fixed: int | None, num_streams: int | None) -> list[int]:
+    """Sizes of the runs that a batch is done in; one run where there are no crops, whose outputs say their shapes.
+
+    >>> split_batch(20, None, None), split_batch(20, None, 2), split_batch(3, None, 2), split_batch(5, 4, None)
+    ([8, 8, 4], [8, 8, 1, 1, 1, 1], [1, 1, 1], [4, 4])
+
+    Args:
+        num_crops: of the batch.
+        fixed: size of all runs, where a file has it inside.
+        num_streams: as in `OpenFile`.
+    """
+    if fixed:
+        return [fixed] * max(math.ceil(num_crops / fixed), 1)
+    if num_streams is None:
+        rest = num_crops % _CHUNK
+        return [_CHUNK] * (num_crops // _CHUNK) + ([rest] if rest or not num_crops else [])
+    num_rounds = num_crops // (_CHUNK * num_streams)
+    num_rest = num_crops - num_rounds * _CHUNK * num_streams
+    return [_CHUNK] * num_rounds * num_streams + [1] * (num_rest or not num_crops)
 
 
 @dataclass(frozen=True, eq=False)
@@ -230,7 +262,7 @@ def prepared_file(weights: Path) -> Path | None:
     suffix = _best_suffix()
     if suffix is None:
         return None
-    return _prepared_folder() / f"{weights.stem}-{sha256_of(weights)[:_DIGEST_DIGITS]}-{version('mspn')}{suffix}"
+    return _prepared_folder() / f"{weights.stem}-{digest_of(weights)[:_DIGEST_DIGITS]}-{__version__}{suffix}"
 
 
 def _best_suffix() -> str | None:

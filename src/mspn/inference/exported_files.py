@@ -4,13 +4,13 @@ What the outputs of a pose network mean is told by their names in ours, by their
 """
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
+from xml.etree import ElementTree
 
 import numpy as np
-from jaxtyping import Float, UInt8
 from pydantic import Field, TypeAdapter, ValidationError
 
 from mspn.config.model import CHANNEL_DEVIATION, CHANNEL_MEAN, NetworkConfig
@@ -21,6 +21,7 @@ from mspn.structures.boxes import Size
 from mspn.structures.crop import HEATMAP_STRIDE
 from mspn.structures.pose import CropKeypoints
 from mspn.structures.settings import Settings, first_problem
+from mspn.structures.shapes import Float, UInt8
 from mspn.structures.skeleton import Skeleton
 
 METADATA_KEY = "mspn"
@@ -227,14 +228,22 @@ class OpenFile:
     runtime: Engine
     precision: Precision
     """What it computes with."""
-    answer: Callable[[Mapping[str, np.ndarray]], Outputs]
-    """From inputs to outputs; a RuntimeError says why the runtime failed."""
+    answer: Callable[[Sequence[Mapping[str, np.ndarray]]], list[Outputs]]
+    """From inputs of several runs to their outputs; a RuntimeError says why the runtime failed."""
     inputs: tuple[FileInput, ...]
     metadata: AnyExportMetadata | None
     """None in files of other packages."""
+    num_streams: int | None = None
+    """Runs that the runtime does at once, of one or a few sizes, since it compiles for each size when it first sees it;
+    None: it does one at a time, of any size."""
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> Outputs:
-        """Outputs by name, in the file's order.
+        """Outputs by name, in the file's order; errors as in `run_all`."""
+        (outputs,) = self.run_all([inputs])
+        return outputs
+
+    def run_all(self, inputs: Sequence[Mapping[str, np.ndarray]]) -> list[Outputs]:
+        """Outputs of several runs, in the same order.
 
         Raises:
             ExportError: if the runtime fails.
@@ -265,12 +274,12 @@ def _open_onnx(path: Path, _precision: Precision) -> OpenFile:
     session = open_session(path, None, ExportError, "network")
     names = [output.name for output in session.get_outputs()]
 
-    def answer(inputs: Mapping[str, np.ndarray]) -> Outputs:
+    def answer(runs: Sequence[Mapping[str, np.ndarray]]) -> list[Outputs]:
         try:
-            values = session.run(names, dict(inputs))
+            answers = [session.run(names, dict(inputs)) for inputs in runs]
         except Exception as error:  # onnxruntime's errors have no other base
             raise RuntimeError(first_line(error)) from error
-        return {name: np.asarray(value) for name, value in zip(names, values, strict=True)}
+        return [{name: np.asarray(value) for name, value in zip(names, values, strict=True)} for values in answers]
 
     inputs = tuple(
         FileInput(
@@ -285,6 +294,10 @@ def _open_onnx(path: Path, _precision: Precision) -> OpenFile:
     return OpenFile(path, "onnxruntime", "int8" if _is_int8(metadata) else "float32", answer, inputs, metadata)
 
 
+_MAX_STREAMS = 16
+"""Of a pose network, with one thread each: threads that share a run wait for each other."""
+
+
 def compiled_folder(path: Path) -> Path:
     """Where OpenVINO keeps what it compiles of files in this folder; where there is none, it compiles at each start."""
     return path.with_name("compiled-by-openvino")
@@ -292,18 +305,21 @@ def compiled_folder(path: Path) -> Path:
 
 def _open_openvino(path: Path, precision: Precision) -> OpenFile:
     core = openvino_core(ExportError(f"running {path} needs openvino; pip install 'mspn[openvino]'"))
+    kept = compiled_folder(path)
+    is_kept = os.access(kept, os.W_OK)
     try:
-        model = core.read_model(path)
-        text = str(model.get_rt_info(METADATA_KEY).astype(str)) if model.has_rt_info(METADATA_KEY) else None
-        metadata = _parse(text, path)
+        # What is compiled already is found by the path; to read the file as well would take as long again.
+        model = path if is_kept else core.read_model(path)
+        metadata = _parse(_last_rt_info(path) if is_kept else _rt_info(model), path)
         chosen = "int8" if _is_int8(metadata) else _choose_precision(core, precision)
+        # A detector looks at one image at a time.
+        num_streams = 1 if isinstance(metadata, DetectorExportMetadata) else min(count_threads(), _MAX_STREAMS)
         settings = {
             "INFERENCE_PRECISION_HINT": "bf16" if chosen == "bfloat16" else "f32",
             "INFERENCE_NUM_THREADS": count_threads(),
-            "NUM_STREAMS": 1,
+            "NUM_STREAMS": num_streams,
         }
-        kept = compiled_folder(path)
-        if os.access(kept, os.W_OK):
+        if is_kept:
             settings["CACHE_DIR"] = str(kept)
         compiled = core.compile_model(model, "CPU", settings)
     except RuntimeError as error:
@@ -312,10 +328,13 @@ def _open_openvino(path: Path, precision: Precision) -> OpenFile:
         ) from error
     names = [output.any_name for output in compiled.outputs]
 
-    def answer(inputs: Mapping[str, np.ndarray]) -> Outputs:
-        request = compiled.create_infer_request()  # its own, so that threads do not share outputs
-        answers = request.infer(dict(inputs), share_inputs=True)
-        return {name: answers[index].copy() for index, name in enumerate(names)}
+    def answer(runs: Sequence[Mapping[str, np.ndarray]]) -> list[Outputs]:
+        requests = [compiled.create_infer_request() for _ in runs]  # its own, so that threads do not share outputs
+        for request, inputs in zip(requests, runs, strict=True):
+            request.start_async(dict(inputs), share_inputs=True)
+        for request in requests:
+            request.wait()
+        return [{name: request.results[index].copy() for index, name in enumerate(names)} for request in requests]
 
     inputs = tuple(
         FileInput(
@@ -323,9 +342,23 @@ def _open_openvino(path: Path, precision: Precision) -> OpenFile:
             tuple(None if side.is_dynamic else side.get_length() for side in taken.partial_shape),
             taken.element_type.get_type_name() == "u8",
         )
-        for taken in model.inputs
+        for taken in compiled.inputs
     )
-    return OpenFile(path, "openvino", chosen, answer, inputs, metadata)
+    return OpenFile(path, "openvino", chosen, answer, inputs, metadata, num_streams)
+
+
+def _rt_info(model: Any) -> str | None:
+    return str(model.get_rt_info(METADATA_KEY).astype(str)) if model.has_rt_info(METADATA_KEY) else None
+
+
+def _last_rt_info(path: Path) -> str | None:
+    """The same of a file that OpenVINO wrote, which has it at its end."""
+    _, tag, rest = path.read_text(encoding="utf-8").rpartition("<rt_info>")
+    try:
+        entry = ElementTree.fromstring(tag + rest.partition("</rt_info>")[0] + "</rt_info>").find(METADATA_KEY)
+    except (ElementTree.ParseError, UnicodeDecodeError) as error:
+        raise ExportError(f"{path} is cut short or damaged ({error})") from error
+    return None if entry is None else entry.get("value")
 
 
 def _choose_precision(core: Any, precision: Precision) -> Precision:

@@ -10,12 +10,12 @@ from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Shaped, UInt8
 from torch import Tensor
 
 from mspn.errors import InvalidValueError, import_extra
 from mspn.inference.fold import CROPS, export_onnx
 from mspn.models.base import PoseNetwork
+from mspn.structures.shapes import Shaped, UInt8
 
 CalibrationRanges = Mapping[str, tuple[float, float]]
 """Lowest and highest value of each activation, by its name in the ONNX file."""

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from mspn.checkpoints.networks import build_model, load_named
@@ -14,6 +13,7 @@ from mspn.inference.devices import Engine, Precision, check_process, choose_devi
 from mspn.inference.engines import choose_engine, start_engine
 from mspn.inference.quantization import CalibrationRanges
 from mspn.models.base import PoseNetwork
+from mspn.structures.shapes import Float, UInt8
 
 _CROPS_IN_CACHE = 8
 """Activations of more crops do not fit the cache of a CPU: with 32 crops at once, speed drops by a sixth."""

@@ -11,7 +11,6 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-import yaml
 from filelock import BaseFileLock, FileLock, Timeout
 
 from mspn.errors import FileError, MspnError, YamlError, reason
@@ -205,6 +204,8 @@ def read_yaml(path: Path) -> Any:
     Raises:
         YamlError: if there is no such file, it is too large, has an alias, or is no YAML.
     """
+    import yaml  # noqa: PLC0415 (of use to few commands)
+
     if not path.is_file():
         raise YamlError(f"no file at {path}; check the path")
     if path.stat().st_size > _MAX_BYTES:
@@ -226,6 +227,8 @@ def parse_yaml(text: str) -> Any:
     Raises:
         YamlError: if it is none, nests too deep, or a tag such as !!int stands before another kind of value.
     """
+    import yaml  # noqa: PLC0415 (of use to few commands)
+
     try:
         return yaml.safe_load(text)
     except yaml.YAMLError as error:

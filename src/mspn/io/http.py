@@ -13,8 +13,7 @@ from typing import IO, Any
 from urllib.parse import SplitResult, quote, urljoin, urlsplit
 
 from mspn.errors import SourceError, one_line, reason
-from mspn.io.hosts import ANY_NETWORK, WEB_SCHEMES, Networks, connect, without_password
-from mspn.io.limits import InputLimits
+from mspn.io.limits import ANY_NETWORK, WEB_SCHEMES, InputLimits, Networks, connect, without_password
 
 _CHUNK_BYTES = 2**16
 _MAX_HEADER_BYTES = 2**16

@@ -9,11 +9,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import simplejpeg
-from jaxtyping import UInt8, UInt16
 
 from mspn.errors import ImageError, import_extra, one_line
 from mspn.io.files import explain_failures, replacing
 from mspn.io.image_headers import ImageHeader, read_header
+from mspn.structures.shapes import UInt8, UInt16
 
 logger = logging.getLogger(__name__)
 

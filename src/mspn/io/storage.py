@@ -13,7 +13,7 @@ from typing import IO, Any, TypeVar
 from pyarrow import fs
 
 from mspn.errors import FileError, MspnError, reason
-from mspn.io.hosts import scheme_of, without_password
+from mspn.io.limits import scheme_of, without_password
 
 SCHEMES = ("s3", "gs", "gcs", "abfs", "abfss", "hdfs", "viewfs", "file")
 """Of addresses for which pyarrow has file systems."""

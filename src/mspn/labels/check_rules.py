@@ -9,10 +9,10 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 import numpy as np
-from jaxtyping import Float
 
 from mspn.labels.label_table import Finding, LabelTable
 from mspn.structures.boxes import Box, iou
+from mspn.structures.shapes import Float
 
 _MAX_BEYOND_SHARE = 0.05
 """A box may reach beyond the image by this share of its longer side."""

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import UInt8
 
 from mspn.errors import ImageError
 from mspn.io.images import read_image, write_jpeg
@@ -16,6 +15,7 @@ from mspn.labels.label_set import LabeledPerson, LabeledSet, box_around
 from mspn.labels.label_table import Finding
 from mspn.structures.boxes import Box, Size
 from mspn.structures.crop import cut_crop, frame_from_box, transform_points
+from mspn.structures.shapes import UInt8
 from mspn.structures.skeleton import Skeleton
 from mspn.visualize.contact_sheet import arrange_tiles, join_panels
 from mspn.visualize.draw import draw_box, draw_labels, line_thickness

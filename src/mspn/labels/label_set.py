@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
 
 from mspn.errors import AnnotationError
 from mspn.io.image_headers import read_size
 from mspn.structures.boxes import Box, Size
+from mspn.structures.shapes import Float
 from mspn.structures.skeleton import Skeleton, convert_keypoints, match_keypoints
 
 logger = logging.getLogger(__name__)

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from enum import Enum
 
 import numpy as np
-from jaxtyping import Bool, Float
 
 from mspn.labels.label_set import LabeledImage, LabeledSet
 from mspn.structures.boxes import Size
+from mspn.structures.shapes import Bool, Float
 
 
 class Severity(str, Enum):

@@ -11,13 +11,13 @@ from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, TypeVar
 
 import numpy as np
-from jaxtyping import Float
 from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, ValidationError
 
 from mspn.errors import AnnotationError
 from mspn.io.files import sha256_of
 from mspn.structures.boxes import Size
 from mspn.structures.settings import first_problem
+from mspn.structures.shapes import Float
 from mspn.structures.skeleton import COCO_17, DEFAULT_SIGMA, SKELETONS, Skeleton, keypoint_key, match_keypoints
 
 logger = logging.getLogger(__name__)

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+
+from mspn.structures.shapes import Float
 
 logger = logging.getLogger(__name__)
 

@@ -4,12 +4,12 @@ from abc import ABC, abstractmethod
 from typing import TypeVar
 
 import torch
-from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from mspn.config.model import CHANNEL_DEVIATION, CHANNEL_MEAN, CROP_MULTIPLE, NetworkConfig
 from mspn.errors import InvalidValueError
 from mspn.models.blocks import HeatmapConv, HeatmapConvNorm
+from mspn.structures.shapes import Float, UInt8
 
 Network = TypeVar("Network", bound=nn.Module)
 """The class of a network, kept by functions that return it."""

@@ -4,7 +4,6 @@ import math
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 
 from mspn.config.model import DetectorConfig
@@ -12,6 +11,7 @@ from mspn.models.backbones import build_downsample, build_stem
 from mspn.models.base import check_crops, initialize
 from mspn.models.blocks import ConvNormReLU
 from mspn.models.mspn import UpUnit
+from mspn.structures.shapes import Float
 
 STRIDES = (8, 16, 32)
 """Pixels per cell of each level, finest first. A cell proposes one box."""

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Int, UInt8
 
 from mspn.errors import InvalidValueError, import_extra
 from mspn.io.images import encode_jpeg, fit_within
@@ -17,6 +16,7 @@ from mspn.sources import read_single_image
 from mspn.sources.in_memory import InMemoryImage
 from mspn.structures.image import FrameInfo, Video
 from mspn.structures.pose import Pose
+from mspn.structures.shapes import Int, UInt8
 from mspn.visualize.draw import draw_poses
 from mspn.visualize.themes import DEFAULT_THEME, Theme
 

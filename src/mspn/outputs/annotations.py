@@ -11,7 +11,6 @@ import numpy as np
 
 from mspn.errors import AnnotationError
 from mspn.io.files import explain_failures, replacing, write_text
-from mspn.labels.formats.yolo import SETTINGS_FILE, format_row, write_settings
 from mspn.labels.reading import read_json
 from mspn.outputs.names import FileNames, relative_name
 from mspn.outputs.tables import JsonListFile, RowFile, round_seconds
@@ -160,6 +159,8 @@ class YoloWriter:
     def write(self, result: ImageResult) -> None:
         if result.image is None:
             return
+        from mspn.labels.formats.yolo import SETTINGS_FILE, write_settings  # noqa: PLC0415 (all formats of labels)
+
         rows = [_format_pose(pose, result.image.size) for pose in result.poses]
         path = self._folder / "labels" / f"{self._names.choose(result.image)}.txt"
         with explain_failures(path):
@@ -173,6 +174,8 @@ class YoloWriter:
 
 
 def _format_pose(pose: Pose, size: Size) -> str:
+    from mspn.labels.formats.yolo import format_row  # noqa: PLC0415 (all formats of labels)
+
     limits = (size.width, size.height)
     points = pose.keypoints_image
     is_labeled = (points >= 0).all(1) & (points <= limits).all(1) & (pose.keypoint_scores >= _MIN_SCORE)

@@ -9,7 +9,6 @@ from typing import Any
 
 import cv2
 import numpy as np
-from jaxtyping import UInt8
 
 from mspn.errors import InvalidValueError, import_extra, reason
 from mspn.io.files import explain_failures, replacing
@@ -18,6 +17,7 @@ from mspn.outputs.names import FileNames
 from mspn.predict.pipeline import ImageResult
 from mspn.sources.video import SAFE_FORMATS
 from mspn.structures.image import Video
+from mspn.structures.shapes import UInt8
 from mspn.visualize.draw import Trails, draw_poses
 from mspn.visualize.themes import DEFAULT_THEME, Theme
 

@@ -7,7 +7,6 @@ from pathlib import Path, PurePath
 
 import cv2
 import numpy as np
-from jaxtyping import Float, UInt8
 
 from mspn.io.files import replacing, write_text
 from mspn.io.images import encode_jpeg
@@ -29,6 +28,7 @@ from mspn.reporting import (
 )
 from mspn.sources import open_source
 from mspn.structures.image import Image
+from mspn.structures.shapes import Float, UInt8
 from mspn.structures.skeleton import Skeleton
 from mspn.tracking.kinematics import JOINTS, MAX_GAP_SECONDS, SIDES, TRUNK, Kinematics, Step
 from mspn.tracking.tracks import Track, VideoTracks

@@ -8,13 +8,13 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float
 
 from mspn.errors import FileError, InvalidValueError, TracksError, import_extra
 from mspn.io.files import explain_failures, replacing, write_text
 from mspn.outputs.tables import round_seconds
 from mspn.outputs.track_tables import TABLE_FILES, write_table
 from mspn.structures.pose import round_coordinates, round_score
+from mspn.structures.shapes import Float
 from mspn.structures.skeleton import Skeleton, match_keypoints
 from mspn.tracking.tracks import Track, VideoTracks
 

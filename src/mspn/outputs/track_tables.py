@@ -14,7 +14,6 @@ from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float
 from pydantic import BaseModel, Field, ValidationError
 
 from mspn.errors import MissingFileError, TracksError, one_line, reason
@@ -22,6 +21,7 @@ from mspn.io.files import replacing
 from mspn.outputs.tables import import_pyarrow, quote_formula, round_seconds, unquote_formula
 from mspn.structures.pose import round_coordinates, round_score
 from mspn.structures.settings import first_problem
+from mspn.structures.shapes import Float
 from mspn.structures.skeleton import SKELETONS, Skeleton
 from mspn.tracking.tracks import Track, VideoTracks
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import UInt8
 
 from mspn.config.protocol import ProtocolConfig, ScoreCalibration
 from mspn.config.recipe import Recipe
@@ -14,6 +13,7 @@ from mspn.errors import InvalidValueError
 from mspn.inference.exported import ExportedNetwork
 from mspn.structures.boxes import Box, Detection, Size
 from mspn.structures.crop import CropFrame, frame_from_box
+from mspn.structures.shapes import UInt8
 
 if TYPE_CHECKING:
     from mspn.inference.runner import Runner

@@ -5,7 +5,6 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
 from torch import Tensor
 from torch.nn import functional
 
@@ -17,6 +16,7 @@ from mspn.inference.runner import Runner
 from mspn.predict.ensemble import Ensemble, Member, PersonCrop
 from mspn.structures.boxes import Size
 from mspn.structures.crop import HEATMAP_STRIDE, CropFrame
+from mspn.structures.shapes import Float, UInt8
 
 
 class Grid(NamedTuple):

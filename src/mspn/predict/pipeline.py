@@ -9,9 +9,9 @@ from mspn.predict.ensemble import PersonCrop
 from mspn.predict.stages import Stages
 from mspn.predict.top_down import TopDown
 from mspn.structures.boxes import Detection, iou, to_xyxy
-from mspn.structures.image import Image, SourceFailure, Video
+from mspn.structures.image import FrameInfo, Image, SourceFailure, Video
 from mspn.structures.pose import Pose
-from mspn.tracking.tracker import CutDetector, PoseTracker, Tracker, TrackerSettings
+from mspn.tracking.tracker import BoxTracker, CutDetector, PoseTracker, Tracker, TrackerSettings
 
 _MAX_PIXELS = 25_000_000
 """Pixels of the images between two stages, or of those that wait for a full batch (3 bytes each); or one image."""
@@ -19,6 +19,8 @@ _MAX_IMAGES = 16
 """Images between two stages."""
 _MAX_WAITING_IMAGES_PER_PERSON = 2
 """Images that wait for a full batch, per person of a batch; otherwise results without people would wait for ever."""
+_FRAMES_AT_ONCE = 8
+"""Of a video, whose people are estimated together where they are followed: a batch holds more than one frame's."""
 _DOUBTFUL_SCORE = 0.1
 """Detections below the threshold count from here on, where they may continue a track."""
 _SAME_PERSON_IOU = 0.5
@@ -157,7 +159,7 @@ class _Work:
         video: Video | None = None
         frames_since_detection = 0
         cuts = CutDetector()
-        for image in images:
+        for image, known in self._look_up(images):
             if isinstance(image, SourceFailure):
                 video = None
                 yield PendingImage(image.source, None, problems=[image.problem])
@@ -170,7 +172,6 @@ class _Work:
             is_propagated = is_next_frame and not begins_shot and frames_since_detection < self.detect_every
             video, frames_since_detection = current, frames_since_detection + 1 if is_propagated else 1
             pending = PendingImage(image.source, image, is_propagated, begins_shot)
-            known = self.lookup(image) if self.lookup else None
             if known is not None:
                 pending.is_cached, pending.poses = True, known
                 self._release_pixels(pending)
@@ -187,19 +188,20 @@ class _Work:
         """Estimate the poses of all people, in the order of the images."""
         batcher = PersonBatcher(self.top_down.estimate, self.top_down.batch_size)
         tracker = Tracker(TrackerSettings(confident_score=self.top_down.threshold)) if self._follows_people else None
+        previous: FrameInfo | None = None
+        boxes: BoxTracker | None = None
         for pending in images:
             image = pending.image
             if tracker and image and image.frame and not pending.is_cached:
-                # Both follow from the frame before, so that it must be done.
+                if boxes is None or not self._are_together(previous, image.frame):
+                    # What comes follows from the frames before, so that they must be done.
+                    yield from self._finish(batcher.run_all(), tracker)
+                    boxes = tracker.track_boxes(image.frame)
+                previous = image.frame
                 if pending.is_propagated:
-                    yield from self._finish(batcher.run_all(), tracker)
                     self._crop(pending, image, tracker.predict_boxes(image.frame))
-                elif pending.doubtful:
-                    yield from self._finish(batcher.run_all(), tracker)
-                    confident = [person.detection for person in pending.people]
-                    chosen = tracker.choose_doubtful(confident, pending.doubtful, image.frame)
-                    pending.doubtful = []
-                    self._crop(pending, image, chosen)
+                else:
+                    self._crop_doubtful(pending, image, boxes)
             batcher.add(pending)
             done = batcher.run_all() if self._cannot_wait(batcher) else batcher.run_full_batches()
             yield from self._finish(done, tracker)
@@ -208,6 +210,38 @@ class _Work:
     @property
     def _follows_people(self) -> bool:
         return self.track is not False or self.detect_every > 1
+
+    def _are_together(self, previous: FrameInfo | None, frame: FrameInfo) -> bool:
+        """Whether the people of two frames are estimated together; which frames are depends on their numbers alone."""
+        if previous is None or previous.video is not frame.video or frame.video.is_live:
+            return False
+        if self.track is False or self.detect_every > 1:
+            return False
+        num_pixels = frame.video.size.height * frame.video.size.width
+        count = max(min(_FRAMES_AT_ONCE, _MAX_PIXELS // max(num_pixels, 1)), 1)
+        return previous.index // count == frame.index // count
+
+    def _look_up(
+        self, images: Iterable[Image | SourceFailure]
+    ) -> Iterator[tuple[Image | SourceFailure, list[Pose] | None]]:
+        """Each image, and its poses if they are known already.
+
+        They are of no use where those of frames that were estimated together are not all known: who of the others is
+        looked at then depends on detections, which nobody kept.
+        """
+        waiting: list[tuple[Image, list[Pose] | None]] = []
+        for image in images:
+            frame = None if isinstance(image, SourceFailure) else image.frame
+            if not frame or not waiting or not self._are_together(waiting[-1][0].frame, frame):
+                yield from _all_or_none(waiting)
+                waiting = []
+            if isinstance(image, SourceFailure):
+                yield image, None
+            elif self.lookup is None or not frame or frame.video.is_live or self.track is False:
+                yield image, self.lookup(image) if self.lookup else None
+            else:
+                waiting.append((image, self.lookup(image)))
+        yield from _all_or_none(waiting)
 
     def _detect(self, pending: PendingImage, image: Image) -> None:
         """Find people, and crop those whom the detector is confident of."""
@@ -222,6 +256,15 @@ class _Work:
             confident = [detection for detection in detections if not detection.score < threshold]
             pending.doubtful = _leave_out_overlapping(doubtful, confident)
             self._crop(pending, image, confident)
+
+    def _crop_doubtful(self, pending: PendingImage, image: Image, boxes: BoxTracker) -> None:
+        """Crop those whom the detector is not confident of, as far as they may be somebody who is followed."""
+        assert image.frame is not None
+        if pending.begins_shot:
+            boxes.end_tracks()
+        chosen = boxes.choose([person.detection for person in pending.people], pending.doubtful, image.frame)
+        pending.doubtful = []
+        self._crop(pending, image, chosen)
 
     def _crop(self, pending: PendingImage, image: Image, detections: Sequence[Detection]) -> None:
         for detection in detections:
@@ -260,6 +303,10 @@ class _Work:
                 elif not isinstance(self.track, bool):
                     poses = self.track.update(poses, frame)
             yield ImageResult(pending.source, pending.image, poses, pending.problems)
+
+
+def _all_or_none(known: list[tuple[Image, list[Pose] | None]]) -> list[tuple[Image, list[Pose] | None]]:
+    return known if all(poses is not None for _, poses in known) else [(image, None) for image, _ in known]
 
 
 def _leave_out_overlapping(doubtful: Sequence[Detection], confident: Sequence[Detection]) -> list[Detection]:

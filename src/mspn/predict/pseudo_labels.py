@@ -14,7 +14,6 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
-from jaxtyping import Float
 from pydantic import Field
 
 from mspn.config.recipe import Recipe
@@ -28,6 +27,7 @@ from mspn.structures.image import Image
 from mspn.structures.oks import keypoint_similarity
 from mspn.structures.pose import Pose
 from mspn.structures.settings import Settings
+from mspn.structures.shapes import Float
 from mspn.structures.skeleton import COCO_17, Skeleton
 
 

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float
 from pydantic import Field
 
 from mspn.checkpoints.hub import find_weights
@@ -24,6 +23,7 @@ from mspn.structures.image import Image
 from mspn.structures.oks import oks_nms
 from mspn.structures.pose import CropKeypoints, Pose, clothes_colors
 from mspn.structures.settings import Settings
+from mspn.structures.shapes import Float
 from mspn.structures.skeleton import Skeleton
 
 if TYPE_CHECKING:

@@ -10,9 +10,8 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-from jaxtyping import UInt8
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
-from pydantic import Field, FiniteFloat, model_validator
+from pydantic import ConfigDict, Field, FiniteFloat, model_validator
 
 from mspn.checkpoints.index import ASSETS
 from mspn.checkpoints.networks import load_named
@@ -27,6 +26,7 @@ from mspn.structures.crop import cut_crop
 from mspn.structures.image import Image
 from mspn.structures.pose import Pose, round_coordinates
 from mspn.structures.settings import Settings
+from mspn.structures.shapes import UInt8
 from mspn.structures.skeleton import Skeleton, find_skeleton, match_keypoints
 from mspn.visualize.contact_sheet import enlarge_crop, overlay_heatmaps
 from mspn.visualize.themes import THEMES, color_skeleton
@@ -37,6 +37,8 @@ PAGE = ASSETS / "page"
 
 class PeopleOptions(Settings):
     """Who counts, as the query of the address says."""
+
+    model_config = ConfigDict(defer_build=False)  # FastAPI needs it whole
 
     threshold: float | None = Field(None, ge=0, le=1, description="Lowest score of a detection.")
     max_people: int | None = Field(None, ge=1, description="At most as many people: those of the highest scores.")

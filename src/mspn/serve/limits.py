@@ -9,7 +9,6 @@ from http import HTTPStatus
 from typing import TypeVar
 
 import numpy as np
-from jaxtyping import UInt8
 from pydantic import BaseModel, Field, ValidationError
 from pydantic_core import from_json
 from starlette.datastructures import UploadFile
@@ -21,6 +20,7 @@ from mspn.io.http import FetchError, FetchRules, open_url
 from mspn.io.image_headers import read_header
 from mspn.io.images import decode_image
 from mspn.structures.settings import Settings, first_problem
+from mspn.structures.shapes import UInt8
 
 Form = TypeVar("Form", bound=BaseModel)
 

@@ -12,7 +12,6 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from http import HTTPStatus
-from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -28,6 +27,7 @@ from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.supervisors import Multiprocess
 
+from mspn import __version__
 from mspn.checkpoints.index import ASSETS
 from mspn.errors import InvalidValueError, MspnError, one_line, reason
 from mspn.predict.estimator import PoseEstimator
@@ -75,7 +75,7 @@ def create_app(
 
     app = FastAPI(
         title="mspn",
-        version=version("mspn"),
+        version=__version__,
         description="Human pose estimation: images in, keypoints of people out.",
         docs_url=None,
         redoc_url=None,

@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import IO, Any
 
 from mspn.errors import ImageError, SourceError, import_extra, reason
-from mspn.io.hosts import STREAM_SCHEMES, scheme_of, without_password
 from mspn.io.http import fetched
 from mspn.io.image_headers import ImageHeader, read_header
 from mspn.io.images import decode_image, read_image, warn_if_nearly_black
-from mspn.io.limits import DEFAULTS, InputLimits
+from mspn.io.limits import DEFAULTS, STREAM_SCHEMES, InputLimits, scheme_of, without_password
 from mspn.sources.in_memory import InMemoryImage, read_in_memory, read_pillow_image
 from mspn.sources.live import watch_camera, watch_stream
 from mspn.sources.resolve import (

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import UInt8
 
 from mspn.errors import SourceError
 from mspn.io.images import MAX_PIXELS, lay_on_white, scale_to_8_bits, turn_by_exif
+from mspn.structures.shapes import UInt8
 
 _ORIENTATION_TAG = 274
 _TRANSPARENT = ("LA", "La", "PA", "RGBA", "RGBa")

@@ -18,14 +18,13 @@ from urllib.parse import urlsplit
 
 import cv2
 import numpy as np
-from jaxtyping import UInt8
 
 from mspn.errors import SourceError, reason
-from mspn.io.hosts import ANY_NETWORK, connect, without_password
-from mspn.io.limits import InputLimits
+from mspn.io.limits import ANY_NETWORK, InputLimits, connect, without_password
 from mspn.sources.video import check_frame_size, load_pyav, to_rgb
 from mspn.structures.boxes import Size
 from mspn.structures.image import FrameInfo, Image, Video
+from mspn.structures.shapes import UInt8
 
 Frame = Callable[[], UInt8[np.ndarray, "H W 3"]]
 """Decodes a frame to RGB pixels; called only for frames that are taken."""

@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from mspn.errors import InvalidValueError, SourceError
-from mspn.io.hosts import STREAM_SCHEMES, WEB_SCHEMES, scheme_of, without_password
 from mspn.io.images import IMAGE_SUFFIXES
-from mspn.io.limits import DEFAULTS, InputLimits
+from mspn.io.limits import DEFAULTS, STREAM_SCHEMES, WEB_SCHEMES, InputLimits, scheme_of, without_password
 from mspn.sources.in_memory import InMemoryImage
 from mspn.sources.video import HEAD_BYTES, TRANSPORT_STREAM_SUFFIX, VIDEO_SUFFIXES, is_transport_stream
 from mspn.structures.image import SourceFailure

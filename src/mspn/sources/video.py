@@ -9,13 +9,13 @@ from fractions import Fraction
 from typing import IO, Any
 
 import numpy as np
-from jaxtyping import UInt8
 
 from mspn.errors import SourceError, import_extra, reason
 from mspn.io.image_headers import ImageHeader, read_header
 from mspn.io.images import turn_by_matrix
 from mspn.structures.boxes import Size
 from mspn.structures.image import FrameInfo, Image, Video
+from mspn.structures.shapes import UInt8
 
 SAFE_FORMATS = "mov,matroska,avi,mpegts,mpeg,mpegvideo,flv,ogg,asf,gif,dv,mxf,h264,hevc,m4v,mjpeg,ivf,obu,yuv4mpegpipe"
 """Formats that FFmpeg may detect: those that contain images and sound. Playlists, which name other files and

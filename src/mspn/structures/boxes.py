@@ -7,9 +7,9 @@ from typing import Any, NamedTuple, TypeVar
 
 import cv2
 import numpy as np
-from jaxtyping import Float, Int
 
 from mspn.errors import InvalidValueError
+from mspn.structures.shapes import Float, Int
 
 Array = TypeVar("Array", bound=Any)
 """A NumPy array or a tensor."""

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, TypeVar
 
 import cv2
 import numpy as np
-from jaxtyping import Float, UInt8
 
 from mspn.structures.boxes import Box, Size
+from mspn.structures.shapes import Float, UInt8
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -4,9 +4,9 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import numpy as np
-from jaxtyping import UInt8
 
 from mspn.structures.boxes import Size
+from mspn.structures.shapes import UInt8
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Float
 
 from mspn.structures.pose import Pose
+from mspn.structures.shapes import Float
 
 
 def keypoint_similarity(

@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
-from jaxtyping import Float, UInt8
 
 from mspn.structures.boxes import Box
+from mspn.structures.shapes import Float, UInt8
 from mspn.structures.skeleton import Skeleton
 
 _COORDINATE_DIGITS = 2

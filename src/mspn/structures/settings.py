@@ -10,7 +10,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 class Settings(BaseModel):
     """A frozen pydantic model; unknown keys are refused, naming close ones."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # Built when they are used: a command uses few of some seventy.
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     @model_validator(mode="before")
     @classmethod

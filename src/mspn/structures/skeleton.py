@@ -5,11 +5,11 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 import numpy as np
-from jaxtyping import Float
 from pydantic import Field, PositiveFloat, ValidationInfo, field_validator, model_validator
 
 from mspn.errors import InvalidValueError
 from mspn.structures.settings import Settings
+from mspn.structures.shapes import Float
 
 DEFAULT_SIGMA = 0.079
 """Of a keypoint about which nothing is known: a COCO shoulder's."""

@@ -4,10 +4,10 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
 
 from mspn.structures.boxes import covered_share
 from mspn.structures.oks import keypoint_similarity
+from mspn.structures.shapes import Bool, Float, Int
 
 _ACCELERATION = 1.0
 """Spectral density of the random acceleration, in squared sizes per cubic second: walkers stop and turn."""

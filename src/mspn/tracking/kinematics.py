@@ -6,9 +6,9 @@ from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int
 
 from mspn.errors import TracksError
+from mspn.structures.shapes import Float, Int
 from mspn.structures.skeleton import Skeleton, match_keypoints
 from mspn.tracking.tracks import Track
 

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int
 from pydantic import Field
 
 from mspn.structures.settings import Settings
+from mspn.structures.shapes import Float, Int
 from mspn.tracking.tracks import median_of_seen, person_sizes
 
 _MIN_SECONDS = 1e-3

@@ -9,10 +9,10 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float
 from pydantic import Field
 
 from mspn.structures.settings import Settings
+from mspn.structures.shapes import Bool, Float
 from mspn.structures.skeleton import Skeleton
 from mspn.tracking.tracks import Track, VideoTracks, median_of_seen
 

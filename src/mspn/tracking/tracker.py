@@ -6,7 +6,6 @@ from typing import Protocol
 
 import cv2
 import numpy as np
-from jaxtyping import Float, Int, UInt8
 from pydantic import Field
 
 from mspn.errors import MspnError
@@ -14,6 +13,7 @@ from mspn.structures.boxes import Box, Detection, Size, check_box, iou, to_xyxy
 from mspn.structures.image import FrameInfo, Video
 from mspn.structures.pose import Pose
 from mspn.structures.settings import Settings
+from mspn.structures.shapes import Float, Int, UInt8
 from mspn.structures.skeleton import Skeleton
 from mspn.tracking.association import (
     Motion,
@@ -79,6 +79,14 @@ class PointTracker:
         self._last_seen = np.empty(0)
         self.is_recent = np.empty(0, bool)
         """Whether a track was begun or continued in the latest frame."""
+
+    def follow_boxes_of(self, other: "PointTracker") -> None:
+        """Follow the same people as another, by the corners of their boxes."""
+        self.motion = Motion.start(self.nobody)
+        self.motion.add(other.motion.boxes)
+        self.ids, self._next_id, self._seconds = other.ids.copy(), other._next_id, other._seconds
+        self._first_seen, self._last_seen = other._first_seen.copy(), other._last_seen.copy()
+        self.is_recent = other.is_recent.copy()
 
     @property
     def nobody(self) -> Observation:
@@ -299,26 +307,13 @@ class Tracker:
                 detections.append(Detection(box, self._box_scores[track_id]))
         return detections
 
-    def choose_doubtful(
-        self, confident: Sequence[Detection], doubtful: Sequence[Detection], frame: FrameInfo
-    ) -> list[Detection]:
-        """Which doubtful detections of the next frame may be somebody who was there in the latest.
-
-        So that the network need not look at all of them: those that are where no confident detection is, but somebody
-        should be.
-        """
-        seconds = self._begin_frame(frame)
-        if self._points is None or not doubtful:
-            return []
-        self._points.predict(seconds)
-        seen = observe_boxes([detection.box for detection in (*confident, *doubtful)])
-        pairs = associate(
-            fit_to_predicted(self._points.motion.boxes, seen, BOX_SIGMAS),
-            is_confident=np.arange(len(seen.points)) < len(confident),
-            is_recent=self._points.is_recent,
-            min_fit=self._settings.min_similarity,
-        )
-        return [doubtful[index - len(confident)] for index in sorted(pairs.seen.tolist()) if index >= len(confident)]
+    def track_boxes(self, frame: FrameInfo) -> "BoxTracker":
+        """Follow the boxes of the people of the latest frame, from the next one on, before poses are known there."""
+        self._begin_frame(frame)
+        points = PointTracker(BOX_SIGMAS, self._settings)
+        if self._points is not None:
+            points.follow_boxes_of(self._points)
+        return BoxTracker(points)
 
     def _begin_frame(self, frame: FrameInfo | float) -> float:
         """Begin anew where the frame does not follow the last one; its time."""
@@ -328,6 +323,34 @@ class Tracker:
             self._box_scores = {}
         self._video, self._seconds = video, seconds
         return seconds
+
+
+class BoxTracker:
+    """Says which doubtful detections may be somebody who is followed, so that the network need not look at all.
+
+    It knows boxes alone, so that people of several frames can be estimated at once.
+    """
+
+    def __init__(self, points: PointTracker) -> None:
+        """Go on from where a tracker of boxes is, which this one changes."""
+        self._points = points
+
+    def end_tracks(self) -> None:
+        """Follow nobody any longer, as after a cut."""
+        self._points.end_tracks()
+
+    def choose(
+        self, confident: Sequence[Detection], doubtful: Sequence[Detection], frame: FrameInfo
+    ) -> list[Detection]:
+        """The doubtful detections of the next frame that are where somebody should be, and no confident one is."""
+        detections = [*confident, *doubtful]
+        ids = self._points.update(
+            observe_boxes([detection.box for detection in detections]),
+            np.array([detection.score for detection in detections]),
+            frame.seconds,
+            frame.video.size,
+        )
+        return [detection for detection, box_id in zip(doubtful, ids[len(confident) :], strict=True) if box_id]
 
 
 def _is_inside(box: Box, frame: FrameInfo) -> bool:

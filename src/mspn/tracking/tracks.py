@@ -3,8 +3,8 @@
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
 
+from mspn.structures.shapes import Bool, Float, Int
 from mspn.structures.skeleton import Skeleton
 
 _MIN_SIZE_PX = 1.0

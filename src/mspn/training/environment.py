@@ -8,7 +8,6 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from datetime import datetime, timezone
-from importlib.metadata import version
 from pathlib import Path
 
 import cv2
@@ -16,6 +15,7 @@ import numpy as np
 import torch
 from pydantic import BaseModel, ValidationError
 
+from mspn import __version__
 from mspn.checkpoints.metadata import SetFingerprint, TrainingSession
 from mspn.errors import InvalidValueError
 from mspn.inference.devices import processor_name
@@ -89,7 +89,7 @@ def _describe_session(data: tuple[SetFingerprint, ...], iteration: int, num_proc
         started=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         iteration=iteration,
         command=_command(),
-        mspn=version("mspn"),
+        mspn=__version__,
         git=git_commit(Path(__file__).parent),
         python=platform.python_version(),
         torch=torch.__version__,

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
 
 from mspn.checkpoints.format import read_metadata
 from mspn.checkpoints.hub import find_weights
@@ -21,6 +20,7 @@ from mspn.io.files import prepare_folder
 from mspn.labels.formats import read_labels
 from mspn.labels.formats.coco import write_coco
 from mspn.labels.label_set import LabeledSet, box_around, split_by_image, with_sizes
+from mspn.structures.shapes import Float
 from mspn.structures.skeleton import is_person_category
 
 logger = logging.getLogger(__name__)

@@ -9,7 +9,6 @@ from itertools import accumulate
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 from torch.nn.utils.rnn import pad_sequence
@@ -21,6 +20,7 @@ from mspn.models.base import RELEASED_PEAK
 from mspn.models.person_detector import Candidates
 from mspn.structures.boxes import Size, giou, iou
 from mspn.structures.crop import crop_to_heatmap
+from mspn.structures.shapes import Float
 
 
 class StageLosses(NamedTuple):

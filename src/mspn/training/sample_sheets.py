@@ -7,7 +7,6 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
 from mspn.config.recipe import Recipe
@@ -19,6 +18,7 @@ from mspn.heatmaps.targets import draw_targets
 from mspn.io.images import write_jpeg
 from mspn.structures.boxes import Size
 from mspn.structures.crop import HEATMAP_STRIDE, crop_to_heatmap
+from mspn.structures.shapes import Bool, Float, UInt8
 from mspn.structures.skeleton import Skeleton
 from mspn.training.losses import kernel_size_at
 from mspn.visualize.contact_sheet import FAINT_TEXT_COLOR, arrange_tiles, enlarge_crop, join_panels, overlay_heatmaps

@@ -12,7 +12,6 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -41,6 +40,7 @@ from mspn.models import AnyNetwork, build_network
 from mspn.models.base import Network, PoseNetwork
 from mspn.models.person_detector import STRIDES, Candidates, PersonDetector
 from mspn.predict.estimator import PoseEstimator
+from mspn.structures.shapes import Bool, Float, Int, UInt8
 from mspn.structures.skeleton import COCO_17, Skeleton
 from mspn.training.environment import fingerprint
 from mspn.training.losses import DetectionLosses, StageLosses, compute_losses, detection_losses

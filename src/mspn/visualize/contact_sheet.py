@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
-from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from mspn.structures.shapes import Float, UInt8
 from mspn.structures.skeleton import Skeleton
 from mspn.visualize.themes import Color, side_colors
 

@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float, UInt8
 
 from mspn.structures.boxes import Box
 from mspn.structures.pose import Pose
+from mspn.structures.shapes import Bool, Float, UInt8
 from mspn.structures.skeleton import FACE, Skeleton
 from mspn.visualize.themes import DEFAULT_THEME, Color, Theme, color_skeleton, find_theme, track_color
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float
 from pydantic import BaseModel, BeforeValidator
 
 from mspn.errors import AnnotationError
@@ -40,6 +39,7 @@ from mspn.labels.reading import (
 )
 from mspn.labels.units import suspect_units, warn_of_units
 from mspn.structures.boxes import Box
+from mspn.structures.shapes import Bool, Float
 from mspn.structures.skeleton import COCO_17, CROWDPOSE_14, Skeleton, convert_keypoints
 
 logger = logging.getLogger(__name__)

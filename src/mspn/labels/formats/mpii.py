@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
 from pydantic import BaseModel, ConfigDict, FiniteFloat
 
 from mspn.errors import AnnotationError
@@ -26,6 +25,7 @@ from mspn.labels.label_set import (
 )
 from mspn.labels.reading import FileName, check_form, field_of, plain_number, read_json
 from mspn.structures.boxes import Box
+from mspn.structures.shapes import Float
 from mspn.structures.skeleton import MPII_16, Skeleton
 
 REFERENCE_PX = 200

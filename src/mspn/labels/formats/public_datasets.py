@@ -10,7 +10,6 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
 from pydantic import BaseModel, ConfigDict, FiniteFloat
 
 from mspn.errors import AnnotationError
@@ -27,6 +26,7 @@ from mspn.labels.label_set import (
 )
 from mspn.labels.reading import FileName, Text, check_form, field_of, image_size, plain_number, read_json, skeleton_of
 from mspn.structures.boxes import Box
+from mspn.structures.shapes import Float
 from mspn.structures.skeleton import AI_CHALLENGER_14, LSP_14, Skeleton
 
 

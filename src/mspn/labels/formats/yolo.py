@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import yaml
-from jaxtyping import Float
 from pydantic import BaseModel
 
 from mspn.errors import AnnotationError, ImageError, YamlError
@@ -24,6 +23,7 @@ from mspn.labels.label_set import (
 )
 from mspn.labels.reading import check_form, field_of, path_inside, skeleton_of
 from mspn.structures.boxes import Box, Size
+from mspn.structures.shapes import Float
 from mspn.structures.skeleton import COCO_17, Skeleton
 
 _SPLITS = ("train", "val", "test")

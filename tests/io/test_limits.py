@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from mspn.errors import SourceError
-from mspn.io.hosts import is_public, resolve_host, scheme_of, without_password
+from mspn.io.limits import is_public, resolve_host, scheme_of, without_password
 
 
 @pytest.mark.parametrize(
