@@ -57,6 +57,15 @@ def test_who_asks_is_not_said_to_another_host(server: FileServer):
     assert [request["Range"] for request in server.requests] == ["bytes=0-"] * 3
 
 
+def test_a_post_goes_to_its_address_alone(server: FileServer):
+    server.answers = [file_server.redirect(server.url("elsewhere"))]
+
+    with open_url(server.url(), FetchRules(0.3, 5, 2, allowed_networks=(HERE,)), {}, b"secret") as response:
+        assert response.status == 302
+
+    assert len(server.requests) == 1
+
+
 def test_redirects_end(server: FileServer):
     server.answers = [file_server.redirect("/again")]
 

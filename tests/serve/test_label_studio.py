@@ -26,13 +26,24 @@ CONFIG = """
 </View>
 """
 TOKEN = "0123456789abcdef"
+PERSONAL_TOKEN = "eyJhbGciOiJIUzI1NiJ9.eyJ0b2tlbl90eXBlIjoicmVmcmVzaCJ9.-T_1"
 
 
 class Pictures(BaseHTTPRequestHandler):
-    """Gives a picture to whoever shows the token."""
+    """Gives a picture to whoever shows the token, or the one that it gives for the personal token."""
+
+    num_exchanged = 0
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        is_known = (self.path, body) == ("/api/token/refresh", {"refresh": PERSONAL_TOKEN})
+        Pictures.num_exchanged += is_known
+        self.send_response(200 if is_known else 401)
+        self.end_headers()
+        self.wfile.write(json.dumps({"access": "granted"} if is_known else {"detail": "not valid"}).encode())
 
     def do_GET(self) -> None:
-        is_known = self.headers["Authorization"] == f"Token {TOKEN}"
+        is_known = self.headers["Authorization"] in (f"Token {TOKEN}", "Bearer granted")
         self.send_response(200 if is_known and self.path == "/data/local-files/?d=a.jpg" else 404)
         self.end_headers()
         self.wfile.write(picture(width=60, height=80))
@@ -97,6 +108,34 @@ def test_a_task_gets_regions_with_the_names_of_its_interface(port: int):
     assert {(region["to_name"], region["original_width"], region["original_height"]) for region in rectangles} == {
         ("photo", 60, 80)
     }
+
+
+def test_a_personal_access_token_is_exchanged_once_for_many_tasks(
+    tmp_path: Path, estimator: PoseEstimator, address: str
+):
+    task = {"data": {"picture": "/data/local-files/?d=a.jpg"}}
+    Pictures.num_exchanged = 0
+
+    with served(tmp_path, estimator, label_studio=LabelStudio(address=address, token=PERSONAL_TOKEN)) as port:
+        answer = post(port, "predict", tasks=[task, task], label_config=CONFIG)
+
+    assert [bool(prediction["result"]) for prediction in answer.json["results"]] == [True, True]
+    assert Pictures.num_exchanged == 1
+
+
+def test_a_personal_access_token_that_is_not_taken_is_told(tmp_path: Path, estimator: PoseEstimator, address: str):
+    task = {"data": {"picture": "/data/local-files/?d=a.jpg"}}
+    place = LabelStudio(address=address, token=PERSONAL_TOKEN.replace("-T", "-U"))
+
+    with served(tmp_path, estimator, label_studio=place) as port:
+        answer = post(port, "predict", tasks=[task], label_config=CONFIG)
+
+    assert answer.status == 502
+    assert "does not take the personal access token" in answer.error
+
+
+def test_what_label_studio_tells_of_annotations_is_taken(port: int):
+    assert post(port, "webhook", action="ANNOTATION_CREATED").status == 200
 
 
 def test_a_task_whose_picture_is_missing_gets_no_regions_and_all_of_them_an_error(port: int):

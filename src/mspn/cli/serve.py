@@ -44,7 +44,7 @@ def serve_command(
         typer.Option(help="Address of a Label Studio whose tasks are pre-labeled, such as http://localhost:8080."),
     ] = None,
     label_studio_token_file: Annotated[
-        Path | None, typer.Option(help="File with the legacy token of one of its users, who may see the images.")
+        Path | None, typer.Option(help="File with an access token of one of its users, who may see the images.")
     ] = None,
     trusted_proxies: Annotated[
         list[str] | None,

@@ -188,8 +188,12 @@ _SAFE_IN_QUERIES = _SAFE_IN_PATHS + "?"
 
 
 @contextmanager
-def open_url(url: str, rules: FetchRules, headers: Mapping[str, str] | None = None) -> Iterator[Response]:
+def open_url(
+    url: str, rules: FetchRules, headers: Mapping[str, str] | None = None, body: bytes | None = None
+) -> Iterator[Response]:
     """Request an address and follow its redirects, whose bodies are not read; any other status is given back.
+
+    A `body` makes it a POST, which is sent to this address alone: a redirect of it is given back.
 
     The header Authorization goes to the address's own host and port alone.
     Each host on the way is looked up once; the addresses found are checked and connected to. Proxies of the environment
@@ -203,8 +207,9 @@ def open_url(url: str, rules: FetchRules, headers: Mapping[str, str] | None = No
     try:
         for _ in range(rules.max_redirects + 1):
             sent = headers or {} if _have_one_origin(url, current) else _without_identity(headers or {})
-            with _request(current, previous, deadline, rules, sent) as response:
-                location = response.headers["Location"] if response.status in _REDIRECTS else None
+            with _request(current, previous, deadline, rules, sent, body) as response:
+                follows = body is None and response.status in _REDIRECTS
+                location = response.headers["Location"] if follows else None
                 if location is None:
                     yield response
                     return
@@ -278,7 +283,12 @@ def is_loopback(url: str) -> bool:
 
 @contextmanager
 def _request(
-    url: str, previous: str | None, deadline: float, rules: FetchRules, headers: Mapping[str, str]
+    url: str,
+    previous: str | None,
+    deadline: float,
+    rules: FetchRules,
+    headers: Mapping[str, str],
+    body: bytes | None,
 ) -> Iterator[Response]:
     parts = check_address(url, rules, previous)
     with ExitStack() as stack:
@@ -294,7 +304,8 @@ def _request(
             connection.sock = WireSocket(connected, wire)
             port = f":{parts.port}" if parts.port else ""
             host_header = {"Host": (f"[{host}]" if ":" in host else host) + port}
-            connection.request("GET", _target(parts), headers={**host_header, **_HEADERS, **headers})
+            method = "GET" if body is None else "POST"
+            connection.request(method, _target(parts), body, {**host_header, **_HEADERS, **headers})
             response = stack.enter_context(connection.getresponse())
         except (OSError, HTTPException, ValueError) as error:
             raise explain(error) from error

@@ -1,7 +1,12 @@
 """Pre-labels for Label Studio, by the protocol of its ML backends: setup, predict, health."""
 
 import asyncio
+import json
 import logging
+import math
+import re
+import threading
+import time
 from dataclasses import replace
 from http import HTTPStatus
 from typing import Any, NamedTuple
@@ -9,7 +14,7 @@ from urllib.parse import urlsplit
 from xml.etree import ElementTree
 
 from fastapi import APIRouter, Request
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, ValidationError
 
 from mspn.config.recipe import Recipe
 from mspn.errors import InvalidValueError, MspnError
@@ -18,7 +23,7 @@ from mspn.labels.formats.label_studio import ControlNames, make_regions
 from mspn.labels.label_set import LabeledSet
 from mspn.predict.pseudo_labels import Suggestion, as_labels
 from mspn.serve.answers import PeopleOptions
-from mspn.serve.limits import RequestError, Upload, fetch_upload, read_form
+from mspn.serve.limits import RequestError, ServeLimits, Upload, fetch_upload, read_form
 from mspn.serve.routes import ServiceOf, until_left
 from mspn.serve.service import Service
 from mspn.structures.image import Image
@@ -30,6 +35,10 @@ PREFIX = "/v1/label-studio"
 """Where Label Studio is told to find its ML backend."""
 _MAX_TASKS = 1000
 _MAX_CONFIG = 2**20
+_JWT = re.compile(r"[\w-]+\.[\w-]+\.[\w-]+")
+"""Form of personal access tokens."""
+_ACCESS_SECONDS = 120.0
+"""What an access token is used for, which lasts for five minutes."""
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +49,7 @@ class LabelStudio(Settings):
     address: str
     """Such as http://localhost:8080; the images of tasks are fetched from there alone."""
     token: str | None = None
-    """Of one of its users (a legacy token), who may see the images."""
+    """Of one of its users, who may see the images: a personal access token or a legacy one."""
 
     def locate(self, image: str) -> str:
         """The address of a task's image.
@@ -58,6 +67,47 @@ class LabelStudio(Settings):
             f"the image {image[:80]!r} is not at {self.address}; add it as a local file, an upload, or storage that"
             " Label Studio proxies",
         )
+
+
+class Access:
+    """What the service shows Label Studio, to be given the images of tasks.
+
+    A personal access token is exchanged for one that is good for five minutes; a legacy token is shown as it is.
+    """
+
+    def __init__(self, place: LabelStudio) -> None:
+        self._place = place
+        self._lock = threading.Lock()
+        self._headers: dict[str, str] = {}
+        self._until = -math.inf
+
+    def headers(self, limits: ServeLimits) -> dict[str, str]:
+        """For requests of images.
+
+        Raises:
+            RequestError: if Label Studio does not take the personal access token, or cannot be reached.
+        """
+        token = self._place.token
+        if token is None:
+            return {}
+        if not _JWT.fullmatch(token):
+            return {"Authorization": f"Token {token}"}
+        with self._lock:
+            if time.monotonic() >= self._until:
+                self._headers = {"Authorization": f"Bearer {self._exchange(token, limits)}"}
+                self._until = time.monotonic() + _ACCESS_SECONDS
+            return self._headers
+
+    def _exchange(self, token: str, limits: ServeLimits) -> str:
+        url = f"{self._place.address.rstrip('/')}/api/token/refresh"
+        body = json.dumps({"refresh": token}).encode()
+        try:
+            answer = fetch_upload(url, limits, headers={"Content-Type": "application/json"}, body=body, is_own=True)
+            return _Access.model_validate_json(answer.encoded).access
+        except (RequestError, ValidationError) as error:
+            raise RequestError(
+                HTTPStatus.BAD_GATEWAY, f"{self._place.address} does not take the personal access token; make a new one"
+            ) from error
 
 
 def label_studio_at(address: str, token: str | None) -> LabelStudio:
@@ -143,6 +193,10 @@ def pre_label(image: Image, poses: list[Pose], recipe: Recipe, interface: Interf
     return {"result": regions, "score": suggestion.certainty}
 
 
+class _Access(BaseModel):
+    access: str
+
+
 class _Setup(BaseModel):
     schema_: str | None = Field(None, alias="schema")
 
@@ -159,7 +213,9 @@ class _Predict(BaseModel):
 router = APIRouter(prefix=PREFIX)
 
 
-async def _pre_label(task: _Task, interface: Interface, place: LabelStudio, service: Service) -> dict[str, Any]:
+async def _pre_label(
+    task: _Task, interface: Interface, place: LabelStudio, access: Access, service: Service
+) -> dict[str, Any]:
     address = task.data.get(interface.image_key)
     if not isinstance(address, str):
         raise RequestError(
@@ -167,10 +223,9 @@ async def _pre_label(task: _Task, interface: Interface, place: LabelStudio, serv
             f"the task has no address in data[{interface.image_key!r}], as its interface says",
         )
     url = place.locate(address)
-    headers = {"Authorization": f"Token {place.token}"} if place.token else {}
 
     def fetch() -> Upload:
-        return fetch_upload(url, service.limits, headers=headers, is_own=True)
+        return fetch_upload(url, service.limits, headers=access.headers(service.limits), is_own=True)
 
     def finish(image: Image, poses: list[Pose]) -> dict[str, Any]:
         return pre_label(image, poses, service.estimator.recipe, interface)
@@ -193,16 +248,23 @@ async def setup(request: Request, service: ServiceOf) -> dict[str, str]:
     return {"model_version": service.model}
 
 
+@router.post("/webhook", summary="For Label Studio: takes note of nothing")
+async def webhook() -> dict[str, str]:
+    """Label Studio tells of every annotation; training is started by people."""
+    return {}
+
+
 @router.post("/predict", summary="For Label Studio: pre-labels of tasks")
 async def predict(request: Request, service: ServiceOf) -> dict[str, Any]:
     asked = await read_form(request, service.limits, _Predict)
     interface = read_interface(asked.label_config, service.estimator.recipe.keypoint_table)
     place: LabelStudio = request.app.state.label_studio
+    access: Access = request.app.state.label_studio_access
     results = []
     problems: list[MspnError] = []
     for task in asked.tasks:
         try:
-            prediction = await until_left(request, service, _pre_label(task, interface, place, service))
+            prediction = await until_left(request, service, _pre_label(task, interface, place, access, service))
         except MspnError as error:
             logger.warning("a task without pre-labels: %s", error)
             problems.append(error)

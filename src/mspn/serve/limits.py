@@ -158,14 +158,20 @@ def _too_slow(limits: ServeLimits) -> RequestError:
 
 
 def fetch_upload(
-    url: str, limits: ServeLimits, *, headers: Mapping[str, str] | None = None, is_own: bool = False
+    url: str,
+    limits: ServeLimits,
+    *,
+    headers: Mapping[str, str] | None = None,
+    body: bytes | None = None,
+    is_own: bool = False,
 ) -> Upload:
-    """The image at an address, in memory; hosts and redirects are checked.
+    """What an address gives, in memory; hosts and redirects are checked.
 
     Args:
         url: a public address, or one of the operator's own.
         limits: of size and time.
         headers: sent to the address's host.
+        body: posted to it; None: it is only asked for what it has.
         is_own: whether the operator named its host, which may then be anywhere.
 
     Raises:
@@ -179,7 +185,7 @@ def fetch_upload(
     )
     encoded = bytearray()
     try:
-        with open_url(url, rules, headers) as response:
+        with open_url(url, rules, headers, body) as response:
             if response.status != HTTPStatus.OK:
                 raise FetchError(f"answers {response.status}", "does a browser show it?")
             for chunk in response.read_chunks(limits.max_bytes):
