@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from mspn.errors import DetectorError, InvalidValueError
-from mspn.structures.boxes import Box, Detection, Size, nms
+from mspn.structures.boxes import Box, Detection, Size, count_votes, nms
 from mspn.structures.image import Image
 from mspn.structures.shapes import Bool, Float, UInt8
 
@@ -151,15 +151,21 @@ def select_detections(
 
 
 IOU_THRESHOLD = 0.5
-"""Of two boxes of our own detector with a higher IoU, the one with the lower score is dropped."""
+"""Of two boxes of our own detector with a higher IoU, the one with the lower score is dropped, and votes."""
+USUAL_SUPPORT, SUPPORT_POWER = 2.0, 0.3
+"""A score is multiplied by the power of the box's support, as a part of the usual one: many cells see a person, few see
+what only resembles one. On the photos of `coco_train` as many boxes have a score of 0.3 or more as without."""
 MAX_PEOPLE = 100
 """Of our own detector."""
 
 
 def choose_detections(boxes_xyxy_image: Float[np.ndarray, "N 4"], scores: Float[np.ndarray, " N"]) -> list[Detection]:
-    """The best of boxes that overlap, best first."""
+    """The best of boxes that overlap, best first; the others move them, and raise or lower their scores."""
     kept = nms(boxes_xyxy_image, scores, np.zeros(len(scores), np.int32), IOU_THRESHOLD)[:MAX_PEOPLE]
-    return select_detections(boxes_xyxy_image[kept], scores[kept], np.ones(len(kept), bool), "people")
+    votes = count_votes(boxes_xyxy_image, scores, kept, IOU_THRESHOLD)
+    rescored = scores[kept] * (votes.support / USUAL_SUPPORT) ** SUPPORT_POWER
+    order = np.argsort(-rescored, kind="stable")
+    return select_detections(votes.boxes[order], rescored[order], rescored[order] >= MIN_SCORE, "people")
 
 
 MAX_SIDE = 4096

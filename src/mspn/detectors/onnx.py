@@ -287,8 +287,7 @@ class ExportedPersonDetector:
         except ExportError as error:
             raise DetectorError(str(error)) from error
         scores, boxes = (outputs[name].astype(np.float64) for name in ("scores", "boxes"))
-        if not self._metadata.decoding:
-            is_kept = scores[0] >= MIN_SCORE
-            scores, boxes = scores[0, is_kept], boxes[0, is_kept]
-        # Of a file with decoding, which has suppressed already, this only leaves out empty boxes.
-        return choose_detections(letterbox.to_image(boxes), scores)
+        if self._metadata.decoding:
+            return select_detections(letterbox.to_image(boxes), scores, scores >= MIN_SCORE, "people")
+        is_kept = scores[0] >= MIN_SCORE
+        return choose_detections(letterbox.to_image(boxes[0, is_kept]), scores[0, is_kept])

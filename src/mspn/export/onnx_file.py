@@ -12,6 +12,7 @@ from torch import nn
 from torch.export import Dim, ExportedProgram
 
 from mspn.config.model import CROP_MULTIPLE
+from mspn.detectors.base import SUPPORT_POWER, USUAL_SUPPORT
 from mspn.errors import ExportError, import_extra
 from mspn.export.graphs import NETWORK
 from mspn.inference.exported_files import (
@@ -22,6 +23,7 @@ from mspn.inference.exported_files import (
     NetworkInput,
 )
 from mspn.inference.quantization import stays_in_float32
+from mspn.structures.boxes import VOTE_POWER
 
 OPSET = 18
 """Of ONNX, which onnxruntime reads from 1.14 on."""
@@ -134,8 +136,8 @@ def forget_origin(model: Any) -> None:
 def add_suppression(model: Any, metadata: DetectorExportMetadata) -> None:
     """Let a detector's model choose among its candidates: non-maximum suppression, which torch has no operator for.
 
-    As the package does, boxes are cut off at the borders of the image before. How much of the input is image, the rest
-    being gray, is a second input.
+    As the package does, boxes are cut off at the borders of the image before, and suppressed ones vote after; the best
+    come first. How much of the input is image, the rest being gray, is a second input.
 
     Raises:
         ExportError: if onnx is not installed.
@@ -147,6 +149,13 @@ def add_suppression(model: Any, metadata: DetectorExportMetadata) -> None:
         "iou_threshold": (onnx.TensorProto.FLOAT, metadata.iou_threshold),
         "min_score": (onnx.TensorProto.FLOAT, metadata.min_score),
         "zero": (onnx.TensorProto.FLOAT, 0.0),
+        "smallest_area": (onnx.TensorProto.FLOAT, 1e-9),
+        "smallest_total": (onnx.TensorProto.FLOAT, float(np.finfo(np.float32).tiny)),
+        "vote_power": (onnx.TensorProto.FLOAT, VOTE_POWER),
+        "usual_support": (onnx.TensorProto.FLOAT, USUAL_SUPPORT),
+        "support_power": (onnx.TensorProto.FLOAT, SUPPORT_POWER),
+        "best_score": (onnx.TensorProto.FLOAT, 1.0),
+        "side_axis": (onnx.TensorProto.INT64, 2),
         "axis": (onnx.TensorProto.INT64, 1),
         "first": (onnx.TensorProto.INT64, 0),
         "last": (onnx.TensorProto.INT64, 2),
@@ -171,9 +180,10 @@ def add_suppression(model: Any, metadata: DetectorExportMetadata) -> None:
             helper.make_node("Gather", ["chosen", "first"], ["image_column"], axis=1),
             helper.make_node("Gather", ["chosen", "last"], ["candidate_column"], axis=1),
             helper.make_node("Concat", ["image_column", "candidate_column"], ["places"], axis=1),
-            helper.make_node("GatherND", ["inside", "places"], ["boxes"]),
-            helper.make_node("GatherND", ["all_scores", "places"], ["scores"]),
-            helper.make_node("Squeeze", ["image_column", "axis"], ["image_indices"]),
+            helper.make_node("GatherND", ["inside", "places"], ["kept_boxes"]),
+            helper.make_node("GatherND", ["all_scores", "places"], ["kept_scores"]),
+            helper.make_node("Squeeze", ["image_column", "axis"], ["kept_images"]),
+            *_voting(helper),
         ]
     )
     del graph.output[:]
@@ -185,6 +195,70 @@ def add_suppression(model: Any, metadata: DetectorExportMetadata) -> None:
             ("image_indices", onnx.TensorProto.INT64, ["people"]),
         )
     )
+
+
+def _voting(helper: Any) -> Iterator[Any]:
+    """Nodes of `mspn.detectors.base.choose_detections` after suppression, from what it kept and all candidates."""
+
+    def node(kind: str, inputs: str, outputs: str, **attributes: Any) -> Any:
+        return helper.make_node(kind, inputs.split(), outputs.split(), **attributes)
+
+    yield node("Gather", "inside kept_images", "voters", axis=0)  # (people, candidates, 4)
+    yield node("Gather", "all_scores kept_images", "voter_scores", axis=0)
+    yield node("Unsqueeze", "kept_boxes axis", "kept_rows")
+    for boxes in ("kept", "voter"):
+        source = "kept_rows" if boxes == "kept" else "voters"
+        yield node("Split", source, " ".join(f"{boxes}_{side}" for side in _SIDES), axis=2, num_outputs=4)
+        yield node("Sub", f"{boxes}_right {boxes}_left", f"{boxes}_width")
+        yield node("Sub", f"{boxes}_bottom {boxes}_top", f"{boxes}_height")
+        yield node("Mul", f"{boxes}_width {boxes}_height", f"{boxes}_area")
+    for side, kind in zip(_SIDES, ("Max", "Max", "Min", "Min"), strict=True):
+        yield node(kind, f"kept_{side} voter_{side}", f"common_{side}")
+    for first, last, extent in (("left", "right", "width"), ("top", "bottom", "height")):
+        yield node("Sub", f"common_{last} common_{first}", f"signed_{extent}")
+        yield node("Max", f"signed_{extent} zero", f"common_{extent}")
+    yield node("Mul", "common_width common_height", "intersection")
+    yield node("Add", "kept_area voter_area", "sum_of_areas")
+    yield node("Sub", "sum_of_areas intersection", "union")
+    yield node("Max", "union smallest_area", "positive_union")
+    yield node("Div", "intersection positive_union", "iou")
+    yield node("Sub", "iou iou_threshold", "signed_excess")
+    yield node("Max", "signed_excess zero", "excess")
+    yield node("GreaterOrEqual", "voter_scores min_score", "may_vote")
+    yield node("Where", "may_vote voter_scores zero", "votes")
+    yield node("Pow", "votes vote_power", "powers")
+    yield node("Unsqueeze", "powers side_axis", "power_column")
+    yield node("Mul", "excess power_column", "weights")
+    yield node("Transpose", "weights", "weight_rows", perm=[0, 2, 1])
+    yield node("MatMul", "weight_rows voters", "weighted_sums")
+    yield node("ReduceSum", "weights axis", "totals", keepdims=1)
+    yield node("Max", "totals smallest_total", "positive_totals")
+    yield node("Div", "weighted_sums positive_totals", "means")
+    yield node("Greater", "totals zero", "has_votes")
+    yield node("Where", "has_votes means kept_rows", "voted_rows")
+    yield node("Squeeze", "voted_rows axis", "voted_boxes")
+    yield node("Squeeze", "totals", "total_votes")
+    yield node("Pow", "kept_scores vote_power", "own_votes")
+    yield node("Max", "own_votes smallest_total", "positive_votes")
+    yield node("Div", "total_votes positive_votes", "support")
+    yield node("Div", "support usual_support", "relative_support")
+    yield node("Pow", "relative_support support_power", "factors")
+    yield node("Mul", "kept_scores factors", "unlimited_scores")
+    yield node("Min", "unlimited_scores best_score", "voted_scores")
+    yield node("Shape", "voted_scores", "num_kept")
+    yield node("TopK", "voted_scores num_kept", "sorted_scores order")
+    yield node("GreaterOrEqual", "sorted_scores min_score", "is_person")
+    yield node("Cast", "is_person", "ones", to=_INT64)
+    yield node("ReduceSum", "ones", "num_people", keepdims=1)
+    yield node("Slice", "order first num_people first", "best")
+    yield node("Slice", "sorted_scores first num_people first", "scores")
+    yield node("Gather", "voted_boxes best", "boxes", axis=0)
+    yield node("Gather", "kept_images best", "image_indices", axis=0)
+
+
+_SIDES = ("left", "top", "right", "bottom")
+_INT64 = 7
+"""As ONNX numbers types."""
 
 
 def _name_dimensions(graph: Any, description: NetworkInput) -> None:

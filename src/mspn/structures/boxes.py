@@ -100,6 +100,7 @@ class Detection:
 
 _MIN_AREA = 1e-9
 """Keeps IoU of boxes without area from dividing by 0."""
+_SMALLEST_TOTAL = float(np.finfo(np.float32).tiny)
 _MAX_NMS_BOXES = 3000
 """NMS looks at this many boxes, those of the highest score."""
 
@@ -155,6 +156,42 @@ def _intersection(first: Array, second: Array) -> Array:
 def _area(boxes: Array) -> Array:
     area: Array = (boxes[..., 2:] - boxes[..., :2]).clip(min=0).prod(-1)
     return area
+
+
+VOTE_POWER = 2
+"""Of the scores of boxes that vote."""
+
+
+class Votes(NamedTuple):
+    """What the boxes that suppression leaves out say of those that it keeps."""
+
+    boxes: Float[np.ndarray, "kept 4"]
+    """Each the mean of itself and of those that it suppresses."""
+    support: Float[np.ndarray, " kept"]
+    """Sum of their votes, as parts of what a box of the same score and place would have at a threshold of 0."""
+
+
+def count_votes(
+    boxes: Float[np.ndarray, "N 4"],
+    scores: Float[np.ndarray, " N"],
+    kept: Int[np.ndarray, " kept"],
+    iou_threshold: float,
+) -> Votes:
+    """Let boxes vote on those that suppression kept: by the squares of their scores, and their IoU above the threshold.
+
+    Args:
+        boxes: left, top, right, bottom.
+        scores: of the boxes.
+        kept: indices that `nms` gave.
+        iou_threshold: that it had.
+
+    Source: Gidaris and Komodakis, ICCV 2015, for the mean, where all votes above the threshold count by their scores.
+    """
+    weights = scores**VOTE_POWER * (iou(boxes[kept][:, None], boxes) - iou_threshold).clip(min=0)
+    total = weights.sum(1)
+    means = weights @ boxes / total[:, None].clip(min=_SMALLEST_TOTAL)
+    own = scores[kept] ** VOTE_POWER
+    return Votes(np.where(total[:, None] > 0, means, boxes[kept]), total / own.clip(min=_SMALLEST_TOTAL))
 
 
 def nms(
