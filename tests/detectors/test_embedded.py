@@ -42,7 +42,7 @@ def test_boxes_come_back_in_image_pixels():
     ((box, score),) = find(detector_that_sees((0, 2, 3)), height=96, width=128)
 
     assert box == pytest.approx([24, 8, 64, 64])
-    assert score == pytest.approx(0.9 * (0.5 / 2) ** 0.3)  # supported by itself alone
+    assert score == pytest.approx(0.9 * (0.5 / 2.5) ** 0.3)  # supported by itself alone
 
 
 def test_images_are_seen_at_the_size_that_is_asked_for():
@@ -85,7 +85,7 @@ def test_of_boxes_of_the_same_person_the_best_stays_and_the_other_supports_it():
     # Both are 32 wide and high, and have 31 x 31 in common.
     excess = 31**2 / (2 * 32**2 - 31**2) - 0.5
     own, other = 0.5 * 0.9**2, excess * 0.5**2
-    assert score == pytest.approx(0.9 * ((own + other) / 0.9**2 / 2) ** 0.3)
+    assert score == pytest.approx(0.9 * ((own + other) / 0.9**2 / 2.5) ** 0.3)
     assert box[0] == pytest.approx(24 + 2 * other / (own + other))
 
 

@@ -95,7 +95,7 @@ def test_the_site_finds_the_people_that_python_finds(open_site: Callable[..., An
 
     (entry,) = json.loads(download(page, "#save-json")[1])
     assert (entry["source"], entry["width"], entry["height"]) == ("scene.jpg", 800, 480)
-    assert len(entry["people"]) == len(poses) == 4
+    assert len(entry["people"]) == len(poses) == 3
     for found, pose in zip(entry["people"], poses, strict=True):
         expected = pose.to_dict()
         assert list(found) == list(expected)
@@ -117,7 +117,7 @@ def test_the_site_works_without_its_host_once_it_is_loaded(site: Path, open_tab:
 
     wait_for_networks(page)
     page.click("#sample")
-    wait_for_people(page, 4)
+    wait_for_people(page, 3)
 
 
 @runs_networks
@@ -127,7 +127,7 @@ def test_pictures_go_to_no_host(open_site: Callable[..., Any]):
     page.on("request", lambda request: requests.append(request.url))
 
     drop(page, (SCENE.name, SCENE.read_bytes(), "image/jpeg"))
-    wait_for_people(page, 4)
+    wait_for_people(page, 3)
 
     assert [address for address in requests if not address.startswith(("blob:", "data:"))] == []
     assert page.inner_text("#privacy") == "Photos stay in this browser: nothing is sent anywhere."
@@ -150,7 +150,7 @@ def test_no_part_of_the_site_is_wider_than_a_phone(open_site: Callable[..., Any]
     page = open_site(viewport={"width": 390, "height": 844}, is_mobile=True)
 
     page.click("#sample")
-    wait_for_people(page, 4)
+    wait_for_people(page, 3)
 
     assert page.evaluate("document.documentElement.scrollWidth") == 390
 

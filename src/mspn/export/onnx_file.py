@@ -12,7 +12,7 @@ from torch import nn
 from torch.export import Dim, ExportedProgram
 
 from mspn.config.model import CROP_MULTIPLE
-from mspn.detectors.base import SUPPORT_POWER, USUAL_SUPPORT
+from mspn.detectors.base import MAX_SUPPORT, SUPPORT_POWER, USUAL_SUPPORT
 from mspn.errors import ExportError, import_extra
 from mspn.export.graphs import NETWORK
 from mspn.inference.exported_files import (
@@ -153,6 +153,7 @@ def add_suppression(model: Any, metadata: DetectorExportMetadata) -> None:
         "smallest_total": (onnx.TensorProto.FLOAT, float(np.finfo(np.float32).tiny)),
         "vote_power": (onnx.TensorProto.FLOAT, VOTE_POWER),
         "usual_support": (onnx.TensorProto.FLOAT, USUAL_SUPPORT),
+        "max_support": (onnx.TensorProto.FLOAT, MAX_SUPPORT),
         "support_power": (onnx.TensorProto.FLOAT, SUPPORT_POWER),
         "best_score": (onnx.TensorProto.FLOAT, 1.0),
         "side_axis": (onnx.TensorProto.INT64, 2),
@@ -241,7 +242,8 @@ def _voting(helper: Any) -> Iterator[Any]:
     yield node("Pow", "kept_scores vote_power", "own_votes")
     yield node("Max", "own_votes smallest_total", "positive_votes")
     yield node("Div", "total_votes positive_votes", "support")
-    yield node("Div", "support usual_support", "relative_support")
+    yield node("Min", "support max_support", "limited_support")
+    yield node("Div", "limited_support usual_support", "relative_support")
     yield node("Pow", "relative_support support_power", "factors")
     yield node("Mul", "kept_scores factors", "unlimited_scores")
     yield node("Min", "unlimited_scores best_score", "voted_scores")
