@@ -2,8 +2,9 @@
 
 import logging
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -201,28 +202,11 @@ def add_suppression(model: Any, metadata: DetectorExportMetadata) -> None:
 def _voting(helper: Any) -> Iterator[Any]:
     """Nodes of `mspn.detectors.base.choose_detections` after suppression, from what it kept and all candidates."""
 
-    def node(kind: str, inputs: str, outputs: str, **attributes: Any) -> Any:
-        return helper.make_node(kind, inputs.split(), outputs.split(), **attributes)
-
+    node = partial(_make_node, helper)
     yield node("Gather", "inside kept_images", "voters", axis=0)  # (people, candidates, 4)
     yield node("Gather", "all_scores kept_images", "voter_scores", axis=0)
     yield node("Unsqueeze", "kept_boxes axis", "kept_rows")
-    for boxes in ("kept", "voter"):
-        source = "kept_rows" if boxes == "kept" else "voters"
-        yield node("Split", source, " ".join(f"{boxes}_{side}" for side in _SIDES), axis=2, num_outputs=4)
-        yield node("Sub", f"{boxes}_right {boxes}_left", f"{boxes}_width")
-        yield node("Sub", f"{boxes}_bottom {boxes}_top", f"{boxes}_height")
-        yield node("Mul", f"{boxes}_width {boxes}_height", f"{boxes}_area")
-    for side, kind in zip(_SIDES, ("Max", "Max", "Min", "Min"), strict=True):
-        yield node(kind, f"kept_{side} voter_{side}", f"common_{side}")
-    for first, last, extent in (("left", "right", "width"), ("top", "bottom", "height")):
-        yield node("Sub", f"common_{last} common_{first}", f"signed_{extent}")
-        yield node("Max", f"signed_{extent} zero", f"common_{extent}")
-    yield node("Mul", "common_width common_height", "intersection")
-    yield node("Add", "kept_area voter_area", "sum_of_areas")
-    yield node("Sub", "sum_of_areas intersection", "union")
-    yield node("Max", "union smallest_area", "positive_union")
-    yield node("Div", "intersection positive_union", "iou")
+    yield from _overlaps(node)
     yield node("Sub", "iou iou_threshold", "signed_excess")
     yield node("Max", "signed_excess zero", "excess")
     yield node("GreaterOrEqual", "voter_scores min_score", "may_vote")
@@ -256,6 +240,30 @@ def _voting(helper: Any) -> Iterator[Any]:
     yield node("Slice", "sorted_scores first num_people first", "scores")
     yield node("Gather", "voted_boxes best", "boxes", axis=0)
     yield node("Gather", "kept_images best", "image_indices", axis=0)
+
+
+def _overlaps(node: Callable[..., Any]) -> Iterator[Any]:
+    """From `kept_rows` (people, 1, 4) and `voters` (people, candidates, 4) to their `iou` (people, candidates, 1)."""
+    for boxes in ("kept", "voter"):
+        source = "kept_rows" if boxes == "kept" else "voters"
+        yield node("Split", source, " ".join(f"{boxes}_{side}" for side in _SIDES), axis=2, num_outputs=4)
+        yield node("Sub", f"{boxes}_right {boxes}_left", f"{boxes}_width")
+        yield node("Sub", f"{boxes}_bottom {boxes}_top", f"{boxes}_height")
+        yield node("Mul", f"{boxes}_width {boxes}_height", f"{boxes}_area")
+    for side, kind in zip(_SIDES, ("Max", "Max", "Min", "Min"), strict=True):
+        yield node(kind, f"kept_{side} voter_{side}", f"common_{side}")
+    for first, last, extent in (("left", "right", "width"), ("top", "bottom", "height")):
+        yield node("Sub", f"common_{last} common_{first}", f"signed_{extent}")
+        yield node("Max", f"signed_{extent} zero", f"common_{extent}")
+    yield node("Mul", "common_width common_height", "intersection")
+    yield node("Add", "kept_area voter_area", "sum_of_areas")
+    yield node("Sub", "sum_of_areas intersection", "union")
+    yield node("Max", "union smallest_area", "positive_union")
+    yield node("Div", "intersection positive_union", "iou")
+
+
+def _make_node(helper: Any, kind: str, inputs: str, outputs: str, **attributes: Any) -> Any:
+    return helper.make_node(kind, inputs.split(), outputs.split(), **attributes)
 
 
 _SIDES = ("left", "top", "right", "bottom")
