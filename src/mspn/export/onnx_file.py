@@ -158,6 +158,7 @@ def add_suppression(model: Any, metadata: DetectorExportMetadata) -> None:
         "support_power": (onnx.TensorProto.FLOAT, SUPPORT_POWER),
         "best_score": (onnx.TensorProto.FLOAT, 1.0),
         "side_axis": (onnx.TensorProto.INT64, 2),
+        "flat": (onnx.TensorProto.INT64, -1),
         "axis": (onnx.TensorProto.INT64, 1),
         "first": (onnx.TensorProto.INT64, 0),
         "last": (onnx.TensorProto.INT64, 2),
@@ -222,7 +223,7 @@ def _voting(helper: Any) -> Iterator[Any]:
     yield node("Greater", "totals zero", "has_votes")
     yield node("Where", "has_votes means kept_rows", "voted_rows")
     yield node("Squeeze", "voted_rows axis", "voted_boxes")
-    yield node("Squeeze", "totals", "total_votes")
+    yield node("Reshape", "totals flat", "total_votes")
     yield node("Pow", "kept_scores vote_power", "own_votes")
     yield node("Max", "own_votes smallest_total", "positive_votes")
     yield node("Div", "total_votes positive_votes", "support")
