@@ -12,6 +12,7 @@ from mspn.detectors.embedded import EmbeddedPersonDetector
 from mspn.errors import DetectorError, ExportError
 from mspn.export.files import write_export
 from mspn.export.graphs import Inside, Source, build_detector_export
+from mspn.inference.devices import openvino_core
 from mspn.inference.exported import load_exported
 from mspn.models.person_detector import PersonDetector
 from mspn.structures.image import Image
@@ -37,6 +38,22 @@ def _export(folder: Path) -> None:
         _untrained(folder), Source("tiny", "0" * 64), Inside(preprocessing=True, decoding=True)
     )
     write_export(export, folder / "detector.onnx")
+
+
+def test_openvino_chooses_among_candidates_as_onnxruntime_does():
+    onnxruntime = pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    core = openvino_core(ExportError("openvino is not installed"))
+    path = made_once("exported_detector", _export) / "detector.onnx"
+    pixels = np.random.default_rng(2).integers(0, 256, (1, 96, 64, 3), np.uint8)
+    inputs = {"images": pixels, "image_sizes": np.array([[90.0, 64.0]], np.float32)}
+
+    boxes, scores = onnxruntime.InferenceSession(path).run(["boxes", "scores"], inputs)
+    answers = core.compile_model(core.read_model(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})(inputs)
+
+    assert len(scores) > 3
+    np.testing.assert_allclose(answers["scores"], scores, atol=1e-5)
+    np.testing.assert_allclose(answers["boxes"], boxes, atol=1e-3)
 
 
 @pytest.mark.parametrize("shape", _SHAPES)
