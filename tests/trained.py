@@ -51,5 +51,5 @@ def overfitted() -> tuple[Path, Path]:
 
 def _overfit(folder: Path) -> None:
     write_drawn_set(folder, num_images=4, people_per_image=2)
-    settings = ["model.num_stages=1", "train.learning_rate=1.6e-2"]
-    train(override(tiny_recipe(folder, iterations=70), settings), folder / "run", resume=False)
+    settings = ["model.num_stages=1", "train.learning_rate=2.4e-2"]
+    train(override(tiny_recipe(folder, iterations=90), settings), folder / "run", resume=False)

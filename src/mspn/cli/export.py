@@ -160,7 +160,7 @@ def prepare_command(
             start = time.perf_counter()
             with writing_to(path.parent):
                 _prepare(weights, path)
-            open_file(path)  # so that it is compiled already when `mspn predict` starts
+            open_file(path, "auto")  # as `mspn predict` does, so that it is compiled already
             echo(f"{name}: {path}, proven, after {time.perf_counter() - start:.0f} s")
     echo(f"`mspn predict` starts without torch from now on{limits}")
 

@@ -193,15 +193,16 @@ class _Work:
         for pending in images:
             image = pending.image
             if tracker and image and image.frame and not pending.is_cached:
-                if boxes is None or not self._are_together(previous, image.frame):
+                if not self._are_together(previous, image.frame):
                     # What comes follows from the frames before, so that they must be done.
                     yield from self._finish(batcher.run_all(), tracker)
-                    boxes = tracker.track_boxes(image.frame)
-                previous = image.frame
+                    boxes = None
                 if pending.is_propagated:
                     self._crop(pending, image, tracker.predict_boxes(image.frame))
                 else:
+                    boxes = boxes or tracker.track_boxes(image.frame)
                     self._crop_doubtful(pending, image, boxes)
+                previous = image.frame
             batcher.add(pending)
             done = batcher.run_all() if self._cannot_wait(batcher) else batcher.run_full_batches()
             yield from self._finish(done, tracker)
@@ -211,15 +212,18 @@ class _Work:
     def _follows_people(self) -> bool:
         return self.track is not False or self.detect_every > 1
 
+    def _count_together(self, frame: FrameInfo) -> int:
+        """Frames of a video whose people are estimated together; which frames these are depends on their numbers."""
+        if self.track is False or self.detect_every > 1 or frame.video.is_live:
+            return 1
+        height, width = frame.video.size
+        return max(min(_FRAMES_AT_ONCE, _MAX_PIXELS // max(height * width, 1)), 1)
+
     def _are_together(self, previous: FrameInfo | None, frame: FrameInfo) -> bool:
-        """Whether the people of two frames are estimated together; which frames are depends on their numbers alone."""
-        if previous is None or previous.video is not frame.video or frame.video.is_live:
-            return False
-        if self.track is False or self.detect_every > 1:
-            return False
-        num_pixels = frame.video.size.height * frame.video.size.width
-        count = max(min(_FRAMES_AT_ONCE, _MAX_PIXELS // max(num_pixels, 1)), 1)
-        return previous.index // count == frame.index // count
+        count = self._count_together(frame)
+        return (
+            previous is not None and previous.video is frame.video and previous.index // count == frame.index // count
+        )
 
     def _look_up(
         self, images: Iterable[Image | SourceFailure]
@@ -232,15 +236,14 @@ class _Work:
         waiting: list[tuple[Image, list[Pose] | None]] = []
         for image in images:
             frame = None if isinstance(image, SourceFailure) else image.frame
-            if not frame or not waiting or not self._are_together(waiting[-1][0].frame, frame):
+            if waiting and not (frame and self._are_together(waiting[-1][0].frame, frame)):
                 yield from _all_or_none(waiting)
                 waiting = []
-            if isinstance(image, SourceFailure):
-                yield image, None
-            elif self.lookup is None or not frame or frame.video.is_live or self.track is False:
-                yield image, self.lookup(image) if self.lookup else None
+            known = None if isinstance(image, SourceFailure) or self.lookup is None else self.lookup(image)
+            if self.lookup and not isinstance(image, SourceFailure) and frame and self._count_together(frame) > 1:
+                waiting.append((image, known))
             else:
-                waiting.append((image, self.lookup(image)))
+                yield image, known
         yield from _all_or_none(waiting)
 
     def _detect(self, pending: PendingImage, image: Image) -> None:

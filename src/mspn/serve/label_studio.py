@@ -69,14 +69,14 @@ class LabelStudio(Settings):
         )
 
 
-class Access:
+class ImageAccess:
     """What the service shows Label Studio, to be given the images of tasks.
 
     A personal access token is exchanged for one that is good for five minutes; a legacy token is shown as it is.
     """
 
     def __init__(self, place: LabelStudio) -> None:
-        self._place = place
+        self.place = place
         self._lock = threading.Lock()
         self._headers: dict[str, str] = {}
         self._until = -math.inf
@@ -87,7 +87,7 @@ class Access:
         Raises:
             RequestError: if Label Studio does not take the personal access token, or cannot be reached.
         """
-        token = self._place.token
+        token = self.place.token
         if token is None:
             return {}
         if not _JWT.fullmatch(token):
@@ -99,14 +99,14 @@ class Access:
             return self._headers
 
     def _exchange(self, token: str, limits: ServeLimits) -> str:
-        url = f"{self._place.address.rstrip('/')}/api/token/refresh"
+        url = f"{self.place.address.rstrip('/')}/api/token/refresh"
         body = json.dumps({"refresh": token}).encode()
         try:
             answer = fetch_upload(url, limits, headers={"Content-Type": "application/json"}, body=body, is_own=True)
-            return _Access.model_validate_json(answer.encoded).access
+            return _AccessToken.model_validate_json(answer.encoded).access
         except (RequestError, ValidationError) as error:
             raise RequestError(
-                HTTPStatus.BAD_GATEWAY, f"{self._place.address} does not take the personal access token; make a new one"
+                HTTPStatus.BAD_GATEWAY, f"{self.place.address} does not take the personal access token; make a new one"
             ) from error
 
 
@@ -193,7 +193,7 @@ def pre_label(image: Image, poses: list[Pose], recipe: Recipe, interface: Interf
     return {"result": regions, "score": suggestion.certainty}
 
 
-class _Access(BaseModel):
+class _AccessToken(BaseModel):
     access: str
 
 
@@ -213,16 +213,14 @@ class _Predict(BaseModel):
 router = APIRouter(prefix=PREFIX)
 
 
-async def _pre_label(
-    task: _Task, interface: Interface, place: LabelStudio, access: Access, service: Service
-) -> dict[str, Any]:
+async def _pre_label(task: _Task, interface: Interface, access: ImageAccess, service: Service) -> dict[str, Any]:
     address = task.data.get(interface.image_key)
     if not isinstance(address, str):
         raise RequestError(
             HTTPStatus.UNPROCESSABLE_ENTITY,
             f"the task has no address in data[{interface.image_key!r}], as its interface says",
         )
-    url = place.locate(address)
+    url = access.place.locate(address)
 
     def fetch() -> Upload:
         return fetch_upload(url, service.limits, headers=access.headers(service.limits), is_own=True)
@@ -258,13 +256,12 @@ async def webhook() -> dict[str, str]:
 async def predict(request: Request, service: ServiceOf) -> dict[str, Any]:
     asked = await read_form(request, service.limits, _Predict)
     interface = read_interface(asked.label_config, service.estimator.recipe.keypoint_table)
-    place: LabelStudio = request.app.state.label_studio
-    access: Access = request.app.state.label_studio_access
+    access: ImageAccess = request.app.state.label_studio
     results = []
     problems: list[MspnError] = []
     for task in asked.tasks:
         try:
-            prediction = await until_left(request, service, _pre_label(task, interface, place, access, service))
+            prediction = await until_left(request, service, _pre_label(task, interface, access, service))
         except MspnError as error:
             logger.warning("a task without pre-labels: %s", error)
             problems.append(error)

@@ -33,7 +33,7 @@ from mspn.errors import InvalidValueError, MspnError, one_line, reason
 from mspn.predict.estimator import PoseEstimator
 from mspn.serve.answers import PAGE
 from mspn.serve.guard import Guard, error_response
-from mspn.serve.label_studio import Access, LabelStudio
+from mspn.serve.label_studio import ImageAccess, LabelStudio
 from mspn.serve.label_studio import router as label_studio_router
 from mspn.serve.limits import RequestError, ServeLimits
 from mspn.serve.observability import LOGGING, METRICS_FOLDER, Metrics, logger
@@ -85,8 +85,7 @@ def create_app(
     app.state.allow_fetch = allow_fetch
     app.include_router(router)
     if label_studio is not None:
-        app.state.label_studio = label_studio
-        app.state.label_studio_access = Access(label_studio)
+        app.state.label_studio = ImageAccess(label_studio)
         app.include_router(label_studio_router)
     app.mount("/static/sample", StaticFiles(directory=ASSETS / "sample"))
     app.mount("/static", StaticFiles(directory=PAGE))
