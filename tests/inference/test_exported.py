@@ -77,6 +77,33 @@ def test_signals_are_heard_after_networks_of_openvino_have_ended_in_any_order():
     assert (ended.stdout, ended.returncode) == ("heard\n", 0), ended.stderr
 
 
+_IMPORT_OPENVINO = """
+import sys
+from mspn.errors import ExportError
+from mspn.inference.devices import import_openvino, openvino_core
+
+openvino_core(ExportError("not installed"))
+print([name for name in sys.modules if name.startswith(("openvino.tools.ovc", "openvino_telemetry"))])
+sys.modules["openvino_telemetry"] = None  # nor shall this test report anything
+print(import_openvino(ExportError("not installed")).convert_model.__name__)
+"""
+
+
+def test_openvino_reports_nothing_to_its_makers_and_still_has_its_converter(tmp_path: Path):
+    pytest.importorskip("openvino")
+
+    ended = subprocess.run(
+        [sys.executable, "-c", _IMPORT_OPENVINO],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"HOME": str(tmp_path)},
+    )
+
+    assert (ended.stdout, ended.returncode) == ("[]\nconvert_model\n", 0), ended.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_openvino_computes_in_the_precision_that_torch_would_take():
     path = exported_heatmaps() / "untrained.xml"
     crops = np.random.default_rng(4).integers(0, 256, (2, 64, 64, 3), np.uint8)

@@ -345,6 +345,31 @@ def test_the_lowest_confident_score_is_a_setting():
     assert tracker.update([_person(100, box_score=0.7)], 0.0) == []
 
 
+@pytest.mark.parametrize(
+    ("box_score", "keypoint_scores", "expected"),
+    [
+        (0.35, [0.65] * 17, [1]),  # 0.35 * 0.65 = 0.2275, and three quarters of 0.3 are 0.225
+        (0.35, [0.64] * 17, []),
+        (0.35, [0.9] * 8 + [0.15] * 9, [1]),  # half hidden: 0.35 * (8 * 0.81 + 9 * 0.0225) / (7.2 + 1.35) = 0.27
+        (0.65, [0.1] * 17, [1]),  # halfway from 0.3 to 1: the box is enough
+        (0.64, [0.1] * 17, []),
+    ],
+)
+def test_a_box_just_above_the_threshold_begins_a_track_if_keypoints_are_certain(
+    box_score: float, keypoint_scores: list[float], expected: list[int]
+):
+    person = replace(_person(100, box_score=box_score), keypoint_scores=np.array(keypoint_scores))
+
+    assert _ids(Tracker().update([person], 0.0)) == expected
+
+
+def test_a_track_goes_on_with_keypoints_that_are_not_certain():
+    tracker = Tracker()
+    tracker.update([_person(100)], 0.0)
+
+    assert _ids(tracker.update([_person(104, box_score=0.35, keypoint_score=0.2)], 0.04)) == [1]
+
+
 def test_twenty_people_are_followed_through_a_crowd_and_the_state_stays_small():
     scene = make_scene(20, num_seconds=8, seed=3)
     tracker = Tracker()

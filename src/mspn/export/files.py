@@ -26,7 +26,7 @@ from mspn.export.onnx_file import (
     trace,
     write_metadata,
 )
-from mspn.inference.devices import openvino_core
+from mspn.inference.devices import import_openvino, openvino_core
 from mspn.inference.exported_files import (
     METADATA_KEY,
     AnyExportMetadata,
@@ -130,7 +130,7 @@ def _quantized(model: Any, crops: Tensor) -> Any:
 
 def _write_openvino(model: Any, metadata: AnyExportMetadata, path: Path) -> None:
     missing = ExportError(f"writing {path} needs openvino; pip install 'mspn[openvino]'")
-    openvino = import_extra("openvino", missing)
+    openvino = import_openvino(missing)
     converted = openvino_core(missing).read_model(model.SerializeToString(), b"")
 
     def save(digest: str) -> str:

@@ -157,9 +157,11 @@ def add_suppression(model: Any, metadata: DetectorExportMetadata) -> None:
         "max_support": (onnx.TensorProto.FLOAT, MAX_SUPPORT),
         "support_power": (onnx.TensorProto.FLOAT, SUPPORT_POWER),
         "best_score": (onnx.TensorProto.FLOAT, 1.0),
+        "round_number": (onnx.TensorProto.INT64, 256),
         "side_axis": (onnx.TensorProto.INT64, 2),
         "flat": (onnx.TensorProto.INT64, -1),
         "axis": (onnx.TensorProto.INT64, 1),
+        "one": (onnx.TensorProto.INT64, 1),
         "first": (onnx.TensorProto.INT64, 0),
         "last": (onnx.TensorProto.INT64, 2),
     }
@@ -204,8 +206,9 @@ def _voting(helper: Any) -> Iterator[Any]:
     """Nodes of `mspn.detectors.base.choose_detections` after suppression, from what it kept and all candidates."""
 
     node = partial(_make_node, helper)
-    yield node("Gather", "inside kept_images", "voters", axis=0)  # (people, candidates, 4)
-    yield node("Gather", "all_scores kept_images", "voter_scores", axis=0)
+    yield from _voters(node)
+    yield node("Gather", "voter_boxes_of_images kept_images", "voters", axis=0)  # (people, voters, 4)
+    yield node("Gather", "voter_scores_of_images kept_images", "voter_scores", axis=0)
     yield node("Unsqueeze", "kept_boxes axis", "kept_rows")
     yield from _overlaps(node)
     yield node("Sub", "iou iou_threshold", "signed_excess")
@@ -243,8 +246,28 @@ def _voting(helper: Any) -> Iterator[Any]:
     yield node("Gather", "kept_images best", "image_indices", axis=0)
 
 
+def _voters(node: Callable[..., Any]) -> Iterator[Any]:
+    """The candidates of each image that may vote, a tenth of all, and others up to a round number.
+
+    Runtimes compile what follows anew for each number that they have not seen.
+    """
+    yield node("GreaterOrEqual", "all_scores min_score", "is_candidate")
+    yield node("Cast", "is_candidate", "candidate_ones", to=_INT64)
+    yield node("ReduceSum", "candidate_ones axis", "candidate_counts", keepdims=0)
+    yield node("ReduceMax", "candidate_counts", "most_candidates", keepdims=1)
+    yield node("Div", "most_candidates round_number", "full_rounds")
+    yield node("Add", "full_rounds one", "rounds")
+    yield node("Mul", "rounds round_number", "rounded_up")
+    yield node("Shape", "all_scores", "shape_of_scores")
+    yield node("Gather", "shape_of_scores axis", "num_candidates", axis=0)
+    yield node("Min", "rounded_up num_candidates", "num_voters")
+    yield node("TopK", "all_scores num_voters", "voter_scores_of_images voter_places", axis=1)
+    yield node("Unsqueeze", "voter_places side_axis", "voter_rows")
+    yield node("GatherND", "inside voter_rows", "voter_boxes_of_images", batch_dims=1)
+
+
 def _overlaps(node: Callable[..., Any]) -> Iterator[Any]:
-    """From `kept_rows` (people, 1, 4) and `voters` (people, candidates, 4) to their `iou` (people, candidates, 1)."""
+    """From `kept_rows` (people, 1, 4) and `voters` (people, voters, 4) to their `iou` (people, voters, 1)."""
     for boxes in ("kept", "voter"):
         source = "kept_rows" if boxes == "kept" else "voters"
         yield node("Split", source, " ".join(f"{boxes}_{side}" for side in _SIDES), axis=2, num_outputs=4)

@@ -4,14 +4,17 @@ torch is imported by the functions that ask it alone.
 """
 
 import ctypes
+import importlib
 import logging
 import os
 import platform
 import sys
+import threading
 from ctypes.util import find_library
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 from mspn.errors import InvalidValueError, MspnError, import_extra
 
@@ -195,6 +198,37 @@ def open_session(path: Path, device: "torch.device | None", failure: type[MspnEr
         ) from error
 
 
+_CONVERTER = "openvino.tools.ovc"
+_importing_openvino = threading.Lock()
+
+
+def import_openvino(missing: MspnError) -> Any:
+    """OpenVINO's package, without its converter of other libraries' models until somebody asks for that.
+
+    The converter takes as long to import as the rest, and reports each import to its makers, with a number for the user
+    that it keeps in the home folder. OpenVINO can do without.
+
+    Raises:
+        MspnError: `missing`, if openvino is not installed.
+    """
+    with _importing_openvino:
+        is_hidden = sys.modules.setdefault(_CONVERTER, cast(ModuleType, None)) is None
+        try:
+            openvino = import_extra("openvino", missing)
+        finally:
+            if is_hidden:
+                del sys.modules[_CONVERTER]
+        if is_hidden:
+            openvino.__getattr__ = _import_converter
+        return openvino
+
+
+def _import_converter(name: str) -> Any:
+    if name != "convert_model":
+        raise AttributeError(f"module 'openvino' has no attribute {name!r}")
+    return importlib.import_module(_CONVERTER).convert_model
+
+
 def openvino_core(missing: MspnError) -> Any:
     """OpenVINO's core, one for the whole process.
 
@@ -204,14 +238,11 @@ def openvino_core(missing: MspnError) -> Any:
     Raises:
         MspnError: `missing`, if openvino is not installed.
     """
-    import_extra("openvino", missing)
-    return _make_core(os.getpid())  # a forked process has none of the threads of its parent's
+    return _make_core(import_openvino(missing), os.getpid())  # a forked process has none of the threads of its parent's
 
 
 @cache
-def _make_core(_process: int) -> Any:
-    import openvino  # noqa: PLC0415 (an extra)
-
+def _make_core(openvino: Any, _process: int) -> Any:
     return openvino.Core()
 
 

@@ -28,6 +28,10 @@ from mspn.tracking.association import (
 
 _MIN_KEYPOINT_SCORE = 0.1
 """Keypoints with a lower score say nothing of where somebody is."""
+_MIN_POSE_SCORE = 0.75
+"""Of `confident_score`, for who begins a track: box score times the mean of the keypoint scores, each weighted by
+itself. A box around two people, a second box of somebody, or a stone has no keypoint that is certain. From halfway
+between `confident_score` and 1 on, the box is enough."""
 _MIN_PATIENCE_SECONDS = 0.5
 BOX_SIGMAS = np.full(2, 0.1)
 """Of two corners of a box, as keypoints have them."""
@@ -37,7 +41,8 @@ class TrackerSettings(Settings):
     """How people are followed; times are in seconds, so that the rate of a video does not matter."""
 
     confident_score: float = Field(0.3, ge=0, le=1)
-    """Detections from this score on may begin a track; others can only continue one."""
+    """Detections from this score on may begin a track, those not far above it if some keypoints are certain; others can
+    only continue one."""
     patience_seconds: float = Field(2.0, ge=0)
     """Somebody hidden for longer comes back as somebody else. Who was seen for a shorter time is waited for as long as
     that, and half a second at least."""
@@ -177,7 +182,10 @@ class PointTracker:
     ) -> Int[np.ndarray, " M"]:
         """The confident ones that have no id, and are nobody who has."""
         settings = self._settings
-        (new,) = np.nonzero((scores >= settings.confident_score) & (ids == 0))
+        confident = settings.confident_score
+        pose_scores = scores * (seen.weights**2).sum(-1) / seen.weights.sum(-1).clip(min=np.finfo(float).tiny)
+        is_somebody = (pose_scores >= _MIN_POSE_SCORE * confident) | (scores >= (confident + 1) / 2)
+        (new,) = np.nonzero((scores >= confident) & is_somebody & (ids == 0))
         (known,) = np.nonzero(ids)
         if len(new) and len(known):
             is_same = observed_similarity(seen.take(new), seen.take(known), self._sigmas) > settings.duplicate_oks
