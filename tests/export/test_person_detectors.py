@@ -7,7 +7,7 @@ import torch
 from mspn.checkpoints.format import DetectorCheckpoint
 from mspn.checkpoints.metadata import DetectorMetadata
 from mspn.detectors import make_detector
-from mspn.detectors.base import choose_detections, fit_longer_side
+from mspn.detectors.base import MIN_SCORE, choose_detections, fit_longer_side
 from mspn.detectors.embedded import EmbeddedPersonDetector
 from mspn.errors import DetectorError, ExportError
 from mspn.export.files import write_export
@@ -75,8 +75,33 @@ def test_people_are_chosen_moved_and_sorted_as_the_package_does(chooser: Path, r
     second = [*[[5, 5, 9, 30 - number / 10] for number in range(8)], [50, 0, 90, 20]]
     boxes = np.array([first, second], np.float32)
     scores = np.array([[0.7, 0.6, 0.5, 0.06, 0.75, 0, 0, 0, 0], [*np.linspace(0.4, 0.39, 8), 0.055]], np.float32)
-    inputs = {"given_scores": scores, "given_boxes": boxes, "image_sizes": np.full((2, 2), 80, np.float32)}
 
+    expected = _choose(boxes, scores)
+
+    assert [row[5] for row in expected] == [0, 0, 1]
+    assert [row[0] for row in expected[:2]] == [0, 40]
+    assert expected[2][4] == pytest.approx(0.4 * (3 / 2.5) ** 0.3)
+    np.testing.assert_allclose(_run(chooser, runtime, boxes, scores), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
+@pytest.mark.parametrize("num_candidates", [(255, 3), (256, 257), (600, 0), (0, 0)])
+def test_all_candidates_vote_however_many_there_are(chooser: Path, runtime: str, num_candidates: tuple[int, int]):
+    random = np.random.default_rng(0)
+    corners = random.uniform(0, 50, (2, 700, 2))
+    boxes = np.concatenate([corners, corners + random.uniform(10, 30, (2, 700, 2))], axis=2).astype(np.float32)
+    is_candidate = np.arange(700) < np.reshape(num_candidates, (2, 1))
+    scores = np.where(is_candidate, random.uniform(0.051, 0.9, (2, 700)), 0.049).astype(np.float32)
+
+    found = _run(chooser, runtime, boxes, scores)
+
+    assert len(found) > 20 or sum(num_candidates) == 0
+    np.testing.assert_allclose(found, np.reshape(_choose(boxes, scores), (-1, 6)), atol=1e-4)
+
+
+def _run(chooser: Path, runtime: str, boxes: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """Rows of left, top, width, height, score and image, in images of 80 pixels."""
+    inputs = {"given_scores": scores, "given_boxes": boxes, "image_sizes": np.full((2, 2), 80, np.float32)}
     if runtime == "onnxruntime":
         names = ["boxes", "scores", "image_indices"]
         found = dict(zip(names, pytest.importorskip(runtime).InferenceSession(chooser).run(names, inputs), strict=True))
@@ -85,19 +110,18 @@ def test_people_are_chosen_moved_and_sorted_as_the_package_does(chooser: Path, r
         settings = {"INFERENCE_PRECISION_HINT": "f32"}
         answers = core.compile_model(core.read_model(chooser), "CPU", settings)(inputs)
         found = {output.any_name: value for output, value in answers.items()}
-
-    expected = [
-        (*person.box, person.score, number)
-        for number, (image_boxes, image_scores) in enumerate(zip(boxes.clip(max=80), scores, strict=True))
-        for person in choose_detections(image_boxes.astype(float), image_scores.astype(float))
-    ]
-    expected.sort(key=lambda row: -row[4])
     corners, extents = np.split(found["boxes"], 2, axis=1)
-    rows = np.column_stack([corners, extents - corners, found["scores"], found["image_indices"]])
-    assert [row[5] for row in expected] == [0, 0, 1]
-    assert [row[0] for row in expected[:2]] == [0, 40]
-    assert expected[2][4] == pytest.approx(0.4 * (3 / 2.5) ** 0.3)
-    np.testing.assert_allclose(rows, expected, atol=1e-5)
+    return np.column_stack([corners, extents - corners, found["scores"], found["image_indices"]])
+
+
+def _choose(boxes: np.ndarray, scores: np.ndarray) -> list[tuple[float, ...]]:
+    """The same rows, by the package."""
+    rows: list[tuple[float, ...]] = []
+    for number, (image_boxes, image_scores) in enumerate(zip(boxes.clip(max=80), scores, strict=True)):
+        may_vote = image_scores >= MIN_SCORE
+        people = choose_detections(image_boxes[may_vote].astype(float), image_scores[may_vote].astype(float))
+        rows += [(*person.box, person.score, number) for person in people]
+    return sorted(rows, key=lambda row: -row[4])
 
 
 @pytest.mark.parametrize("shape", _SHAPES)
