@@ -1,5 +1,6 @@
 """Human pose estimation with multi-stage networks (MSPN)."""
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from mspn.visualize.draw import draw_poses
 
 __version__ = "0.1.0"
+
+# Else onnxruntime, once it is imported, reports to its makers, and keeps a number for the user in the home folder.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 __all__ = [
     "Box",

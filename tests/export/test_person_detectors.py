@@ -85,13 +85,13 @@ def test_people_are_chosen_moved_and_sorted_as_the_package_does(chooser: Path, r
 
 
 @pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
-@pytest.mark.parametrize("num_candidates", [(255, 3), (256, 257), (600, 0), (0, 0)])
+@pytest.mark.parametrize("num_candidates", [(255, 3), (256, 0), (3, 257), (600, 0), (0, 0)])
 def test_all_candidates_vote_however_many_there_are(chooser: Path, runtime: str, num_candidates: tuple[int, int]):
     random = np.random.default_rng(0)
     corners = random.uniform(0, 50, (2, 700, 2))
     boxes = np.concatenate([corners, corners + random.uniform(10, 30, (2, 700, 2))], axis=2).astype(np.float32)
     is_candidate = np.arange(700) < np.reshape(num_candidates, (2, 1))
-    scores = np.where(is_candidate, random.uniform(0.051, 0.9, (2, 700)), 0.049).astype(np.float32)
+    scores = np.where(is_candidate, random.uniform(0.3, 0.4, (2, 700)), 0.049).astype(np.float32)
 
     found = _run(chooser, runtime, boxes, scores)
 
@@ -99,9 +99,13 @@ def test_all_candidates_vote_however_many_there_are(chooser: Path, runtime: str,
     np.testing.assert_allclose(found, np.reshape(_choose(boxes, scores), (-1, 6)), atol=1e-4)
 
 
+def test_without_images_nobody_is_found(chooser: Path):
+    assert len(_run(chooser, "onnxruntime", np.empty((0, 700, 4), np.float32), np.empty((0, 700), np.float32))) == 0
+
+
 def _run(chooser: Path, runtime: str, boxes: np.ndarray, scores: np.ndarray) -> np.ndarray:
     """Rows of left, top, width, height, score and image, in images of 80 pixels."""
-    inputs = {"given_scores": scores, "given_boxes": boxes, "image_sizes": np.full((2, 2), 80, np.float32)}
+    inputs = {"given_scores": scores, "given_boxes": boxes, "image_sizes": np.full((len(boxes), 2), 80, np.float32)}
     if runtime == "onnxruntime":
         names = ["boxes", "scores", "image_indices"]
         found = dict(zip(names, pytest.importorskip(runtime).InferenceSession(chooser).run(names, inputs), strict=True))

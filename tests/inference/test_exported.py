@@ -104,6 +104,28 @@ def test_openvino_reports_nothing_to_its_makers_and_still_has_its_converter(tmp_
     assert list(tmp_path.iterdir()) == []
 
 
+_OPEN = """
+import sys
+from pathlib import Path
+from mspn.inference.exported import load_exported
+
+load_exported(Path(sys.argv[1]))
+"""
+
+
+def test_onnxruntime_keeps_nothing_in_the_home_folder(tmp_path: Path):
+    path = exported_untrained() / "untrained.onnx"
+    environment = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
+
+    subprocess.run(
+        [sys.executable, "-c", _OPEN, str(path)],
+        check=True,
+        env=environment | {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache")},
+    )
+
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_openvino_computes_in_the_precision_that_torch_would_take():
     path = exported_heatmaps() / "untrained.xml"
     crops = np.random.default_rng(4).integers(0, 256, (2, 64, 64, 3), np.uint8)

@@ -157,7 +157,7 @@ def add_suppression(model: Any, metadata: DetectorExportMetadata) -> None:
         "max_support": (onnx.TensorProto.FLOAT, MAX_SUPPORT),
         "support_power": (onnx.TensorProto.FLOAT, SUPPORT_POWER),
         "best_score": (onnx.TensorProto.FLOAT, 1.0),
-        "round_number": (onnx.TensorProto.INT64, 256),
+        "multiple": (onnx.TensorProto.INT64, 256),
         "side_axis": (onnx.TensorProto.INT64, 2),
         "flat": (onnx.TensorProto.INT64, -1),
         "axis": (onnx.TensorProto.INT64, 1),
@@ -247,20 +247,21 @@ def _voting(helper: Any) -> Iterator[Any]:
 
 
 def _voters(node: Callable[..., Any]) -> Iterator[Any]:
-    """The candidates of each image that may vote, a tenth of all, and others up to a round number.
+    """The candidates of each image that may vote, few of all, and the best others up to a multiple of 256.
 
-    Runtimes compile what follows anew for each number that they have not seen.
+    OpenVINO compiles what follows anew for each number that it has not seen.
     """
     yield node("GreaterOrEqual", "all_scores min_score", "is_candidate")
     yield node("Cast", "is_candidate", "candidate_ones", to=_INT64)
     yield node("ReduceSum", "candidate_ones axis", "candidate_counts", keepdims=0)
     yield node("ReduceMax", "candidate_counts", "most_candidates", keepdims=1)
-    yield node("Div", "most_candidates round_number", "full_rounds")
-    yield node("Add", "full_rounds one", "rounds")
-    yield node("Mul", "rounds round_number", "rounded_up")
+    yield node("Div", "most_candidates multiple", "full_multiples")
+    yield node("Add", "full_multiples one", "multiples")
+    yield node("Mul", "multiples multiple", "rounded_up")
     yield node("Shape", "all_scores", "shape_of_scores")
     yield node("Gather", "shape_of_scores axis", "num_candidates", axis=0)
-    yield node("Min", "rounded_up num_candidates", "num_voters")
+    yield node("Min", "rounded_up num_candidates", "at_most_all")
+    yield node("Max", "at_most_all first", "num_voters")  # without images, the largest count is negative
     yield node("TopK", "all_scores num_voters", "voter_scores_of_images voter_places", axis=1)
     yield node("Unsqueeze", "voter_places side_axis", "voter_rows")
     yield node("GatherND", "inside voter_rows", "voter_boxes_of_images", batch_dims=1)

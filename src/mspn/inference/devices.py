@@ -10,6 +10,7 @@ import os
 import platform
 import sys
 import threading
+from contextlib import suppress
 from ctypes.util import find_library
 from functools import cache
 from pathlib import Path
@@ -206,27 +207,30 @@ def import_openvino(missing: MspnError) -> Any:
     """OpenVINO's package, without its converter of other libraries' models until somebody asks for that.
 
     The converter takes as long to import as the rest, and reports each import to its makers, with a number for the user
-    that it keeps in the home folder. OpenVINO can do without.
+    that it keeps in the home folder. OpenVINO can do without. Where the program has imported OpenVINO itself, it stays.
 
     Raises:
         MspnError: `missing`, if openvino is not installed.
     """
     with _importing_openvino:
-        is_hidden = sys.modules.setdefault(_CONVERTER, cast(ModuleType, None)) is None
+        if "openvino" in sys.modules or _CONVERTER in sys.modules:
+            return import_extra("openvino", missing)
+        sys.modules[_CONVERTER] = cast(ModuleType, None)
         try:
             openvino = import_extra("openvino", missing)
         finally:
-            if is_hidden:
-                del sys.modules[_CONVERTER]
-        if is_hidden:
-            openvino.__getattr__ = _import_converter
+            del sys.modules[_CONVERTER]
+        vars(openvino).setdefault("__getattr__", _import_converter)
         return openvino
 
 
 def _import_converter(name: str) -> Any:
-    if name != "convert_model":
-        raise AttributeError(f"module 'openvino' has no attribute {name!r}")
-    return importlib.import_module(_CONVERTER).convert_model
+    """What OpenVINO's package has of its converter."""
+    if name in ("convert_model", "tools"):
+        with suppress(ImportError):
+            converter = importlib.import_module(_CONVERTER)
+            return converter.convert_model if name == "convert_model" else sys.modules["openvino.tools"]
+    raise AttributeError(f"module 'openvino' has no attribute {name!r}")
 
 
 def openvino_core(missing: MspnError) -> Any:

@@ -28,10 +28,6 @@ from mspn.tracking.association import (
 
 _MIN_KEYPOINT_SCORE = 0.1
 """Keypoints with a lower score say nothing of where somebody is."""
-_MIN_POSE_SCORE = 0.75
-"""Of `confident_score`, for who begins a track: box score times the mean of the keypoint scores, each weighted by
-itself. A box around two people, a second box of somebody, or a stone has no keypoint that is certain. From halfway
-between `confident_score` and 1 on, the box is enough."""
 _MIN_PATIENCE_SECONDS = 0.5
 BOX_SIGMAS = np.full(2, 0.1)
 """Of two corners of a box, as keypoints have them."""
@@ -41,8 +37,11 @@ class TrackerSettings(Settings):
     """How people are followed; times are in seconds, so that the rate of a video does not matter."""
 
     confident_score: float = Field(0.3, ge=0, le=1)
-    """Detections from this score on may begin a track, those not far above it if some keypoints are certain; others can
-    only continue one."""
+    """Detections from this score on may begin a track; others can only continue one."""
+    min_pose_score: float = Field(0.75, ge=0, le=1)
+    """Lowest score of a pose that begins a track, as a share of `confident_score`: box score times the mean of the
+    keypoint scores, each weighted by itself. A box around two people, a second box of somebody, or a stone has no
+    keypoint that is certain. From halfway between `confident_score` and 1 on, the box is enough; 0: it always is."""
     patience_seconds: float = Field(2.0, ge=0)
     """Somebody hidden for longer comes back as somebody else. Who was seen for a shorter time is waited for as long as
     that, and half a second at least."""
@@ -184,7 +183,7 @@ class PointTracker:
         settings = self._settings
         confident = settings.confident_score
         pose_scores = scores * (seen.weights**2).sum(-1) / seen.weights.sum(-1).clip(min=np.finfo(float).tiny)
-        is_somebody = (pose_scores >= _MIN_POSE_SCORE * confident) | (scores >= (confident + 1) / 2)
+        is_somebody = (pose_scores >= settings.min_pose_score * confident) | (scores >= (confident + 1) / 2)
         (new,) = np.nonzero((scores >= confident) & is_somebody & (ids == 0))
         (known,) = np.nonzero(ids)
         if len(new) and len(known):
@@ -270,7 +269,7 @@ class Tracker:
     def update(self, poses: Sequence[Pose], frame: FrameInfo | float, *, boxes_are_measured: bool = True) -> list[Pose]:
         """The poses of the next frame with their ids.
 
-        Poses that resemble somebody else's, and doubtful ones that continue no track, are left out.
+        Poses that resemble somebody else's are left out, and so are those that continue no track and may begin none.
 
         Args:
             poses: of one frame and one skeleton, in any order.
