@@ -249,6 +249,8 @@ def load_pose_model(path: Path, precision: Precision = "auto") -> "Checkpoint | 
 _RUNTIMES = {"openvino": ".xml", "onnxruntime": ".onnx"}
 """Best first, and the ending of their files."""
 _DIGEST_DIGITS = 16
+_GRAPH_FORM = 2
+"""Counts up when the graphs that are exported change, so that prepared files of an older form are made anew."""
 FEW_IMAGES = 8
 """They are done in float32 before torch is imported."""
 
@@ -256,13 +258,14 @@ FEW_IMAGES = 8
 def prepared_file(weights: Path) -> Path | None:
     """Where the cache has what `mspn models prepare` makes of a weights file; None if no runtime is installed.
 
-    The name says which weights, by their digest, and which version of this package it is of, so that a file of others
-    is never taken for it.
+    The name says which weights, by their digest, and which version of this package and form of its graphs it is of, so
+    that a file of others is never taken for it.
     """
     suffix = _best_suffix()
     if suffix is None:
         return None
-    return _prepared_folder() / f"{weights.stem}-{digest_of(weights)[:_DIGEST_DIGITS]}-{__version__}{suffix}"
+    name = f"{weights.stem}-{digest_of(weights)[:_DIGEST_DIGITS]}-{__version__}-{_GRAPH_FORM}{suffix}"
+    return _prepared_folder() / name
 
 
 def _best_suffix() -> str | None:
