@@ -1,6 +1,6 @@
 """One step of training: forward, backward, optimizer, moving average; and the learning rate.
 
-Memory may be saved by recomputed activations; depthwise convolutions are made faster.
+Memory may be saved by recomputed activations.
 """
 
 import math
@@ -22,6 +22,7 @@ from mspn.distributed import ALONE, Processes
 from mspn.errors import InvalidValueError, TrainingDivergedError
 from mspn.models.base import normalize, place
 from mspn.models.blocks import Stem
+from mspn.training.depthwise import speed_up_depthwise
 from mspn.training.tasks import Batch, Losses
 
 _REFERENCE_BATCH = 32
@@ -75,7 +76,7 @@ class TrainStep:
         _freeze(self._network, config.frozen_parts)
         self._average = _moving_average(self._network, config)
         if device.type == "cpu" and self._dtype == torch.bfloat16:
-            keep_depthwise_in_float32(self._network)
+            speed_up_depthwise(self._network)
         if config.recompute_activations:
             recompute_activations(self._network)
         if config.compile:
@@ -212,21 +213,6 @@ def _averaging_function(max_decay: float) -> Callable[[_Tensors, _Tensors, Tenso
         get_ema_multi_avg_fn(decay)(averaged, current, num_averaged)  # type: ignore[no-untyped-call]
 
     return average
-
-
-def keep_depthwise_in_float32(network: nn.Module) -> None:
-    """Run depthwise convolutions in float32 under autocast, in place; names of tensors do not change.
-
-    On CPUs their backward pass in bfloat16 takes up to fifteen times as long as in float32 (torch 2.13, 5x5 kernels).
-    """
-    for module in network.modules():
-        if isinstance(module, nn.Conv2d) and module.groups == module.in_channels > 1:
-            module.forward = partial(_in_float32, module.forward)  # type: ignore[method-assign]
-
-
-def _in_float32(forward: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    with torch.autocast(x.device.type, enabled=False):
-        return forward(x.float()).to(x.dtype)
 
 
 def recompute_activations(network: nn.Module) -> None:
