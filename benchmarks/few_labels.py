@@ -35,7 +35,7 @@ FIVE = {
     "left_ankle": "left_foot",
     "right_ankle": "right_foot",
 }
-"""COCO's keypoints, by other names, so that no map of the network's heads is taken over."""
+"""COCO's keypoints, by other names, so that no map of the network's heads is taken over for its name."""
 STARTS = ("ours", "imagenet", "random")
 SETS = ("animals", "fashion")
 _NUM_TEST = 100
@@ -111,6 +111,8 @@ def measure(material: Material, model: str, start: str, size: int, run: Path, im
         "initial_weights": begin,
         "patience": None,
     }
+    if start != "ours":
+        changed["initial_keypoints"] = {}
     if start == "random":
         changed["frozen_parts"] = ()
     recipe = plan.recipe.model_copy(

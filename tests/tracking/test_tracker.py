@@ -348,9 +348,9 @@ def test_the_lowest_confident_score_is_a_setting():
 @pytest.mark.parametrize(
     ("box_score", "keypoint_scores", "expected"),
     [
-        (0.35, [0.65] * 17, [1]),  # 0.35 * 0.65 = 0.2275, and three quarters of 0.3 are 0.225
-        (0.35, [0.64] * 17, []),
-        (0.35, [0.9] * 8 + [0.15] * 9, [1]),  # half hidden: 0.35 * (8 * 0.81 + 9 * 0.0225) / (7.2 + 1.35) = 0.27
+        (0.35, [0.78] * 17, [1]),  # 0.35 * 0.78 = 0.273, and nine tenths of 0.3 are 0.27
+        (0.35, [0.77] * 17, []),
+        (0.35, [0.9] * 8 + [0.15] * 9, [1]),  # half hidden: 0.35 * (8 * 0.81 + 9 * 0.0225) / (7.2 + 1.35) = 0.274
         (0.65, [0.1] * 17, [1]),  # halfway from 0.3 to 1: the box is enough
         (0.64, [0.1] * 17, []),
     ],

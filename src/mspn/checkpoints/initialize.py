@@ -185,7 +185,13 @@ def _read(path: Path) -> Mapping[str, Tensor]:
     return content
 
 
-def initialize_from(network: AnyNetwork, source: str, scope: Scope, keypoints: Sequence[str] | None = None) -> None:
+def initialize_from(
+    network: AnyNetwork,
+    source: str,
+    scope: Scope,
+    keypoints: Sequence[str] | None = None,
+    other_names: Mapping[str, str] | None = None,
+) -> None:
     """Fill a network, in place, from weights of this package (a name or a file) or from an ImageNet network.
 
     Args:
@@ -193,12 +199,15 @@ def initialize_from(network: AnyNetwork, source: str, scope: Scope, keypoints: S
         source: name of `mspn models list`, weights file of this package, or file of an ImageNet network.
         scope: what an ImageNet network fills, see `initialize_from_imagenet`.
         keypoints: names of a pose network's; None: the same as the source's, if they are as many.
+        other_names: what some of these keypoints are called in weights of this package.
 
     Raises:
         WeightsError: if there is no such name or file, or nothing in it fits.
     """
     if load_index().find(source) is not None or _is_own_file(Path(source)):
-        _initialize_from_own_weights(network, find_weights(source), keypoints)
+        _initialize_from_own_weights(network, find_weights(source), keypoints, other_names or {})
+    elif other_names:
+        raise WeightsError(f"train.initial_keypoints names keypoints of weights of this package, which {source} is not")
     else:
         initialize_from_imagenet(network, Path(source), scope)
 
@@ -212,8 +221,10 @@ def _is_own_file(path: Path) -> bool:
 
 
 @torch.no_grad()
-def _initialize_from_own_weights(network: AnyNetwork, path: Path, keypoints: Sequence[str] | None) -> None:
-    """Take every tensor over that has the same name and shape; of heads, the maps of keypoints of the same name.
+def _initialize_from_own_weights(
+    network: AnyNetwork, path: Path, keypoints: Sequence[str] | None, other_names: Mapping[str, str]
+) -> None:
+    """Take every tensor over that has the same name and shape; of heads, the maps of the same keypoints.
 
     Other maps stay random. Stages that the file does not have begin as its last one.
     """
@@ -233,16 +244,23 @@ def _initialize_from_own_weights(network: AnyNetwork, path: Path, keypoints: Seq
         theirs = metadata.recipe.keypoint_table.keypoints
         if tuple(keypoints) != theirs:
             by_keypoint = _keypoint_dimensions(network)
-            _take_over_maps(state, matches, by_keypoint, _same_keypoints(theirs, keypoints))
+            _take_over_maps(state, matches, by_keypoint, _same_keypoints(theirs, keypoints, other_names))
     fitting = [name for name in fitting if name not in by_keypoint]
     for name in fitting:
         state[name].copy_(matches[name])
     logger.info("starting from %s: %d of %d tensors fit", path, len(fitting), len(state))
 
 
-def _same_keypoints(theirs: Sequence[str], ours: Sequence[str]) -> list[tuple[int, int]]:
+def _same_keypoints(
+    theirs: Sequence[str], ours: Sequence[str], other_names: Mapping[str, str]
+) -> list[tuple[int, int]]:
     """Positions of the keypoints that both have: in the file, and in the network."""
-    matched = match_keypoints(theirs, ours)
+    for own, name in other_names.items():
+        if own not in ours or name not in theirs:
+            side, names = ("the labels", ours) if own not in ours else ("the initial weights", theirs)
+            missing = own if own not in ours else name
+            raise WeightsError(f"train.initial_keypoints: {missing!r} is none of {side}' keypoints: {', '.join(names)}")
+    matched = {**match_keypoints(theirs, ours), **other_names}
     if matched:
         logger.info("heads start from those of %s", ", ".join(matched))
     return [(theirs.index(name), ours.index(own)) for own, name in matched.items()]

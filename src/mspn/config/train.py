@@ -217,6 +217,9 @@ class TrainConfig(Settings):
     """What to start from: one of our weights files or names (what has the same name and shape is taken over, and
     further stages begin as its last one), or a file of an ImageNet network (a ResNet in torchvision's layout, an
     EfficientNet-Lite in that of efficientnet-lite-pytorch); null: random weights."""
+    initial_keypoints: dict[str, str] = Field(default_factory=dict)
+    """Whose maps of `initial_weights`, weights of this package, start those of a keypoint that has another name there,
+    by the name here, such as {"hoof": "left_ankle"}; keypoints of the same name need none."""
     frozen_parts: tuple[str, ...] = ()
     """Parts of the network that keep what they start from, by module names such as ["stem", "stages.1"]: less to
     compute, and nothing is forgotten where there is little data."""

@@ -23,7 +23,7 @@ _FRAMES_AT_ONCE = 8
 """Of a video, whose people are estimated together where they are followed: a batch holds more than one frame's."""
 _DOUBTFUL_SCORE = 0.1
 """Detections below the threshold count from here on, where they may continue a track."""
-_SAME_PERSON_IOU = 0.5
+_SAME_PERSON_IOU = 0.7
 """A doubtful box that overlaps a confident one more is of the same person."""
 
 

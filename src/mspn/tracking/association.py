@@ -9,7 +9,7 @@ from mspn.structures.boxes import covered_share
 from mspn.structures.oks import keypoint_similarity
 from mspn.structures.shapes import Bool, Float, Int
 
-_ACCELERATION = 1.0
+_ACCELERATION = 0.5
 """Spectral density of the random acceleration, in squared sizes per cubic second: walkers stop and turn."""
 _MEASUREMENT_STD = 0.07
 """Of a detected position, in sizes."""

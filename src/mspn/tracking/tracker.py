@@ -38,7 +38,7 @@ class TrackerSettings(Settings):
 
     confident_score: float = Field(0.3, ge=0, le=1)
     """Detections from this score on may begin a track; others can only continue one."""
-    min_pose_score: float = Field(0.75, ge=0, le=1)
+    min_pose_score: float = Field(0.9, ge=0, le=1)
     """Lowest score of a pose that begins a track, as a share of `confident_score`: box score times the mean of the
     keypoint scores, each weighted by itself. A box around two people, a second box of somebody, or a stone has no
     keypoint that is certain. From halfway between `confident_score` and 1 on, the box is enough; 0: it always is."""
@@ -52,7 +52,7 @@ class TrackerSettings(Settings):
     """Lowest similarity of a box and the one that was expected, for `min_similarity_in_box` to count."""
     min_similarity_in_box: float = Field(0.35, gt=0, le=1)
     """Takes the place of `min_similarity` where the box fits, for whom nobody else is left."""
-    min_color_similarity: float = Field(0.2, gt=0, le=1)
+    min_color_similarity: float = Field(0.3, gt=0, le=1)
     """Lowest similarity of the colors of clothes, where they are known: who would be new, but looks like somebody
     expected close by, is that person, and who is hidden is not taken for somebody in other clothes but by the box."""
     duplicate_oks: float = Field(0.7, gt=0, le=1)

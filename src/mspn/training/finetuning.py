@@ -15,13 +15,15 @@ from mspn.config.data import DataConfig, LabeledSetConfig, PeopleSetConfig
 from mspn.config.embedded_recipes import finetune
 from mspn.config.recipe import Recipe
 from mspn.errors import AnnotationError, MissingFileError, WeightsError
+from mspn.evaluation.predicting import predict_labeled
 from mspn.inference.devices import choose_device, choose_precision
 from mspn.io.files import prepare_folder
 from mspn.labels.formats import read_labels
 from mspn.labels.formats.coco import write_coco
 from mspn.labels.label_set import LabeledSet, box_around, split_by_image, with_sizes
+from mspn.predict.estimator import PoseEstimator
 from mspn.structures.shapes import Float
-from mspn.structures.skeleton import is_person_category
+from mspn.structures.skeleton import is_person_category, match_keypoints
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +36,12 @@ _MIN_MIRRORED = 0.1
 _MIN_DETERMINANT = 0.01
 """Of the product of two poses of size 1, of 0.25 at most."""
 _MAX_COMPARED = 300
+_MAX_LOOKED_AT = 64
+"""People whose labels are compared with what the network says before it is fine-tuned."""
+_NEAR, _FAR = 0.1, 0.3
+"""Distances from a label, by the longer side of the box; beyond the second all are alike."""
+_MIN_NEAR = 0.7
+"""Share of labels."""
 
 
 class FinetuningPlan(NamedTuple):
@@ -102,8 +110,45 @@ def plan_finetuning(
         mirror=mirror,
     )
     fast = choose_precision("auto", choose_device("auto"))
-    start = {"initial_weights": source, "precision": fast}
+    known = find_known_keypoints(PoseEstimator(source, "none", precision="float32"), train, folder)
+    start = {"initial_weights": source, "initial_keypoints": known, "precision": fast}
     return FinetuningPlan(recipe.model_copy(update={"train": recipe.train.model_copy(update=start)}), train, validation)
+
+
+def find_known_keypoints(source: PoseEstimator, labels: LabeledSet, images: Path) -> dict[str, str]:
+    """Which keypoints a network knows by another name: its own that is where a label is, by the label's name.
+
+    That is the one of its keypoints with the least mean distance from the labels, if seven of ten are within
+    a tenth of the longer side of the box. Keypoints of the same name are left out.
+
+    Args:
+        source: the network.
+        labels: of which some are looked at.
+        images: folder of the images.
+    """
+    theirs = source.recipe.keypoint_table.keypoints
+    unnamed = [
+        name for name in labels.skeleton.keypoints if name not in match_keypoints(theirs, labels.skeleton.keypoints)
+    ]
+    if not unnamed:
+        return {}
+    chosen = labels.people[:_MAX_LOOKED_AT]
+    found, _ = predict_labeled(source, replace(labels, people=chosen), images)
+    people = [person for person in chosen if person.id in found.keypoints_image]
+    labeled = np.array([person.keypoints_image for person in people])
+    predicted = np.array([found.keypoints_image[person.id] for person in people])
+    sides = np.array(
+        [max(box.width, box.height) for person in people if (box := person.box or box_around(person.keypoints_image))]
+    )
+    distances = np.linalg.norm(labeled[:, :, None, :2] - predicted[:, None], axis=-1) / sides[:, None, None]
+    known = {}
+    for name in unnamed:
+        position = labels.skeleton.keypoints.index(name)
+        away = distances[labeled[:, position, 2] > 0, position]
+        nearest = int(away.clip(max=_FAR).mean(0).argmin())
+        if len(away) and (away[:, nearest] <= _NEAR).mean() >= _MIN_NEAR:
+            known[name] = theirs[nearest]
+    return known
 
 
 def _only_labeled(labels: LabeledSet, path: Path) -> LabeledSet:

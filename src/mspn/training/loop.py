@@ -142,7 +142,8 @@ class _Session:
         torch.manual_seed(config.seed)
         network = self._task.build_network()
         if is_new and config.initial_weights is not None:
-            initialize_from(network, config.initial_weights, config.initial_scope, self._task.keypoints)
+            names = config.initial_keypoints
+            initialize_from(network, config.initial_weights, config.initial_scope, self._task.keypoints, names)
         return network
 
     def _restore_checkpoint(self) -> Progress:
