@@ -17,7 +17,7 @@ from mspn.checkpoints.hub import CACHE_VARIABLE
 from mspn.cli import export
 from mspn.inference import exported
 from mspn.inference.devices import Precision
-from mspn.inference.exported import RunWanted, prepared_file
+from mspn.inference.exported import RunWanted, prepared_files
 from mspn.inference.exported_files import METADATA_KEY, compiled_folder, open_file
 from tests.cli.runner import error_line, run
 from tests.export.exported import WEIGHTS, exported_untrained
@@ -61,9 +61,8 @@ def _write_openvino(path: Path) -> None:
 
 
 def _prepare(weights: Path) -> Path:
-    """What `mspn models prepare` makes of them for the runtime that is installed."""
-    path = prepared_file(weights)
-    assert path
+    """What `mspn models prepare` makes of them for the fastest runtime that is installed."""
+    path = prepared_files(weights)[0]
     (_write_openvino if path.suffix == ".xml" else _write_onnx)(path)
     return path
 
@@ -174,9 +173,8 @@ def test_prepared_files_take_the_place_of_torch_where_they_are_no_slower(
     weights = tmp_path / "network.safetensors"
     weights.touch()
     monkeypatch.setenv("MSPN_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(exported, "_best_suffix", lambda: suffix)
-    file = exported.prepared_file(weights)
-    assert file is not None
+    monkeypatch.setattr(exported, "_installed_suffixes", lambda: [suffix])
+    (file,) = exported.prepared_files(weights)
     file.parent.mkdir(parents=True)
     file.touch()
     monkeypatch.setattr(exported, "may_have_gpu", lambda: False)
@@ -197,6 +195,27 @@ def test_prepared_files_take_the_place_of_torch_where_they_are_no_slower(
     assert taken("auto") == set()
 
 
+def test_onnxruntime_starts_sooner_and_openvino_is_faster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    weights = tmp_path / "network.safetensors"
+    weights.touch()
+    monkeypatch.setenv("MSPN_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(exported, "_installed_suffixes", lambda: [".xml", ".onnx"])
+    monkeypatch.setattr(exported, "may_have_gpu", lambda: False)
+    fast, soon = exported.prepared_files(weights)
+    fast.parent.mkdir(parents=True)
+    fast.touch()
+
+    def taken(precision: Precision = "auto", num_images: int | None = 1) -> Path | None:
+        return RunWanted("auto", precision, "cpu", num_images).find_prepared(weights)
+
+    assert taken() == fast  # the other one is not there
+    soon.touch()
+    assert [taken(num_images=count) for count in (1, 2, 3, None)] == [soon, soon, fast, fast]
+    assert [taken("float32"), taken("bfloat16"), taken("int8")] == [soon, fast, None]
+    fast.unlink()
+    assert [taken(num_images=3), taken(num_images=9)] == [soon, None]
+
+
 @pytest.mark.parametrize("damage", [lambda content: content[: len(content) // 2], lambda _content: b""])
 def test_a_damaged_prepared_file_is_told_and_the_weights_predict(
     damage: Callable[[bytes], bytes], weights: Path, photo: Path, tmp_path: Path
@@ -214,17 +233,18 @@ def test_a_damaged_prepared_file_is_told_and_the_weights_predict(
     _expect_what_weights_find(tmp_path / "out")
 
 
-def _write_quickly(monkeypatch: pytest.MonkeyPatch, write: Callable[[Path], None]) -> None:
-    """Let `mspn models prepare` write a file that is made already, and prepare no detector, which takes long."""
-    monkeypatch.setattr(export, "write_export", lambda _export, path: write(path))
+def _prepare_quickly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let `mspn models prepare` write files that are made already, and prepare no detector, which takes long."""
+    writers = {".xml": _write_openvino, ".onnx": _write_onnx}
+    monkeypatch.setattr(export, "write_export", lambda _export, path: writers[path.suffix](path))
     monkeypatch.setattr(export, "EMBEDDED", exported_untrained() / WEIGHTS)
     monkeypatch.setattr(export, "find_with_bar", Path)
 
 
-def test_prepare_puts_a_proven_file_into_the_cache_once(weights: Path, monkeypatch: pytest.MonkeyPatch):
-    path = prepared_file(weights)
-    assert path
-    _write_quickly(monkeypatch, _write_openvino if path.suffix == ".xml" else _write_onnx)
+def test_prepare_puts_proven_files_into_the_cache_once(weights: Path, monkeypatch: pytest.MonkeyPatch):
+    paths = prepared_files(weights)
+    assert paths
+    _prepare_quickly(monkeypatch)
     replace, missing = Path.replace, []
 
     def watched(self: Path, target: Path) -> Any:
@@ -237,19 +257,19 @@ def test_prepare_puts_a_proven_file_into_the_cache_once(weights: Path, monkeypat
     first, second = run("models", "prepare", weights), run("models", "prepare", weights)
 
     assert first.exit_code == second.exit_code == 0, first.output
-    assert f"{path}, proven, after" in first.stdout
-    assert f"prepared before, {path}" in second.stdout
-    assert open_file(path).metadata
+    for path in paths:
+        assert f"{path}, proven, after" in first.stdout
+        assert f"prepared before, {path}" in second.stdout
+        assert open_file(path).metadata
+        assert path.suffix != ".xml" or any(compiled_folder(path).iterdir())
     assert not any(missing)
-    files = {file.suffix for file in path.parent.iterdir() if file.is_file()}
-    assert files == ({".xml", ".bin"} if path.suffix == ".xml" else {".onnx"})
-    assert path.suffix != ".xml" or any(compiled_folder(path).iterdir())
+    suffixes = {".xml": {".xml", ".bin"}, ".onnx": {".onnx"}}
+    expected = set().union(*(suffixes[path.suffix] for path in paths))
+    assert {file.suffix for file in paths[0].parent.iterdir() if file.is_file()} == expected
 
 
 def test_what_computes_something_else_than_its_weights_is_not_prepared(weights: Path, monkeypatch: pytest.MonkeyPatch):
-    path = prepared_file(weights)
-    assert path
-    _write_quickly(monkeypatch, _write_openvino if path.suffix == ".xml" else _write_onnx)
+    _prepare_quickly(monkeypatch)
     judged = export.prove_pose_network
     wrong = {"failures": ("the largest keypoint distance in pixels, 9, is above 0.05",)}
     monkeypatch.setattr(export, "prove_pose_network", lambda *given: judged(*given).model_copy(update=wrong))
@@ -257,7 +277,7 @@ def test_what_computes_something_else_than_its_weights_is_not_prepared(weights: 
     line = error_line(run("models", "prepare", weights))
 
     assert "is not what its export computes (the largest keypoint distance in pixels, 9, is above 0.05)" in line
-    assert not path.exists()
+    assert not any(path.exists() for path in prepared_files(weights))
 
 
 def test_prepared_files_are_no_published_weights(weights: Path):
@@ -271,7 +291,7 @@ def test_prepared_files_are_no_published_weights(weights: Path):
 
 def test_a_cache_that_cannot_be_written_to_is_one_line(weights: Path, monkeypatch: pytest.MonkeyPatch):
     (weights.parent / "cache").write_text("in the way")
-    _write_quickly(monkeypatch, _write_onnx)
+    _prepare_quickly(monkeypatch)
 
     line = error_line(run("models", "prepare", weights))
 

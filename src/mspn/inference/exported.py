@@ -247,29 +247,28 @@ def load_pose_model(path: Path, precision: Precision = "auto") -> "Checkpoint | 
 
 
 _RUNTIMES = {"openvino": ".xml", "onnxruntime": ".onnx"}
-"""Best first, and the ending of their files."""
+"""Fastest first, and the ending of their files."""
 _DIGEST_DIGITS = 16
 _GRAPH_FORM = 2
 """Counts up when the graphs that are exported change, so that prepared files of an older form are made anew."""
 FEW_IMAGES = 8
 """They are done in float32 before torch is imported."""
+_VERY_FEW_IMAGES = 2
+"""They are done by onnxruntime before OpenVINO has started."""
 
 
-def prepared_file(weights: Path) -> Path | None:
-    """Where the cache has what `mspn models prepare` makes of a weights file; None if no runtime is installed.
+def prepared_files(weights: Path) -> list[Path]:
+    """Where the cache has what `mspn models prepare` makes of a weights file, for each runtime that is installed.
 
     The name says which weights, by their digest, and which version of this package and form of its graphs it is of, so
     that a file of others is never taken for it.
     """
-    suffix = _best_suffix()
-    if suffix is None:
-        return None
-    name = f"{weights.stem}-{digest_of(weights)[:_DIGEST_DIGITS]}-{__version__}-{_GRAPH_FORM}{suffix}"
-    return _prepared_folder() / name
+    name = f"{weights.stem}-{digest_of(weights)[:_DIGEST_DIGITS]}-{__version__}-{_GRAPH_FORM}"
+    return [_prepared_folder() / f"{name}{suffix}" for suffix in _installed_suffixes()]
 
 
-def _best_suffix() -> str | None:
-    return next((suffix for runtime, suffix in _RUNTIMES.items() if find_spec(runtime)), None)
+def _installed_suffixes() -> list[str]:
+    return [suffix for runtime, suffix in _RUNTIMES.items() if find_spec(runtime)]
 
 
 def _prepared_folder() -> Path:
@@ -288,19 +287,21 @@ class RunWanted(NamedTuple):
     """Whether a flip, filter or decoder is asked for, which files have inside, or another size for the detector."""
 
     def find_prepared(self, weights: Path) -> Path | None:
-        """The prepared file of weights, if there is one and it is to be used."""
-        suffix = _best_suffix()
-        if suffix is None or not self._takes(suffix) or not _prepared_folder().is_dir():
+        """The prepared file of weights that answers first, of those that there are and that are to be used."""
+        taken = [suffix for suffix in _installed_suffixes() if self._takes(suffix)]
+        if not taken or not _prepared_folder().is_dir():
             return None  # before the weights are read for their digest
-        path = prepared_file(weights)
-        return path if path and path.is_file() else None
+        if self.num_images is not None and self.num_images <= _VERY_FEW_IMAGES:
+            taken.reverse()
+        files = {path.suffix: path for path in prepared_files(weights)}
+        return next((files[suffix] for suffix in taken if files[suffix].is_file()), None)
 
     def _takes(self, suffix: str) -> bool:
         if self.is_changed or self.device not in ("auto", "cpu") or (self.device == "auto" and may_have_gpu()):
             return False
         if suffix == _RUNTIMES["openvino"]:
             return self.engine in ("auto", "openvino") and self.precision != "int8"
-        if self.engine == "auto" and self.precision == "auto":  # onnxruntime has no bfloat16, which torch may take
+        if self.engine == "auto" and self.precision == "auto":  # onnxruntime has no bfloat16, which others may take
             return self.num_images is not None and self.num_images <= FEW_IMAGES
         return self.engine in ("auto", "onnxruntime") and self.precision in _NO_DOUBT
 
