@@ -11,6 +11,7 @@ from mspn.predict.top_down import TopDown
 from mspn.structures.boxes import Detection, iou, to_xyxy
 from mspn.structures.image import FrameInfo, Image, SourceFailure, Video
 from mspn.structures.pose import Pose
+from mspn.tracking.association import import_solver
 from mspn.tracking.tracker import BoxTracker, CutDetector, PoseTracker, Tracker, TrackerSettings
 
 _MAX_PIXELS = 25_000_000
@@ -168,6 +169,8 @@ class _Work:
             is_next_frame = current is not None and current is video
             if not is_next_frame:
                 cuts = CutDetector()
+            if current is not None and video is None and self._follows_people:
+                import_solver()
             begins_shot = current is not None and self._follows_people and cuts.is_cut(image.pixels)
             is_propagated = is_next_frame and not begins_shot and frames_since_detection < self.detect_every
             video, frames_since_detection = current, frames_since_detection + 1 if is_propagated else 1

@@ -1,6 +1,8 @@
 """Where followed people go, by a Kalman filter of constant velocity, and who in a frame is whom of them."""
 
 from dataclasses import dataclass, replace
+from importlib import import_module
+from threading import Thread
 from typing import NamedTuple
 
 import numpy as np
@@ -253,12 +255,16 @@ def associate_rest(pairs: Pairs, fit: Float[np.ndarray, "T N"], *, is_possible: 
     return Pairs(np.concatenate([pairs.tracks, rest.tracks]), np.concatenate([pairs.seen, rest.seen]))
 
 
+def import_solver() -> None:
+    """Import scipy's solver in the background: it takes half a second, and only somebody who is followed needs it."""
+    Thread(target=import_module, args=["scipy.optimize"]).start()
+
+
 def _assign(value: Float[np.ndarray, "T N"]) -> Pairs:
     """The pairs with the largest sum of values, each above 0."""
     rows, columns = np.nonzero(value)
     if len(np.unique(rows)) < len(rows) or len(np.unique(columns)) < len(columns):
-        # A second of imports, of use only where somebody is followed.
-        from scipy.optimize import linear_sum_assignment  # noqa: PLC0415
+        from scipy.optimize import linear_sum_assignment  # noqa: PLC0415 (see `import_solver`)
 
         rows, columns = linear_sum_assignment(value, maximize=True)
     is_pair = value[rows, columns] > 0
