@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from benchmarks.drawn_animals import write_animals
+from mspn.config.embedded_recipes import NEW_KEYPOINTS_RATE
 from mspn.errors import InvalidValueError
 from mspn.evaluation.evaluate import evaluate_pck_of_model
 from mspn.labels.formats.coco import read_coco, write_coco
@@ -112,7 +113,7 @@ def measure(material: Material, model: str, start: str, size: int, run: Path, im
         "patience": None,
     }
     if start != "ours":
-        changed["initial_keypoints"] = {}
+        changed |= {"initial_keypoints": {}, "learning_rate": NEW_KEYPOINTS_RATE * 2}
     if start == "random":
         changed["frozen_parts"] = ()
     recipe = plan.recipe.model_copy(

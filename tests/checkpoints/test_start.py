@@ -61,6 +61,40 @@ def test_heads_take_over_the_maps_of_keypoints_of_the_same_name(tmp_path: Path, 
     assert "heads start from those of LeftWrist, nose" in caplog.text
 
 
+def test_heads_take_over_the_maps_of_keypoints_that_are_said_to_be_the_same(tmp_path: Path):
+    theirs = save(tmp_path / "w.safetensors", NARROW)
+    ours = build_network(NARROW.model_copy(update={"num_keypoints": 3}))
+    tail = ours.state_dict()["stages.1.heads.3.predict.conv.weight"][0].clone()
+    keypoints, other_names = ["tail", "hoof", "nose"], {"hoof": "left_ankle", "nose": "left_eye"}
+
+    initialize_from(ours, str(tmp_path / "w.safetensors"), "all-stages", keypoints, other_names)
+
+    after, before = (state["stages.1.heads.3.predict.conv.weight"] for state in (ours.state_dict(), theirs))
+    assert torch.equal(after[0], tail)
+    assert torch.equal(after[1], before[COCO_17.keypoints.index("left_ankle")])
+    assert torch.equal(after[2], before[COCO_17.keypoints.index("left_eye")])
+
+
+@pytest.mark.parametrize(
+    ("other_names", "told"),
+    [
+        ({"paw": "left_ankle"}, "'paw' is none of the labels' keypoints: tail, hoof"),
+        ({"hoof": "ankle"}, "'ankle' is none of the initial weights' keypoints: nose, left_eye"),
+    ],
+)
+def test_keypoints_that_are_said_to_be_the_same_must_be_there(tmp_path: Path, other_names: dict[str, str], told: str):
+    save(tmp_path / "w.safetensors", NARROW)
+    ours = build_network(NARROW.model_copy(update={"num_keypoints": 2}))
+
+    with pytest.raises(WeightsError, match=f"train.initial_keypoints: {told}"):
+        initialize_from(ours, str(tmp_path / "w.safetensors"), "all-stages", ["tail", "hoof"], other_names)
+
+
+def test_an_imagenet_network_has_no_keypoints(tmp_path: Path):
+    with pytest.raises(WeightsError, match=r"train\.initial_keypoints names keypoints of weights of this package"):
+        initialize_from(build_network(NARROW), str(tmp_path / "r.pth"), "all-stages", ["hoof"], {"hoof": "left_ankle"})
+
+
 def test_heads_of_as_many_other_keypoints_stay_random(tmp_path: Path):
     theirs = save(tmp_path / "w.safetensors", NARROW)
     ours = build_network(NARROW)

@@ -10,10 +10,23 @@ from mspn.structures.skeleton import Skeleton
 FISH = Skeleton(name="fish", keypoints=("mouth", "fin", "tail"))
 
 
-def recipe_of(num_people: int, skeleton: Skeleton = FISH, *, mirror: bool = True, aspect_ratio: float = 2.0) -> Recipe:
-    data = DataConfig(train=(PeopleSetConfig(annotations="train.json"),))
-    source = find_recipe("mspn-small")
-    return finetune(source, skeleton, data, num_people=num_people, aspect_ratio=aspect_ratio, mirror=mirror)
+def recipe_of(
+    num_people: int,
+    skeleton: Skeleton = FISH,
+    *,
+    num_known: int = 0,
+    mirror: bool = True,
+    aspect_ratio: float = 2.0,
+) -> Recipe:
+    return finetune(
+        find_recipe("mspn-small"),
+        skeleton,
+        DataConfig(train=(PeopleSetConfig(annotations="train.json"),)),
+        num_people=num_people,
+        num_known=num_known,
+        aspect_ratio=aspect_ratio,
+        mirror=mirror,
+    )
 
 
 def test_the_network_gets_the_keypoints_and_the_shape_of_the_boxes():
@@ -34,6 +47,11 @@ def test_steps_are_as_large_as_when_the_default_network_was_trained():
     ours, source = recipe_of(25).train, find_recipe("mspn-base").train
 
     assert ours.learning_rate * ours.batch_size == pytest.approx(source.learning_rate * source.batch_size)
+
+
+@pytest.mark.parametrize(("num_known", "rate"), [(0, 3e-3), (1, 3e-3), (2, 5e-4), (3, 5e-4)])
+def test_where_half_of_the_keypoints_are_known_steps_are_smaller(num_known: int, rate: float):
+    assert recipe_of(25, num_known=num_known).train.learning_rate == rate
 
 
 def test_the_held_out_images_measure_ten_times():

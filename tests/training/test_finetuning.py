@@ -1,6 +1,7 @@
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +16,61 @@ from mspn.checkpoints.metadata import CheckpointMetadata
 from mspn.config.model import ModelConfig
 from mspn.config.recipe import Recipe
 from mspn.errors import AnnotationError, MissingFileError
+from mspn.evaluation.predicting import PersonKeypoints
 from mspn.labels.formats.coco import read_coco
+from mspn.labels.label_set import LabeledSet
 from mspn.models import build_network
 from mspn.structures.boxes import Size
-from mspn.training.finetuning import plan_finetuning, shows_both_sides
+from mspn.structures.skeleton import COCO_17
+from mspn.training import finetuning
+from mspn.training.finetuning import find_known_keypoints, plan_finetuning, shows_both_sides
 from tests.cli.runner import error_line, run
 
 KITE = np.array([[0, -2], [-1, 0], [1, 0], [0, 3]], float)
 """Top, west, east, tail: its two sides look the same."""
+
+
+class FakeEstimator:
+    """Of COCO's keypoints, all of them far from any label unless a name says how far."""
+
+    def __init__(self, labels: LabeledSet, offsets: Mapping[str, Sequence[float]]) -> None:
+        """Offsets to the right of the label of a person each, by the name of ours and the label's, as "nose top"."""
+        self.recipe = Recipe(name="coco", model=ModelConfig())
+        self.keypoints = {person.id: np.full((17, 2), 500.0) for person in labels.people}
+        for names, distances in offsets.items():
+            own, label = (COCO_17.keypoints.index(names.split()[0]), labels.skeleton.keypoints.index(names.split()[1]))
+            for person, distance in zip(labels.people, distances, strict=True):
+                self.keypoints[person.id][own] = person.keypoints_image[label, :2] + (distance, 0)
+
+    def predict(self, *_given: object) -> tuple[PersonKeypoints, list[Any]]:
+        return PersonKeypoints(COCO_17, self.keypoints), []
+
+
+def test_keypoints_are_known_where_the_network_puts_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    # Ten kites in boxes of 50 pixels: a tenth is 5. Of the tail seven are as near, of the west six.
+    labels = read_coco(write_labels(tmp_path, [{"box": [10, 10, 30, 50]}] * 10))
+    source = FakeEstimator(
+        labels,
+        {
+            "nose top": [4] * 10,
+            "left_eye top": [2] * 10,
+            "left_knee tail": [5] * 7 + [6] * 3,
+            "left_wrist west": [5] * 6 + [6] * 4,
+        },
+    )
+    monkeypatch.setattr(finetuning, "predict_labeled", source.predict)
+
+    assert find_known_keypoints(source, labels, tmp_path) == {"top": "left_eye", "tail": "left_knee"}
+    few = replace(labels, people=labels.people[:4])
+    assert find_known_keypoints(source, few, tmp_path) == {}
+
+
+def test_keypoints_of_the_same_name_are_not_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    labels = read_coco(write_labels(tmp_path, [{"box": [10, 10, 30, 50]}] * 10))
+    skeleton = labels.skeleton.model_copy(update={"keypoints": ("nose", "LeftEye", "right_eye", "left_ear")})
+    monkeypatch.setattr(finetuning, "predict_labeled", lambda *_given: pytest.fail("nothing is to be found"))
+
+    assert find_known_keypoints(FakeEstimator(labels, {}), replace(labels, skeleton=skeleton), tmp_path) == {}
 
 
 def narrow_weights(path: Path) -> Path:

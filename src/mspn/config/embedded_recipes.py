@@ -136,6 +136,11 @@ def _scenes(name: str, weight: float, labeled: Literal["people", "ignore"] = "pe
 FINETUNE = "finetune"
 """Name of the recipe, which is made for its labels."""
 
+NEW_KEYPOINTS_RATE, KNOWN_KEYPOINTS_RATE = 3e-3, 5e-4
+"""Learning rates. A third of the first left few images, of what looks like no person above all, half learned at the
+end; where the network knows the keypoints already, it forgets more with it than few images teach."""
+_MOSTLY_KNOWN = 0.5
+"""Share of the keypoints."""
 _BATCH_SIZE = 16
 _MEASUREMENTS = 10
 """On the held-out images, over the whole training."""
@@ -144,7 +149,14 @@ _MULTIPLE = 32
 
 
 def finetune(
-    source: Recipe, skeleton: Skeleton, data: DataConfig, *, num_people: int, aspect_ratio: float, mirror: bool
+    source: Recipe,
+    skeleton: Skeleton,
+    data: DataConfig,
+    *,
+    num_people: int,
+    num_known: int,
+    aspect_ratio: float,
+    mirror: bool,
 ) -> Recipe:
     """From a trained network's recipe to one for other keypoints.
 
@@ -156,6 +168,7 @@ def finetune(
         skeleton: of the labels.
         data: the sets.
         num_people: labeled, to train on.
+        num_known: of the skeleton's keypoints, those that the network has maps of.
         aspect_ratio: width of a usual box by its height; the crop gets it, with as many pixels as it had.
         mirror: whether mirrored images look as if they could be of the set.
     """
@@ -165,6 +178,7 @@ def finetune(
     repeated = train_set.model_copy(update={"weight": max(1.0, interval * _BATCH_SIZE / num_people)})
     mirrored = STRONG_AUGMENTATION.mirror_probability if mirror else 0.0
     half_body = STRONG_AUGMENTATION.half_body_probability if skeleton.upper else 0.0
+    is_known = num_known >= _MOSTLY_KNOWN * len(skeleton.keypoints)
     return Recipe(
         name=FINETUNE,
         skeleton=skeleton,
@@ -182,8 +196,7 @@ def finetune(
         train=TrainConfig(
             iterations=iterations,
             batch_size=_BATCH_SIZE,
-            # A third of it left few images, of what looks like no person above all, half learned at the end.
-            learning_rate=3e-3,
+            learning_rate=KNOWN_KEYPOINTS_RATE if is_known else NEW_KEYPOINTS_RATE,
             warmup_iterations=20,
             ema_decay=0.98,
             frozen_parts=("stem",),

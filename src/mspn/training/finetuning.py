@@ -38,6 +38,7 @@ _MIN_DETERMINANT = 0.01
 _MAX_COMPARED = 300
 _MAX_LOOKED_AT = 64
 """People whose labels are compared with what the network says before it is fine-tuned."""
+_MIN_LABELS = 5
 _NEAR, _FAR = 0.1, 0.3
 """Distances from a label, by the longer side of the box; beyond the second all are alike."""
 _MIN_NEAR = 0.7
@@ -96,6 +97,8 @@ def plan_finetuning(
     if not mirror:
         logger.info("no image looks like the mirror image of another: training mirrors none")
     images_of_set = str(folder)
+    other_names = find_known_keypoints(PoseEstimator(source, "none", precision="float32"), train, folder)
+    same_names = match_keypoints(metadata.recipe.keypoint_table.keypoints, skeleton.keypoints)
     recipe = finetune(
         metadata.recipe,
         skeleton,
@@ -106,47 +109,45 @@ def plan_finetuning(
             boxes="image" if sees_whole else "labeled",
         ),
         num_people=len(train.people),
+        num_known=len({*same_names, *other_names}),
         aspect_ratio=_aspect_ratio(labeled, folder) if sees_whole else _aspect_ratio_of_boxes(labeled),
         mirror=mirror,
     )
     fast = choose_precision("auto", choose_device("auto"))
-    known = find_known_keypoints(PoseEstimator(source, "none", precision="float32"), train, folder)
-    start = {"initial_weights": source, "initial_keypoints": known, "precision": fast}
+    start = {"initial_weights": source, "initial_keypoints": other_names, "precision": fast}
     return FinetuningPlan(recipe.model_copy(update={"train": recipe.train.model_copy(update=start)}), train, validation)
 
 
 def find_known_keypoints(source: PoseEstimator, labels: LabeledSet, images: Path) -> dict[str, str]:
-    """Which keypoints a network knows by another name: its own that is where a label is, by the label's name.
+    """Which keypoints a network knows by another name: its own that is where the labels are, by the labels' name.
 
-    That is the one of its keypoints with the least mean distance from the labels, if seven of ten are within
-    a tenth of the longer side of the box. Keypoints of the same name are left out.
+    That is the one of its keypoints with the least mean distance from the labels, if seven of ten labels are within a
+    tenth of the longer side of the box. Keypoints of the same name are left out, and those with few labels.
 
     Args:
         source: the network.
         labels: of which some are looked at.
         images: folder of the images.
     """
-    theirs = source.recipe.keypoint_table.keypoints
-    unnamed = [
-        name for name in labels.skeleton.keypoints if name not in match_keypoints(theirs, labels.skeleton.keypoints)
-    ]
-    if not unnamed:
+    theirs, ours = source.recipe.keypoint_table.keypoints, labels.skeleton.keypoints
+    same = match_keypoints(theirs, ours)
+    if len(same) == len(ours):
         return {}
     chosen = labels.people[:_MAX_LOOKED_AT]
     found, _ = predict_labeled(source, replace(labels, people=chosen), images)
-    people = [person for person in chosen if person.id in found.keypoints_image]
-    labeled = np.array([person.keypoints_image for person in people])
-    predicted = np.array([found.keypoints_image[person.id] for person in people])
-    sides = np.array(
-        [max(box.width, box.height) for person in people if (box := person.box or box_around(person.keypoints_image))]
-    )
-    distances = np.linalg.norm(labeled[:, :, None, :2] - predicted[:, None], axis=-1) / sides[:, None, None]
+    boxed = [(person, person.box or box_around(person.keypoints_image)) for person in chosen]
     known = {}
-    for name in unnamed:
-        position = labels.skeleton.keypoints.index(name)
-        away = distances[labeled[:, position, 2] > 0, position]
-        nearest = int(away.clip(max=_FAR).mean(0).argmin())
-        if len(away) and (away[:, nearest] <= _NEAR).mean() >= _MIN_NEAR:
+    for position, name in enumerate(ours):
+        distances = [
+            np.linalg.norm(found.keypoints_image[person.id] - person.keypoints_image[position, :2], axis=1)
+            / max(box.width, box.height, 1)
+            for person, box in boxed
+            if box is not None and person.id in found.keypoints_image and person.keypoints_image[position, 2] > 0
+        ]
+        if name in same or len(distances) < _MIN_LABELS:
+            continue
+        nearest = int(np.clip(distances, 0, _FAR).mean(0).argmin())
+        if np.mean([away[nearest] <= _NEAR for away in distances]) >= _MIN_NEAR:
             known[name] = theirs[nearest]
     return known
 
