@@ -2,7 +2,7 @@ import copy
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from mspn.config.model import ModelConfig, NetworkConfig, PoseRefineForm
 from mspn.config.recipes import RECIPES
@@ -88,6 +88,44 @@ def test_what_was_prepared_for_one_size_answers_at_another():
         expected = network.final_heatmaps(large_crops)
 
     torch.testing.assert_close(again, expected, rtol=1e-4, atol=1e-5 * expected.abs().max().item())
+
+
+_SHAPES = [(2, 64, 8, 6), (1, 64, 64, 48), (3, 64, 8, 6), (8, 64, 16, 12), (2, 64, 8, 6)]
+
+
+@pytest.mark.skipif(not can_prepack(CPU, torch.float32), reason="this processor is not for packed convolutions")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_weights_have_the_layout_of_the_shape_whatever_came_before(dtype: torch.dtype):
+    if not can_prepack(CPU, dtype):
+        pytest.skip("nor for bfloat16")
+    torch.manual_seed(5)
+    conv = nn.Conv2d(64, 64, 3, padding=1).to(dtype).to(memory_format=torch.channels_last)
+    used = OneDnnConv(conv)
+
+    for shape in _SHAPES:
+        x = torch.randn(shape).to(dtype).to(memory_format=torch.channels_last)
+        fresh = OneDnnConv(conv)
+        with torch.inference_mode():
+            answer, expected = used(x), fresh(x)
+        assert torch.equal(answer, expected)
+        assert _layout(used, x) == _layout(fresh, x)
+
+
+@pytest.mark.skipif(not can_prepack(CPU, torch.float32), reason="this processor is not for packed convolutions")
+def test_shapes_of_one_layout_share_weights_and_many_shapes_are_forgotten():
+    layer = OneDnnConv(nn.Conv2d(4, 4, 1))
+
+    with torch.inference_mode():
+        for width in range(1, 200):
+            layer(torch.zeros(1, 4, 2, width))
+
+    packed = list(layer._packed_by_shape.values())
+    assert len(packed) <= 64
+    assert len({id(weight) for weight in packed}) <= len(layer._packed_by_layout) <= 4
+
+
+def _layout(layer: OneDnnConv, x: Tensor) -> bytes:
+    return bytes(torch.ops.mkldnn._get_mkldnn_serialized_md(layer._packed_weight(x)).numpy())
 
 
 def test_the_network_itself_stays_as_it_is():

@@ -84,6 +84,9 @@ _ACTIVATIONS: dict[type, tuple[str, list[float]]] = {
 }
 
 
+_OPERATORS = ("_reorder_convolution_weight", "_get_mkldnn_serialized_md", "_convolution_pointwise_")
+
+
 def can_prepack(device: torch.device, dtype: torch.dtype) -> bool:
     """Whether torch has oneDNN and its fused operators here, and the processor supports them."""
     operators = torch.ops.mkldnn
@@ -91,21 +94,28 @@ def can_prepack(device: torch.device, dtype: torch.dtype) -> bool:
         device.type == "cpu"
         and platform.machine() in ("x86_64", "AMD64")
         and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
-        and all(hasattr(operators, name) for name in ("_reorder_convolution_weight", "_convolution_pointwise_"))
+        and all(hasattr(operators, name) for name in _OPERATORS)
         and (dtype != torch.bfloat16 or operators._is_mkldnn_bf16_supported())
     )
+
+
+_MAX_SHAPES = 64
+"""Of inputs, whose layouts a convolution remembers."""
 
 
 class OneDnnConv(nn.Module):
     """A convolution on the CPU that may end in an activation; it cannot be trained.
 
-    Weights are packed for the size of the first input; later inputs may have any size.
+    Weights are packed for the shape of an input when one comes that has it: which layout is the fast one depends on
+    it, and weights in another one take up to six times as long. Shapes with the same layout share them.
     """
 
     def __init__(self, conv: nn.Conv2d, activation: nn.Module | None = None) -> None:
         super().__init__()
         self._weight = conv.weight.detach()
         self._bias = None if conv.bias is None else conv.bias.detach()
+        self._packed_by_shape: dict[torch.Size, Tensor] = {}
+        self._packed_by_layout: dict[bytes, Tensor] = {}
         self._geometry = (conv.padding, conv.stride, conv.dilation, conv.groups)
         self._activation = _ACTIVATIONS[type(activation)]
 
@@ -129,10 +139,17 @@ class OneDnnConv(nn.Module):
         return merged
 
     def _packed_weight(self, x: Tensor) -> Tensor:
-        weight = self._weight  # read once: another thread may be packing it, too
-        if not weight.is_mkldnn:
-            weight = self._weight = torch.ops.mkldnn._reorder_convolution_weight(weight, *self._geometry, x.shape)
-        return weight
+        packed = self._packed_by_shape.get(x.shape)
+        if packed is None:
+            if len(self._packed_by_shape) >= _MAX_SHAPES:
+                self._packed_by_shape.clear()
+            packed = self._packed_by_shape[x.shape] = self._pack(x.shape)
+        return packed
+
+    def _pack(self, shape: torch.Size) -> Tensor:
+        packed: Tensor = torch.ops.mkldnn._reorder_convolution_weight(self._weight, *self._geometry, shape)
+        layout = torch.ops.mkldnn._get_mkldnn_serialized_md(packed)
+        return self._packed_by_layout.setdefault(layout.numpy().tobytes(), packed)
 
 
 class OneDnnConvNorm(nn.Module):
