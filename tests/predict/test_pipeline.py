@@ -29,6 +29,7 @@ class _Stub:
     """An estimator without networks: everyone's keypoints lie where the image says by its darkest pixel's place."""
 
     batch_size = 4
+    detected_at_once = 1
     threshold = 0.3
 
     def __init__(self, num_people: int = 1) -> None:
@@ -143,6 +144,46 @@ def test_an_image_at_which_the_detector_fails_is_reported_and_the_others_are_don
     # Nobody can say whether anyone is in it.
     assert second.image is None
     assert second.problems == ["1.jpg: boxes.txt, line 2 is no box"]
+
+
+def test_a_detector_looks_at_as_many_images_side_by_side_as_it_can_and_results_keep_their_order():
+    stub = _Stub()
+    stub.detected_at_once = 3
+    side_by_side = threading.Barrier(3, timeout=10)
+
+    def detect(image: Image) -> list[Detection]:
+        side_by_side.wait()  # until three are here
+        if image.source == "4.jpg":
+            raise DetectorError("no memory is left")
+        return [Detection(Box(0, 0, 9, 9), 1.0)]
+
+    stub.detect = detect  # type: ignore[method-assign]
+
+    results = _predict(stub, [_image(number) for number in range(6)])
+
+    assert [result.source for result in results] == [f"{number}.jpg" for number in range(6)]
+    assert [len(result.poses) for result in results] == [1, 1, 1, 1, 0, 1]
+    assert results[4].problems == ["4.jpg: no memory is left"]
+
+
+def test_where_boxes_are_propagated_the_detector_looks_at_one_frame_after_another():
+    stub = _Stub()
+    stub.detected_at_once = 3
+
+    results = _predict(stub, [_image(number, FILE) for number in range(6)], detect_every=2)
+
+    assert stub.looked_at == [0, 2, 4]
+    assert [len(result.poses) for result in results] == [1] * 6
+
+
+def test_the_first_batches_of_images_are_small():
+    stub = _Stub()
+    stub.batch_size = 32
+
+    _predict(stub, [_image(number) for number in range(60)])
+
+    # 8, then twice as many, then as many as a batch holds; four are left.
+    assert stub.batches == [8, 16, 32, 4]
 
 
 def test_nobody_in_an_image_is_an_empty_result():

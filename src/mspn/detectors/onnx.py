@@ -269,6 +269,8 @@ class ExportedPersonDetector:
         self._metadata = metadata
         self._longer_side = longer_side or metadata.longer_side
         self._process = os.getpid()
+        self.images_at_once = file.num_streams or 1
+        """How many threads may call `detect` side by side, for it to be no slower."""
 
     def detect(self, image: Image) -> list[Detection]:
         """People with a score of at least `MIN_SCORE`, best first, boxes clipped to the image.

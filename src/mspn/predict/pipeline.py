@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from mspn.errors import DetectorError, InvalidValueError, MspnError
@@ -20,6 +21,8 @@ _MAX_IMAGES = 16
 """Images between two stages."""
 _MAX_WAITING_IMAGES_PER_PERSON = 2
 """Images that wait for a full batch, per person of a batch; otherwise results without people would wait for ever."""
+_FIRST_BATCH = 8
+"""People."""
 _FRAMES_AT_ONCE = 8
 """Of a video, whose people are estimated together where they are followed: a batch holds more than one frame's."""
 _DOUBTFUL_SCORE = 0.1
@@ -74,11 +77,15 @@ class PendingImage:
 
 
 class PersonBatcher:
-    """Fills batches with the people of several images; gives images back in order once all their people are done."""
+    """Fills batches with the people of several images; gives images back in order once all their people are done.
+
+    The first batches are small, so that the network need not wait for the detector; each is twice as large as the last.
+    """
 
     def __init__(self, estimate: Callable[[Sequence[PersonCrop]], list[Pose]], batch_size: int) -> None:
         self._estimate = estimate
-        self._batch_size = batch_size
+        self._largest = batch_size
+        self._next = min(_FIRST_BATCH, batch_size)
         self.pending: deque[PendingImage] = deque()
         """Images that are not given back yet."""
         self._queue: deque[tuple[PendingImage, PersonCrop]] = deque()
@@ -89,20 +96,81 @@ class PersonBatcher:
 
     def run_full_batches(self) -> Iterator[PendingImage]:
         """Estimate full batches; the people left over wait for more."""
-        return self._run(min_people=self._batch_size)
+        while len(self._queue) >= self._next:
+            self._run()
+        return self._take_done()
 
     def run_all(self) -> Iterator[PendingImage]:
         """Estimate all people."""
-        return self._run(min_people=1)
+        while self._queue:
+            self._run()
+        return self._take_done()
 
-    def _run(self, min_people: int) -> Iterator[PendingImage]:
-        while len(self._queue) >= min_people:
-            batch = [self._queue.popleft() for _ in range(min(self._batch_size, len(self._queue)))]
-            poses = self._estimate([person for _, person in batch])
-            for (image, _), pose in zip(batch, poses, strict=True):
-                image.poses.append(pose)
+    def _run(self) -> None:
+        batch = [self._queue.popleft() for _ in range(min(self._next, len(self._queue)))]
+        poses = self._estimate([person for _, person in batch])
+        for (image, _), pose in zip(batch, poses, strict=True):
+            image.poses.append(pose)
+        self._next = min(2 * self._next, self._largest)
+
+    def _take_done(self) -> Iterator[PendingImage]:
         while self.pending and self.pending[0].is_done:
             yield self.pending.popleft()
+
+
+class _Together:
+    """Frames of a video whose people the network looks at in the background, the confident ones first."""
+
+    def __init__(
+        self,
+        frames: Sequence[PendingImage],
+        estimate: Callable[[Sequence[PersonCrop]], list[Pose]],
+        network: ThreadPoolExecutor,
+    ) -> None:
+        self._frames = frames
+        self._estimate = estimate
+        self._network = network
+        self._num_sent = [0] * len(frames)
+        self._sent: list[tuple[list[PendingImage], Future[list[Pose]]]] = []
+        self.estimate_rest()
+
+    def estimate_rest(self) -> None:
+        """Send whoever has come since the last time to the network."""
+        people = [
+            (frame, person)
+            for frame, sent in zip(self._frames, self._num_sent, strict=True)
+            for person in frame.people[sent:]
+        ]
+        self._num_sent = [len(frame.people) for frame in self._frames]
+        if people:
+            poses = self._network.submit(self._estimate, [person for _, person in people])
+            self._sent.append(([frame for frame, _ in people], poses))
+
+    def wait(self) -> Sequence[PendingImage]:
+        """The frames with their poses."""
+        for frames, poses in self._sent:
+            for frame, pose in zip(frames, poses.result(), strict=True):
+                frame.poses.append(pose)
+        return self._frames
+
+
+def _wait_for_detection(
+    pending: PendingImage, detection: "Future[None] | None", failed: list[PendingImage]
+) -> PendingImage:
+    """The image with its people; without itself where the detector failed."""
+    try:
+        if detection is not None:
+            detection.result()
+    except DetectorError as error:
+        problem = f"{pending.source}: {error}"
+        pending = PendingImage(pending.source, None, begins_shot=pending.begins_shot, problems=[problem])
+        failed.append(pending)
+    return pending
+
+
+def _frame_to_track(pending: PendingImage) -> FrameInfo | None:
+    """Of an image of a video whose poses are to be estimated."""
+    return pending.image.frame if pending.image and not pending.is_cached else None
 
 
 def predict_images(
@@ -157,14 +225,41 @@ class _Work:
 
     def detect_and_crop(self, images: Iterable[Image | SourceFailure]) -> Iterator[PendingImage]:
         """Detect and crop the people of each image, except where their boxes are to be propagated."""
+        at_once = self._count_detected_at_once()
+        failed: list[PendingImage] = []
+        running: deque[tuple[PendingImage, Future[None] | None]] = deque()
+        detector = ThreadPoolExecutor(at_once, "mspn-detector")
+        try:
+            for pending, is_wanted in self._plan_detection(images, failed):
+                running.append((pending, detector.submit(self._detect, pending) if is_wanted else None))
+                is_live = pending.image is not None and _is_live(pending.image)
+                while len(running) >= (1 if is_live else at_once):
+                    yield _wait_for_detection(*running.popleft(), failed)
+            while running:
+                yield _wait_for_detection(*running.popleft(), failed)
+        finally:
+            detector.shutdown(cancel_futures=True)
+
+    def _count_detected_at_once(self) -> int:
+        """Images that the detector looks at side by side: as many as it says it can, if none depends on another."""
+        is_independent = self.detect is None and self.detect_every == 1
+        return self.top_down.detected_at_once if is_independent else 1
+
+    def _plan_detection(
+        self, images: Iterable[Image | SourceFailure], failed: list[PendingImage]
+    ) -> Iterator[tuple[PendingImage, bool]]:
+        """Each image, and whether the detector is to look at it: always, where it `failed` on the one before."""
         video: Video | None = None
         frames_since_detection = 0
         cuts = CutDetector()
         for image, known in self._look_up(images):
             if isinstance(image, SourceFailure):
                 video = None
-                yield PendingImage(image.source, None, problems=[image.problem])
+                yield PendingImage(image.source, None, problems=[image.problem]), False
                 continue
+            if failed:
+                failed.clear()
+                frames_since_detection = self.detect_every
             current = image.frame.video if image.frame else None
             is_next_frame = current is not None and current is video
             if not is_next_frame:
@@ -178,38 +273,73 @@ class _Work:
             if known is not None:
                 pending.is_cached, pending.poses = True, known
                 self._release_pixels(pending)
-            elif not is_propagated:
-                try:
-                    self._detect(pending, image)
-                except DetectorError as error:
-                    frames_since_detection = self.detect_every  # the next frame is not to be propagated
-                    problem = f"{image.source}: {error}"
-                    pending = PendingImage(image.source, None, begins_shot=begins_shot, problems=[problem])
-            yield pending
+            yield pending, known is None and not is_propagated
 
     def estimate(self, images: Iterable[PendingImage]) -> Iterator[ImageResult]:
         """Estimate the poses of all people, in the order of the images."""
         batcher = PersonBatcher(self.top_down.estimate, self.top_down.batch_size)
         tracker = Tracker(TrackerSettings(confident_score=self.top_down.threshold)) if self._follows_people else None
-        previous: FrameInfo | None = None
-        boxes: BoxTracker | None = None
-        for pending in images:
-            image = pending.image
-            if tracker and image and image.frame and not pending.is_cached:
-                if not self._are_together(previous, image.frame):
-                    # What comes follows from the frames before, so that they must be done.
+        network = ThreadPoolExecutor(1, "mspn-network")
+        running: _Together | None = None
+        try:
+            for group in self._group(images):
+                together = None
+                if tracker is not None and self._is_together(group[0]):
                     yield from self._finish(batcher.run_all(), tracker)
-                    boxes = None
-                if pending.is_propagated:
-                    self._crop(pending, image, tracker.predict_boxes(image.frame))
+                    together = _Together(group, self.top_down.estimate, network)
+                if running is not None:
+                    # While the network looks at the next frames.
+                    yield from self._finish(running.wait(), tracker)
+                running = together
+                if together is not None and tracker is not None:
+                    # Who is doubtful follows from the frames before, which are done.
+                    self._crop_doubtful_of(group, tracker)
+                    together.estimate_rest()
                 else:
-                    boxes = boxes or tracker.track_boxes(image.frame)
-                    self._crop_doubtful(pending, image, boxes)
-                previous = image.frame
-            batcher.add(pending)
-            done = batcher.run_all() if self._cannot_wait(batcher) else batcher.run_full_batches()
-            yield from self._finish(done, tracker)
-        yield from self._finish(batcher.run_all(), tracker)
+                    yield from self._estimate_alone(group[0], batcher, tracker)
+            if running is not None:
+                yield from self._finish(running.wait(), tracker)
+            yield from self._finish(batcher.run_all(), tracker)
+        finally:
+            network.shutdown(cancel_futures=True)
+
+    def _estimate_alone(
+        self, pending: PendingImage, batcher: PersonBatcher, tracker: Tracker | None
+    ) -> Iterator[ImageResult]:
+        """Add an image to the batches; give those back that are done."""
+        frame = _frame_to_track(pending)
+        if tracker is not None and frame is not None and pending.image is not None:
+            # What comes follows from the frames before, so that they must be done.
+            yield from self._finish(batcher.run_all(), tracker)
+            if pending.is_propagated:
+                self._crop(pending, pending.image, tracker.predict_boxes(frame))
+            else:
+                self._crop_doubtful_of([pending], tracker)
+        batcher.add(pending)
+        done = batcher.run_all() if self._cannot_wait(batcher) else batcher.run_full_batches()
+        yield from self._finish(done, tracker)
+
+    def _group(self, images: Iterable[PendingImage]) -> Iterator[list[PendingImage]]:
+        """Frames that are estimated together, with failures between them; other images alone, and at once."""
+        group: list[PendingImage] = []
+        before: FrameInfo | None = None
+        for pending in images:
+            frame = _frame_to_track(pending)
+            is_failure = pending.image is None
+            if group and not (is_failure or (frame and self._are_together(before, frame))):
+                yield group
+                group = []
+            if group or self._is_together(pending):
+                group.append(pending)
+                before = frame or before
+            else:
+                yield [pending]
+        if group:
+            yield group
+
+    def _is_together(self, pending: PendingImage) -> bool:
+        frame = _frame_to_track(pending)
+        return frame is not None and self._count_together(frame) > 1
 
     @property
     def _follows_people(self) -> bool:
@@ -249,8 +379,10 @@ class _Work:
                 yield image, known
         yield from _all_or_none(waiting)
 
-    def _detect(self, pending: PendingImage, image: Image) -> None:
+    def _detect(self, pending: PendingImage) -> None:
         """Find people, and crop those whom the detector is confident of."""
+        image = pending.image
+        assert image is not None
         if self.detect is not None:
             self._crop(pending, image, self.detect(image))
         elif self.track is False or image.frame is None or pending.begins_shot:
@@ -263,14 +395,19 @@ class _Work:
             pending.doubtful = _leave_out_overlapping(doubtful, confident)
             self._crop(pending, image, confident)
 
-    def _crop_doubtful(self, pending: PendingImage, image: Image, boxes: BoxTracker) -> None:
+    def _crop_doubtful_of(self, group: Sequence[PendingImage], tracker: Tracker) -> None:
         """Crop those whom the detector is not confident of, as far as they may be somebody who is followed."""
-        assert image.frame is not None
-        if pending.begins_shot:
-            boxes.end_tracks()
-        chosen = boxes.choose([person.detection for person in pending.people], pending.doubtful, image.frame)
-        pending.doubtful = []
-        self._crop(pending, image, chosen)
+        boxes: BoxTracker | None = None
+        for pending in group:
+            image = pending.image
+            if image is None or image.frame is None:
+                continue
+            boxes = boxes or tracker.track_boxes(image.frame)
+            if pending.begins_shot:
+                boxes.end_tracks()
+            chosen = boxes.choose([person.detection for person in pending.people], pending.doubtful, image.frame)
+            pending.doubtful = []
+            self._crop(pending, image, chosen)
 
     def _crop(self, pending: PendingImage, image: Image, detections: Sequence[Detection]) -> None:
         for detection in detections:

@@ -112,6 +112,11 @@ class TopDown:
         protocol = self.ensemble.leader.test.suppression_oks
         self.suppression_oks = config.suppression_oks if protocol is None else protocol
 
+    @property
+    def detected_at_once(self) -> int:
+        """How many threads may call `detect` side by side: one, unless the detector has `images_at_once`."""
+        return getattr(self.detector, "images_at_once", 1)
+
     def detect(self, image: Image, min_score: float | None = None) -> list[Detection]:
         """The detector's boxes with at least a score (NaN is kept, to be refused by `crop`).
 
