@@ -29,7 +29,7 @@ class _Stub:
     """An estimator without networks: everyone's keypoints lie where the image says by its darkest pixel's place."""
 
     batch_size = 4
-    detected_at_once = 1
+    detected_at_once = estimated_at_once = 1
     threshold = 0.3
 
     def __init__(self, num_people: int = 1) -> None:

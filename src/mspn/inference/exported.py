@@ -73,6 +73,8 @@ class ExportedNetwork:
         self.size = size
         """Of its crops."""
         self._process = os.getpid()
+        self.shares_threads = (file.num_streams or 1) > 1
+        """Whether runs that are asked for side by side share the same threads."""
 
     def check_choice(self, engine: Engine, precision: Precision, device: str) -> None:
         """Refuse what the file itself decides otherwise.

@@ -279,7 +279,7 @@ class _Work:
         """Estimate the poses of all people, in the order of the images."""
         batcher = PersonBatcher(self.top_down.estimate, self.top_down.batch_size)
         tracker = Tracker(TrackerSettings(confident_score=self.top_down.threshold)) if self._follows_people else None
-        network = ThreadPoolExecutor(1, "mspn-network")
+        network = ThreadPoolExecutor(self.top_down.estimated_at_once, "mspn-network")
         running: _Together | None = None
         try:
             for group in self._group(images):

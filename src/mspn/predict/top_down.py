@@ -117,6 +117,12 @@ class TopDown:
         """How many threads may call `detect` side by side: one, unless the detector has `images_at_once`."""
         return getattr(self.detector, "images_at_once", 1)
 
+    @property
+    def estimated_at_once(self) -> int:
+        """How many threads are to call `estimate` side by side: two where a runtime shares its threads among them."""
+        runners = [member.runner for member in self.ensemble.members]
+        return 2 if all(isinstance(runner, ExportedNetwork) and runner.shares_threads for runner in runners) else 1
+
     def detect(self, image: Image, min_score: float | None = None) -> list[Detection]:
         """The detector's boxes with at least a score (NaN is kept, to be refused by `crop`).
 
