@@ -90,6 +90,17 @@ def test_keypoints_that_are_said_to_be_the_same_must_be_there(tmp_path: Path, ot
         initialize_from(ours, str(tmp_path / "w.safetensors"), "all-stages", ["tail", "hoof"], other_names)
 
 
+def test_keypoints_of_the_same_names_may_start_from_others(tmp_path: Path):
+    theirs = save(tmp_path / "w.safetensors", NARROW)
+    ours = build_network(NARROW)
+
+    initialize_from(ours, str(tmp_path / "w.safetensors"), "all-stages", COCO_17.keypoints, {"nose": "left_eye"})
+
+    after, before = (state["stages.1.heads.3.predict.conv.weight"] for state in (ours.state_dict(), theirs))
+    assert torch.equal(after[0], before[1])
+    assert torch.equal(after[1:], before[1:])
+
+
 def test_an_imagenet_network_has_no_keypoints(tmp_path: Path):
     with pytest.raises(WeightsError, match=r"train\.initial_keypoints names keypoints of weights of this package"):
         initialize_from(build_network(NARROW), str(tmp_path / "r.pth"), "all-stages", ["hoof"], {"hoof": "left_ankle"})

@@ -1,3 +1,5 @@
+import subprocess
+import sys
 import threading
 import weakref
 from collections.abc import Iterator, Sequence
@@ -174,6 +176,35 @@ def test_where_boxes_are_propagated_the_detector_looks_at_one_frame_after_anothe
 
     assert stub.looked_at == [0, 2, 4]
     assert [len(result.poses) for result in results] == [1] * 6
+
+
+def test_a_detector_that_fails_for_long_holds_no_results_back():
+    stub = _Stub()
+    looked_at = []
+
+    def detect(image: Image) -> list[Detection]:
+        looked_at.append(image.source)
+        if len(looked_at) > 3:
+            raise DetectorError("no memory is left")
+        return stub.detect(image)
+
+    results = predict_images(stub, (_image(number, FILE) for number in range(300)), detect, track=True)  # type: ignore[arg-type]
+
+    assert [pose.track_id for pose in next(results).poses] == [1]
+    # Two groups of 16, and what waits between the stages.
+    assert len(looked_at) < 100
+    assert len(list(results)) == 299
+
+
+def test_a_program_ends_though_the_detector_hangs():
+    code = """
+import threading
+from mspn.predict.stages import Workers
+workers = Workers(1, "hangs")
+workers.submit(threading.Event().wait)
+"""
+
+    assert subprocess.run([sys.executable, "-c", code], timeout=60, check=False).returncode == 0
 
 
 def test_the_first_batches_of_images_are_small():

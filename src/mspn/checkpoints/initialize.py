@@ -242,7 +242,7 @@ def _initialize_from_own_weights(
     by_keypoint: Mapping[str, list[int]] = {}
     if isinstance(network, PoseNetwork) and isinstance(metadata, CheckpointMetadata) and keypoints is not None:
         theirs = metadata.recipe.keypoint_table.keypoints
-        if tuple(keypoints) != theirs:
+        if tuple(keypoints) != theirs or other_names:
             by_keypoint = _keypoint_dimensions(network)
             _take_over_maps(state, matches, by_keypoint, _same_keypoints(theirs, keypoints, other_names))
     fitting = [name for name in fitting if name not in by_keypoint]

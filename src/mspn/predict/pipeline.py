@@ -2,12 +2,13 @@
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass, field
+from functools import partial
 
 from mspn.errors import DetectorError, InvalidValueError, MspnError
 from mspn.predict.ensemble import PersonCrop
-from mspn.predict.stages import Stages
+from mspn.predict.stages import Stages, Workers
 from mspn.predict.top_down import TopDown
 from mspn.structures.boxes import Detection, iou, to_xyxy
 from mspn.structures.image import FrameInfo, Image, SourceFailure, Video
@@ -25,6 +26,8 @@ _FIRST_BATCH = 8
 """People."""
 _FRAMES_AT_ONCE = 8
 """Of a video, whose people are estimated together where they are followed: a batch holds more than one frame's."""
+_MAX_GROUP = 2 * _FRAMES_AT_ONCE
+"""Of these frames and failures between them, which may go on for long."""
 _DOUBTFUL_SCORE = 0.1
 """Detections below the threshold count from here on, where they may continue a track."""
 _SAME_PERSON_IOU = 0.7
@@ -125,7 +128,7 @@ class _Together:
         self,
         frames: Sequence[PendingImage],
         estimate: Callable[[Sequence[PersonCrop]], list[Pose]],
-        network: ThreadPoolExecutor,
+        network: Workers,
     ) -> None:
         self._frames = frames
         self._estimate = estimate
@@ -143,7 +146,7 @@ class _Together:
         ]
         self._num_sent = [len(frame.people) for frame in self._frames]
         if people:
-            poses = self._network.submit(self._estimate, [person for _, person in people])
+            poses = self._network.submit(partial(self._estimate, [person for _, person in people]))
             self._sent.append(([frame for frame, _ in people], poses))
 
     def wait(self) -> Sequence[PendingImage]:
@@ -228,17 +231,17 @@ class _Work:
         at_once = self._count_detected_at_once()
         failed: list[PendingImage] = []
         running: deque[tuple[PendingImage, Future[None] | None]] = deque()
-        detector = ThreadPoolExecutor(at_once, "mspn-detector")
+        detector = Workers(at_once, "mspn-detector")
         try:
             for pending, is_wanted in self._plan_detection(images, failed):
-                running.append((pending, detector.submit(self._detect, pending) if is_wanted else None))
+                running.append((pending, detector.submit(partial(self._detect, pending)) if is_wanted else None))
                 is_live = pending.image is not None and _is_live(pending.image)
                 while len(running) >= (1 if is_live else at_once):
                     yield _wait_for_detection(*running.popleft(), failed)
             while running:
                 yield _wait_for_detection(*running.popleft(), failed)
         finally:
-            detector.shutdown(cancel_futures=True)
+            detector.close()
 
     def _count_detected_at_once(self) -> int:
         """Images that the detector looks at side by side: as many as it says it can, if none depends on another."""
@@ -279,7 +282,7 @@ class _Work:
         """Estimate the poses of all people, in the order of the images."""
         batcher = PersonBatcher(self.top_down.estimate, self.top_down.batch_size)
         tracker = Tracker(TrackerSettings(confident_score=self.top_down.threshold)) if self._follows_people else None
-        network = ThreadPoolExecutor(self.top_down.estimated_at_once, "mspn-network")
+        network = Workers(self.top_down.estimated_at_once, "mspn-network")
         running: _Together | None = None
         try:
             for group in self._group(images):
@@ -301,7 +304,7 @@ class _Work:
                 yield from self._finish(running.wait(), tracker)
             yield from self._finish(batcher.run_all(), tracker)
         finally:
-            network.shutdown(cancel_futures=True)
+            network.close()
 
     def _estimate_alone(
         self, pending: PendingImage, batcher: PersonBatcher, tracker: Tracker | None
@@ -326,7 +329,8 @@ class _Work:
         for pending in images:
             frame = _frame_to_track(pending)
             is_failure = pending.image is None
-            if group and not (is_failure or (frame and self._are_together(before, frame))):
+            is_of_group = is_failure or (frame is not None and self._are_together(before, frame))
+            if group and (len(group) >= _MAX_GROUP or not is_of_group):
                 yield group
                 group = []
             if group or self._is_together(pending):
@@ -400,11 +404,12 @@ class _Work:
         boxes: BoxTracker | None = None
         for pending in group:
             image = pending.image
-            if image is None or image.frame is None:
-                continue
-            boxes = boxes or tracker.track_boxes(image.frame)
-            if pending.begins_shot:
+            if image is not None and image.frame is not None:
+                boxes = boxes or tracker.track_boxes(image.frame)
+            if pending.begins_shot and boxes is not None:
                 boxes.end_tracks()
+            if boxes is None or image is None or image.frame is None:
+                continue
             chosen = boxes.choose([person.detection for person in pending.people], pending.doubtful, image.frame)
             pending.doubtful = []
             self._crop(pending, image, chosen)

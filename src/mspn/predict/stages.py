@@ -3,6 +3,8 @@
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future
+from queue import SimpleQueue
 from types import TracebackType
 from typing import Any, Generic, TypeVar
 
@@ -29,6 +31,42 @@ class _Buffer(Generic[Item]):
         """Whether the stage has ended."""
         self.error: BaseException | None = None
         """What ended the stage early, to be raised after its items."""
+
+
+class Workers:
+    """Threads that run calls in the order in which they come; as of stages, one that hangs is abandoned in the end."""
+
+    def __init__(self, count: int, name: str) -> None:
+        self._calls: SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = SimpleQueue()
+        self._threads = [threading.Thread(target=self._run, name=name, daemon=True) for _ in range(count)]
+        for thread in self._threads:
+            thread.start()
+
+    def submit(self, call: Callable[[], Item]) -> "Future[Item]":
+        """Have a call run in the background; the future has its result, or what it raised."""
+        future: Future[Item] = Future()
+        self._calls.put((future, call))
+        return future
+
+    def close(self) -> None:
+        """Cancel the calls that have not begun, and end the threads."""
+        while not self._calls.empty():
+            waiting = self._calls.get()
+            if waiting is not None:
+                waiting[0].cancel()
+        for _ in self._threads:
+            self._calls.put(None)
+        for thread in self._threads:
+            thread.join(_JOIN_SECONDS)
+
+    def _run(self) -> None:
+        while (waiting := self._calls.get()) is not None:
+            future, call = waiting
+            if future.set_running_or_notify_cancel():
+                try:
+                    future.set_result(call())
+                except BaseException as error:  # whoever asks for the result raises it
+                    future.set_exception(error)
 
 
 class Stages:
