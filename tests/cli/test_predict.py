@@ -16,6 +16,7 @@ from mspn.cli.app import app
 from mspn.io.files import locked_folder
 from mspn.io.limits import InputLimits
 from mspn.outputs.journal import JOURNAL_FILE, Journal
+from mspn.predict import pipeline
 from mspn.predict.pipeline import _MAX_IMAGES, ImageResult
 from mspn.sources import open_source
 from mspn.structures.image import Image, SourceFailure
@@ -55,7 +56,8 @@ def arguments(tmp_path: Path, images: Path) -> list[object]:
 
 
 def _interrupt_after(monkeypatch: pytest.MonkeyPatch, number: int, signals: list[signal.Signals]) -> None:
-    """Send the signals once so many results are written."""
+    """Send the signals once so many results are written; stages are one image ahead, so that not all have been read."""
+    monkeypatch.setattr(pipeline, "_MAX_IMAGES", 1)
     count = 0
     note = Journal.append
 
