@@ -1,6 +1,7 @@
 import subprocess
 import sys
 import threading
+import time
 import weakref
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -14,6 +15,7 @@ import pytest
 from mspn import PoseEstimator
 from mspn.detectors.precomputed import BoxesFile
 from mspn.errors import DetectorError
+from mspn.predict import pipeline
 from mspn.predict.ensemble import PersonCrop
 from mspn.predict.pipeline import ImageResult, predict_images
 from mspn.sources import open_sources
@@ -199,6 +201,7 @@ def test_a_detector_that_fails_for_long_holds_no_results_back():
 def test_a_program_ends_though_the_detector_hangs():
     code = """
 import threading
+import time
 from mspn.predict.stages import Workers
 workers = Workers(1, "hangs")
 workers.submit(threading.Event().wait)
@@ -536,3 +539,23 @@ def test_no_more_images_are_alive_than_the_stages_hold():
 
 def _threads() -> int:
     return sum(thread.name == "mspn-stage" for thread in threading.enumerate())
+
+
+def test_large_images_are_not_held_side_by_side(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(pipeline, "_MAX_PIXELS", 64 * 64)
+    stub = _Stub()
+    stub.detected_at_once = 3
+    running, most = 0, 0
+
+    def detect(_image: Image) -> list[Detection]:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        time.sleep(0.01)
+        running -= 1
+        return []
+
+    stub.detect = detect  # type: ignore[method-assign]
+
+    assert len(_predict(stub, [_image(number) for number in range(6)])) == 6
+    assert most == 1

@@ -295,9 +295,7 @@ def _open_onnx(path: Path, _precision: Precision) -> OpenFile:
 
 
 _MAX_STREAMS = 16
-"""Of a pose network, with one thread each: threads that share a run wait for each other."""
-_MAX_DETECTOR_STREAMS = 4
-"""Images that wait in memory meanwhile."""
+"""With one thread each: threads that share a run wait for each other."""
 
 
 def compiled_folder(path: Path) -> Path:
@@ -315,8 +313,7 @@ def _open_openvino(path: Path, precision: Precision) -> OpenFile:
         metadata = _parse(_last_rt_info(path) if is_kept else _rt_info(model), path)
         chosen = "int8" if _is_int8(metadata) else _choose_precision(core, precision)
         # A detector and a pose network share the cores: threads that are tied to one would wait for each other there.
-        largest = _MAX_DETECTOR_STREAMS if isinstance(metadata, DetectorExportMetadata) else _MAX_STREAMS
-        num_streams = min(count_threads(), largest)
+        num_streams = min(count_threads(), _MAX_STREAMS)
         settings = {
             "INFERENCE_PRECISION_HINT": "bf16" if chosen == "bfloat16" else "f32",
             "INFERENCE_NUM_THREADS": count_threads(),

@@ -171,6 +171,11 @@ def _wait_for_detection(
     return pending
 
 
+def _are_large(images: Iterable[PendingImage]) -> bool:
+    """Whether no more images are to be held beside these."""
+    return sum(_count_pixels(pending.image) for pending in images if pending.image is not None) >= _MAX_PIXELS
+
+
 def _frame_to_track(pending: PendingImage) -> FrameInfo | None:
     """Of an image of a video whose poses are to be estimated."""
     return pending.image.frame if pending.image and not pending.is_cached else None
@@ -236,7 +241,7 @@ class _Work:
             for pending, is_wanted in self._plan_detection(images, failed):
                 running.append((pending, detector.submit(partial(self._detect, pending)) if is_wanted else None))
                 is_live = pending.image is not None and _is_live(pending.image)
-                while len(running) >= (1 if is_live else at_once):
+                while running and (is_live or len(running) >= at_once or _are_large(each for each, _ in running)):
                     yield _wait_for_detection(*running.popleft(), failed)
             while running:
                 yield _wait_for_detection(*running.popleft(), failed)
