@@ -39,6 +39,7 @@ _MAX_COMPARED = 300
 _MAX_LOOKED_AT = 64
 """People whose labels are compared with what the network says before it is fine-tuned."""
 _MIN_LABELS = 5
+"""Of a keypoint; fewer may be near by chance."""
 _NEAR, _FAR = 0.1, 0.3
 """Distances from a label, by the longer side of the box; beyond the second all are alike."""
 _MIN_NEAR = 0.7
@@ -138,13 +139,15 @@ def find_known_keypoints(source: PoseEstimator, labels: LabeledSet, images: Path
     boxed = [(person, person.box or box_around(person.keypoints_image)) for person in chosen]
     known = {}
     for position, name in enumerate(ours):
+        if name in same:
+            continue
         distances = [
             np.linalg.norm(found.keypoints_image[person.id] - person.keypoints_image[position, :2], axis=1)
             / max(box.width, box.height, 1)
             for person, box in boxed
             if box is not None and person.id in found.keypoints_image and person.keypoints_image[position, 2] > 0
         ]
-        if name in same or len(distances) < _MIN_LABELS:
+        if len(distances) < _MIN_LABELS:
             continue
         nearest = int(np.clip(distances, 0, _FAR).mean(0).argmin())
         if np.mean([away[nearest] <= _NEAR for away in distances]) >= _MIN_NEAR:
