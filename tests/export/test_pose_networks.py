@@ -35,7 +35,8 @@ def test_an_export_from_pixels_to_keypoints_answers_as_the_estimator_for_any_num
     keypoints_image = keypoints @ matrix[:, :2].T + matrix[:, 2]
     np.testing.assert_allclose(keypoints_image, [pose.keypoints_image for pose in poses], atol=0.01)
     np.testing.assert_allclose(scores, [pose.keypoint_scores for pose in poses], atol=1e-5)
-    np.testing.assert_allclose(peaks, decode(heatmaps, checkpoint.metadata.recipe.test).scores, atol=1e-5)
+    recipe = checkpoint.metadata.recipe
+    np.testing.assert_allclose(peaks, decode(heatmaps, recipe.test, recipe.keypoint_table.sigmas).scores, atol=1e-5)
 
 
 def test_a_file_says_what_it_is_and_how_to_use_it():

@@ -1,4 +1,5 @@
 import warnings
+from typing import get_args
 
 import cv2
 import numpy as np
@@ -6,7 +7,7 @@ import pytest
 import torch
 
 from mspn.config.protocol import FAITHFUL_TEST, MMPOSE_TEST, SIMPLE_BASELINE_TEST, ProtocolConfig
-from mspn.heatmaps.decode import Decoded, average_mirrored, decode, gaussian_filter
+from mspn.heatmaps.decode import Decoded, average_mirrored, decode, expected_oks, gaussian_filter
 from mspn.structures.boxes import Size
 from mspn.structures.crop import CropFrame, heatmap_to_crop, transform_points
 from mspn.structures.skeleton import COCO_17
@@ -19,6 +20,11 @@ def _maps(*cells: tuple[int, int, float]) -> torch.Tensor:
     for x, y, value in cells:
         maps[0, 0, y, x] = value
     return maps
+
+
+def _decode(maps: torch.Tensor, config: ProtocolConfig) -> Decoded:
+    """Decode one map by a rule that asks for no sigma."""
+    return decode(maps, config, [])
 
 
 def _released_label_maps() -> torch.Tensor:
@@ -37,7 +43,7 @@ def test_decoded_points_and_scores_equal_the_released_codes():
     figures = golden_decode()
     frame = CropFrame(center_image=(320.5, 240.25), width_image=180.0, size=Size(256, 192))
 
-    decoded = decode(_released_label_maps(), FAITHFUL_TEST)
+    decoded = decode(_released_label_maps(), FAITHFUL_TEST, COCO_17.sigmas)
 
     keypoints_image = transform_points(heatmap_to_crop(decoded.keypoints_heatmap[0]).numpy(), frame.crop_to_image)
     np.testing.assert_allclose(keypoints_image, figures["keypoints_image"], atol=1e-4)
@@ -83,7 +89,7 @@ def test_rounded_cells_lie_at_their_corner():
     # The peak at (3, 4) leans right and down: 4 x 3 + 1, 4 x 4 + 1 in crop pixels. One in the border does not lean.
     inside, outside = _maps((3, 4, 1.0), (4, 4, 0.5), (3, 5, 0.5)), _maps((0, 4, 1.0), (1, 4, 0.5))
 
-    points = [heatmap_to_crop(decode(maps, SIMPLE_BASELINE_TEST).keypoints_heatmap) for maps in (inside, outside)]
+    points = [heatmap_to_crop(_decode(maps, SIMPLE_BASELINE_TEST).keypoints_heatmap) for maps in (inside, outside)]
 
     torch.testing.assert_close(points[0], torch.tensor([[[13.0, 17.0]]]))
     torch.testing.assert_close(points[1], torch.tensor([[[0.0, 16.0]]]))
@@ -111,19 +117,19 @@ def test_a_filter_of_width_one_changes_nothing():
     assert gaussian_filter(maps, 1) is maps
 
 
-@pytest.mark.parametrize("decoder", ["released", "mmpose", "rounded", "dark", "dark_filtered"])
+@pytest.mark.parametrize("decoder", get_args(ProtocolConfig.model_fields["decoder"].annotation))
 def test_people_decode_in_a_large_batch_as_they_do_alone(decoder: str):
     random = torch.Generator().manual_seed(5)
     maps, mirrored = torch.rand(9, 17, 8, 6, generator=random), torch.rand(9, 17, 8, 6, generator=random)
     config = FAITHFUL_TEST.model_copy(update={"decoder": decoder})
 
     averaged = average_mirrored(maps, mirrored, COCO_17.mirror_order)
-    together = decode(averaged, config)
+    together = decode(averaged, config, COCO_17.sigmas)
 
     for person in range(9):
         one = slice(person, person + 1)
         assert torch.equal(averaged[one], average_mirrored(maps[one], mirrored[one], COCO_17.mirror_order))
-        alone = decode(averaged[one], config)
+        alone = decode(averaged[one], config, COCO_17.sigmas)
         assert torch.equal(together.keypoints_heatmap[one], alone.keypoints_heatmap)
         assert torch.equal(together.scores[one], alone.scores)
 
@@ -135,10 +141,10 @@ class _Decoding(torch.nn.Module):
 
     def forward(self, maps: torch.Tensor, mirrored: torch.Tensor) -> Decoded:
         averaged = average_mirrored(maps, mirrored, COCO_17.mirror_order, shift=self.config.mirror_shift)
-        return decode(averaged, self.config)
+        return decode(averaged, self.config, COCO_17.sigmas)
 
 
-@pytest.mark.parametrize("decoder", ["released", "mmpose", "rounded", "dark", "dark_filtered"])
+@pytest.mark.parametrize("decoder", get_args(ProtocolConfig.model_fields["decoder"].annotation))
 def test_decoding_that_torch_exports_finds_the_same_points_for_any_number_of_people(decoder: str):
     # A broad bump in noise, so that every rule for the offset has something to do.
     random = torch.Generator().manual_seed(5)
@@ -163,7 +169,7 @@ def test_the_point_moves_a_quarter_cell_along_the_line_to_the_second_highest_cel
     # From (1, 1) to (4, 5) the unit vector is (3, 4) / 5; a quarter of it is (0.15, 0.2).
     unfiltered = FAITHFUL_TEST.model_copy(update={"blur_kernel": 1})
 
-    decoded = decode(_maps((1, 1, 0.9), (4, 5, 0.5)), unfiltered)
+    decoded = _decode(_maps((1, 1, 0.9), (4, 5, 0.5)), unfiltered)
 
     torch.testing.assert_close(decoded.keypoints_heatmap[0, 0], torch.tensor([1.15, 1.2]))
     assert decoded.scores.item() == pytest.approx(0.9)
@@ -172,7 +178,7 @@ def test_the_point_moves_a_quarter_cell_along_the_line_to_the_second_highest_cel
 def test_mmpose_moves_a_quarter_cell_along_each_axis():
     unfiltered = MMPOSE_TEST.model_copy(update={"blur_kernel": 1})
 
-    decoded = decode(_maps((3, 4, 0.9), (4, 4, 0.5), (3, 3, 0.2)), unfiltered)
+    decoded = _decode(_maps((3, 4, 0.9), (4, 4, 0.5), (3, 3, 0.2)), unfiltered)
 
     torch.testing.assert_close(decoded.keypoints_heatmap[0, 0], torch.tensor([3.25, 3.75]))
 
@@ -180,7 +186,7 @@ def test_mmpose_moves_a_quarter_cell_along_each_axis():
 @pytest.mark.parametrize(("x", "y"), [(1, 4), (0, 4), (5, 4), (3, 1), (3, 7)])
 def test_mmpose_leaves_points_in_the_outer_cells_at_the_cells_corner(x: int, y: int):
     # MMPose writes 4 x there instead of 4 x + 2: half a cell to the left and up.
-    decoded = decode(_maps((x, y, 0.9), (2, 2, 0.1)), MMPOSE_TEST.model_copy(update={"blur_kernel": 1}))
+    decoded = _decode(_maps((x, y, 0.9), (2, 2, 0.1)), MMPOSE_TEST.model_copy(update={"blur_kernel": 1}))
 
     torch.testing.assert_close(decoded.keypoints_heatmap[0, 0], torch.tensor([x - 0.5, y - 0.5]))
 
@@ -192,7 +198,7 @@ def test_dark_finds_the_top_of_a_gaussian_between_cells():
     rows, columns = torch.meshgrid(torch.arange(8.0), torch.arange(6.0), indexing="ij")
     maps = torch.exp(-((columns - 2.3) ** 2 + (rows - 3.6) ** 2) / 2).reshape(1, 1, 8, 6)
 
-    decoded = decode(maps, DARK_UNFILTERED)
+    decoded = _decode(maps, DARK_UNFILTERED)
 
     torch.testing.assert_close(decoded.keypoints_heatmap[0, 0], torch.tensor([2.3, 3.6]))
     # The highest cell is (2, 4), off by 0.3 and 0.4: exp(-0.25 / 2).
@@ -204,7 +210,7 @@ def test_dark_follows_a_gaussian_that_is_turned():
     dy, dx = torch.meshgrid(torch.arange(8.0) - 3.9, torch.arange(6.0) - 2.8, indexing="ij")
     maps = torch.exp(-(dx**2 + dy**2 + dx * dy) / 2).reshape(1, 1, 8, 6)
 
-    decoded = decode(maps, DARK_UNFILTERED)
+    decoded = _decode(maps, DARK_UNFILTERED)
 
     torch.testing.assert_close(decoded.keypoints_heatmap[0, 0], torch.tensor([2.8, 3.9]))
 
@@ -216,7 +222,7 @@ def test_dark_leaves_cells_at_the_border_and_saddles_alone():
     ridge = [(2, 3, 0.99), (4, 5, 0.99), (2, 5, 0.5), (4, 3, 0.5), (2, 4, 0.7), (4, 4, 0.8), (3, 3, 0.7), (3, 5, 0.8)]
     saddle = _maps((3, 4, 1.0), *ridge, (1, 4, 0.98), (5, 4, 0.98), (3, 2, 0.98), (3, 6, 0.98))
 
-    points = [decode(maps, DARK_UNFILTERED).keypoints_heatmap[0, 0].tolist() for maps in (border, saddle)]
+    points = [_decode(maps, DARK_UNFILTERED).keypoints_heatmap[0, 0].tolist() for maps in (border, saddle)]
 
     assert points == [[1.0, 4.0], [3.0, 4.0]]
 
@@ -230,7 +236,7 @@ def test_dark_moves_all_cells_but_the_outer_two_on_each_side(x: int, y: int, ste
     rows, columns = torch.meshgrid(torch.arange(8.0), torch.arange(6.0), indexing="ij")
     maps = torch.exp(-((columns - x - 0.3) ** 2 + (rows - y - 0.3) ** 2) / 2).reshape(1, 1, 8, 6)
 
-    decoded = decode(maps, DARK_UNFILTERED)
+    decoded = _decode(maps, DARK_UNFILTERED)
 
     torch.testing.assert_close(decoded.keypoints_heatmap[0, 0], torch.tensor([x + step, y + step]))
 
@@ -239,7 +245,7 @@ def test_a_dark_step_is_no_longer_than_a_cell():
     # Along x: slope log(0.999 / 0.5) / 2 = 0.35, bend (log 0.98 + log 0.98) / 4 = -0.01: a step of 34 cells.
     maps = _maps((2, 4, 1.0), (1, 4, 0.5), (3, 4, 0.999), (0, 4, 0.98), (4, 4, 0.98))
 
-    decoded = decode(maps, DARK_UNFILTERED)
+    decoded = _decode(maps, DARK_UNFILTERED)
 
     assert decoded.keypoints_heatmap[0, 0].tolist() == [3.0, 4.0]
 
@@ -250,11 +256,43 @@ def test_dark_starts_from_a_lone_high_cell_and_dark_filtered_from_a_broad_bump()
     maps = _maps((1, 0, 1.0), *bump)
 
     points = {
-        decoder: decode(maps, FAITHFUL_TEST.model_copy(update={"decoder": decoder})).keypoints_heatmap[0, 0].round()
+        decoder: _decode(maps, FAITHFUL_TEST.model_copy(update={"decoder": decoder})).keypoints_heatmap[0, 0].round()
         for decoder in ("dark", "dark_filtered")
     }
 
     assert {decoder: point.tolist() for decoder, point in points.items()} == {"dark": [1, 0], "dark_filtered": [3, 5]}
+
+
+EXPECTED_OKS = FAITHFUL_TEST.model_copy(update={"decoder": "expected_oks"})
+# The usual area is 0.09 of 8 x 6 cells: with this sigma, OKS falls to exp(-1/2) = 0.607 from one cell to the next.
+ONE_CELL = 1 / (2 * (0.09 * 8 * 6) ** 0.5)
+
+
+def test_expected_oks_weighs_the_cells_around_by_how_similar_they_are():
+    # Squared and summed to 1, the cells are 0.36 and 0.64 probable: 0.64 + 0.36 x 0.607 = 0.858 is the most to expect.
+    maps = _maps((2, 4, 0.6), (3, 4, 0.8))
+
+    expected = expected_oks(maps, [ONE_CELL])
+
+    torch.testing.assert_close(expected[0, 0, 4, 2:4], torch.tensor([0.7482, 0.8583]), rtol=0, atol=1e-4)
+    assert decode(maps, EXPECTED_OKS, [ONE_CELL]).scores.item() == pytest.approx((0.8 * 0.8583) ** 0.5, abs=1e-4)
+
+
+def test_expected_oks_of_a_lone_cell_is_one_there_and_of_an_empty_map_zero():
+    lone, empty = decode(_maps((3, 4, 0.5)), EXPECTED_OKS, [ONE_CELL]), decode(_maps(), EXPECTED_OKS, [ONE_CELL])
+
+    torch.testing.assert_close(lone.keypoints_heatmap[0, 0], torch.tensor([3.0, 4.0]))
+    assert (lone.scores.item(), empty.scores.item()) == (pytest.approx(0.5**0.5), 0.0)
+
+
+def test_expected_oks_takes_the_broad_bump_only_for_a_keypoint_that_may_lie_far_off():
+    # Squared: 1 in the lone cell, 0.49 in each of three: 0.49 x (1 + 2 x 0.607) = 1.08 in their middle, or, at a tenth
+    # of the tolerance, 0.49.
+    maps = _maps((1, 1, 1.0), (3, 5, 0.7), (3, 6, 0.7), (3, 4, 0.7)).expand(1, 2, 8, 6)
+
+    decoded = decode(maps, EXPECTED_OKS, [ONE_CELL, ONE_CELL / 10])
+
+    assert decoded.keypoints_heatmap[0].round().tolist() == [[3, 5], [1, 1]]
 
 
 def test_points_stay_on_the_map():
@@ -262,6 +300,6 @@ def test_points_stay_on_the_map():
     negative = torch.full((1, 1, 8, 6), -1.0)
     negative[0, 0, 0, 0] = 0.5
 
-    decoded = decode(negative, FAITHFUL_TEST.model_copy(update={"blur_kernel": 1}))
+    decoded = _decode(negative, FAITHFUL_TEST.model_copy(update={"blur_kernel": 1}))
 
     assert (decoded.keypoints_heatmap >= 0).all()

@@ -73,6 +73,25 @@ def test_training_ends_early_when_nothing_gets_better(tmp_path: Path, monkeypatc
     assert next(measured) == 0.9
 
 
+@pytest.mark.parametrize(("measured", "is_last"), [([0.1, 0.3, 0.3], True), ([0.1, 0.3, 0.2], False)])
+def test_the_best_weights_are_the_last_of_those_with_the_highest_ap(
+    measured: list[float], is_last: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    # A few held-out images are soon all right; the network goes on to learn, at lower rates.
+    write_drawn_set(tmp_path, num_images=2)
+    settings = ["data.validation={annotations: annotations.json, images: images}", "train.validate_every=1"]
+    recipe = small_and_fast(tiny_recipe(tmp_path, iterations=3), settings)
+    once = recipe.data.train[0].model_copy(update={"weight": 1.0})
+    recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"train": (once,)})})
+    answers = iter(measured)
+    monkeypatch.setattr(Validation, "measure", lambda *_: {"AP": next(answers)})
+
+    weights = train(recipe, tmp_path / "run", resume=False)
+
+    best, last = (load_file(path) for path in (weights.with_name("best.safetensors"), weights))
+    assert all(torch.equal(best[name], last[name]) for name in last) == is_last
+
+
 def _interrupt_at(last: int):
     def report(state: IterationReport) -> None:
         if state.iteration == last:

@@ -20,12 +20,14 @@ class ProtocolConfig(Settings):
     """Cells by which the mirrored crop's maps are moved to the right; 1 for decoder rounded."""
     blur_kernel: int = Field(5, ge=1, le=255)
     """Width of the Gaussian filter in cells; odd, 1 for none."""
-    decoder: Literal["released", "mmpose", "rounded", "dark", "dark_filtered"] = "released"
+    decoder: Literal["released", "mmpose", "rounded", "dark", "dark_filtered", "expected_oks"] = "released"
     """released: a quarter cell toward the second highest cell, as the paper; mmpose: a quarter cell along each axis
     toward the higher neighbor, none for peaks in the outer cells; rounded: the same for weights trained on keypoints
     rounded to the nearest cell (simple baseline), which lies at its corner then; dark: to the top of the parabola
     through the logarithm of the filtered map (Zhang et al. 2020), from the highest cell before the filter;
-    dark_filtered: the same from the filtered map's highest cell."""
+    dark_filtered: the same from the filtered map's highest cell; expected_oks: where COCO's similarity with the label
+    is expected to be highest, by the map and the keypoint's sigma, without a filter; keypoints are scored by the
+    geometric mean of the map's peak and that similarity."""
     score_offset: FiniteFloat = 0.5
     """Added to each keypoint's score before ranking."""
     rescoring: Literal["mean", "confident_mean", "weighted_mean", "box_only"] = "mean"

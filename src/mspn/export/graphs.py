@@ -67,12 +67,13 @@ class Keypoints(nn.Module):
         super().__init__()
         self.heatmaps = heatmaps
         self._mirror_order = skeleton.mirror_order
+        self._sigmas = skeleton.sigmas
         self._protocol = protocol
         self._calibration = calibration
 
     def forward(self, pixels: Float[Tensor, "B 3 H W"]) -> tuple[Tensor, ...]:
         """`DecodedCrops`, as a plain tuple, since .pt2 files know no named ones."""
-        decoded = decode(self._averaged(pixels), self._protocol)
+        decoded = decode(self._averaged(pixels), self._protocol, self._sigmas)
         keypoints_crop = heatmap_to_crop(decoded.keypoints_heatmap)
         return tuple(DecodedCrops(keypoints_crop, self._scores(decoded.scores), decoded.scores))
 

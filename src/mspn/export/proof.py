@@ -358,7 +358,7 @@ def _answer(top_down: TopDown, people: Sequence[PersonCrop]) -> tuple[CropKeypoi
         found = top_down.predict_keypoints(people)
         return found, found.peaks
     heatmaps = top_down.predict_heatmaps(people)
-    return decode(heatmaps, leader.test).in_crop(), heatmaps.numpy()
+    return decode(heatmaps, leader.test, leader.recipe.keypoint_table.sigmas).in_crop(), heatmaps.numpy()
 
 
 def _map_error(expected: tuple[CropKeypoints, np.ndarray], answered: tuple[CropKeypoints, np.ndarray]) -> float:

@@ -171,7 +171,8 @@ class TopDown:
     def _decode(self, heatmaps: 'Float[Tensor, "B K h w"]') -> CropKeypoints:
         from mspn.heatmaps.decode import decode  # noqa: PLC0415 (torch)
 
-        return decode(heatmaps, self.ensemble.leader.test).in_crop()
+        leader = self.ensemble.leader
+        return decode(heatmaps, leader.test, leader.recipe.keypoint_table.sigmas).in_crop()
 
     def _make_poses(self, people: Sequence[PersonCrop], found: CropKeypoints) -> list[Pose]:
         leader = self.ensemble.leader

@@ -31,7 +31,8 @@ class CropKeypoints(NamedTuple):
     keypoints_crop: Float[np.ndarray, "B K 2"]
     """(x, y) in crop pixels, float64."""
     peaks: Float[np.ndarray, "B K"]
-    """Heat-map value at the keypoint, about 0 to 1, float64; neither clipped nor offset."""
+    """Heat-map value at the keypoint, about 0 to 1, float64, neither clipped nor offset; of decoder expected_oks the
+    geometric mean of that and the similarity that it expects."""
 
 
 @dataclass(frozen=True, eq=False)

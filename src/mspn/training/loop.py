@@ -266,9 +266,9 @@ class _Session:
 
     def _validate(self, report: ReportValidation) -> dict[str, float]:
         measured = self._task.validation.measure(self._train_step.weights, report)
-        self._progress = self._progress.with_measured(measured["AP"])
-        if not self._progress.since_best:
+        if measured["AP"] >= self._progress.best:  # of equals the later, which has learned for longer at lower rates
             self._save_weights(BEST_FILE)
+        self._progress = self._progress.with_measured(measured["AP"])
         return measured
 
     def _save(self) -> None:
