@@ -39,7 +39,7 @@ def main() -> None:
 
     def estimate(people: slice) -> list[Pose]:
         averaged = average_mirrored(maps[people], mirrored[people], COCO_17.mirror_order)
-        decoded = decode(averaged, FAITHFUL_TEST)
+        decoded = decode(averaged, FAITHFUL_TEST, COCO_17.sigmas)
         return make_poses(detections[people], frames[people], decoded.in_crop(), COCO_17, FAITHFUL_TEST, None)
 
     def one_by_one() -> list[Pose]:

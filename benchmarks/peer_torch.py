@@ -67,7 +67,7 @@ class CropPeer(TorchPeer):
         for start in range(0, len(frames), self._at_once):
             chosen = frames[start : start + self._at_once]
             crops = torch.from_numpy(np.stack([cut_crop(image, frame) for frame in chosen]))
-            decoded = decode(self._answer(crops), self._test)
+            decoded = decode(self._answer(crops), self._test, COCO_17.sigmas)
             points = heatmap_to_crop(decoded.keypoints_heatmap).numpy()
             people += [
                 np.column_stack([transform_points(own, frame.crop_to_image), scores])

@@ -24,8 +24,8 @@ _MIN_DISTANCE = 1e-3
 _PEOPLE_IN_CACHE = 4
 _MIN_LOG_ARGUMENT = 1e-10
 _USUAL_AREA = 0.09
-"""Of a person, as a share of the crop. A third is usual; but maps are broader than keypoints are uncertain, and AP of the
-embedded networks is best with this. From 0.04 to 0.25 it changes by 0.01 at most."""
+"""Of a person, as a share of the crop. A third is usual; but maps are broader than keypoints are uncertain, and AP of
+the embedded networks is best with this. From 0.04 to 0.25 it changes by 0.01 at most."""
 _NEGLIGIBLE = 1e-8
 """Similarities below count as 0: processors multiply numbers near the smallest that there is ten times as slowly."""
 _CORNER = -0.5
@@ -38,8 +38,8 @@ class Decoded(NamedTuple):
     keypoints_heatmap: Float[Tensor, "B K 2"]
     """(x, y) in heat-map coordinates, see `mspn.structures.crop`."""
     scores: Float[Tensor, "B K"]
-    """Heat-map value at the keypoint, about 0 to 1, neither clipped nor offset; of decoder expected_oks the geometric mean
-    of that and the similarity that it expects."""
+    """Heat-map value at the keypoint, about 0 to 1, neither clipped nor offset; of decoder expected_oks the geometric
+    mean of that and the similarity that it expects."""
 
     def in_crop(self) -> CropKeypoints:
         """The same in crop pixels."""
