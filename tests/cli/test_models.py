@@ -68,7 +68,7 @@ def test_list_keeps_names_whole_and_says_what_each_precision_was_measured_on():
 
     for name in (*RECIPES, *(entry.name for entry in load_index().entries)):
         assert name in listed.split()
-    assert _listed("mspn-base", "=") == "mspn-base = default 49.7 [1] Apache-2.0 in the package"
+    assert _listed("mspn-base", "=") == "mspn-base = default 52.0 [1] Apache-2.0 in the package"
     assert "[1] lspet_val, docs/models.md: labeled boxes, flip test" in listed.splitlines()
 
 
@@ -94,7 +94,7 @@ def test_show_says_what_weights_are():
 
     assert "crop 256x192" in card
     assert "cost 3,131,976 parameters, 0.48 G multiply-adds at inference" in card
-    assert "results lspet_val 49.8, studio_val 86.9, coco_sample 41.3" in card
+    assert "results lspet_val 52.4, studio_val 88.3, coco_sample 42.5" in card
     assert "keypoints 17, skeleton coco-17" in card
     assert "int8 calibrated for --precision int8" in card
 
