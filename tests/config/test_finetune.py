@@ -14,6 +14,7 @@ def recipe_of(
     num_people: int,
     skeleton: Skeleton = FISH,
     *,
+    num_held_out: int = 5,
     num_known: int = 0,
     mirror: bool = True,
     aspect_ratio: float = 2.0,
@@ -23,6 +24,7 @@ def recipe_of(
         skeleton,
         DataConfig(train=(PeopleSetConfig(annotations="train.json"),)),
         num_people=num_people,
+        num_held_out=num_held_out,
         num_known=num_known,
         aspect_ratio=aspect_ratio,
         mirror=mirror,
@@ -59,6 +61,11 @@ def test_the_held_out_images_measure_ten_times():
     assert recipe_of(25).data.train[0].weight == 12.8
     # Of many people, an epoch is longer.
     assert recipe_of(10_000).data.train[0].weight == 1
+
+
+@pytest.mark.parametrize(("num_held_out", "patience"), [(19, None), (20, 4)])
+def test_few_held_out_people_do_not_end_the_training(num_held_out: int, patience: int | None):
+    assert recipe_of(80, num_held_out=num_held_out).train.patience == patience
 
 
 def test_nothing_is_mirrored_that_has_no_mirror_image():

@@ -145,6 +145,9 @@ _MOSTLY_KNOWN = 0.5
 _BATCH_SIZE = 16
 _MEASUREMENTS = 10
 """On the held-out images, over the whole training."""
+_PATIENCE = 4
+_MIN_HELD_OUT = 20
+"""Held-out people by whose AP training may end; of six drawings it goes up and down while the network still learns."""
 _MULTIPLE = 32
 """Of the crop's sides."""
 
@@ -155,20 +158,22 @@ def finetune(
     data: DataConfig,
     *,
     num_people: int,
+    num_held_out: int,
     num_known: int,
     aspect_ratio: float,
     mirror: bool,
 ) -> Recipe:
     """From a trained network's recipe to one for other keypoints.
 
-    The more people, the longer it trains, up to 2000 iterations. Before that it ends where the held-out
-    images stop to gain. The stem keeps what it knows; all other weights learn.
+    The more people, the longer it trains, up to 2000 iterations. Before that it ends where the held-out people stop to
+    gain, if these are twenty or more. The stem keeps what it knows; all other weights learn.
 
     Args:
         source: of the network to start from.
         skeleton: of the labels.
         data: the sets.
         num_people: labeled, to train on.
+        num_held_out: labeled, to measure on.
         num_known: of the skeleton's keypoints, those that the network has maps of.
         aspect_ratio: width of a usual box by its height; the crop gets it, with as many pixels as it had.
         mirror: whether mirrored images look as if they could be of the set.
@@ -203,7 +208,7 @@ def finetune(
             frozen_parts=("stem",),
             checkpoint_every=interval,
             validate_every=1,
-            patience=4,
+            patience=_PATIENCE if num_held_out >= _MIN_HELD_OUT else None,
         ),
         test=source.test.model_copy(update={"flip": source.test.flip and mirror}),
     )

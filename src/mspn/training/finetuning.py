@@ -110,6 +110,7 @@ def plan_finetuning(
             boxes="image" if sees_whole else "labeled",
         ),
         num_people=len(train.people),
+        num_held_out=len(validation.people),
         num_known=len({*same_names, *other_names}),
         aspect_ratio=_aspect_ratio(labeled, folder) if sees_whole else _aspect_ratio_of_boxes(labeled),
         mirror=mirror,
