@@ -111,6 +111,21 @@ def test_what_cannot_be_read_is_told_once(tmp_path: Path, command: list[object])
     assert len(_keypoints(tmp_path / "out")) == NUM_FRAMES
 
 
+def test_frames_with_a_problem_keep_their_people_and_are_smoothed(tmp_path: Path, command: list[object]):
+    # Every frame has a second box, which lies outside: such frames are not in the journal.
+    boxes, out = tmp_path / "boxes.json", tmp_path / "out"
+    boxes.write_text(json.dumps({"noise.mp4": [[0, 0, 64, 64, 1.0], [900, 900, 10, 10, 1.0]]}))
+    position = command.index("--detector")
+    given = [*command[:position], *command[position + 2 :], "--boxes", boxes]
+    assert run(*given, "--out", tmp_path / "raw").exit_code == 1
+
+    assert run(*given, "--out", out, "--smooth", "offline").exit_code == 1
+
+    rows = [json.loads(line) for line in (out / "predictions.jsonl").read_text().splitlines()]
+    assert [[person["track_id"] for person in row["people"]] for row in rows] == [[1]] * NUM_FRAMES
+    assert np.abs(_keypoints(out) - _keypoints(tmp_path / "raw")).max() > 1
+
+
 def test_smoothing_without_tracks_is_refused(command: list[object]):
     beside = error_line(run(*command, "--no-track", "--smooth", "online"))
     assert "--smooth smooths tracks, which --no-track leaves out" in beside

@@ -2,6 +2,7 @@ import json
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from mspn import PoseEstimator
 from mspn.config.protocol import FAITHFUL_TEST
@@ -90,6 +91,22 @@ def test_images_and_boxes_of_no_use_are_counted_and_the_others_done(tmp_path: Pa
 
     assert [row["image_id"] for row in predictions.rows] == [1]
     assert predictions.failed == 2
+
+
+def test_of_an_image_with_several_pages_the_first_is_evaluated(tmp_path: Path):
+    annotations = write_drawn_set(tmp_path / "set", num_images=1)
+    content = json.loads(annotations.read_text())
+    (image,) = content["images"]
+    images = tmp_path / "set" / "images"
+    first = Image.open(images / image["file_name"])
+    first.save(images / "pages.tif", save_all=True, append_images=[Image.new("RGB", first.size)])
+    expected = predict_people(_estimator(), read_ground_truth(annotations, COCO_17), images, None).rows
+    image["file_name"] = "pages.tif"
+    annotations.write_text(json.dumps(content))
+
+    rows = predict_people(_estimator(), read_ground_truth(annotations, COCO_17), images, None).rows
+
+    assert rows == expected
 
 
 def test_a_missing_folder_of_images_is_named(tmp_path: Path):

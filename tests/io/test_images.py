@@ -11,6 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from mspn.errors import ImageError
 from mspn.io.image_headers import read_header, read_size
@@ -159,6 +160,33 @@ def test_transparency_of_16_bits_is_laid_on_white():
     image = decode_image(cv2.imencode(".png", pixels)[1].tobytes(), "alpha")
 
     np.testing.assert_array_equal(image, [[[127, 127, 127]]])
+
+
+@pytest.mark.parametrize(("opacity", "on_white"), [(0, [255, 255, 255]), (128, [227, 177, 152]), (255, [200, 100, 50])])
+def test_transparency_of_a_tiff_is_laid_on_white_once(opacity: int, on_white: list[int]):
+    # 200 * 128 / 255 + 127 is 227.4. Decoders of 8 bits multiply colors by the opacity themselves.
+    encoded = io.BytesIO()
+    Image.new("RGBA", (8, 8), (200, 100, 50, opacity)).save(encoded, "TIFF")
+
+    assert decode_image(encoded.getvalue(), "x.tif")[0, 0].tolist() == on_white
+
+
+def test_the_transparent_value_of_a_gray_png_is_white():
+    for depth, image in (("L", Image.new("L", (8, 8), 7)), ("1", Image.new("1", (8, 8), 1))):
+        encoded = io.BytesIO()
+        image.putpixel((3, 0), 0)
+        image.save(encoded, "PNG", transparency=0)
+        others = 7 if depth == "L" else 255
+
+        assert decode_image(encoded.getvalue(), "x.png")[0, 2:4, 0].tolist() == [others, 255]
+
+
+def test_a_gray_tiff_whose_transparency_is_lost_says_so(caplog: pytest.LogCaptureFixture):
+    encoded = io.BytesIO()
+    Image.new("LA", (8, 8), (200, 255)).save(encoded, "TIFF")
+
+    assert decode_image(encoded.getvalue(), "x.tif")[0, 0].tolist() == [200, 200, 200]
+    assert "x.tif is gray with transparency, which is not used; convert it to PNG" in caplog.text
 
 
 def test_transparency_of_gray_and_of_a_palette_is_laid_on_white():

@@ -197,6 +197,12 @@ def test_pillow_images_with_a_palette_or_cmyk_are_taken():
     assert read_pillow_image(pillow.new("CMYK", (1, 1), (0, 255, 128, 0)), 100).tolist() == [[[255, 0, 127]]]
 
 
+def test_pillow_images_of_premultiplied_gray_are_taken():
+    pillow = pytest.importorskip("PIL.Image")
+    # 100 is 200 at an opacity of 128; 200 * 128 / 255 and 127 are 227.
+    assert read_pillow_image(pillow.new("La", (1, 1), (100, 128)), 100).tolist() == [[[227, 227, 227]]]
+
+
 def test_a_16_bit_image_in_memory_is_the_image_in_its_file(tmp_path: Path):
     pillow = pytest.importorskip("PIL.Image")
     gray = np.array([[0, 255, 256, 40_000, 65_535]], np.uint16)

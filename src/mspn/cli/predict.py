@@ -292,10 +292,17 @@ class PredictionRun:
             return self._write(self._estimate(journal), smooth, make_writers, journal)
         both = replace(self, sources=list(self.sources))
         first = replace(both, drawn=None)
-        tally = first._write(first._estimate(journal), _refuse_cameras, (), journal)
+        unlogged: list[ImageResult] = []
+
+        def keep_unlogged(result: ImageResult) -> ImageResult:
+            if result.problems and result.image is not None:
+                unlogged.append(result)
+            return _refuse_cameras(result)
+
+        tally = first._write(first._estimate(journal), keep_unlogged, (), journal)
         if not self.stop.signal_number:
             with reopen() as whole:
-                smoothed = SmoothedPoses(JournalReader(whole.path.parent))
+                smoothed = SmoothedPoses(JournalReader(whole.path.parent), unlogged)
                 results = predict_images(
                     self.top_down,
                     both._read(whole),

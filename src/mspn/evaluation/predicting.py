@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -123,7 +124,7 @@ def _predict_boxes(
         (
             replace(item, source=name)
             for name, image_id in ids.items()
-            for item in open_source(folder / file_names[image_id])
+            for item in islice(open_source(folder / file_names[image_id]), 1)  # of several pages the first is labeled
         ),
         detect=lambda image: share[ids[image.source]],
         select=list,  # later, since another process may have people of the same image

@@ -15,6 +15,8 @@ from mspn.structures.boxes import Size
 TRANSPOSED_ORIENTATIONS = (5, 6, 7, 8)
 """EXIF orientations in which width and height trade places."""
 _BITS_PER_SAMPLE, _SAMPLES_PER_PIXEL, _EXTRA_SAMPLES = 258, 277, 338
+_ASSOCIATED, _UNASSOCIATED = 1, 2
+"""Kinds of opacity: colors are stored times it, or as they are."""
 _WIDTH, _HEIGHT, _STRIP_HEIGHT, _TILE_WIDTH, _TILE_HEIGHT, _KIND_OF_PAGE = 256, 257, 278, 322, 323, 254
 """Tags of TIFF."""
 _MAX_PIECES = 2**16
@@ -36,6 +38,10 @@ class ImageHeader:
     num_frames: int = 1
     """Pages of a TIFF, frames of an animation."""
     may_be_transparent: bool = False
+    is_premultiplied: bool = False
+    """Of a TIFF: whether its decoder gives colors that are multiplied by their opacity."""
+    transparent_gray: int | None = None
+    """Of a gray PNG without opacities: the stored value that is transparent."""
     depth: int = 8
     """Bits of a channel, of PNG and TIFF."""
     num_channels: int = 3
@@ -106,12 +112,14 @@ def _read_jpeg(file: IO[bytes]) -> ImageHeader | None:
 
 def _read_png(file: IO[bytes]) -> ImageHeader:
     width, height, depth, color_type = unpack(">IIBB", file, 16)
-    num_frames, orientation, is_transparent, end = 1, 1, color_type in (4, 6), 0
+    num_frames, orientation, is_transparent, transparent_gray, end = 1, 1, color_type in (4, 6), None, 0
     for kind, start, length in _chunks(file, 8, is_png=True):
         if kind == b"acTL" and length >= 8:
             (num_frames,) = unpack(">I", file, start)
         elif kind == b"tRNS":
             is_transparent = True
+            if color_type == 0 and length >= 2:
+                (transparent_gray,) = unpack(">H", file, start)
         elif kind == b"eXIf":  # may stand behind the pixels
             orientation = exif_orientation(_read_at(file, start, length))
         end = start + length
@@ -121,6 +129,7 @@ def _read_png(file: IO[bytes]) -> ImageHeader:
         orientation,
         max(1, num_frames),
         is_transparent,
+        transparent_gray=transparent_gray,
         depth=depth,
         is_cut_short=end > file.seek(0, io.SEEK_END),
     )
@@ -179,6 +188,7 @@ def _read_tiff(file: IO[bytes]) -> ImageHeader | None:
         return None
     values = first.values
     size = Size(values.get(_HEIGHT, 0), values.get(_WIDTH, 0))
+    depth = values.get(_BITS_PER_SAMPLE, 1)
     block_height, block_width = values.get(_TILE_HEIGHT), values.get(_TILE_WIDTH, size.width)
     return ImageHeader(
         "tiff",
@@ -186,7 +196,8 @@ def _read_tiff(file: IO[bytes]) -> ImageHeader | None:
         valid_orientation(values.get(ORIENTATION, 1)),
         max(1, num_pages),
         may_be_transparent=_EXTRA_SAMPLES in values or values.get(_SAMPLES_PER_PIXEL, 1) in (2, 4),
-        depth=values.get(_BITS_PER_SAMPLE, 1),
+        is_premultiplied=values.get(_EXTRA_SAMPLES) in ((_ASSOCIATED, _UNASSOCIATED) if depth == 8 else (_ASSOCIATED,)),
+        depth=depth,
         num_channels=values.get(_SAMPLES_PER_PIXEL, 1),
         orientation_position=first.positions.get(ORIENTATION),
         largest_block=block_width * (block_height or min(values.get(_STRIP_HEIGHT, size.height), size.height)),

@@ -186,10 +186,23 @@ def _decode_by_opencv(
     decoded = _decode(encoded, flags)
     if decoded is None or decoded.dtype not in (np.uint8, np.uint16) or decoded.shape[:2] != header.size:
         raise _unreadable(name)
+    if decoded.ndim == 2 and header.may_be_transparent:
+        decoded = _gray_on_white(decoded, header, name)
+    elif decoded.ndim == 3 and header.is_premultiplied:
+        decoded = cv2.add(decoded[..., :3], cv2.merge([np.iinfo(decoded.dtype).max - decoded[..., 3]] * 3))
     pixels = _to_rgb(decoded, stretch)
     if header.depth == 16 and not stretch:
         warn_if_nearly_black(pixels, name)
     return pixels
+
+
+def _gray_on_white(decoded: np.ndarray, header: ImageHeader, name: str) -> np.ndarray:
+    """Gray without opacities, which decoders drop; white where a PNG has its one transparent value."""
+    if header.transparent_gray is None:
+        logger.warning("%s is gray with transparency, which is not used; convert it to PNG", name)
+        return decoded
+    unpacked = header.transparent_gray * (255 // (2**header.depth - 1) if header.depth < 8 else 1)
+    return np.where(decoded == unpacked, decoded.dtype.type(np.iinfo(decoded.dtype).max), decoded)
 
 
 def _without_orientation(tiff: bytes | bytearray, position: int) -> bytearray:

@@ -22,27 +22,33 @@ class SmoothedPoses:
     video's poses are in memory at a time.
     """
 
-    def __init__(self, reader: JournalReader) -> None:
-        """Smooth what a journal holds.
+    def __init__(self, reader: JournalReader, unlogged: Iterable[ImageResult] = ()) -> None:
+        """Smooth what a run has found.
 
         Args:
             reader: of the run, which has ended.
+            unlogged: images and frames that its journal leaves out, since they had problems.
         """
         self._reader = reader
+        self._unlogged: dict[str, list[ImageResult]] = {}
+        for result in unlogged:
+            self._unlogged.setdefault(result.source, []).append(result)
         self._source: str | None = None
         self._poses: dict[int | None, list[Pose]] = {}
         """Of the last source, by frame."""
 
     def lookup(self, image: Image) -> list[Pose] | None:
         """The poses of an image or frame; None if the run has not done it."""
-        if image.source not in self._reader.done:
+        if image.source not in self._reader.done and image.source not in self._unlogged:
             return None
         if image.source != self._source:
             self._source, self._poses = image.source, self._smooth(image.source)
         return self._poses.get(image.frame.index if image.frame else None)
 
     def _smooth(self, source: str) -> dict[int | None, list[Pose]]:
-        results = {_frame_of(result): result for result in self._reader.results_of(source)}
+        logged = self._reader.results_of(source) if source in self._reader.done else ()
+        together = sorted([*logged, *self._unlogged.get(source, ())], key=lambda result: _frame_of(result) or 0)
+        results = {_frame_of(result): result for result in together}
         tracks: dict[int | None, Track] = {
             track.track_id: track for track in _smoothed_tracks(results.values(), self._reader.skeleton)
         }

@@ -137,5 +137,6 @@ def _convert(image: PillowImage, stretch: bool) -> UInt8[np.ndarray, "H W 3"]:
             )
         return read_array(np.rint(values).astype(np.uint8))
     if image.mode in _TRANSPARENT or "transparency" in image.info:
-        return lay_on_white(np.asarray(image.convert("RGBA")))
+        straight = image.convert("LA") if image.mode == "La" else image  # of no other mode can Pillow make RGBA
+        return lay_on_white(np.asarray(straight.convert("RGBA")))
     return np.asarray(image.convert("RGB"))
