@@ -5,7 +5,7 @@ public detector proposes with a score of 0.3 or more (people_boxes.json beside t
 out. A person is found by a box of one's own. Recall is of people more than 96 pixels high, precision once of all boxes
 and once of those more than 96 pixels high. Detectors take turns image by image, so that other work on the machine
 disturbs all alike.
-Neighbors are people whose boxes overlap by 0.3 or more; a double is one more box of a person who has a better one.
+Neighbors are people whose boxes overlap by 0.3 or more; a duplicate is one more box of a person who has a better one.
 Run: OMP_NUM_THREADS=1 python -m benchmarks.detectors PHOTOS default yolox_tiny.onnx transformers:NAME
 """
 
@@ -58,7 +58,7 @@ def main() -> None:
             f" precision {tall.precision:.3f} of {tall.boxes} boxes as high,"
             f" {every.precision:.3f} of all {every.boxes};"
             f" {crowds.matched_people} of {crowds.people} neighbors found,"
-            f" {crowds.doubles / len(truth.images):.2f} doubles an image;"
+            f" {crowds.duplicates / len(truth.images):.2f} duplicates an image;"
             f" {1000 * median(seconds[name]):.0f} ms an image (median of {len(seconds[name])})"
         )
 

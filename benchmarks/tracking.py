@@ -32,7 +32,7 @@ _SCENE_SECONDS = 16
 _SEEDS = range(100, 104)
 _EVERY = (1, 5)
 _CLEAN, _NOISY = Detector(), Detector(missed=0.1, false=0.05)
-_DOUBTFUL_SCORE = 0.1
+_LOW_SCORE = 0.1
 _NUM_LONG_FRAMES = 10_000
 
 
@@ -41,15 +41,15 @@ class _Variant(NamedTuple):
 
     name: str
     has_motion: bool = True
-    has_patience: bool = True
-    has_second_step: bool = True
+    has_buffer: bool = True
+    has_second_association: bool = True
 
 
 _VARIANTS = (
     _Variant("as it is"),
-    _Variant("no motion", has_motion=False),
-    _Variant("no patience", has_patience=False),
-    _Variant("no second step", has_second_step=False),
+    _Variant("no motion model", has_motion=False),
+    _Variant("no track buffer", has_buffer=False),
+    _Variant("no second association", has_second_association=False),
 )
 
 
@@ -89,7 +89,7 @@ def _without_parts(variant: _Variant, every: int) -> Iterator[TrackerSettings]:
         if not variant.has_motion:
             stack.enter_context(patch.object(Motion, "predict"))
         between_frames = 1.5 * every / FRAMES_PER_SECOND
-        yield TRACKER_DEFAULTS if variant.has_patience else TrackerSettings(patience_seconds=between_frames)
+        yield TRACKER_DEFAULTS if variant.has_buffer else TrackerSettings(patience_seconds=between_frames)
 
 
 def _score_scenes(detector: Detector, every: int, variant: _Variant) -> list[TrackingScores]:
@@ -97,7 +97,7 @@ def _score_scenes(detector: Detector, every: int, variant: _Variant) -> list[Tra
         (make_scene(count, num_seconds=_SCENE_SECONDS, seed=seed), seed) for count in _NUM_PEOPLE for seed in _SEEDS
     )
     with _without_parts(variant, every) as settings:
-        lowest = _DOUBTFUL_SCORE if variant.has_second_step else settings.confident_score
+        lowest = _LOW_SCORE if variant.has_second_association else settings.confident_score
         return [measure_tracking(list(_follow_scene(*scene, detector, every, settings, lowest))) for scene in scenes]
 
 

@@ -61,7 +61,7 @@ def test_a_person_is_matched_once(ground_truth: CocoPeople):
     assert counts == (1, 4, 2, 2)
 
 
-def test_neighbors_and_doubles_are_counted(tmp_path: Path):
+def test_neighbors_and_duplicates_are_counted(tmp_path: Path):
     # The second person stands half behind the first: 60 of 140 columns in common. The third is alone.
     people = [[0, 0, 100, 100], [40, 0, 100, 100], [300, 0, 100, 100]]
     rows = [
@@ -78,7 +78,7 @@ def test_neighbors_and_doubles_are_counted(tmp_path: Path):
 
     counts = count_crowds(read_ground_truth(path, COCO_17), detections, threshold=0.3)
 
-    assert counts == CrowdCounts(matched_people=1, people=2, doubles=1)
+    assert counts == CrowdCounts(matched_people=1, people=2, duplicates=1)
 
 
 def test_an_image_that_cannot_be_read_has_no_detections(ground_truth: CocoPeople, tmp_path: Path):

@@ -48,7 +48,7 @@ class CrowdCounts(NamedTuple):
     """Of the crowded, those with a matching box."""
     people: int
     """Crowded people: their box overlaps another person's by an IoU of 0.3."""
-    doubles: int
+    duplicates: int
     """Boxes that overlap people by an IoU of 0.5, each of whom has a better box of their own."""
 
 

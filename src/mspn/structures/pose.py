@@ -56,7 +56,7 @@ class Pose:
     score: float
     """Box score times the mean keypoint score, 0 to 1."""
     ranking_score: float
-    """What average precision sorts by: box score times the mean of the raw, offset peaks of the heat maps."""
+    """What average precision sorts by, see `ProtocolConfig.rescoring`: the box's score times one of the keypoints'."""
     box: Box
     """That the keypoints were estimated in, in image pixels."""
     box_score: float
