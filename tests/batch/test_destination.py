@@ -9,7 +9,7 @@ pytest.importorskip("ray.data")
 from mspn.batch.table import Counts, Destination, describe_image, make_table
 from mspn.errors import FileError, InvalidValueError
 from mspn.predict.pipeline import ImageResult
-from mspn.sources.resolve import Shard
+from mspn.sources.resolve import WHOLE, Shard
 
 
 def _write(destination: Destination, name: str, *problems: str) -> None:
@@ -71,6 +71,35 @@ def test_shards_share_a_folder_and_nothing_in_it(tmp_path: Path):
     assert json.loads((tmp_path / "summary-002-of-002.json").read_text()) == {"images": 0}
     # Readers of Parquet take the name of the folder for a column.
     assert parquet.read_table(tmp_path / "poses")["shard"].to_pylist() == ["001-of-002"]
+
+
+@pytest.mark.parametrize(
+    ("held", "own", "message"),
+    [
+        (Shard(2, 2), WHOLE, "2 shards; those of a whole run would"),
+        (WHOLE, Shard(2, 2), "a whole run; those of 2 shards would"),
+        (Shard(2, 2), Shard(2, 16), "2 shards; those of 16 shards would"),
+    ],
+)
+@pytest.mark.parametrize(("resume", "overwrite"), [(False, False), (True, False), (False, True)])
+def test_another_division_of_the_same_images_is_refused_and_nothing_removed(
+    held: Shard, own: Shard, message: str, resume: bool, overwrite: bool, tmp_path: Path
+):
+    earlier = Destination(str(tmp_path), held)
+    earlier.prepare({}, resume=False, overwrite=False)
+    _write(earlier, "x-0.parquet")
+
+    with pytest.raises(InvalidValueError, match=f"holds results of {message} .*choose another --out, or remove its"):
+        Destination(str(tmp_path), own).prepare({}, resume=resume, overwrite=overwrite)
+    assert earlier.count().images == 1
+
+
+def test_other_things_beside_the_notes_of_runs_are_no_parts(tmp_path: Path):
+    (tmp_path / "_progress" / "mine").mkdir(parents=True)
+
+    Destination(str(tmp_path), Shard(2, 16)).prepare({}, resume=False, overwrite=False)
+
+    assert sorted(path.name for path in (tmp_path / "_progress").iterdir()) == ["002-of-016", "mine"]
 
 
 def test_a_note_of_settings_that_is_damaged_is_one_line(tmp_path: Path):

@@ -1,5 +1,6 @@
 import errno
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -103,14 +104,18 @@ def test_a_boxes_file_for_other_images_is_refused(tmp_path: Path):
     assert "says nothing about any of the 4 images; do its file names match theirs?" in error_line(result)
 
 
-def test_drawn_images_never_take_the_place_of_those_they_are_drawn_from():
+@pytest.mark.parametrize(
+    ("source", "message"), [("images", "is where .* has its results"), ("*/*1.png", "which holds 000000000001.png")]
+)
+def test_drawn_images_never_take_the_place_of_those_they_are_drawn_from(source: str, message: str, tmp_path: Path):
     folder, weights = overfitted()
-    before = (folder / "images" / "000000000001.png").read_bytes()
+    shutil.copytree(folder / "images", tmp_path / "images")
+    before = (tmp_path / "images" / "000000000001.png").read_bytes()
 
-    result = run("predict", folder / "images", "--model", weights, "--out", folder, "--save", "images")
+    result = run("predict", tmp_path / source, "--model", weights, "--out", tmp_path, "--save", "images")
 
-    assert "which holds 000000000001.png; choose another --out" in error_line(result)
-    assert (folder / "images" / "000000000001.png").read_bytes() == before
+    assert re.search(f"{message}; choose another --out", error_line(result))
+    assert (tmp_path / "images" / "000000000001.png").read_bytes() == before
 
 
 def test_a_folder_that_cannot_be_written_to_is_refused_before_any_work(tmp_path: Path):

@@ -56,6 +56,26 @@ def test_a_run_that_ended_early_goes_on_and_others_are_refused(photos: Path):
     assert [(person.id, person.image_id) for person in labels.people] == [(1, 1), (2, 2)]
 
 
+@pytest.mark.parametrize("is_readable", [True, False])
+def test_a_run_that_has_labeled_nobody_so_far_goes_on(photos: Path, *, is_readable: bool):
+    (photos / "000000000002.png").rename(photos.parent / "later.png")
+    if not is_readable:
+        (photos / "000000000001.png").write_text("no image")
+    # Nobody has 18 of 17 keypoints.
+    label(photos, "--min-keypoints", 18)
+    begun = json.loads((photos.parent / "labels.json").read_text())
+    (photos.parent / "later.png").rename(photos / "000000000002.png")
+
+    resumed = label(photos, "--min-keypoints", 18, "--resume")
+
+    first = [{"id": 1, "file_name": "000000000001.png", "width": 120, "height": 160}] * is_readable
+    assert (begun["images"], begun["annotations"]) == (first, [])
+    assert resumed.exit_code == (0 if is_readable else 1), resumed.output
+    content = json.loads((photos.parent / "labels.json").read_text())
+    second = {"id": len(first) + 1, "file_name": "000000000002.png", "width": 120, "height": 160}
+    assert content == begun | {"images": [*first, second]}
+
+
 def test_a_photo_that_cannot_be_read_is_told(photos: Path):
     (photos / "000000000001.png").write_text("no image")
 

@@ -208,7 +208,7 @@ def test_results_that_are_a_source_are_never_removed(tmp_path: Path, arguments: 
 
     refused = run("predict", out / "images", *arguments[2:], "--out", out, "--save", "json", "--overwrite")
 
-    assert f"{out / 'images'} is among the results in {out}; choose another --out" in error_line(refused)
+    assert f"{out / 'images'} is where {out} has its results; choose another --out" in error_line(refused)
     assert len(list((out / "images").iterdir())) == 12
 
 
@@ -226,7 +226,9 @@ def test_two_runs_do_not_write_into_one_folder(
 def test_what_a_killed_run_has_left_is_removed(tmp_path: Path, arguments: list[object]):
     out = tmp_path / "out"
     for folder in (out, out / "images", out / "images" / "sub"):
-        (folder / ".a-123.partial").mkdir(parents=True)
+        leftover = folder / ".a-0123abcd-0.partial"
+        leftover.mkdir(parents=True)
+        (leftover / ".lock").touch()
 
     result = run(*arguments, "--out", out)
 

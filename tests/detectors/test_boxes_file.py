@@ -44,6 +44,14 @@ def test_images_of_the_same_name_are_told_apart_by_their_folders(tmp_path: Path)
     assert boxes.find("1.jpg") == []
 
 
+@pytest.mark.parametrize("name", ["/photos/1.jpg", "http://host/1.jpg", "photos/1.jpg"])
+def test_images_may_be_named_as_the_run_names_them(name: str, tmp_path: Path):
+    boxes = _boxes(tmp_path, {name: [[1, 2, 3, 4]], "1.jpg": [[5, 6, 7, 8]]})
+
+    assert boxes.find(name) == [Detection(Box(1, 2, 3, 4), 1.0)]
+    assert boxes.find("elsewhere/1.jpg") == [Detection(Box(5, 6, 7, 8), 1.0)]
+
+
 def test_a_coco_annotation_file_serves_too_without_its_crowds(tmp_path: Path):
     content = {
         "images": [{"id": 7, "file_name": "a.jpg"}],

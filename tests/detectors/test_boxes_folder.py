@@ -26,6 +26,12 @@ def test_people_are_read_in_pixels_of_the_image(tmp_path: Path):
     assert boxes.detect(Image("photos/a.jpg", _PIXELS)) == found
 
 
+def test_a_file_may_begin_with_a_byte_order_mark(tmp_path: Path):
+    boxes = _folder(tmp_path, {"a.txt": "\ufeff0 0.5 0.5 1 1"})
+
+    assert boxes.detect(Image("a.jpg", _PIXELS)) == [Detection(Box(0, 0, 200, 100), 1.0)]
+
+
 def test_a_box_ends_with_the_image(tmp_path: Path):
     boxes = _folder(tmp_path, {"a.txt": "0 0 0.5 0.5 1"})
 

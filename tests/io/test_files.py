@@ -11,7 +11,15 @@ from pathlib import Path
 import pytest
 
 from mspn.errors import FileError
-from mspn.io.files import explain_failures, locked_folder, remove_leftovers, replacing, sha256_of, write_text
+from mspn.io.files import (
+    explain_failures,
+    locked_folder,
+    remove_leftovers,
+    replacing,
+    sha256_of,
+    temporary_folder,
+    write_text,
+)
 from tests.full_disk import full_disk
 
 
@@ -85,6 +93,24 @@ def test_what_a_killed_writer_left_can_be_removed(tmp_path: Path):
     remove_leftovers(tmp_path)
 
     assert [entry.name for entry in tmp_path.iterdir()] == [".notes"]
+
+
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [
+        (".mine.partial", "notes"),
+        (".mine.partial", ".lock"),
+        (".mine-0123456-0.partial", ".lock"),  # seven digits
+        (".photos-20240131-1.partial", "notes"),
+    ],
+)
+def test_what_no_writer_of_ours_has_left_is_kept(name: str, file: str, tmp_path: Path):
+    (tmp_path / name).mkdir()
+    (tmp_path / name / file).touch()
+
+    remove_leftovers(tmp_path)
+
+    assert (tmp_path / name / file).exists()
 
 
 _WRITE_AND_WAIT = """
@@ -171,6 +197,38 @@ def test_a_link_in_place_of_the_temporary_folder_is_not_followed(tmp_path: Path)
 
     assert path.read_text() == "new"
     assert list(elsewhere.iterdir()) == []
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no permission bits")
+def test_a_folder_that_another_user_has_put_in_place_is_neither_used_nor_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    with temporary_folder(tmp_path / "ray") as first:
+        pass
+    first.mkdir()
+    first.chmod(0o777)
+    user = first.stat().st_uid
+    monkeypatch.setattr(os, "getuid", lambda: user + 1)
+
+    with temporary_folder(tmp_path / "ray") as second:
+        assert second.name == first.name.replace("-0.partial", "-1.partial")
+        assert stat.S_IMODE(second.stat().st_mode) == 0o700
+        remove_leftovers(tmp_path)
+
+    assert list(tmp_path.rglob("*")) == [first]
+
+
+def test_a_folder_that_a_killed_process_has_left_open_to_all_is_made_anew(tmp_path: Path):
+    with temporary_folder(tmp_path / "ray") as first:
+        pass
+    first.mkdir()
+    first.chmod(0o777)
+    (first / "trap").touch()
+
+    with temporary_folder(tmp_path / "ray") as second:
+        assert second == first
+        assert [path.name for path in second.iterdir()] == [".lock"]
+        assert os.name == "nt" or stat.S_IMODE(second.stat().st_mode) == 0o700
 
 
 def test_missing_folders_are_made(tmp_path: Path):

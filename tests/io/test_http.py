@@ -45,6 +45,20 @@ def test_redirects_are_followed(server: FileServer):
     assert fetch(server.url()) == CONTENT
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
+def test_a_redirect_may_have_letters_that_are_not_ascii(encoding: str, server: FileServer):
+    paths = []
+
+    def serve(handler: file_server.Handler) -> None:
+        paths.append(handler.path)
+        file_server.serve(handler)
+
+    server.answers = [file_server.redirect("/\u00c5.jpg".encode(encoding).decode("latin-1")), serve]
+
+    assert fetch(server.url()) == CONTENT
+    assert paths == ["/%C3%85.jpg"]
+
+
 def test_who_asks_is_not_said_to_another_host(server: FileServer):
     elsewhere = server.url().replace("127.0.0.1", "localhost")
     server.answers = [file_server.redirect("/same"), file_server.redirect(elsewhere), file_server.serve]

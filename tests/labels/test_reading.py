@@ -1,4 +1,5 @@
 import gc
+import os
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from mspn.labels.reading import (
 )
 from mspn.structures.skeleton import COCO_17, Skeleton
 
+_NOT_ON_WINDOWS = () if os.name == "nt" else ("12:30.jpg", "c:a.jpg", "b\\a.jpg")
 KITE = Skeleton(name="kite", keypoints=("top", "tail"))
 
 
@@ -36,12 +38,25 @@ def test_whole_numbers_have_no_point():
     assert repr([plain_number(value) for value in (2.0, 2.5, -3.0)]) == "[2, 2.5, -3]"
 
 
-@pytest.mark.parametrize("name", ["a.jpg", "b/c/a.jpg", "./a.jpg", "a..jpg"])
+@pytest.mark.parametrize("name", ["a.jpg", "b/c/a.jpg", "./a.jpg", "a..jpg", *_NOT_ON_WINDOWS])
 def test_a_name_within_the_folder_is_a_path_there(name: str):
     assert path_inside(Path("set"), name) == Path("set") / name
 
 
-@pytest.mark.parametrize("name", ["../a.jpg", "b/../../a.jpg", "/a.jpg", "c:/a.jpg", "b\\a.jpg", "", "."])
+@pytest.mark.parametrize("name", ["12:30.jpg", "c:a.jpg", "b\\a.jpg"])
+def test_windows_has_names_that_lead_elsewhere_there_alone(name: str, monkeypatch: pytest.MonkeyPatch):
+    folder = Path("set")
+
+    with monkeypatch.context() as windows:
+        windows.setattr(os, "name", "nt")
+        with pytest.raises(AnnotationError, match="leads out of set; nothing is written there"):
+            path_inside(folder, name)
+
+
+_OUTSIDE_ON_WINDOWS = ("c:/a.jpg", "c:\\a.jpg", "\\a.jpg", "..\\a.jpg", "b\\..\\..\\a.jpg", "\\\\server\\share\\a.jpg")
+
+
+@pytest.mark.parametrize("name", ["../a.jpg", "b/../../a.jpg", "/a.jpg", "//a/b.jpg", "", ".", *_OUTSIDE_ON_WINDOWS])
 def test_a_name_that_leads_elsewhere_is_refused(name: str):
     with pytest.raises(AnnotationError, match="leads out of set; nothing is written there"):
         path_inside(Path("set"), name)

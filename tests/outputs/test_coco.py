@@ -68,6 +68,19 @@ def test_ids_of_an_annotation_file_are_taken_by_file_name(tmp_path: Path, caplog
     assert "in/c/3.jpg is not among the images of the annotation file" in caplog.text
 
 
+def test_the_annotation_file_may_name_images_as_the_run_does(tmp_path: Path):
+    ids = {"/photos/1.jpg": 70, "http://host/2.jpg?size=9": 80}
+    writer = CocoWriter(tmp_path, Path("/photos"), ids)
+
+    for name in ids:
+        writer.write(of_image(name))
+    writer.write(of_frame(a_video("http://host/2.jpg?size=9"), 0, 0.0))
+    writer.close()
+
+    # A frame is not the image of its video's name.
+    assert [row["image_id"] for row in _rows(tmp_path)] == [70, 80]
+
+
 def test_places_in_shards_are_different_and_those_of_the_whole_run(tmp_path: Path):
     ids = {}
     for number in (1, 2, 3):

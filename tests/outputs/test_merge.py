@@ -108,6 +108,9 @@ def test_what_cannot_be_joined_is_refused(tmp_path: Path):
             merge_results(folders, tmp_path / "joined")
     with pytest.raises(MissingFileError, match=r"no progress.jsonl in .*empty; name folders that mspn predict"):
         merge_results([one, tmp_path / "empty"], tmp_path / "joined")
+    (tmp_path / "empty" / JOURNAL_FILE).touch()
+    with pytest.raises(InvalidValueError, match=r"empty.progress.jsonl is empty, its run ended before the first image"):
+        merge_results([tmp_path / "empty", one], tmp_path / "joined")
     with pytest.raises(InvalidValueError, match="which is one of the runs; choose another --out"):
         merge_results([one], one)
 

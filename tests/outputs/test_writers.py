@@ -1,9 +1,18 @@
+import re
 from pathlib import Path
 
 import pytest
 
 from mspn.errors import InvalidValueError
-from mspn.outputs import DRAWING_WRITERS, WRITERS, WriterSettings, has_results, make_writer, remove_results
+from mspn.outputs import (
+    DRAWING_WRITERS,
+    WRITERS,
+    WriterSettings,
+    has_results,
+    make_writer,
+    prepare_results,
+    remove_results,
+)
 from mspn.outputs.journal import Journal
 from mspn.structures.skeleton import COCO_17
 from mspn.visualize.themes import THEMES
@@ -62,6 +71,55 @@ def test_folders_that_no_run_has_written_stay(tmp_path: Path):
     remove_results(tmp_path)
 
     assert [path.name for path in tmp_path.rglob("*.*")] == ["mine.jpg"]
+
+
+@pytest.mark.parametrize("target", ["photos", "gone"])
+def test_links_that_no_run_has_written_to_stay(tmp_path: Path, target: str):
+    (tmp_path / "photos").mkdir()
+    for link in ("images", "videos"):
+        (tmp_path / link).symlink_to(tmp_path / target)
+
+    remove_results(tmp_path)
+    _write_run(tmp_path, ["a.jpg"], ["json"])
+    remove_results(tmp_path)
+
+    assert {path.name for path in tmp_path.iterdir()} == {"photos", "images", "videos"}
+
+
+def test_a_link_that_drawings_went_through_is_removed_without_what_it_leads_to(tmp_path: Path):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "images").symlink_to(tmp_path / "disk")
+    _write_run(tmp_path, ["a.jpg"], ["images"])
+
+    remove_results(tmp_path)
+
+    assert [path.name for path in tmp_path.rglob("*")] == ["disk", "a.jpg"]
+
+
+@pytest.mark.parametrize("source", ["images", "images/a.jpg", "images/*.jpg", "photos"])
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_source_where_results_go_is_refused_before_and_after_the_first_run(
+    tmp_path: Path, source: str, *, resume: bool
+):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "a.jpg").touch()
+    (tmp_path / "images").symlink_to(tmp_path / "photos")
+
+    for _ in range(2):
+        with pytest.raises(InvalidValueError, match=rf"{re.escape(source)} is where .* has its results; choose anoth"):
+            prepare_results(tmp_path, [str(tmp_path / source)], resume=resume, overwrite=False)
+        _write_run(tmp_path, ["b.jpg"], ["json"])
+
+    assert (tmp_path / "images" / "a.jpg").exists()
+
+
+def test_a_link_to_itself_is_no_reason_to_refuse_a_run(tmp_path: Path):
+    for name in ("images", "loop.jpg"):
+        (tmp_path / name).symlink_to(tmp_path / name)
+
+    prepare_results(tmp_path, [str(tmp_path / "loop.jpg")], resume=False, overwrite=False)
+
+    assert (tmp_path / "images").is_symlink()
 
 
 def test_a_run_without_images_and_an_empty_folder_are_no_results(tmp_path: Path):

@@ -31,6 +31,22 @@ def test_labels_come_back_as_they_were_predicted(tmp_path: Path):
     np.testing.assert_allclose(second.box, (4, 5, 10, 20), atol=1e-5)
 
 
+def test_labels_of_images_in_a_folder_called_images_come_back_too(tmp_path: Path):
+    writer = YoloWriter(tmp_path, Path("in"))
+    for name in ("images/a.jpg", "other/b.jpg"):
+        writer.write(of_image(f"in/{name}"))
+        image = tmp_path / "yolo" / "images" / name
+        image.parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(image), np.zeros((*SIZE, 3), np.uint8))
+    writer.close()
+
+    labels = read_yolo(tmp_path / "yolo")
+
+    written = {path.relative_to(tmp_path / "yolo").as_posix() for path in tmp_path.rglob("*.txt")}
+    assert written == {"images/labels/a.txt", "labels/other/b.txt"}
+    assert [person.image_id for person in labels.people] == [1, 2]
+
+
 def test_a_row_is_class_box_and_keypoints_as_shares_of_the_image(tmp_path: Path):
     writer = YoloWriter(tmp_path, Path("in"))
 

@@ -1,10 +1,13 @@
 import threading
 import time
 from collections.abc import Iterator
+from queue import SimpleQueue
+from typing import Any
 
 import pytest
 
-from mspn.predict.stages import Stages
+from mspn.predict import stages
+from mspn.predict.stages import Stages, Workers
 
 
 def _stage_threads() -> int:
@@ -111,6 +114,45 @@ def test_leaving_stops_stages_that_wait_for_room_or_for_items_and_closes_generat
     assert closed.is_set()
     assert _stage_threads() == 0
     assert time.monotonic() - started < 2
+
+
+def test_workers_end_though_one_takes_the_last_call_while_they_are_closed(monkeypatch: pytest.MonkeyPatch):
+    is_released, is_taken = threading.Event(), threading.Event()
+
+    class Raced(SimpleQueue[Any]):
+        def empty(self) -> bool:
+            was_empty = super().empty()
+            is_released.set()
+            is_taken.wait(5)
+            return was_empty
+
+    monkeypatch.setattr(stages, "SimpleQueue", Raced)
+    workers = Workers(1, "mspn-worker")
+    first = workers.submit(is_released.wait)
+    _wait_until(first.running)
+    workers.submit(is_taken.set)
+    closing = threading.Thread(target=workers.close, daemon=True)
+
+    closing.start()
+    threading.Timer(0.1, is_released.set).start()
+
+    closing.join(5)
+    assert not closing.is_alive()
+    assert all(thread.name != "mspn-worker" for thread in threading.enumerate())
+
+
+def test_calls_that_have_not_begun_are_canceled_when_workers_are_closed():
+    is_released = threading.Event()
+    workers = Workers(1, "mspn-worker")
+    first = workers.submit(lambda: is_released.wait(5))
+    _wait_until(first.running)
+    waiting = [workers.submit(int), workers.submit(int)]
+
+    threading.Timer(0.1, is_released.set).start()
+    workers.close()
+
+    assert first.result() is True
+    assert [call.cancelled() for call in waiting] == [True, True]
 
 
 def _wait_until(predicate: object) -> None:

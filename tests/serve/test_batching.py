@@ -1,4 +1,7 @@
+import asyncio
+import gc
 import time
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,11 +11,14 @@ import pytest
 
 from mspn.errors import DetectorError
 from mspn.predict.estimator import PoseEstimator
-from mspn.serve.limits import RequestError
-from mspn.serve.service import Batcher, Job
+from mspn.serve import service
+from mspn.serve.answers import PeopleOptions
+from mspn.serve.limits import RequestError, ServeLimits, Upload, decode_upload
+from mspn.serve.observability import Metrics
+from mspn.serve.service import Batcher, Job, Service
 from mspn.structures.boxes import Detection
 from mspn.structures.image import Image
-from tests.serve.serving import GatedDetector, gated_estimator
+from tests.serve.serving import GatedDetector, gated_estimator, picture
 
 SOON = 10.0
 
@@ -119,6 +125,65 @@ def test_what_nobody_waits_for_is_not_computed(tmp_path: Path):
             late.poses.result(SOON)
         assert len(first.poses.result(SOON)) == 1
         assert detector.num_images == 1
+
+
+def test_the_worker_goes_on_after_all_that_it_gathers_have_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(service, "_GATHER_SECONDS", 0.2)
+    sizes: list[int] = []
+    with started(gated_estimator(tmp_path, GatedDetector()), sizes) as batcher:
+        left, second = job(), job()
+        batcher.submit(left)
+        time.sleep(0.05)
+        batcher.discard(left)
+        time.sleep(0.3)
+        batcher.submit(second)
+
+        assert len(second.poses.result(SOON)) == 1
+        batcher.discard(second)  # it is no longer there
+    assert sizes == [1]
+
+
+def test_images_of_clients_that_have_left_are_forgotten_while_a_batch_is_in_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    detector = GatedDetector()
+    decoded: list[weakref.ref[np.ndarray]] = []
+
+    def decode(encoded: bytes, max_pixels: int) -> np.ndarray:
+        pixels = decode_upload(encoded, max_pixels)
+        decoded.append(weakref.ref(pixels))
+        return pixels
+
+    async def leave(serving: Service, number: int) -> None:
+        before = len(decoded)
+        clients = [
+            asyncio.ensure_future(serving.answer([Upload("", picture())], PeopleOptions(), lambda _image, poses: poses))
+            for _ in range(number)
+        ]
+        while len(decoded) < before + number:
+            await asyncio.sleep(0.01)
+        await asyncio.to_thread(detector.has_begun.wait, SOON)
+        for client in clients:
+            client.cancel()
+        await asyncio.gather(*clients, return_exceptions=True)
+
+    async def run() -> None:
+        await leave(serving, 1)  # the network is at it
+        for _ in range(3):
+            await leave(serving, 4)
+
+    monkeypatch.setattr(service, "decode_upload", decode)
+    serving = Service("", gated_estimator(tmp_path, detector), ServeLimits(), Metrics())
+    serving.start()
+    try:
+        detector.shut()
+        asyncio.run(run())
+        gc.collect()
+
+        assert [pixels() is not None for pixels in decoded] == [True] + 12 * [False]
+    finally:
+        detector.gate.set()
+        serving.close()
 
 
 def test_what_waits_at_the_end_is_told_so(tmp_path: Path):

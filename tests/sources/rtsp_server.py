@@ -1,7 +1,7 @@
 """A network camera on this machine: RTSP over TCP, with images in VP8."""
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from fractions import Fraction
 from socketserver import StreamRequestHandler, TCPServer
@@ -21,6 +21,7 @@ _DESCRIPTION = "\r\n".join(
 
 
 class _Handler(StreamRequestHandler):
+    disable_nagle_algorithm = True
     server: "_Camera"
 
     def handle(self) -> None:
@@ -38,7 +39,7 @@ class _Handler(StreamRequestHandler):
                 elif method == "PLAY":
                     extra = "Session: 1\r\n"
                 if method == "DESCRIBE" and self.server.redirect:
-                    self.wfile.write(f"RTSP/1.0 302 Found\r\nCSeq: {number}\r\n{self.server.redirect}\r\n\r\n".encode())
+                    self._redirect(number)
                     continue
                 self.wfile.write(f"RTSP/1.0 200 OK\r\nCSeq: {number}\r\n{extra}\r\n{body}".encode())
                 if method == "PLAY":
@@ -53,6 +54,11 @@ class _Handler(StreamRequestHandler):
             if line.lower().startswith("cseq:"):
                 number = line.split(":")[1].strip()
         return (first.split()[0], number) if first else None
+
+    def _redirect(self, number: str) -> None:
+        for piece in (f"RTSP/1.0 302 Found\r\nCSeq: {number}\r\n", *self.server.redirect, "\r\n\r\n"):
+            self.wfile.write(piece.encode())
+            self.server.closing.wait(0.005)
 
     def _play(self) -> None:
         for number, encoded in enumerate(self.server.frames):
@@ -75,7 +81,8 @@ class _Camera(TCPServer):
         self.sequence = 0
         self.closing = Event()
         self.headers: list[str] = []
-        self.redirect = ""
+        self.redirect: Sequence[str] = ()
+        """The header, in pieces that are sent one after the other."""
 
     @property
     def url(self) -> str:
@@ -88,10 +95,12 @@ def camera(num_frames: int) -> Iterator[_Camera]:
     with _Camera(num_frames) as server:
         thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
-        yield server
-        server.closing.set()
-        server.shutdown()
-        thread.join()
+        try:
+            yield server
+        finally:
+            server.closing.set()
+            server.shutdown()
+            thread.join()
 
 
 def _encode(num_frames: int) -> Iterator[bytes]:

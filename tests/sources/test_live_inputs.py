@@ -78,10 +78,21 @@ def test_a_private_camera_is_asked_only_if_the_user_wrote_its_address():
     assert images
 
 
-@pytest.mark.parametrize("line", ["Location", "location", "LOCATION"])
-def test_a_redirect_of_a_camera_is_not_followed(line: str):
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        ["Location"],
+        ["location"],
+        ["LOCATION"],
+        ["Loca\rtion"],
+        ["$\0\0\0Location"],  # after a packet without images
+        list("Location"),
+        ["Loc\r", "\r", "a\rtion"],
+    ],
+)
+def test_a_redirect_of_a_camera_is_not_followed_however_it_is_sent(pieces: list[str]):
     with camera(num_frames=4) as other, camera(num_frames=4) as server:
-        server.redirect = f"{line}: {other.url}"
+        server.redirect = (*pieces, ": ", other.url)
         images, problem = read_on(watch_stream(server.url, SETTINGS))
 
         assert (images, other.headers) == ([], [])

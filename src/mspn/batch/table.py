@@ -2,17 +2,18 @@
 
 import json
 import posixpath
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.dataset as datasets
-from pyarrow import compute
+from pyarrow import compute, fs
 from ray.data.checkpoint.checkpoint_writer import PENDING_CHECKPOINT_SUFFIX
 
 from mspn.errors import InvalidValueError
-from mspn.io.storage import Storage, explained
+from mspn.io.storage import Storage, explained, patiently
 from mspn.outputs.journal import check_settings
 from mspn.outputs.tables import round_seconds
 from mspn.predict.pipeline import ImageResult
@@ -105,6 +106,9 @@ def _describe_pose(pose: Pose) -> dict[str, Any]:
 POSES = "poses"
 _PROGRESS = "_progress"
 """Readers of Parquet leave out folders that begin so."""
+_WHOLE = "whole"
+_PARTS = re.compile(rf"{_WHOLE}|[0-9]+-of-([0-9]+)")
+"""Names in it: of a whole run, and of shards with their total."""
 _PENDING = f"{PENDING_CHECKPOINT_SUFFIX}.parquet"
 """How Ray names its note of what it is about to write; then comes the file, and then the note's last name."""
 
@@ -134,9 +138,10 @@ class Destination:
             FileError: if there is none for such addresses.
         """
         self.storage = Storage.of(address)
-        part = "whole" if shard == WHOLE else f"{shard.number:03}-of-{shard.total:03}"
+        part = _WHOLE if shard == WHOLE else f"{shard.number:03}-of-{shard.total:03}"
         # Hive's way to name a partition: readers make a column of it.
         self.poses = self.storage.join(POSES) if shard == WHOLE else self.storage.join(POSES, f"shard={part}")
+        self._total = shard.total
         self._progress = self.storage.join(_PROGRESS, part)
         self.done = f"{self._progress}/done"
         self._settings = f"{self._progress}/run.json"
@@ -151,10 +156,12 @@ class Destination:
             overwrite: remove them first.
 
         Raises:
-            ValueError: for results that are neither to be continued nor removed, or have other settings.
+            ValueError: for results that are neither to be continued nor removed, have other settings, or are of
+                another division into shards.
             FileError: if the folder cannot be read or written.
         """
         with explained(self.storage.name):
+            self._check_other_parts()
             earlier = self._read_settings()
             if self._has_results() and not (resume and earlier is not None):
                 if earlier is None:
@@ -205,6 +212,18 @@ class Destination:
         with explained(self.storage.name):
             self.storage.write(self.summary, (json.dumps(summary, indent=1) + "\n").encode())
 
+    def _check_other_parts(self) -> None:
+        """Refuse parts of another division, which would hold the same images, and which `overwrite` leaves alone."""
+        selector = fs.FileSelector(self.storage.join(_PROGRESS), allow_not_found=True)
+        for entry in patiently(lambda: self.storage.files.get_file_info(selector)):
+            match = _PARTS.fullmatch(entry.base_name)
+            if match and (total := int(match[1] or 1)) != self._total:
+                raise InvalidValueError(
+                    f"{self.storage.name} holds results of {_describe(total)}; those of {_describe(self._total)} would"
+                    f" have the same images again; choose another --out, or remove its folders {POSES} and {_PROGRESS}"
+                    " first"
+                )
+
     def _has_results(self) -> bool:
         return bool(self.storage.list_files(self.poses))
 
@@ -221,3 +240,7 @@ class Destination:
                 f"{self._settings} does not say what was done; move it away, or choose another --out"
             )
         return settings
+
+
+def _describe(total: int) -> str:
+    return "a whole run" if total == 1 else f"{total} shards"

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from enum import Enum
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -30,9 +30,10 @@ from mspn.interrupts import stop_requests
 from mspn.io.files import prepare_folder, write_text
 from mspn.io.images import IMAGE_SUFFIXES
 from mspn.labels.formats import read_labels, write_labels
-from mspn.labels.formats.coco import read_coco, write_coco
+from mspn.labels.formats.coco import CocoImage, parse_coco, write_coco
 from mspn.labels.formats.label_studio import write_label_config, write_predictions
 from mspn.labels.label_set import LabeledImage, LabeledSet
+from mspn.labels.reading import check_form, image_size, read_json
 from mspn.predict.estimator import PoseEstimator
 from mspn.predict.pseudo_labels import (
     AgreementRule,
@@ -85,7 +86,7 @@ def pseudo_label_command(
         settings = {"teachers": teachers, "boxes": boxes and str(boxes), "threshold": threshold, **rule.model_dump()}
         labels = LabeledSet(common_skeleton(networks), [], [], {_SETTINGS: settings})
         if out.exists():
-            labels = _read_begun(out, settings)
+            labels = _read_begun(out, labels)
         detector = make_detector(DEFAULT, device) if boxes is None else BoxesFile(boxes)
         images, people = list(labels.images), list(labels.people)
         done = {image.file_name for image in images}
@@ -122,12 +123,17 @@ def pseudo_label_command(
         raise typer.Exit(SOME_FAILED)
 
 
-def _read_begun(out: Path, settings: dict[str, Any]) -> LabeledSet:
-    """Labels of an earlier run of the same command."""
-    labels = read_coco(out)
-    if labels.extra.get(_SETTINGS) != settings:
+def _read_begun(out: Path, empty: LabeledSet) -> LabeledSet:
+    """Labels of an earlier run of the same command, which may have labeled nobody so far."""
+    content = read_json(out)
+    if not isinstance(content, dict) or content.get(_SETTINGS) != empty.extra[_SETTINGS]:
         raise InvalidValueError(f"{out} was made with other teachers, boxes or limits; choose another --out")
-    return labels
+    if content.get("annotations") != []:
+        return parse_coco(out, content)
+    entries = check_form(out, content.get("images"), list[CocoImage], "a COCO keypoint file")
+    sizes = [image_size(entry.width, entry.height, entry.file_name) for entry in entries]
+    images = [LabeledImage(entry.id, entry.file_name, size) for entry, size in zip(entries, sizes, strict=True)]
+    return replace(empty, images=images)
 
 
 def find_photos(folder: Path) -> list[str]:

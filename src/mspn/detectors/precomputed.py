@@ -125,8 +125,9 @@ class BoxesFile:
 
 
 def _keys(file_name: str, image_id: int | None) -> list[str]:
-    parts, stem = Path(file_name).parts, Path(file_name).stem
-    by_path = ["/".join(parts[first:]) for first in range(len(parts))]
+    path = Path(file_name)
+    stem = path.stem
+    by_path = [file_name, path.as_posix(), *("/".join(path.parts[first:]) for first in range(1, len(path.parts)))]
     if image_id is not None:
         return [*by_path, str(image_id)]
     return [*by_path, stem, str(int(stem))] if stem.isdecimal() else [*by_path, stem]
@@ -219,7 +220,7 @@ class BoxesFolder:
         try:
             if path.stat().st_size > _MAX_BYTES:
                 raise DetectorError(f"{path} is larger than {_MAX_BYTES // 2**20} MiB; is it a file of boxes?")
-            lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+            lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
         except OSError as error:
             raise DetectorError(f"{path} cannot be read ({error.strerror}); check its rights") from error
         rows = [_numbers(line, f"{path}, line {number}") for number, line in enumerate(lines, start=1) if line.strip()]

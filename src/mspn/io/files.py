@@ -3,7 +3,9 @@
 import errno
 import hashlib
 import os
+import re
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -15,10 +17,13 @@ from filelock import BaseFileLock, FileLock, Timeout
 
 from mspn.errors import FileError, MspnError, YamlError, reason
 
-_PARTIAL = ".partial"
 _CHUNK_BYTES = 2**20
 _DIGITS = 8
 """Of the digest of a file's name in that of its temporary folder."""
+_PARTIAL = ".partial"
+_PARTIAL_FOLDER = re.compile(rf"\..*-[0-9a-f]{{{_DIGITS}}}-[0-9]+{re.escape(_PARTIAL)}", re.DOTALL)
+"""Names of temporary folders: the start of the file's, its digest, and a number."""
+_FOR_OWNER = 0o700
 _MAX_PREFIX_LETTERS = 40
 """Of the name of a temporary folder, since that of the file may be as long as file systems take."""
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
@@ -70,7 +75,7 @@ def temporary_folder(path: Path) -> Iterator[Path]:
     digest = hashlib.sha256(os.fsencode(path.name)).hexdigest()[:_DIGITS]
     name = f".{path.stem[:_MAX_PREFIX_LETTERS]}-{digest}"
     folders = (path.parent / f"{name}-{number}{_PARTIAL}" for number in count())
-    folder, lock = next((folder, lock) for folder in folders if (lock := _claim_empty(folder)))
+    folder, lock = next((folder, lock) for folder in folders if (lock := _make(folder)))
     for other in folders:  # of writers that came while another one wrote
         if not other.exists():
             break
@@ -81,21 +86,35 @@ def temporary_folder(path: Path) -> Iterator[Path]:
         _remove(folder, lock)
 
 
-def _claim_empty(folder: Path) -> BaseFileLock | None:
+def _make(folder: Path) -> BaseFileLock | None:
+    """Make a temporary folder, and give its lock; None if something else has its name.
+
+    What is there is never used: in a folder for all, such as /tmp, it may be another user's.
+    """
     _remove_if_abandoned(folder)
+    try:
+        folder.mkdir(_FOR_OWNER)
+    except FileExistsError:
+        return None
     return _claim(folder)
 
 
 def _remove_if_abandoned(folder: Path) -> None:
-    if folder.is_dir() and (lock := _claim(folder)):
+    if _is_own_folder(folder) and (lock := _claim(folder)):
         _remove(folder, lock)
 
 
+def _is_own_folder(path: Path) -> bool:
+    """Whether it is a folder, no link to one, and this user's, where systems say whose it is."""
+    try:
+        status = path.lstat()
+    except FileNotFoundError:
+        return False
+    return stat.S_ISDIR(status.st_mode) and (not hasattr(os, "getuid") or status.st_uid == os.getuid())
+
+
 def _claim(folder: Path) -> BaseFileLock | None:
-    """The lock of a temporary folder, which ends with its process; None if it is another writer's, or no folder."""
-    if folder.is_symlink():
-        return None
-    folder.mkdir(exist_ok=True)
+    """The lock of a temporary folder, which ends with its process; None if it is another writer's."""
     lock = FileLock(folder / _LOCK_FILE, timeout=0)
     try:
         lock.acquire()
@@ -140,7 +159,8 @@ def locked_folder(folder: Path) -> Iterator[None]:
 def remove_leftovers(folder: Path) -> None:
     """Remove what `replacing` left in a folder where a process was killed, of whichever files."""
     for partial in folder.glob(f".*{_PARTIAL}"):
-        _remove_if_abandoned(partial)
+        if _PARTIAL_FOLDER.fullmatch(partial.name) and (partial / _LOCK_FILE).is_file():
+            _remove_if_abandoned(partial)
 
 
 def prepare_folder(path: Path) -> None:

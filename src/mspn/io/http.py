@@ -346,9 +346,17 @@ def _without_identity(headers: Mapping[str, str]) -> dict[str, str]:
 
 def _join(url: str, location: str) -> str:
     try:
-        return urljoin(url, location)
+        return urljoin(url, _as_utf8(location))
     except ValueError as error:
         raise FetchError(f"redirects to what is no address ({reason(error)})", "give the last address") from error
+
+
+def _as_utf8(location: str) -> str:
+    """What http.client has taken for Latin-1, as it was meant."""
+    try:
+        return location.encode("latin-1").decode()
+    except UnicodeError:
+        return location
 
 
 def _write(chunk: bytes, file: IO[bytes]) -> None:

@@ -7,7 +7,7 @@ import logging
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Annotated, Any, TypeVar
 
 import numpy as np
@@ -152,7 +152,9 @@ def path_inside(folder: Path, name: str) -> Path:
         AnnotationError: if the name leads elsewhere.
     """
     parts = PurePosixPath(name).parts
-    if not parts or "\\" in name or ":" in name or any(part in ("..", "/") for part in parts):
+    # Labels may come from Windows, and go there.
+    leads_out = any(path.root or ".." in path.parts for path in (PurePosixPath(name), PureWindowsPath(name)))
+    if not parts or leads_out or (os.name == "nt" and any(sign in name for sign in ":\\")):
         raise AnnotationError(f"file name {name!r} leads out of {folder}; nothing is written there")
     return folder.joinpath(*parts)
 

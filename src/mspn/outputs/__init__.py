@@ -2,6 +2,7 @@
 
 import heapq
 import logging
+import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
@@ -100,11 +101,10 @@ def remove_results(folder: Path) -> None:
     outputs = JournalReader(folder).outputs if journal.is_file() else ()
     for name, writer in WRITERS.items():
         for path in (folder / part for part in writer.paths):
-            if path.is_dir() and not path.is_symlink():
-                # Without a journal, a folder of that name may be anybody's.
-                if name in outputs:
-                    shutil.rmtree(path)
-            else:
+            # Without a journal, a folder of that name, or a link to one, may be anybody's.
+            if name in outputs and path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            elif name in outputs or path.is_file():
                 path.unlink(missing_ok=True)
     journal.unlink(missing_ok=True)
 
@@ -117,15 +117,17 @@ def prepare_results(out: Path, sources: Sequence[str], *, resume: bool, overwrit
         OSError: if something cannot be removed.
     """
     folders = [out / path for writer in WRITERS.values() for path in writer.paths]
+    real_folders = [os.path.realpath(folder) for folder in folders]  # resolve() fails on a link to itself
+    # Also without a journal: once it names the folder of a source as one of results, another run would remove that.
+    for source in sources:
+        if any(Path(os.path.realpath(source)).is_relative_to(folder) for folder in real_folders):
+            raise InvalidValueError(f"{source} is where {out} has its results; choose another --out")
     if not (resume and (out / JOURNAL_FILE).is_file()):
         if has_results(out) and not overwrite:
             raise InvalidValueError(
                 f"{out} already holds results; --resume goes on with them where {JOURNAL_FILE} is there, --overwrite"
                 " removes them first; or choose another --out"
             )
-        for source in sources if (out / JOURNAL_FILE).is_file() else ():
-            if any(Path(source).resolve().is_relative_to(folder.resolve()) for folder in folders):
-                raise InvalidValueError(f"{source} is among the results in {out}; choose another --out")
         remove_results(out)
     remove_leftovers(out)
     for folder in folders:
@@ -177,6 +179,11 @@ def merge_results(
         for folder in dict.fromkeys(folder.resolve() for folder in (*folders, out)):
             stack.enter_context(locked_folder(folder))
         readers = [JournalReader(folder) for folder in folders]
+        for reader in readers:
+            if not reader.end:
+                raise InvalidValueError(
+                    f"{reader.path} is empty, its run ended before the first image; predict anew, or leave it out"
+                )
         _check_same_settings(readers)
         shards = _check_shards(readers)
         chosen = outputs or [name for name in WRITERS if any(name in reader.outputs for reader in readers)]

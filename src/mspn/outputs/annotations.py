@@ -85,7 +85,8 @@ class CocoWriter:
             return len(self._stems)
         assert result.image is not None
         parts = name.parts if result.image.frame is None else ()
-        candidates = ("/".join(parts[first:]) for first in range(len(parts)))
+        by_name = ("/".join(parts[first:]) for first in range(len(parts)))
+        candidates = (result.source, Path(result.source).as_posix(), *by_name) if parts else ()
         found = next((self._image_ids[key] for key in candidates if key in self._image_ids), None)
         if found is None and result.source not in self._unknown:
             self._unknown.add(result.source)
@@ -145,6 +146,7 @@ class YoloWriter:
     """`yolo/`: one text file per image in `labels`, and data.yaml; put the images themselves into `images`.
 
     Labels are named as the images are, with their sub-folders below `source_folder`, since names are what links them.
+    Those of an image in a sub-folder `images` are in one called `labels` beside it, where trainers look for them.
     Trainers refuse what is outside the image: boxes are cut off at its border, and keypoints beyond it, like those
     with a low score, are unlabeled. All others are written as visible.
     """
@@ -159,10 +161,16 @@ class YoloWriter:
     def write(self, result: ImageResult) -> None:
         if result.image is None:
             return
-        from mspn.labels.formats.yolo import SETTINGS_FILE, write_settings  # noqa: PLC0415 (all formats of labels)
+        from mspn.labels.formats.yolo import (  # noqa: PLC0415 (all formats of labels)
+            IMAGES,
+            SETTINGS_FILE,
+            label_file_in,
+            write_settings,
+        )
 
         rows = [_format_pose(pose, result.image.size) for pose in result.poses]
-        path = self._folder / "labels" / f"{self._names.choose(result.image)}.txt"
+        image = self._folder / IMAGES / f"{self._names.choose(result.image)}.jpg"  # or of any other suffix
+        path = label_file_in(self._folder, image)
         with explain_failures(path):
             write_text(path, "".join(f"{row}\n" for row in rows))
             if result.poses and not self._has_settings:

@@ -4,7 +4,8 @@ import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future
-from queue import SimpleQueue
+from contextlib import suppress
+from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import Any, Generic, TypeVar
 
@@ -50,10 +51,11 @@ class Workers:
 
     def close(self) -> None:
         """Cancel the calls that have not begun, and end the threads."""
-        while not self._calls.empty():
-            waiting = self._calls.get()
-            if waiting is not None:
-                waiting[0].cancel()
+        with suppress(Empty):
+            while True:
+                waiting = self._calls.get_nowait()
+                if waiting is not None:
+                    waiting[0].cancel()
         for _ in self._threads:
             self._calls.put(None)
         for thread in self._threads:

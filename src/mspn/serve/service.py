@@ -9,6 +9,7 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from http import HTTPStatus
@@ -118,7 +119,11 @@ class Service:
             max_people = min(options.max_people or self.limits.max_people, self.limits.max_people)
             job = Job(image, self.threshold(options), max_people, deadline)
             self._batcher.submit(job)
-            poses = await asyncio.wrap_future(job.poses)
+            try:
+                poses = await asyncio.wrap_future(job.poses)
+            except asyncio.CancelledError:
+                self._batcher.discard(job)
+                raise
             self.metrics.people.inc(len(poses))
             return await self._run(finish, image, poses)
 
@@ -233,6 +238,11 @@ class Batcher:
             self._jobs.append(job)
             self._changed.notify_all()
 
+    def discard(self, job: Job) -> None:
+        """Take an image that nobody waits for out of the queue, if it is still there."""
+        with self._changed, suppress(ValueError):
+            self._jobs.remove(job)
+
     def _run(self) -> None:
         while batch := self._take():
             started = time.monotonic()
@@ -248,11 +258,12 @@ class Batcher:
     def _take(self) -> list[Job]:
         """The next images, as soon as there are any; none once the queue is closed."""
         with self._changed:
-            self._changed.wait_for(lambda: self._jobs or self._is_closed)
-            self._changed.wait_for(lambda: len(self._jobs) >= _MAX_IMAGES or self._is_closed, _GATHER_SECONDS)
-            if self._is_closed:
-                return []
-            return [self._jobs.popleft() for _ in range(min(_MAX_IMAGES, len(self._jobs)))]
+            while not self._is_closed:
+                self._changed.wait_for(lambda: self._jobs or self._is_closed)
+                self._changed.wait_for(lambda: len(self._jobs) >= _MAX_IMAGES or self._is_closed, _GATHER_SECONDS)
+                if self._jobs and not self._is_closed:  # all may have been discarded meanwhile
+                    return [self._jobs.popleft() for _ in range(min(_MAX_IMAGES, len(self._jobs)))]
+            return []
 
     def _predict(self, batch: Sequence[Job]) -> None:
         people: dict[Job, list[PersonCrop]] = {}

@@ -5,7 +5,6 @@ itself and follows redirects. So it talks to a relay on this machine, which has 
 hangs up at a redirect.
 """
 
-import re
 import socket
 import ssl
 import time
@@ -209,9 +208,9 @@ def _stream_frames(address: str, settings: InputLimits) -> Iterator[Frame]:
 
 _PORTS = {"rtsp": 554, "rtsps": 322}
 _BYTES_AT_ONCE = 2**16
-_REDIRECT = re.compile(rb"\nlocation:", re.IGNORECASE)
-"""The header that names another address; FFmpeg sees it at the start of a line only."""
-_OVERLAP = len(b"\nlocation:") - 1
+_REDIRECT = b"location:"
+"""The header that names another address. Content-Location counts too: what comes before may be of a packet of images,
+which FFmpeg skips."""
 
 
 @dataclass
@@ -278,10 +277,13 @@ def _pass_on(source: socket.socket, sink: socket.socket, relay: Relay | None) ->
     before = b""
     with suppress(OSError, ValueError):
         while data := source.recv(_BYTES_AT_ONCE):
-            if relay is not None and _REDIRECT.search(before + data):
-                relay.was_redirected = True
-                break
-            before = data[-_OVERLAP:]
+            if relay is not None:
+                # FFmpeg reads over \r, even within a word.
+                seen = before + data.lower().replace(b"\r", b"")
+                if _REDIRECT in seen:
+                    relay.was_redirected = True
+                    break
+                before = seen[1 - len(_REDIRECT) :]
             sink.sendall(data)
     _hang_up(source, sink)
 

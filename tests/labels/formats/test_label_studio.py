@@ -8,7 +8,7 @@ import pytest
 from mspn.errors import AnnotationError
 from mspn.labels.formats.coco import read_coco, write_coco
 from mspn.labels.formats.label_studio import read_label_studio, write_label_studio
-from mspn.labels.label_set import category_of
+from mspn.labels.label_set import LabeledImage, LabeledSet, category_of
 from mspn.structures.boxes import Box, Size
 from mspn.structures.skeleton import COCO_17, Skeleton
 from tests.labels.label_sets import assert_same_people, two_people
@@ -117,7 +117,11 @@ def test_regions_of_other_types_are_counted(tmp_path: Path, caplog):
         ("/data/local-files/?d=set/one/a.png", "set/one/a.png"),
         ("s3://bucket/folder/a.jpg", "a.jpg"),
         ("https://example.org/folder/a.webp?token=1", "a.webp"),
+        ("http://localhost:8080/data/local-files/?d=set/a%20%23%25.png", "set/a #%.png"),
         ("folder/a.jpg", "folder/a.jpg"),
+        ("folder/a%20b.jpg", "folder/a b.jpg"),
+        ("folder/who? #1 12:30.jpg", "folder/who? #1 12:30.jpg"),
+        ("a:b.jpg", "a:b.jpg"),
     ],
 )
 def test_the_file_name_is_found_in_the_address(image: str, file_name: str, tmp_path: Path):
@@ -140,6 +144,27 @@ def test_labels_come_back_but_for_what_is_occluded(tmp_path: Path, caplog):
     assert back.skeleton is COCO_17
     assert [image.file_name for image in back.images] == ["one.jpg", "more/two.jpg"]
     assert_same_people(back, labels, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("name", "address"),
+    [
+        ("more/two #1.jpg", "more/two%20%231.jpg"),
+        ("who?d=1.jpg", "who%3Fd%3D1.jpg"),
+        ("a%20b.jpg", "a%2520b.jpg"),
+        ("a:b.jpg", "a%3Ab.jpg"),
+        ("ü.jpg", "%C3%BC.jpg"),
+        # A byte that is no UTF-8, as Python has it in names.
+        ("\udcff.jpg", "%FF.jpg"),
+    ],
+)
+def test_whatever_a_file_is_called_its_name_comes_back(name: str, address: str, tmp_path: Path):
+    labels = LabeledSet(COCO_17, [LabeledImage(1, name, Size(100, 200))], two_people(COCO_17).people)
+
+    write_label_studio(labels, tmp_path / "a.json")
+
+    assert json.loads((tmp_path / "a.json").read_text())[0]["data"] == {"image": address}
+    assert read_label_studio(tmp_path / "a.json").images[0].file_name == name
 
 
 def test_labels_pass_from_coco_and_back(tmp_path: Path):

@@ -150,11 +150,53 @@ def test_what_it_has_no_place_for_is_counted(tmp_path: Path, caplog):
     assert f"{tmp_path}: fields of people are left out: segmentation (2)" in caplog.text
 
 
-@pytest.mark.parametrize("name", ["../a.jpg", "/etc/a.jpg", "c:/a.jpg", "..\\a.jpg", ""])
+def test_labels_are_where_trainers_look_for_those_of_images_in_more_folders_called_images(tmp_path: Path):
+    first, second = two_people(COCO_17).people
+    images = [LabeledImage(1, "a/images/b/one.jpg", Size(100, 200)), LabeledImage(2, "two.jpg", Size(100, 200))]
+    labels = LabeledSet(COCO_17, images, [first, _in_image(second, 2)])
+    for image in images:
+        draw(tmp_path / "images" / image.file_name)
+
+    write_yolo(labels, tmp_path)
+    back = read_yolo(tmp_path)
+
+    # Of images/a/images/b, the last folder images is replaced.
+    written = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.txt")}
+    assert written == {"images/a/labels/b/one.txt", "labels/two.txt"}
+    assert [image.file_name for image in back.images] == ["a/images/b/one.jpg", "two.jpg"]
+    assert_same_people(back, labels, atol=1e-5)
+
+
+def test_no_labels_are_written_through_a_link_among_the_images(tmp_path: Path):
+    draw(tmp_path / "mine/train/images/a.jpg")
+    (tmp_path / "mine/train/labels").mkdir()
+    (tmp_path / "mine/train/labels/a.txt").write_text(ROW)
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set/images").symlink_to(tmp_path / "mine")
+    labels = LabeledSet(KITE, [LabeledImage(1, "train/images/a.jpg", Size(100, 200))], [])
+
+    with pytest.raises(
+        AnnotationError, match=r"written through a link, to .*mine/train/labels/a\.txt; copy the images"
+    ):
+        write_yolo(labels, tmp_path / "set")
+
+    assert (tmp_path / "mine/train/labels/a.txt").read_text() == ROW
+
+
+def test_images_that_would_share_a_file_of_labels_are_refused_before_any_is_written(tmp_path: Path):
+    images = [LabeledImage(number, name, Size(9, 9)) for number, name in enumerate(("b.jpg", "a.jpg", "a.png"))]
+
+    with pytest.raises(AnnotationError, match=r"a\.jpg and a\.png would both have .* in .*labels/a\.txt; rename one"):
+        write_yolo(LabeledSet(KITE, images, []), tmp_path)
+
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["../a.jpg", "/etc/a.jpg", "//etc/a.jpg", "c:/a.jpg", "..\\a.jpg", ""])
 def test_nothing_is_written_outside_the_folder(name: str, tmp_path: Path):
     labels = LabeledSet(KITE, [LabeledImage(1, name, Size(10, 10))], [])
 
-    with pytest.raises(AnnotationError, match=r"leads out of .*labels; nothing is written there"):
+    with pytest.raises(AnnotationError, match=r"leads out of .*images; nothing is written there"):
         write_yolo(labels, tmp_path / "set")
 
     assert not list(tmp_path.rglob("*.txt"))
@@ -194,6 +236,27 @@ def test_an_image_without_a_header_is_named(tmp_path: Path):
 
     with pytest.raises(AnnotationError, match=r"data\.yaml: .*c\.jpg has no header of an image"):
         read_yolo(path)
+
+
+def test_text_that_is_not_utf_8_is_named(tmp_path: Path):
+    path = write(tmp_path, train="list.txt")
+    (tmp_path / "list.txt").write_bytes("images/é.jpg\n".encode("latin-1"))
+    with pytest.raises(AnnotationError, match=r"list\.txt is not UTF-8 \(.*\); save it in that encoding"):
+        read_yolo(path)
+
+    (tmp_path / "list.txt").write_text("images/train/a.png\n")
+    (tmp_path / "labels/train/a.txt").write_bytes(ROW.encode("utf-16"))
+    with pytest.raises(AnnotationError, match=r"a\.txt is not UTF-8"):
+        read_yolo(path)
+
+
+def test_text_may_begin_with_a_byte_order_mark(tmp_path: Path):
+    path = write(tmp_path, "\ufeff" + ROW, train="list.txt", val=None)
+    (tmp_path / "list.txt").write_text("\ufeffimages/train/a.png\n")
+
+    labels = read_yolo(path)
+
+    assert ([image.file_name for image in labels.images], len(labels.people)) == (["train/a.png"], 1)
 
 
 def test_settings_that_cannot_be_parsed_are_refused(tmp_path: Path):

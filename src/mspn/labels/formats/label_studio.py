@@ -115,7 +115,7 @@ def read_label_studio(path: Path, skeleton: Skeleton | None = None) -> LabeledSe
 
 
 def write_label_studio(labels: LabeledSet, path: Path) -> None:
-    """Write tasks with annotations, as an export has them; `data.image` is the file name.
+    """Write tasks with annotations, as an export has them; `data.image` is the file name, quoted as in an address.
 
     Raises:
         AnnotationError: if an image's size is not known.
@@ -131,7 +131,7 @@ def write_label_studio(labels: LabeledSet, path: Path) -> None:
         tasks.append(
             {
                 "id": image.id,
-                "data": {"image": image.file_name},
+                "data": {"image": _quote(image.file_name)},
                 "annotations": [{"id": image.id, "was_cancelled": False, "result": regions}],
             }
         )
@@ -155,23 +155,37 @@ def _annotation(task: _Task, unread: Counter[str]) -> list[_Region]:
 
 
 def _file_name(task: _Task, path: Path) -> str:
-    """The path within local storage, the name of an uploaded or remote file, or what else stands there."""
-    for text in task.data.values():
-        address = _split_address(text)
-        stored = parse_qs(address.query).get("d")
-        name = stored[0].lstrip("/") if stored else unquote(address.path)
-        if PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES:
-            is_address = address.scheme or name.startswith("/")
-            return PurePosixPath(name).name if is_address and not stored else name
-    raise AnnotationError(f"{path}: task {task.id} names no image in its data")
+    names = (_name_at(text) for text in task.data.values() if isinstance(text, str))
+    found = next((name for name in names if PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES), None)
+    if found is None:
+        raise AnnotationError(f"{path}: task {task.id} names no image in its data")
+    return found
 
 
-def _split_address(text: Any) -> SplitResult:
+def _name_at(text: str) -> str:
+    """The path within local storage, the name of an uploaded or remote file; what is no address is a path itself."""
+    address = _split_address(text)
+    if stored := parse_qs(address.query).get("d"):
+        return stored[0].lstrip("/")
+    if "://" in text or text.startswith("/"):
+        return PurePosixPath(unquote(address.path)).name
+    return unquote(text, errors=_UNDECODABLE)
+
+
+def _split_address(text: str) -> SplitResult:
     """The parts of an address; all empty for what is none."""
     try:
-        return urlsplit(text if isinstance(text, str) else "")
+        return urlsplit(text)
     except ValueError:
         return urlsplit("")
+
+
+_UNDECODABLE = "surrogateescape"
+"""How Python has bytes of file names that are no UTF-8."""
+
+
+def _quote(file_name: str) -> str:
+    return quote(file_name, errors=_UNDECODABLE)
 
 
 def _people(
@@ -277,7 +291,7 @@ def write_predictions(labels: LabeledSet, path: Path, scores: Mapping[int, float
         size = image.known_size(path)
         regions = [region for person in people[image.id] for region in make_regions(person, labels, size)]
         prediction = {"model_version": model, "score": scores[image.id], "result": regions}
-        tasks.append({"data": {"image": address + quote(image.file_name)}, "predictions": [prediction]})
+        tasks.append({"data": {"image": address + _quote(image.file_name)}, "predictions": [prediction]})
     write_text(path, json.dumps(tasks) + "\n")
 
 

@@ -30,6 +30,8 @@ _SPLITS = ("train", "val", "test")
 _DIGITS = 8
 """After the point: a thousandth of a pixel in any image."""
 SETTINGS_FILE = "data.yaml"
+IMAGES, _LABELS = "images", "labels"
+"""Folders. As for trainers, the last one called images is replaced in an image's path to find its labels."""
 PERSON_ALONE = {0: "person"}
 """Classes by number."""
 
@@ -69,7 +71,7 @@ def read_yolo(
     root = settings_path.parent if settings.path is None else settings_path.parent / settings.path
     root = root if root.is_dir() else settings_path.parent
     if path.is_dir() and path.absolute() != settings_path.parent:
-        files = sorted(_images_in(_swap(path, "labels", "images"), settings_path))
+        files = sorted(_images_in(_swap(path, _LABELS, IMAGES), settings_path))
     else:
         entries = [entry for split in _SPLITS for entry in _as_list(getattr(settings, split))]
         places = [_locate(root, entry) for entry in entries]
@@ -82,7 +84,7 @@ def read_yolo(
         raise AnnotationError(f"{settings_path}: its train, val and test name no images; are they there?")
     classes = settings.names if isinstance(settings.names, dict) else dict(enumerate(settings.names))
     wanted = _chosen_classes(settings_path, classes, category)
-    base = root / "images" if all((root / "images") in file.parents for file in files) else root
+    base = root / IMAGES if all((root / IMAGES) in file.parents for file in files) else root
     images: list[LabeledImage] = []
     people: list[LabeledPerson] = []
     for number, file in enumerate(files, start=1):
@@ -124,7 +126,8 @@ def write_yolo(labels: LabeledSet, path: Path) -> None:
     """Write data.yaml and labels/ into a folder; the images belong into its images/.
 
     Raises:
-        AnnotationError: if an image's size is not known, or its name leads out of the folder.
+        AnnotationError: if an image's size is not known, its name leads out of the folder, or two have the same file of
+            labels.
     """
     labels = without_crowds(labels, path)
     warn_dropped_fields(labels, path, people=("class",), file=("names",))
@@ -138,18 +141,43 @@ def write_yolo(labels: LabeledSet, path: Path) -> None:
             kind = field_of(person.extra, "class", int) or 0
             rows[person.image_id].append(format_row(person.keypoints_image, box, sizes[person.image_id], kind))
     warn_dropped(path, without_box, "people without a box and with too few keypoints for one are left out")
-    for image in labels.images:
-        file = path_inside(path / "labels", image.file_name).with_suffix(".txt")
+    for file, image in _files_to_write(labels, path).items():
         write_text(file, "".join(f"{row}\n" for row in rows[image.id]))
     classes = field_of(labels.extra, "names", dict[int, str]) or PERSON_ALONE
     write_settings(path / SETTINGS_FILE, labels.skeleton, classes)
 
 
+def _files_to_write(labels: LabeledSet, path: Path) -> dict[Path, LabeledImage]:
+    files: dict[Path, LabeledImage] = {}
+    for image in labels.images:
+        file = label_file_in(path, path_inside(path / IMAGES, image.file_name))
+        if file in files:
+            raise AnnotationError(
+                f"{files[file].file_name} and {image.file_name} would both have their labels in {file}; rename one"
+            )
+        files[file] = image
+    return files
+
+
+def label_file_in(folder: Path, image: Path) -> Path:
+    """The file to write the labels of an image to that is below a set's `images`, or will be.
+
+    Raises:
+        AnnotationError: if a link leads elsewhere, where labels of somebody else may be.
+    """
+    file = _label_file(image)
+    if (folder / IMAGES).absolute() in file.parents and not file.resolve().is_relative_to(folder.resolve()):
+        raise AnnotationError(
+            f"the labels of {image} would be written through a link, to {file.resolve()}; copy the images there instead"
+        )
+    return file
+
+
 def write_settings(path: Path, skeleton: Skeleton, classes: Mapping[int, str] = PERSON_ALONE) -> None:
     """Write a data.yaml: where images are, the classes by number, and what each keypoint of the rows is."""
     settings = {
-        "train": "images",
-        "val": "images",
+        "train": IMAGES,
+        "val": IMAGES,
         "kpt_shape": [len(skeleton.keypoints), 3],
         "flip_idx": skeleton.mirror_order,
         "names": dict(classes),
@@ -228,7 +256,7 @@ def _images_in(place: Path, settings_path: Path) -> Iterator[Path]:
     if place.is_dir():
         yield from (file for file in place.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES)
     elif place.suffix == ".txt" and place.is_file():
-        for line in place.read_text(encoding="utf-8").splitlines():
+        for line in _read_lines(place):
             if line.strip():
                 yield place.parent / line.strip()
     else:
@@ -236,7 +264,7 @@ def _images_in(place: Path, settings_path: Path) -> Iterator[Path]:
 
 
 def _label_file(image: Path) -> Path:
-    return _swap(image, "images", "labels").with_suffix(".txt")
+    return _swap(image.parent, IMAGES, _LABELS) / image.with_suffix(".txt").name
 
 
 def _swap(path: Path, old: str, new: str) -> Path:
@@ -247,13 +275,20 @@ def _swap(path: Path, old: str, new: str) -> Path:
     return Path(*parts)
 
 
+def _read_lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise AnnotationError(f"{path} is not UTF-8 ({error.reason}); save it in that encoding") from error
+
+
 def _read_rows(path: Path, size: Size, shape: tuple[int, int]) -> Iterator[tuple[np.ndarray, Box, int]]:
     """Keypoints, box and class of each line; nothing where an image has no file."""
     if not path.is_file():
         return
     scale = np.array([size.width, size.height])
     expected = 5 + shape[0] * shape[1]
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(_read_lines(path), start=1):
         if not line.strip():
             continue
         try:
