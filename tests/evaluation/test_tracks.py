@@ -104,6 +104,16 @@ def test_poses_are_compared_by_their_labeled_keypoints(tmp_path: Path):
     assert evaluate_tracks(wrong, _posetrack(tmp_path)).idf1 == 0
 
 
+def test_labels_of_people_at_no_place_do_not_count(tmp_path: Path):
+    labels = _posetrack(tmp_path)
+    content = json.loads(labels.read_text())
+    content["annotations"].append({"image_id": 0, "track_id": 3, "keypoints": [0] * 51})
+    labels.write_text(json.dumps(content))
+    rows = [_row(frame, {1: 5, 2: 9}) for frame in range(4)]
+
+    assert evaluate_tracks(_jsonl(tmp_path / "out", rows), labels).num_labels == 6
+
+
 def test_several_videos_are_matched_by_name_and_their_ids_are_different_people(tmp_path: Path):
     rows = [_row(frame, {1: 1, 2: 2}, source=f"{name}.mp4") for name in ("street", "yard") for frame in range(4)]
 

@@ -258,6 +258,14 @@ def test_a_new_file_may_be_read_by_whom_a_plain_file_may(tmp_path: Path):
     assert stat.S_IMODE((tmp_path / "ours").stat().st_mode) == stat.S_IMODE(plain.stat().st_mode)
 
 
+def test_the_umask_is_left_alone_which_all_threads_share(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(os, "umask", None)
+
+    write_text(tmp_path / "ours", "")
+
+    assert (tmp_path / "ours").read_text() == ""
+
+
 def test_the_checksum_of_a_file_is_that_of_its_bytes(tmp_path: Path):
     (tmp_path / "abc").write_bytes(b"abc")
 

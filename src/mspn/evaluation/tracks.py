@@ -324,7 +324,10 @@ def _read_posetrack(content: Mapping[str, Any]) -> Iterator[tuple[str, int, list
         rows = np.array(annotation.get("keypoints", ()), float).reshape(-1, 3)
         named = zip(names, rows.tolist(), strict=len(rows) > 0)
         keypoints = {name: (x, y) for name, (x, y, visibility) in named if visibility > 0}
-        box = annotation.get("bbox") or _box_around(list(keypoints.values()))
+        box = annotation.get("bbox")
+        if not box and not keypoints:
+            continue  # somebody at no known place
+        box = box or _box_around(list(keypoints.values()))
         people[annotation["image_id"]].append(_make_person(annotation["track_id"], box, keypoints))
     for image in content["images"]:
         if image.get("is_labeled", True):

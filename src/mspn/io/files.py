@@ -51,19 +51,25 @@ def replacing(path: Path, *failures: type[Exception]) -> Iterator[Path]:
     try:
         with temporary_folder(path) as folder:
             temporary = folder / path.name
+            mode = _mode_of_new_file(temporary)
             yield temporary
             # Windows syncs only files that are open for writing.
             with temporary.open("r+b") as written:
                 os.fsync(written.fileno())
-            # Some writers make files that only the owner reads; give what a plain open() would have given.
-            mask = os.umask(0)
-            os.umask(mask)
-            temporary.chmod(0o666 & ~mask)
+            temporary.chmod(mode)  # some writers make files that only the owner reads
             temporary.replace(path)
     except kinds as error:
         if isinstance(error, MspnError) or (isinstance(error, OSError) and error.errno not in _NO_ROOM):
             raise
         raise _write_error(path, error) from error
+
+
+def _mode_of_new_file(path: Path) -> int:
+    """The rights that a plain open() gives; asking for the umask would change it for other threads meanwhile."""
+    path.touch()
+    mode = stat.S_IMODE(path.stat().st_mode)
+    path.unlink()
+    return mode
 
 
 @contextmanager

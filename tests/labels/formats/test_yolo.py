@@ -70,6 +70,13 @@ def test_the_folder_of_the_set_or_some_of_its_labels_will_do(tmp_path: Path):
     assert [image.file_name for image in only.images] == ["train/more/b.png"]
 
 
+def test_what_macos_leaves_beside_images_is_none(tmp_path: Path):
+    settings = write(tmp_path)
+    (tmp_path / "images/train/._a.png").write_bytes(b"Mac OS X")
+
+    assert len(read_yolo(settings).images) == 3
+
+
 def test_images_may_be_listed_in_a_text_file(tmp_path: Path):
     path = write(tmp_path, train="train.txt", val=None)
     (tmp_path / "train.txt").write_text("./images/train/a.png\n\n")

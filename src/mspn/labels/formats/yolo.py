@@ -254,7 +254,8 @@ def _locate(root: Path, entry: str) -> Path:
 
 def _images_in(place: Path, settings_path: Path) -> Iterator[Path]:
     if place.is_dir():
-        yield from (file for file in place.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES)
+        found = (file for file in place.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES)
+        yield from (file for file in found if not file.name.startswith("."))  # as macOS leaves beside images
     elif place.suffix == ".txt" and place.is_file():
         for line in _read_lines(place):
             if line.strip():
