@@ -144,6 +144,10 @@ def test_show_prints_the_index_before_and_the_metadata_after_downloading(entry: 
     assert json.loads(after.stdout)["recipe"]["name"] == "pocket"
 
 
+def test_show_promises_no_download_where_there_is_none():
+    assert run("models", "show", "mspn-2-official").stderr == ""
+
+
 def test_verify_checks_the_package_and_the_cache(entry: IndexEntry, cache: Path):
     run("models", "download", "pocket")
 

@@ -107,7 +107,8 @@ def show_command(
         if entry is not None and entry.file is None and not is_cached(entry, cache_folder()):
             described: IndexEntry | AnyMetadata = entry
             card = _card_of_entry(entry)
-            echo(f"not in the cache; `mspn models download {entry.name}` downloads it", err=True)
+            if entry.urls:
+                echo(f"not in the cache; `mspn models download {entry.name}` downloads it", err=True)
         else:
             path = find_weights(model)
             described = read_metadata(path)
