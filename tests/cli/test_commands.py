@@ -105,7 +105,8 @@ def test_a_boxes_file_for_other_images_is_refused(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    ("source", "message"), [("images", "is where .* has its results"), ("*/*1.png", "which holds 000000000001.png")]
+    ("source", "message"),
+    [("images", "is where .* has its results"), ("*/*1.png", "already holds files, which are no results")],
 )
 def test_drawn_images_never_take_the_place_of_those_they_are_drawn_from(source: str, message: str, tmp_path: Path):
     folder, weights = overfitted()
@@ -116,6 +117,17 @@ def test_drawn_images_never_take_the_place_of_those_they_are_drawn_from(source: 
 
     assert re.search(f"{message}; choose another --out", error_line(result))
     assert (tmp_path / "images" / "000000000001.png").read_bytes() == before
+
+
+def test_drawings_are_not_drawn_once_more(tmp_path: Path):
+    # Found by a pattern only when the run reads it.
+    folder, weights = overfitted()
+    command = ("--model", weights, "--detector", "none", "--out", tmp_path, "--save", "images")
+    assert run("predict", folder / "images" / "000000000001.png", *command).exit_code == 0
+
+    again = run("predict", tmp_path / "*" / "*1.jpg", *command, "--resume")
+
+    assert "which holds 000000000001.jpg; choose another --out" in again.stderr
 
 
 def test_a_folder_that_cannot_be_written_to_is_refused_before_any_work(tmp_path: Path):

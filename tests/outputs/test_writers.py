@@ -107,17 +107,31 @@ def test_a_source_where_results_go_is_refused_before_and_after_the_first_run(
 
     for _ in range(2):
         with pytest.raises(InvalidValueError, match=rf"{re.escape(source)} is where .* has its results; choose anoth"):
-            prepare_results(tmp_path, [str(tmp_path / source)], resume=resume, overwrite=False)
+            prepare_results(tmp_path, [str(tmp_path / source)], [], resume=resume, overwrite=False)
         _write_run(tmp_path, ["b.jpg"], ["json"])
 
     assert (tmp_path / "images" / "a.jpg").exists()
+
+
+@pytest.mark.parametrize("had_run", [False, True])
+def test_no_drawings_go_into_a_folder_of_others_which_overwriting_would_remove(tmp_path: Path, *, had_run: bool):
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "mine.jpg").touch()
+    if had_run:
+        _write_run(tmp_path, ["a.jpg"], ["json"])
+
+    with pytest.raises(InvalidValueError, match="images already holds files, which are no results; choose another"):
+        prepare_results(tmp_path, [], ["json", "images"], resume=had_run, overwrite=not had_run)
+
+    prepare_results(tmp_path, [], ["json"], resume=had_run, overwrite=not had_run)
+    assert (tmp_path / "images" / "mine.jpg").exists()
 
 
 def test_a_link_to_itself_is_no_reason_to_refuse_a_run(tmp_path: Path):
     for name in ("images", "loop.jpg"):
         (tmp_path / name).symlink_to(tmp_path / name)
 
-    prepare_results(tmp_path, [str(tmp_path / "loop.jpg")], resume=False, overwrite=False)
+    prepare_results(tmp_path, [str(tmp_path / "loop.jpg")], [], resume=False, overwrite=False)
 
     assert (tmp_path / "images").is_symlink()
 

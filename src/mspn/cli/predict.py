@@ -181,7 +181,7 @@ def predict_command(
         }
         with ExitStack() as stack:
             stack.enter_context(locked_folder(out))
-            prepare_results(out, sources, resume=resume, overwrite=overwrite)
+            prepare_results(out, sources, chosen, resume=resume, overwrite=overwrite)
             skeleton = estimator.recipe.keypoint_table
             base = common_folder(sources)
             open_journal = partial(Journal, out, settings_of_run, skeleton, outputs=chosen, source_folder=base)

@@ -97,8 +97,7 @@ def remove_results(folder: Path) -> None:
         ValueError: if the file is not a journal.
         OSError: if something cannot be removed.
     """
-    journal = folder / JOURNAL_FILE
-    outputs = JournalReader(folder).outputs if journal.is_file() else ()
+    outputs = _earlier_outputs(folder)
     for name, writer in WRITERS.items():
         for path in (folder / part for part in writer.paths):
             # Without a journal, a folder of that name, or a link to one, may be anybody's.
@@ -106,14 +105,22 @@ def remove_results(folder: Path) -> None:
                 shutil.rmtree(path)
             elif name in outputs or path.is_file():
                 path.unlink(missing_ok=True)
-    journal.unlink(missing_ok=True)
+    (folder / JOURNAL_FILE).unlink(missing_ok=True)
 
 
-def prepare_results(out: Path, sources: Sequence[str], *, resume: bool, overwrite: bool) -> None:
+def _earlier_outputs(folder: Path) -> Sequence[str]:
+    """What the runs that a folder's journal tells of were to write."""
+    return JournalReader(folder).outputs if (folder / JOURNAL_FILE).is_file() else ()
+
+
+def prepare_results(
+    out: Path, sources: Sequence[str], outputs: Sequence[str], *, resume: bool, overwrite: bool
+) -> None:
     """Refuse a folder that holds results of another run, or remove them; clear away what a killed run has left.
 
     Raises:
-        ValueError: for results that are neither to be continued nor removed, or that are a source of this run.
+        ValueError: for results that are neither to be continued nor removed, or that are a source of this run; or if a
+            folder that `outputs` would fill already holds files of others.
         OSError: if something cannot be removed.
     """
     folders = [out / path for writer in WRITERS.values() for path in writer.paths]
@@ -122,6 +129,11 @@ def prepare_results(out: Path, sources: Sequence[str], *, resume: bool, overwrit
     for source in sources:
         if any(Path(os.path.realpath(source)).is_relative_to(folder) for folder in real_folders):
             raise InvalidValueError(f"{source} is where {out} has its results; choose another --out")
+    remove_leftovers(out)
+    for folder in folders:
+        for subfolder in (folder, *(path for path in folder.rglob("*") if path.is_dir())):
+            remove_leftovers(subfolder)
+    _refuse_files_of_others(out, outputs)
     if not (resume and (out / JOURNAL_FILE).is_file()):
         if has_results(out) and not overwrite:
             raise InvalidValueError(
@@ -129,10 +141,14 @@ def prepare_results(out: Path, sources: Sequence[str], *, resume: bool, overwrit
                 " removes them first; or choose another --out"
             )
         remove_results(out)
-    remove_leftovers(out)
-    for folder in folders:
-        for subfolder in (folder, *(path for path in folder.rglob("*") if path.is_dir())):
-            remove_leftovers(subfolder)
+
+
+def _refuse_files_of_others(out: Path, outputs: Sequence[str]) -> None:
+    """Where results would go that no run has written so far: a later one with `overwrite` would remove all of them."""
+    for name in set(outputs).difference(_earlier_outputs(out)):
+        for folder in (out / part for part in WRITERS[name].paths):
+            if folder.is_dir() and not all(path.is_dir() for path in folder.rglob("*")):
+                raise InvalidValueError(f"{folder} already holds files, which are no results; choose another --out")
 
 
 _Numbered = tuple[int, JournalReader, ImageResult]
