@@ -9,11 +9,11 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.dataset as datasets
-from pyarrow import compute, fs
+from pyarrow import compute
 from ray.data.checkpoint.checkpoint_writer import PENDING_CHECKPOINT_SUFFIX
 
 from mspn.errors import InvalidValueError
-from mspn.io.storage import Storage, explained, patiently
+from mspn.io.storage import Storage, explained
 from mspn.outputs.journal import check_settings
 from mspn.outputs.tables import round_seconds
 from mspn.predict.pipeline import ImageResult
@@ -214,9 +214,8 @@ class Destination:
 
     def _check_other_parts(self) -> None:
         """Refuse parts of another division, which would hold the same images, and which `overwrite` leaves alone."""
-        selector = fs.FileSelector(self.storage.join(_PROGRESS), allow_not_found=True)
-        for entry in patiently(lambda: self.storage.files.get_file_info(selector)):
-            match = _PARTS.fullmatch(entry.base_name)
+        for name in self.storage.list_folders(self.storage.join(_PROGRESS)):
+            match = _PARTS.fullmatch(name)
             if match and (total := int(match[1] or 1)) != self._total:
                 raise InvalidValueError(
                     f"{self.storage.name} holds results of {_describe(total)}; those of {_describe(self._total)} would"

@@ -188,8 +188,8 @@ def _decode_by_opencv(
         raise _unreadable(name)
     if decoded.ndim == 2 and header.may_be_transparent:
         decoded = _gray_on_white(decoded, header, name)
-    elif decoded.ndim == 3 and header.is_premultiplied:
-        decoded = cv2.add(decoded[..., :3], cv2.merge([np.iinfo(decoded.dtype).max - decoded[..., 3]] * 3))
+    elif header.is_premultiplied and decoded.shape[2:] == (4,):
+        _lay_premultiplied_on_white(decoded)
     pixels = _to_rgb(decoded, stretch)
     if header.depth == 16 and not stretch:
         warn_if_nearly_black(pixels, name)
@@ -203,6 +203,15 @@ def _gray_on_white(decoded: np.ndarray, header: ImageHeader, name: str) -> np.nd
         return decoded
     unpacked = header.transparent_gray * (255 // (2**header.depth - 1) if header.depth < 8 else 1)
     return np.where(decoded == unpacked, decoded.dtype.type(np.iinfo(decoded.dtype).max), decoded)
+
+
+def _lay_premultiplied_on_white(image: np.ndarray) -> None:
+    """In place, which makes the image opaque: its colors are multiplied by their opacity already."""
+    white = np.iinfo(image.dtype).max
+    for rows in _strips(image):
+        colors, opacity = image[rows, :, :3], image[rows, :, 3:]
+        colors[...] = np.minimum(colors, opacity) + (white - opacity)
+        opacity[...] = white
 
 
 def _without_orientation(tiff: bytes | bytearray, position: int) -> bytearray:

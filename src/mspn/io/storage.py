@@ -96,6 +96,12 @@ class Storage:
         selector = fs.FileSelector(folder, allow_not_found=True)
         return [entry.path for entry in patiently(lambda: self.files.get_file_info(selector)) if entry.is_file]
 
+    def list_folders(self, folder: str) -> list[str]:
+        """Names of the folders in a folder of this file system; none if it is not there."""
+        selector = fs.FileSelector(folder, allow_not_found=True)
+        found = patiently(lambda: self.files.get_file_info(selector))
+        return [entry.base_name for entry in found if entry.type == fs.FileType.Directory]
+
     def search(self) -> Iterator["Storage"]:
         """This file, or those of this folder and below it, by name; nothing if there is nothing.
 

@@ -15,7 +15,7 @@ from mspn.errors import InvalidValueError, MissingFileError
 from mspn.io.files import explain_failures, locked_folder, remove_leftovers
 from mspn.outputs.annotations import CocoWriter, YoloWriter
 from mspn.outputs.drawings import ImageWriter, VideoWriter
-from mspn.outputs.journal import JOURNAL_FILE, Journal, JournalReader, has_images
+from mspn.outputs.journal import JOURNAL_FILE, Journal, JournalReader, has_images, read_outputs
 from mspn.outputs.tables import CsvWriter, JsonLinesWriter, JsonWriter, ParquetWriter
 from mspn.predict.pipeline import ImageResult
 from mspn.sources.resolve import WHOLE, Shard
@@ -97,7 +97,7 @@ def remove_results(folder: Path) -> None:
         ValueError: if the file is not a journal.
         OSError: if something cannot be removed.
     """
-    outputs = _earlier_outputs(folder)
+    outputs = read_outputs(folder)
     for name, writer in WRITERS.items():
         for path in (folder / part for part in writer.paths):
             # Without a journal, a folder of that name, or a link to one, may be anybody's.
@@ -106,11 +106,6 @@ def remove_results(folder: Path) -> None:
             elif name in outputs or path.is_file():
                 path.unlink(missing_ok=True)
     (folder / JOURNAL_FILE).unlink(missing_ok=True)
-
-
-def _earlier_outputs(folder: Path) -> Sequence[str]:
-    """What the runs that a folder's journal tells of were to write."""
-    return JournalReader(folder).outputs if (folder / JOURNAL_FILE).is_file() else ()
 
 
 def prepare_results(
@@ -145,7 +140,7 @@ def prepare_results(
 
 def _refuse_files_of_others(out: Path, outputs: Sequence[str]) -> None:
     """Where results would go that no run has written so far: a later one with `overwrite` would remove all of them."""
-    for name in set(outputs).difference(_earlier_outputs(out)):
+    for name in set(outputs).difference(read_outputs(out)):
         for folder in (out / part for part in WRITERS[name].paths):
             if folder.is_dir() and not all(path.is_dir() for path in folder.rglob("*")):
                 raise InvalidValueError(f"{folder} already holds files, which are no results; choose another --out")

@@ -358,14 +358,8 @@ class JournalReader:
                 yield ImageResult(source, black_image(source, size, position), poses, [])
 
     def _read_head(self, line: bytes) -> None:
-        try:
-            head = Head.model_validate(json.loads(line))
-            self.settings, self.outputs = head.settings, head.outputs
-            self.skeleton = Skeleton.model_validate(head.settings[_SKELETON])
-        except (ValueError, KeyError, RecursionError) as error:
-            raise InvalidValueError(
-                f"{self.path} does not say what was done; move it away, or choose another --out"
-            ) from error
+        head, self.skeleton = _parse_head(self.path, line)
+        self.settings, self.outputs = head.settings, head.outputs
         self.source_folder = Path(head.source_folder)
 
     def _read_line(self, line: bytes) -> None:
@@ -387,6 +381,28 @@ class JournalReader:
             self.done[source] = _Done(entry.version)
         self.done[source].offsets[entry.frame] = self.end
         self._numbers[source] = entry.number
+
+
+def read_outputs(folder: Path) -> tuple[str, ...]:
+    """Names of the writers of the run that a folder's journal tells of, from its first line; none without a journal.
+
+    Raises:
+        ValueError: if the file is not a journal.
+    """
+    path = folder / JOURNAL_FILE
+    if not path.is_file():
+        return ()
+    with path.open("rb") as file:
+        first = file.readline()
+    return _parse_head(path, first)[0].outputs if first.endswith(b"\n") else ()
+
+
+def _parse_head(path: Path, line: bytes) -> tuple[Head, Skeleton]:
+    try:
+        head = Head.model_validate(json.loads(line))
+        return head, Skeleton.model_validate(head.settings[_SKELETON])
+    except (ValueError, KeyError, RecursionError) as error:
+        raise InvalidValueError(f"{path} does not say what was done; move it away, or choose another --out") from error
 
 
 def has_images(folder: Path) -> bool:
