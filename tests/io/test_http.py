@@ -1,5 +1,6 @@
 import io
 import re
+import socket
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -296,12 +297,13 @@ def test_bad_answers_are_clear_lines(answer: file_server.Answer, problem: str, s
         fetch(server.url())
 
 
-def test_a_host_that_does_not_answer_is_a_clear_line(server: FileServer):
-    with file_server.running(b"") as closed:
-        url = closed.url()
+def test_a_host_that_does_not_answer_is_a_clear_line():
+    with socket.socket() as silent:  # it keeps its port, and does not listen
+        silent.bind(("127.0.0.1", 0))
+        port = silent.getsockname()[1]
 
-    with pytest.raises(SourceError, match=r"cannot be reached \(Connection refused\); check the address"):
-        fetch(url)
+        with pytest.raises(SourceError, match=r"cannot be reached \(Connection refused\); check the address"):
+            fetch(f"http://127.0.0.1:{port}/")
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:99999/", "http:///a.jpg", "http://me:secret@127.0.0.1:99999/a.jpg"])
