@@ -1,5 +1,5 @@
 import math
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -27,16 +27,15 @@ def _rows(labels: LabeledSet, moved_px: float, score: float = 0.5) -> list[dict[
 def _judged(scores: np.ndarray, is_good: np.ndarray, columns: list[int]) -> JudgedKeypoints:
     """People of whom only these keypoints are labeled."""
     shape = (len(scores), 17)
-    judged = JudgedKeypoints(np.zeros(shape), np.zeros(shape, bool), np.zeros(shape, bool))
-    judged.scores[:, columns], judged.is_good[:, columns] = scores[:, None], is_good[:, None]
+    judged = JudgedKeypoints(np.zeros((*shape, 2)), np.zeros(shape), np.zeros(shape, bool), np.zeros(shape))
+    judged.scores[:, columns], judged.similarity[:, columns] = scores[:, None], is_good[:, None]
     judged.is_labeled[:, columns] = True
     return judged
 
 
 def _join(*parts: JudgedKeypoints) -> JudgedKeypoints:
-    return JudgedKeypoints(
-        *(np.concatenate([getattr(part, name) for part in parts]) for name in ("scores", "is_labeled", "is_good"))
-    )
+    names = (field.name for field in fields(JudgedKeypoints))
+    return JudgedKeypoints(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
 
 def test_a_keypoint_is_good_within_the_distance_of_similarity_085():

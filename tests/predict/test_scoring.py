@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from mspn.config.protocol import FAITHFUL_TEST, ScoreCalibration
+from mspn.config.protocol import FAITHFUL_TEST, DenseLayer, OksPredictor, ScoreCalibration
 from mspn.heatmaps.decode import Decoded
 from mspn.predict.top_down import make_poses
 from mspn.structures.boxes import Box, Detection, Size
@@ -61,6 +61,25 @@ def test_weighted_by_themselves_calibrated_scores_rank_a_pose():
 
     # A nose of 2/3 and sixteen others of 0.8: (4/9 + 16 * 0.64) / (2/3 + 16 * 0.8) = 10.6844 / 13.4667.
     assert pose.ranking_score == pytest.approx(0.5 * 0.793399, abs=1e-6)
+
+
+def test_the_expected_oks_ranks_a_pose_where_the_weights_have_a_predictor():
+    peaks = Decoded(torch.zeros(1, 17, 2), torch.full((1, 17), 0.8)).in_crop()
+    frame = CropFrame((50.0, 60.0), 48.0, Size(256, 192))
+    # Odds of being right are 4 for all keypoints of all poses.
+    layer = DenseLayer(weights=((0.0,) * 51,) * 34, biases=(0.0,) * 17 + (np.log(4),) * 17)
+    test = FAITHFUL_TEST.model_copy(update={"rescoring": "predicted_oks"})
+    without = ScoreCalibration(slope=1.0, offsets=(-np.log(4),) * 17, people=1)
+    predicting = without.model_copy(update={"oks_predictor": OksPredictor(layers=(layer,), people=1)})
+    detections = [Detection(Box(0, 0, 10, 20), 0.5)]
+
+    (ranked,), (other,) = (
+        make_poses(detections, [frame], peaks, COCO_17, test, calibration) for calibration in (predicting, without)
+    )
+
+    assert ranked.ranking_score == pytest.approx(0.5 * 0.8)
+    assert other.ranking_score == pytest.approx(0.5 * 0.5)  # as weighted_mean
+    assert ranked.score == other.score == pytest.approx(0.5 * 0.5)
 
 
 @pytest.mark.parametrize(

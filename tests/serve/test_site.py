@@ -18,12 +18,12 @@ import torch
 
 from mspn.checkpoints.index import ASSETS
 from mspn.checkpoints.networks import load_named_detector
-from mspn.config.protocol import ProtocolConfig, ScoreCalibration
+from mspn.config.protocol import OksPredictor, ProtocolConfig, ScoreCalibration
 from mspn.detectors.base import fit_longer_side
 from mspn.detectors.embedded import EmbeddedPersonDetector
 from mspn.predict.estimator import PoseEstimator
 from mspn.predict.top_down import make_poses, select_poses
-from mspn.serve.site import page_files, service_worker
+from mspn.serve.site import describe_oks_predictor, page_files, service_worker
 from mspn.structures.boxes import Box, Detection, Size
 from mspn.structures.crop import CropFrame, cut_crop, frame_from_box
 from mspn.structures.pose import CropKeypoints, Pose
@@ -259,23 +259,46 @@ def test_the_network_sees_the_same_crop(run_script: Callable[..., Any], box: Box
     assert difference.max() <= (0 if int(cv2.__version__.split(".")[0]) >= 5 else 8)
 
 
-@pytest.mark.parametrize("rescoring", ["mean", "confident_mean", "weighted_mean", "box_only"])
-def test_poses_rank_as_they_do_in_predictions(run_script: Callable[..., Any], rescoring: str):
-    peaks = np.random.default_rng(5).uniform(0, 1, (1, 17))
-    calibration = ScoreCalibration(slope=2.0, offsets=(0.5,) * 17, people=1)
+def _drawn_predictor(rng: np.random.Generator) -> OksPredictor:
+    shapes = [(8, 51), (34, 8)]
+    layers = [{"weights": rng.normal(0, 1, shape).tolist(), "biases": rng.normal(0, 1, shape[0])} for shape in shapes]
+    return OksPredictor.model_validate({"layers": layers, "people": 1})
+
+
+@pytest.mark.parametrize(
+    ("rescoring", "predicts"),
+    [
+        *(("mean", False), ("confident_mean", False), ("weighted_mean", False), ("box_only", False)),
+        *(("predicted_oks", True), ("predicted_oks", False)),
+    ],
+)
+def test_poses_rank_as_they_do_in_predictions(run_script: Callable[..., Any], rescoring: str, predicts: bool):
+    rng = np.random.default_rng(5)
+    peaks, keypoints = rng.uniform(0, 1.05, (1, 17)), rng.uniform(0, 200, (1, 17, 2)).astype(np.float32)
+    predictor = _drawn_predictor(rng) if predicts else None
+    calibration = ScoreCalibration(slope=2.0, offsets=(0.5,) * 17, people=1, oks_predictor=predictor)
     test = ProtocolConfig.model_validate({"rescoring": rescoring, "score_offset": -0.1})
-    found = CropKeypoints(np.zeros((1, 17, 2)), peaks)
+    found = CropKeypoints(keypoints, peaks)
     frame = CropFrame((50.0, 60.0), 48.0, Size(256, 192))
     (pose,) = make_poses([Detection(Box(0, 0, 10, 20), 0.5)], [frame], found, COCO_17, test, calibration)
 
     rank = run_script(
-        """async ([scores, peaks, rescoring]) => {
+        """async ([keypoints, scores, peaks, protocol]) => {
             const { placePose } = await import("/people.js");
             const detection = { box: [0, 0, 10, 20], score: 0.5 };
-            const found = { keypoints: new Float32Array(34), scores: Float32Array.from(scores), peaks };
-            return placePose(detection, { left: 0, top: 0, step: 1 }, found, { rescoring, score_offset: -0.1 }).rank;
+            const found = { keypoints: Float32Array.from(keypoints), scores: Float32Array.from(scores), peaks };
+            return placePose(detection, { left: 0, top: 0, step: 1 }, found, protocol).rank;
         }""",
-        [pose.keypoint_scores.tolist(), peaks[0].tolist(), rescoring],
+        [
+            keypoints.ravel().tolist(),
+            pose.keypoint_scores.tolist(),
+            peaks[0].tolist(),
+            {
+                "rescoring": rescoring,
+                "score_offset": -0.1,
+                "oks_predictor": describe_oks_predictor(calibration, COCO_17),
+            },
+        ],
     )
 
     assert rank == pytest.approx(pose.ranking_score, rel=1e-6)

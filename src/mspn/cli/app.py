@@ -150,6 +150,10 @@ MODELS_COMMANDS = {
         "mspn.cli.weights:calibrate_command",
         "Calibrate keypoint scores on labeled people: 0.8 then means right eight times in ten.",
     ),
+    "rescore": LazyCommand(
+        "mspn.cli.weights:rescore_command",
+        "Learn which poses are good on labeled people, seen in training or not: poses rank by their expected OKS then.",
+    ),
 }
 
 
@@ -161,7 +165,7 @@ models_app = typer.Typer(
     cls=_ModelsCommands,
     no_args_is_help=True,
     help="Networks and their weights: list, show, cost, download, verify, convert, export, prove, prepare, average,"
-    " quantize, calibrate.",
+    " quantize, calibrate, rescore.",
 )
 
 
@@ -249,7 +253,7 @@ COMMANDS = {
     "models": LazyCommand(
         "mspn.cli.app:models_app",
         "Networks and their weights: list, show, cost, download, verify, convert, export, prove, prepare, average,"
-        " quantize, calibrate.",
+        " quantize, calibrate, rescore.",
     ),
     "tracks": LazyCommand("mspn.cli.app:tracks_app", "Smooth people's tracks through a video, measure angles, export."),
     "data": LazyCommand(

@@ -164,7 +164,11 @@ def _card_of_file(path: Path, metadata: AnyMetadata, entry: IndexEntry | None) -
 def _describe_scores(calibration: ScoreCalibration | None) -> str:
     if calibration is None:
         return "peaks of heat maps; `mspn models calibrate` makes them probabilities"
-    return f"probability that a keypoint is right, calibrated on {calibration.people:,} people"
+    scores = f"probability that a keypoint is right, calibrated on {calibration.people:,} people"
+    predictor = calibration.oks_predictor
+    return (
+        scores if predictor is None else f"{scores}; poses rank by expected OKS, as {predictor.people:,} people tell it"
+    )
 
 
 def _network_rows(model: NetworkConfig) -> dict[str, str]:

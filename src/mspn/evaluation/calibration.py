@@ -66,10 +66,17 @@ def compare_scores(scores: Float[np.ndarray, " N"], is_good: Bool[np.ndarray, " 
 class JudgedKeypoints:
     """Predicted keypoints of N people."""
 
+    keypoints_image: Float[np.ndarray, "N K 2"]
     scores: Float[np.ndarray, "N K"]
     is_labeled: Bool[np.ndarray, "N K"]
-    is_good: Bool[np.ndarray, "N K"]
-    """Whether the similarity with the label is at least 0.85; False where there is none."""
+    similarity: Float[np.ndarray, "N K"]
+    """With the label; 0 where there is none."""
+
+    @property
+    def is_good(self) -> Bool[np.ndarray, "N K"]:
+        """Whether the similarity with the label is at least 0.85."""
+        good: Bool[np.ndarray, "N K"] = self.similarity >= MIN_SIMILARITY_GOOD
+        return good
 
     def compare(self) -> Calibration:
         """Scores of the labeled keypoints compared with the share of them that is good."""
@@ -101,7 +108,7 @@ def judge_people(labels: LabeledSet, results: Sequence[Mapping[str, Any]], skele
         raise AnnotationError(f"nobody of the {len(labels.people)} labeled people has a keypoint of {skeleton.name}")
     distances = np.linalg.norm(predicted[..., :2] - labeled[..., :2], axis=-1)
     similarity = keypoint_similarity(distances, np.where(areas > 0, areas, 1.0), np.array(skeleton.sigmas))
-    return JudgedKeypoints(predicted[..., 2], is_labeled, is_labeled & (similarity >= MIN_SIMILARITY_GOOD))
+    return JudgedKeypoints(predicted[..., :2], predicted[..., 2], is_labeled, similarity * is_labeled)
 
 
 def fit_calibration(judged: JudgedKeypoints, skeleton: Skeleton, *, shift: float) -> ScoreCalibration:

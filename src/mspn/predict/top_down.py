@@ -235,12 +235,18 @@ def make_poses(
         found: keypoints in the crops.
         skeleton: names the keypoints.
         test: what ranks a pose.
-        calibration: from peaks to scores; None: scores are the peaks, clipped to 0..1.
+        calibration: from peaks to scores; None: scores are the peaks, clipped to 0..1. With an OKS predictor where
+            that ranks poses.
     """
     matrices = np.stack([frame.crop_to_image for frame in frames])
     keypoints_image = found.keypoints_crop @ matrices[:, :, :2].swapaxes(1, 2) + matrices[:, None, :, 2]
     keypoint_scores = found.peaks.clip(0, 1) if calibration is None else calibration.scores(found.peaks)
-    means, factors = keypoint_scores.mean(-1).tolist(), _box_factors(found.peaks, keypoint_scores, test).tolist()
+    predictor = None if calibration is None else calibration.oks_predictor
+    if test.rescoring == "predicted_oks" and predictor is not None:
+        factors = predictor.expected_oks(found.keypoints_crop, found.peaks, skeleton.mirror_order)
+    else:
+        factors = _box_factors(found.peaks, keypoint_scores, test)
+    means = keypoint_scores.mean(-1)
     return [
         Pose(
             skeleton=skeleton,
@@ -252,7 +258,7 @@ def make_poses(
             box_score=detection.score,
         )
         for detection, keypoints, scores, mean, factor in zip(
-            detections, keypoints_image, keypoint_scores, means, factors, strict=True
+            detections, keypoints_image, keypoint_scores, means.tolist(), factors.tolist(), strict=True
         )
     ]
 
@@ -274,7 +280,7 @@ def _box_factors(
     """What each box's score is multiplied with to rank its pose."""
     if test.rescoring == "box_only":
         return np.ones(len(peaks))
-    if test.rescoring == "weighted_mean":
+    if test.rescoring in ("weighted_mean", "predicted_oks"):
         weighted: np.ndarray = (scores**2).sum(-1) / scores.sum(-1).clip(min=_SMALLEST_SUM)
         return weighted
     offset = peaks + test.score_offset

@@ -17,7 +17,7 @@ from torch import nn
 from mspn.checkpoints.format import Checkpoint, DetectorCheckpoint
 from mspn.checkpoints.hub import is_offline
 from mspn.checkpoints.index import ASSETS
-from mspn.config.protocol import PREDICTION_SUPPRESSION_OKS
+from mspn.config.protocol import PREDICTION_SUPPRESSION_OKS, ScoreCalibration
 from mspn.errors import DownloadError, FileError, InvalidValueError
 from mspn.export.files import write_export
 from mspn.export.graphs import Export, Inside, Source, build_detector_export, build_pose_export
@@ -25,6 +25,7 @@ from mspn.export.onnx_file import halve_weights
 from mspn.io.files import prepare_folder, replacing, sha256_of
 from mspn.serve.answers import PAGE, describe_skeleton
 from mspn.serve.guard import CONTENT_SECURITY_POLICY
+from mspn.structures.skeleton import Skeleton
 
 _SITE = ASSETS / "site"
 """What only a site has; the rest is the page of the service."""
@@ -136,13 +137,28 @@ def _describe(networks: SiteNetworks, threshold: float) -> dict[str, Any]:
         "pose": {
             "file": _POSE,
             "input": {"width": width, "height": height},
-            "protocol": protocol.model_dump(include={"padding", "rescoring", "score_offset"}),
+            "protocol": {
+                **protocol.model_dump(include={"padding", "rescoring", "score_offset"}),
+                "oks_predictor": describe_oks_predictor(
+                    networks.pose.metadata.score_calibration, recipe.keypoint_table
+                ),
+            },
         },
         "detector": {"file": _DETECTOR, "longer_side": networks.detector.model.config.longer_side},
         "runtimes": {
             provider: {part: f"runtime/{_plain(name)}" for part, name in names.items()}
             for provider, names in (("wasm", WASM), ("webgpu", WEBGPU))
         },
+    }
+
+
+def describe_oks_predictor(calibration: ScoreCalibration | None, skeleton: Skeleton) -> dict[str, Any] | None:
+    """What the page ranks poses with, if there is anything."""
+    if calibration is None or calibration.oks_predictor is None:
+        return None
+    return {
+        **calibration.oks_predictor.model_dump(include={"layers"}),
+        "mirror_order": list(skeleton.mirror_order),
     }
 
 

@@ -3,6 +3,8 @@
 const MIN_SIDE_PX = 1;
 const MIN_CONFIDENT_SCORE = 0.2;
 const SMALLEST_SUM = 1e-9;
+const LOWEST_PEAK = 1e-3;
+const MIN_SPREAD = 1e-6;
 
 const rounded = (value, digits) => Math.round(value * 10 ** digits) / 10 ** digits;
 
@@ -45,7 +47,7 @@ export function placePose(detection, { left, top, step }, { keypoints, scores, p
   return {
     ...{ box: detection.box, boxScore: detection.score, points },
     score: detection.score * mean([...scores]),
-    rank: detection.score * boxFactor(peaks, scores, protocol),
+    rank: detection.score * boxFactor(points, peaks, scores, protocol),
   };
 }
 
@@ -79,13 +81,44 @@ function mean(values) {
   return sum(values) / Math.max(1, values.length);
 }
 
-function boxFactor(peaks, scores, { rescoring, score_offset: offset }) {
+function boxFactor(points, peaks, scores, { rescoring, score_offset: offset, oks_predictor: predictor }) {
   if (rescoring === "box_only") return 1;
-  if (rescoring === "weighted_mean") {
+  if (rescoring === "predicted_oks" && predictor) return expectedOks(points, [...peaks], predictor);
+  if (["weighted_mean", "predicted_oks"].includes(rescoring)) {
     return sum(scores.map((score) => score ** 2)) / Math.max(SMALLEST_SUM, sum(scores));
   }
   const raised = [...peaks].map((peak) => peak + offset);
   return mean(rescoring === "confident_mean" ? raised.filter((peak) => peak > MIN_CONFIDENT_SCORE) : raised);
+}
+
+/** As `OksPredictor.expected_oks`. */
+function expectedOks(points, peaks, { layers, mirror_order: order }) {
+  const mirrored = order.map((index) => [-points[index][0], points[index][1]]);
+  const ofMirrored = predictOks(mirrored, order.map((index) => peaks[index]), layers);
+  return (predictOks(points, peaks, layers) + ofMirrored) / 2;
+}
+
+function predictOks(points, peaks, [first, ...others]) {
+  const apply = ({ weights, biases }, inputs) =>
+    weights.map((row, output) => biases[output] + sum(row.map((weight, input) => weight * inputs[input])));
+  let values = apply(first, poseFeatures(points, peaks));
+  for (const layer of others) values = apply(layer, values.map((value) => Math.max(0, value)));
+  const probabilities = values.map((value) => 1 / (1 + Math.exp(-value)));
+  const labeled = probabilities.slice(0, peaks.length);
+  return sum(labeled.map((share, index) => share * probabilities[peaks.length + index])) / sum(labeled);
+}
+
+/** As `pose_features`. */
+function poseFeatures(points, peaks) {
+  const clip = (value, highest) => Math.min(highest, Math.max(LOWEST_PEAK, value));
+  const logOdds = peaks.map((peak) => clip(peak, 1 - LOWEST_PEAK)).map((peak) => Math.log(peak / (1 - peak)));
+  const shares = peaks.map((peak) => clip(peak, 1));
+  const total = sum(shares);
+  const weigh = (values) => sum(values.map((value, index) => value * shares[index])) / total;
+  const center = [0, 1].map((side) => weigh(points.map((point) => point[side])));
+  const centered = points.map((point) => [point[0] - center[0], point[1] - center[1]]);
+  const spread = Math.max(MIN_SPREAD, Math.sqrt(weigh(centered.map(([x, y]) => x ** 2 + y ** 2))));
+  return [...logOdds, ...centered.flat().map((value) => value / spread)];
 }
 
 /** OKS for the mean area of the two boxes, over all keypoints. */

@@ -1,0 +1,62 @@
+from pathlib import Path
+
+import numpy as np
+
+from mspn.checkpoints.format import load_checkpoint
+from mspn.predict.estimator import PoseEstimator
+from tests.cli.runner import run
+from tests.drawn_people import write_drawn_set
+from tests.trained import overfitted
+
+
+def _labels(folder: Path) -> tuple[str | Path, ...]:
+    return ("--annotations", folder / "annotations.json", "--images", folder / "images")
+
+
+def test_poses_rank_by_the_oks_that_is_expected_of_them_and_stay_where_they_are(tmp_path: Path):
+    folder, weights = overfitted()
+    write_drawn_set(tmp_path / "others", num_images=50, people_per_image=2)
+    calibrated, rescored = tmp_path / "calibrated.safetensors", tmp_path / "rescored.safetensors"
+    assert run("models", "calibrate", weights, calibrated, *_labels(folder)).exit_code == 0
+
+    result = run("models", "rescore", calibrated, rescored, *_labels(folder), *_labels(tmp_path / "others"))
+
+    assert result.exit_code == 0, result.output
+    checkpoint = load_checkpoint(rescored)
+    assert checkpoint.metadata.recipe.test.rescoring == "predicted_oks"
+    calibration = checkpoint.metadata.score_calibration
+    assert calibration is not None
+    assert calibration.oks_predictor is not None
+    assert f"as {calibration.oks_predictor.people} people tell it" in result.stdout
+    assert calibration.oks_predictor.people > 100
+    image = sorted((folder / "images").iterdir())[0]
+    (before,), (after,) = (
+        PoseEstimator(model, "none", device="cpu", precision="float32")(image) for model in (calibrated, rescored)
+    )
+    np.testing.assert_array_equal(after.keypoints_image, before.keypoints_image)
+    np.testing.assert_array_equal(after.keypoint_scores, before.keypoint_scores)
+    assert after.score == before.score
+    assert 0 < after.ranking_score < 1
+    assert after.ranking_score != before.ranking_score
+    assert "rank by expected OKS" in " ".join(run("models", "show", rescored).stdout.split())
+
+
+def test_weights_without_calibrated_scores_are_refused(tmp_path: Path):
+    folder, weights = overfitted()
+
+    result = run("models", "rescore", weights, tmp_path / "out.safetensors", *_labels(folder))
+
+    assert result.exit_code == 2
+    assert "are not calibrated; run `mspn models calibrate` first" in result.stderr
+
+
+def test_each_label_file_has_its_folder(tmp_path: Path):
+    folder, _ = overfitted()
+
+    result = run(
+        "models", "rescore", "mspn-base", tmp_path / "out.safetensors",
+        *_labels(folder), "--annotations", folder / "annotations.json",
+    )  # fmt: skip
+
+    assert result.exit_code == 2
+    assert "2 --annotations and 1 --images; give one folder for each label file" in result.stderr
