@@ -187,7 +187,7 @@ def crop_people(estimator: PoseEstimator, images: Path, limit: int = MAX_CALIBRA
 
 
 MAX_PEOPLE = 1000
-MAX_RESCORED_PEOPLE = 6000
+MAX_RESCORED_PEOPLE = 3000
 
 
 def calibrate_command(
