@@ -169,7 +169,7 @@ def _straightforward_step(recipe: Recipe, device: torch.device) -> Callable[[Ten
 
 
 def _losses(recipe: Recipe, outputs: Any, labels: KeypointLabels) -> Any:
-    return compute_losses(outputs, labels, recipe.supervision)
+    return compute_losses(outputs, labels, recipe.supervision, recipe.keypoint_table.sigmas)
 
 
 def _convolution_seconds(network: PoseNetwork, batch: int, device: torch.device, dtype: torch.dtype) -> float:

@@ -114,7 +114,7 @@ def our_step(model: PoseNetwork, recipe: Recipe) -> Callable[[Batch], Parts]:
         with torch.autocast("cpu", torch.bfloat16):
             outputs = model(normalize(batch.crops))
         predicted = time.process_time()
-        loss = compute_losses(outputs, batch.labels, recipe.supervision).total
+        loss = compute_losses(outputs, batch.labels, recipe.supervision, recipe.keypoint_table.sigmas).total
         return _finish(optimizer, loss, began, predicted)
 
     return step

@@ -22,6 +22,7 @@ from mspn.config.model import ModelConfig, PoseRefineForm
 from mspn.config.train import SupervisionConfig
 from mspn.datasets.samples import KeypointLabels
 from mspn.models.mspn import MSPN
+from mspn.structures.skeleton import COCO_17
 from mspn.training.losses import StageLosses, compute_losses
 from tests.made_once import made_once
 
@@ -188,7 +189,7 @@ def gradients_of_golden_inputs(network: MSPN, monkeypatch: pytest.MonkeyPatch) -
         lambda _keypoints, _labeled, *, size, kernel_size: inputs.targets[:, kernels.index(kernel_size)],
     )
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    losses = compute_losses(network.train()(inputs.crops), inputs.labels, SupervisionConfig())
+    losses = compute_losses(network.train()(inputs.crops), inputs.labels, SupervisionConfig(), COCO_17.sigmas)
     losses.total.backward()
     try:
         yield losses

@@ -72,7 +72,7 @@ def test_it_trains(recipe: Recipe, tmp_path: Path):
     crops = torch.randn(2, 3, *_CROP)
     labels = KeypointLabels(torch.rand(2, 17, 2) * 31, torch.full((2, 17), 2), torch.ones(2, 17, dtype=torch.bool))
 
-    losses = compute_losses(network(crops), labels, recipe.supervision)
+    losses = compute_losses(network(crops), labels, recipe.supervision, recipe.keypoint_table.sigmas)
     losses.total.backward()
     torch.optim.Adam(network.parameters(), lr=1e-3).step()
     save_weights(tmp_path / "weights.safetensors", network, CheckpointMetadata(recipe=recipe))

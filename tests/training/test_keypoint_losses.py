@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 from torch import Tensor
@@ -7,8 +9,10 @@ from mspn.datasets.samples import KeypointLabels
 from mspn.heatmaps.targets import draw_targets
 from mspn.structures.boxes import Size
 from mspn.structures.crop import crop_to_heatmap
-from mspn.training.losses import coarse_loss, compute_losses, kernel_size_at, ohkm_loss
+from mspn.structures.skeleton import COCO_17
+from mspn.training.losses import coarse_loss, compute_losses, kernel_size_at, ohkm_loss, oks_loss
 
+SIGMAS = COCO_17.sigmas
 RELEASED = SupervisionConfig()
 LABELED = SupervisionConfig(coarse_target="labeled")
 
@@ -165,10 +169,10 @@ def test_keypoints_that_are_not_counted_never_matter(config: SupervisionConfig):
     )
     changed = [[maps.detach() + 5 * ~labels.counted[..., None, None] for maps in levels] for levels in outputs]
 
-    losses = compute_losses(outputs, labels, config)
+    losses = compute_losses(outputs, labels, config, SIGMAS)
     losses.total.backward()
 
-    assert compute_losses(changed, labels, config).total.item() == losses.total.item()
+    assert compute_losses(changed, labels, config, SIGMAS).total.item() == losses.total.item()
     for maps in (maps for levels in outputs for maps in levels):
         assert not maps.grad[~labels.counted].any()
         assert maps.grad[0, 0].any()
@@ -195,7 +199,7 @@ def test_the_parts_add_up_to_the_total_with_a_quarter_for_coarse_levels():
     # Flat predictions of 2, nothing labeled as visible: errors 4 at all coarse levels, 0 at the mined finest one.
     outputs = [[torch.full((1, 3, 8, 6), 2 / 255)] * 4] * 2
 
-    losses = compute_losses(outputs, labels_of([[0, 0, 0]]), RELEASED)
+    losses = compute_losses(outputs, labels_of([[0, 0, 0]]), RELEASED, SIGMAS)
 
     torch.testing.assert_close(losses.by_stage_and_level, torch.tensor([[0.0, 1, 1, 1], [0.0, 1, 1, 1]]))
     assert losses.total.item() == pytest.approx(6)
@@ -207,8 +211,8 @@ def test_mining_can_be_left_to_the_last_stage():
     labels = labels_of([[2, 2, 2]])._replace(keypoints_crop=torch.full((1, 3, 2), -1000.0))
     config = SupervisionConfig(num_hard_keypoints=1, ohkm="last_stage")
 
-    losses = compute_losses([[maps], [maps]], labels, config).by_stage_and_level
-    everywhere = compute_losses([[maps], [maps]], labels, config.model_copy(update={"ohkm": "every_stage"}))
+    losses = compute_losses([[maps], [maps]], labels, config, SIGMAS).by_stage_and_level
+    everywhere = compute_losses([[maps], [maps]], labels, config.model_copy(update={"ohkm": "every_stage"}), SIGMAS)
 
     torch.testing.assert_close(losses, torch.tensor([[14 / 3], [9.0]]))
     torch.testing.assert_close(everywhere.by_stage_and_level, torch.tensor([[9.0], [9.0]]))
@@ -218,7 +222,7 @@ def test_stages_may_have_different_numbers_of_levels():
     # Flat errors of 4, nothing labeled as visible: 4 at coarse levels, a quarter of it counts; 0 at mined ones.
     maps = torch.full((1, 3, 8, 6), 2 / 255)
 
-    losses = compute_losses([[maps] * 3, [maps]], labels_of([[0, 0, 0]]), RELEASED)
+    losses = compute_losses([[maps] * 3, [maps]], labels_of([[0, 0, 0]]), RELEASED, SIGMAS)
 
     torch.testing.assert_close(losses.by_stage_and_level, torch.tensor([[0.0, 1, 1], [0.0, 0, 0]]))
     assert losses.total.item() == pytest.approx(2)
@@ -237,7 +241,7 @@ def test_maps_that_equal_their_targets_cost_nothing():
         for levels in kernels
     ]
 
-    assert compute_losses(outputs, labels, RELEASED).total == 0
+    assert compute_losses(outputs, labels, RELEASED, SIGMAS).total == 0
 
 
 def test_outputs_in_half_precision_are_compared_in_full():
@@ -254,7 +258,65 @@ def test_a_network_with_the_finest_head_only_is_supervised_there_only():
     outputs = [[torch.full((1, 1, 8, 6), 3 / 255)]]
     labels = labels_of([[0]])
 
-    losses = compute_losses(outputs, labels, SupervisionConfig(num_hard_keypoints=None))
+    losses = compute_losses(outputs, labels, SupervisionConfig(num_hard_keypoints=None), SIGMAS)
 
     # One stage, one level: an error of 9 at full weight.
     torch.testing.assert_close(losses.by_stage_and_level, torch.tensor([[9.0]]))
+
+
+def map_of(values: dict[tuple[int, int], float]) -> Tensor:
+    """One map of 64x48 cells for one person, with values by (x, y)."""
+    heatmap = torch.zeros(1, 1, 64, 48)
+    for (x, y), value in values.items():
+        heatmap[0, 0, y, x] = value
+    return heatmap
+
+
+@pytest.mark.parametrize(
+    ("values", "expected_oks"),
+    [
+        ({(20, 30): 0.2}, 1.0),
+        # Deviation of a nose: 2 * 0.026 * sqrt(0.09 * 64 * 48) = 0.8647 cells; 3 of them are exp(-6.019).
+        ({(20, 33): 0.7}, 0.0024315),
+        # Squares of 1 and 3: a quarter lies at the label.
+        ({(20, 30): 1.0, (20, 33): 3.0**0.5}, 0.25 + 0.75 * 0.0024315),
+        ({(20, 30): 1.0, (20, 33): -5.0}, 1.0),
+        ({}, 0.0),
+    ],
+)
+def test_the_oks_loss_is_minus_the_logarithm_of_the_oks_expected_at_the_label(
+    values: dict[tuple[int, int], float], expected_oks: float
+):
+    loss = oks_loss(map_of(values), torch.tensor([[[20.0, 30.0]]]), torch.tensor([[True]]), [0.026])
+
+    assert loss.item() == pytest.approx(-math.log(expected_oks + 0.03), abs=1e-5)
+
+
+def test_keypoints_that_do_not_count_or_lie_beside_the_map_are_in_no_oks_loss():
+    maps = map_of({(20, 33): 1.0}).expand(1, 4, 64, 48)
+    points = torch.tensor([[[20.0, 33.0], [20.0, 30.0], [47.5, 30.0], [math.nan, math.nan]]])
+    counted = torch.tensor([[True, False, True, False]])
+
+    loss = oks_loss(maps, points, counted, [0.026] * 4)
+
+    assert loss.item() == pytest.approx(-math.log(1.03), abs=1e-6)
+    assert oks_loss(maps, points, torch.zeros(1, 4, dtype=torch.bool), [0.026] * 4).item() == 0
+
+
+def test_the_oks_loss_is_of_the_finest_level_of_each_stage():
+    maps = torch.zeros(1, 17, 64, 48)
+    labels = KeypointLabels(
+        keypoints_crop=torch.full((1, 17, 2), 90.0),
+        visibility=torch.full((1, 17), 2),
+        counted=torch.ones(1, 17, dtype=torch.bool),
+    )
+    outputs = [[maps, maps], [maps, maps]]
+
+    plain, with_oks = (
+        compute_losses(outputs, labels, SupervisionConfig(oks_weight=weight), SIGMAS) for weight in (0.0, 300.0)
+    )
+
+    added = with_oks.by_stage_and_level - plain.by_stage_and_level
+    expected = -300 * math.log(0.03)
+    torch.testing.assert_close(added, torch.tensor([[expected, 0], [expected, 0]]), rtol=1e-3, atol=1e-3)
+    assert (with_oks.total - plain.total).item() == pytest.approx(2 * expected, rel=1e-3)

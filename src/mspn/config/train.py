@@ -151,6 +151,9 @@ class SupervisionConfig(Settings):
     at full weight. last_stage is CPN's."""
     foreground_weight: float = Field(0.0, ge=0)
     """Each pixel's error is weighted by 1 + foreground_weight * target; a head start for short runs."""
+    oks_weight: float = Field(0.0, ge=0)
+    """Of the loss of expected OKS at the finest level of each stage, beside the squared errors: maps then learn what
+    `test.decoder=expected_oks` reads off them."""
 
     @model_validator(mode="after")
     def _check_kernels(self) -> "SupervisionConfig":

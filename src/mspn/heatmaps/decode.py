@@ -120,11 +120,17 @@ def expected_oks(heatmaps: Float[Tensor, "B K H W"], sigmas: Sequence[float]) ->
     the network learned from its targets. The person is as large as a usual one, `_USUAL_AREA` of the crop.
     """
     height, width = heatmaps.shape[-2:]
-    deviations = 2 * (_USUAL_AREA * height * width) ** 0.5 * torch.tensor(sigmas)
+    deviations = oks_deviations(sigmas, height, width)
     by_row, by_column = (_similarity_matrices(deviations, length) for length in (height, width))
     squared = heatmaps.clamp(min=0).square()
     total = squared.sum((-2, -1), keepdim=True).clamp(min=_MIN_LOG_ARGUMENT)
     return by_row @ squared @ by_column / total
+
+
+def oks_deviations(sigmas: Sequence[float], height: int, width: int) -> Float[Tensor, " K"]:
+    """Deviation in cells of the Gaussian that is OKS by distance, for a person of usual size in maps of this size."""
+    side: float = (_USUAL_AREA * height * width) ** 0.5
+    return 2 * side * torch.tensor(sigmas)
 
 
 def _similarity_matrices(deviations: Float[Tensor, " K"], length: int) -> Float[Tensor, "K length length"]:

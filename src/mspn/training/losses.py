@@ -15,12 +15,13 @@ from torch.nn.utils.rnn import pad_sequence
 
 from mspn.config.train import SupervisionConfig
 from mspn.datasets.samples import IGNORE, PERSON, KeypointLabels, SceneLabels
+from mspn.heatmaps.decode import oks_deviations
 from mspn.heatmaps.targets import draw_targets
 from mspn.models.base import RELEASED_PEAK
 from mspn.models.person_detector import Candidates
 from mspn.structures.boxes import Size, giou, iou
 from mspn.structures.crop import crop_to_heatmap
-from mspn.structures.shapes import Float
+from mspn.structures.shapes import Bool, Float
 
 
 class StageLosses(NamedTuple):
@@ -41,7 +42,7 @@ def kernel_size_at(config: SupervisionConfig, *, stage: int, num_stages: int, le
 
 
 def compute_losses(
-    outputs: Sequence[Sequence[Tensor]], labels: KeypointLabels, config: SupervisionConfig
+    outputs: Sequence[Sequence[Tensor]], labels: KeypointLabels, config: SupervisionConfig, sigmas: Sequence[float]
 ) -> StageLosses:
     """Loss of all stages and levels against targets drawn on their device.
 
@@ -49,6 +50,7 @@ def compute_losses(
         outputs: stages, each a list of levels from fine to coarse, as many as the stage has, each (B, K, h, w).
         labels: of the same people, on the same device.
         config: kernels, weights and masks.
+        sigmas: of the K keypoints, as COCO has them; `config.oks_weight` above 0 alone asks for them.
     """
     size = Size(*outputs[0][0].shape[-2:])
     keypoints_heatmap = crop_to_heatmap(labels.keypoints_crop)
@@ -66,6 +68,9 @@ def compute_losses(
             weight = config.coarse_weight if level else 1.0
             loss_at_level = ohkm_loss if uses_ohkm and level == 0 else coarse_loss
             losses[-1].append(weight * loss_at_level(predicted, target, labels, config))
+        if config.oks_weight:
+            counted = labels.counted & labeled
+            losses[-1][0] = losses[-1][0] + config.oks_weight * oks_loss(levels[0], keypoints_heatmap, counted, sigmas)
     parts = [torch.stack(levels).detach() for levels in losses]
     total = torch.stack([loss for levels in losses for loss in levels]).sum()
     return StageLosses(total, pad_sequence(parts, batch_first=True))
@@ -99,6 +104,45 @@ def ohkm_loss(predicted: Tensor, target: Tensor, labels: KeypointLabels, config:
     errors = _errors_per_keypoint(predicted, target, config) * labeled
     num_hard = min(config.num_hard_keypoints, errors.shape[1])
     return errors.topk(num_hard, dim=1).values.mean()
+
+
+_SMALLEST_SUM = 1e-6
+_MIN_OKS = 0.03
+"""Added to what is expected: labels that are far from everything that the map shows, which many wrong ones are, count
+only so much."""
+
+
+def oks_loss(
+    predicted: Float[Tensor, "B K h w"],
+    keypoints_heatmap: Float[Tensor, "B K 2"],
+    counted: Bool[Tensor, "B K"],
+    sigmas: Sequence[float],
+) -> Float[Tensor, ""]:
+    """Minus the logarithm of the OKS expected at the label, over the counted keypoints that lie in the map.
+
+    As in `mspn.heatmaps.decode.expected_oks`, the squared map is taken as the probability of where the keypoint is.
+
+    Args:
+        predicted: peak 1.
+        keypoints_heatmap: (x, y) in heat-map coordinates.
+        counted: False for keypoints that are in no loss.
+        sigmas: of the K keypoints.
+    """
+    height, width = predicted.shape[-2:]
+    end = torch.tensor([width, height], device=predicted.device) - 0.5
+    counted = counted & ((keypoints_heatmap >= -0.5) & (keypoints_heatmap < end)).all(-1)
+    points = torch.where(counted.unsqueeze(-1), keypoints_heatmap, 0.0)  # others may be NaN
+    deviations = oks_deviations(sigmas, height, width).to(predicted.device)
+    by_column, by_row = (
+        torch.exp(
+            -(((torch.arange(length, device=points.device) - points[..., axis, None]) / deviations[:, None]) ** 2) / 2
+        )
+        for axis, length in enumerate((width, height))
+    )
+    squared = predicted.float().clamp(min=0).square()
+    similar = ((squared @ by_column.unsqueeze(-1)).squeeze(-1) * by_row).sum(-1)
+    expected = similar / squared.sum((-2, -1)).clamp(min=_SMALLEST_SUM)
+    return -((expected + _MIN_OKS).log() * counted).sum() / counted.sum().clamp(min=1)
 
 
 def _errors_per_keypoint(predicted: Tensor, target: Tensor, config: SupervisionConfig) -> Float[Tensor, "B K"]:

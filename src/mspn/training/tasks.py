@@ -178,7 +178,7 @@ class PoseTask(Task):
         return build_network(self._recipe.model)
 
     def compute_losses(self, outputs: Any, labels: KeypointLabels) -> StageLosses:
-        return compute_losses(outputs, labels, self._recipe.supervision)
+        return compute_losses(outputs, labels, self._recipe.supervision, self._recipe.keypoint_table.sigmas)
 
     def metadata(self) -> CheckpointMetadata:
         recipe, skeleton = self._recipe, self._recipe.keypoint_table
