@@ -77,7 +77,7 @@ def test_the_expected_oks_ranks_a_pose_where_the_weights_have_a_predictor():
         make_poses(detections, [frame], peaks, COCO_17, test, calibration) for calibration in (predicting, without)
     )
 
-    assert ranked.ranking_score == pytest.approx(0.5 * 0.8)
+    assert ranked.ranking_score == pytest.approx(0.5 * 0.8**2)
     assert other.ranking_score == pytest.approx(0.5 * 0.5)  # as weighted_mean
     assert ranked.score == other.score == pytest.approx(0.5 * 0.5)
 

@@ -35,8 +35,8 @@ class ProtocolConfig(Settings):
     """Added to each keypoint's score before ranking."""
     rescoring: Literal["mean", "confident_mean", "weighted_mean", "predicted_oks", "box_only"] = "mean"
     """What ranks a pose: the box's score times the mean of its offset peaks; times the mean of those above 0.2
-    (MMPose); times the mean of its keypoints' scores, each weighted by itself; times the OKS that is expected of it; or
-    the box's score alone.
+    (MMPose); times the mean of its keypoints' scores, each weighted by itself; times the square of the OKS that is
+    expected of it; or the box's score alone.
 
     weighted_mean is that of networks whose scores are calibrated: labels have the keypoints that can be seen, so those
     which probably cannot be hardly count. predicted_oks is that of networks with an `OksPredictor`, and the same as

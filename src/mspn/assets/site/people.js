@@ -5,6 +5,7 @@ const MIN_CONFIDENT_SCORE = 0.2;
 const SMALLEST_SUM = 1e-9;
 const LOWEST_PEAK = 1e-3;
 const MIN_SPREAD = 1e-6;
+const OKS_POWER = 2;
 
 const rounded = (value, digits) => Math.round(value * 10 ** digits) / 10 ** digits;
 
@@ -83,7 +84,7 @@ function mean(values) {
 
 function boxFactor(points, peaks, scores, { rescoring, score_offset: offset, oks_predictor: predictor }) {
   if (rescoring === "box_only") return 1;
-  if (rescoring === "predicted_oks" && predictor) return expectedOks(points, [...peaks], predictor);
+  if (rescoring === "predicted_oks" && predictor) return expectedOks(points, [...peaks], predictor) ** OKS_POWER;
   if (["weighted_mean", "predicted_oks"].includes(rescoring)) {
     return sum(scores.map((score) => score ** 2)) / Math.max(SMALLEST_SUM, sum(scores));
   }
