@@ -83,12 +83,12 @@ def test_the_shipped_weights_find_the_faces_of_the_sample_photographs():
         pytest.param("mspn-base", "lspet_val", 0.533, marks=pytest.mark.slow),
         ("mspn-base", "studio_val", 0.886),
         pytest.param("mspn-base", "coco_sample", 0.470, marks=pytest.mark.slow),
-        pytest.param("mspn-small", "lspet_val", 0.524, marks=pytest.mark.slow),
-        pytest.param("mspn-small", "studio_val", 0.883, marks=pytest.mark.slow),
-        pytest.param("mspn-small", "coco_sample", 0.425, marks=pytest.mark.slow),
-        pytest.param("mspn-tiny", "lspet_val", 0.484, marks=pytest.mark.slow),
-        ("mspn-tiny", "studio_val", 0.864),
-        ("mspn-tiny", "coco_sample", 0.407),
+        pytest.param("mspn-small", "lspet_val", 0.523, marks=pytest.mark.slow),
+        pytest.param("mspn-small", "studio_val", 0.885, marks=pytest.mark.slow),
+        pytest.param("mspn-small", "coco_sample", 0.433, marks=pytest.mark.slow),
+        pytest.param("mspn-tiny", "lspet_val", 0.487, marks=pytest.mark.slow),
+        ("mspn-tiny", "studio_val", 0.865),
+        ("mspn-tiny", "coco_sample", 0.412),
     ],
 )
 def test_the_shipped_weights_reach_the_average_precision_of_their_card(model: str, photos: str, on_card: float):
