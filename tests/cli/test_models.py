@@ -94,7 +94,7 @@ def test_show_says_what_weights_are():
 
     assert "crop 256x192" in card
     assert "cost 3,131,976 parameters, 0.48 G multiply-adds at inference" in card
-    assert "results lspet_val 52.4, studio_val 88.3, coco_sample 42.5" in card
+    assert "results lspet_val 52.3, studio_val 88.5, coco_sample 43.3" in card
     assert "keypoints 17, skeleton coco-17" in card
     assert "int8 calibrated for --precision int8" in card
 
