@@ -101,7 +101,7 @@ def test_a_part_is_a_whole_name():
 
     TrainStep(
         network,
-        partial(compute_losses, config=SupervisionConfig()),
+        partial(compute_losses, config=SupervisionConfig(), sigmas=COCO_17.sigmas),
         TrainConfig(frozen_parts=("stages.1", "stem.conv.conv.weight")),
         torch.device("cpu"),
     )

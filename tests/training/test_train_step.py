@@ -42,7 +42,7 @@ def make_train_step(
     recipe: Recipe, network: nn.Module | None = None, device: torch.device = CPU, processes: Processes = ALONE
 ) -> TrainStep:
     network = network or build_network(recipe.model)
-    supervision = partial(compute_losses, config=recipe.supervision)
+    supervision = partial(compute_losses, config=recipe.supervision, sigmas=recipe.keypoint_table.sigmas)
     return TrainStep(network, supervision, recipe.train, device, processes)
 
 
