@@ -1,9 +1,13 @@
+import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from mspn.checkpoints.format import load_checkpoint
+from mspn.labels.formats import read_labels
 from mspn.predict.estimator import PoseEstimator
+from mspn.structures.skeleton import COCO_17
 from tests.cli.runner import run
 from tests.drawn_people import write_drawn_set
 from tests.trained import overfitted
@@ -13,7 +17,7 @@ def _labels(folder: Path) -> tuple[str | Path, ...]:
     return ("--annotations", folder / "annotations.json", "--images", folder / "images")
 
 
-def test_poses_rank_by_the_oks_that_is_expected_of_them_and_stay_where_they_are(tmp_path: Path):
+def test_poses_rank_by_predicted_oks_and_stay_where_they_are(tmp_path: Path):
     folder, weights = overfitted()
     write_drawn_set(tmp_path / "others", num_images=50, people_per_image=2)
     calibrated, rescored = tmp_path / "calibrated.safetensors", tmp_path / "rescored.safetensors"
@@ -27,8 +31,8 @@ def test_poses_rank_by_the_oks_that_is_expected_of_them_and_stay_where_they_are(
     calibration = checkpoint.metadata.score_calibration
     assert calibration is not None
     assert calibration.oks_predictor is not None
-    assert f"as {calibration.oks_predictor.people} people tell it" in result.stdout
-    assert calibration.oks_predictor.people > 100
+    assert f"rank by predicted OKS, fitted to {calibration.oks_predictor.people} people" in result.stdout
+    assert calibration.oks_predictor.people == 100 + len(read_labels(folder / "annotations.json").people)
     image = sorted((folder / "images").iterdir())[0]
     (before,), (after,) = (
         PoseEstimator(model, "none", device="cpu", precision="float32")(image) for model in (calibrated, rescored)
@@ -36,9 +40,16 @@ def test_poses_rank_by_the_oks_that_is_expected_of_them_and_stay_where_they_are(
     np.testing.assert_array_equal(after.keypoints_image, before.keypoints_image)
     np.testing.assert_array_equal(after.keypoint_scores, before.keypoint_scores)
     assert after.score == before.score
-    assert 0 < after.ranking_score < 1
+    points, peaks = (
+        after.keypoints_image[None],
+        PoseEstimator(weights, "none", device="cpu", precision="float32")(image),
+    )
+    predicted = calibration.oks_predictor.predict(points, peaks[0].keypoint_scores[None], COCO_17.mirror_order)
+    assert after.ranking_score == pytest.approx(predicted.item() ** 2, rel=1e-4)
     assert after.ranking_score != before.ranking_score
-    assert "rank by expected OKS" in " ".join(run("models", "show", rescored).stdout.split())
+    assert "rank by predicted OKS" in " ".join(run("models", "show", rescored).stdout.split())
+    shown = json.loads(run("models", "show", rescored, "--json").stdout)["score_calibration"]
+    assert shown["oks_predictor"] == {"people": calibration.oks_predictor.people}
 
 
 def test_weights_without_calibrated_scores_are_refused(tmp_path: Path):

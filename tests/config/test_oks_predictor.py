@@ -36,17 +36,17 @@ def test_a_pose_without_extent_and_peaks_has_finite_features():
     assert np.isfinite(pose_features(np.zeros((1, 2, 2)), np.zeros((1, 2)))).all()
 
 
-def test_the_expected_oks_is_the_weighted_mean_of_similarities_and_of_the_mirrored_pose():
+def test_the_oks_is_the_weighted_mean_of_similarities_and_of_the_mirrored_pose():
     # Two equal peaks at x = 0 and 2 are at -1 and 1 in units of the spread. Hidden: 0 and 1 after ReLU. Log-odds of the
     # similarities are 0 and 1, odds of being labeled 1 and 3. Mirrored, left and right trade places: the same again.
     expected = (0.5 * 0.5 + 0.75 / (1 + math.exp(-1))) / 1.25
 
-    oks = _predictor().expected_oks(np.array([[[0.0, 0], [2, 0]]]), np.full((1, 2), 0.5), [1, 0])
+    oks = _predictor().predict(np.array([[[0.0, 0], [2, 0]]]), np.full((1, 2), 0.5), [1, 0])
 
     assert oks == pytest.approx([expected])
     # Without left and right, the mirrored pose is another one: log-odds 1 and 0.
     mirrored = (0.5 / (1 + math.exp(-1)) + 0.75 * 0.5) / 1.25
-    oks = _predictor().expected_oks(np.array([[[0.0, 0], [2, 0]]]), np.full((1, 2), 0.5), [0, 1])
+    oks = _predictor().predict(np.array([[[0.0, 0], [2, 0]]]), np.full((1, 2), 0.5), [0, 1])
     assert oks == pytest.approx([(expected + mirrored) / 2])
 
 

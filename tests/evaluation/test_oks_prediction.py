@@ -26,13 +26,13 @@ def test_it_learns_from_places_which_poses_are_right_and_takes_mirrored_ones_ali
     predictor = fit_oks_predictor([_people(3000, 1), _people(1000, 2, has_faces=False)], COCO_17)
     unseen = _people(500, 3)
 
-    oks = predictor.expected_oks(unseen.keypoints_image, unseen.scores, ORDER)
+    oks = predictor.predict(unseen.keypoints_image, unseen.scores, ORDER)
 
     is_right = unseen.similarity.max(1) > 0.5
     assert predictor.people == 4000
     assert ((oks > 0.55) == is_right).mean() > 0.9
     mirrored = unseen.keypoints_image[:, list(ORDER)] * [-1, 1]
-    np.testing.assert_allclose(predictor.expected_oks(mirrored, unseen.scores[:, list(ORDER)], ORDER), oks)
+    np.testing.assert_allclose(predictor.predict(mirrored, unseen.scores[:, list(ORDER)], ORDER), oks)
 
 
 def test_keypoints_that_a_set_never_labels_do_not_count_as_unlabeled():

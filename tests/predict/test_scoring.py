@@ -63,7 +63,7 @@ def test_weighted_by_themselves_calibrated_scores_rank_a_pose():
     assert pose.ranking_score == pytest.approx(0.5 * 0.793399, abs=1e-6)
 
 
-def test_the_expected_oks_ranks_a_pose_where_the_weights_have_a_predictor():
+def test_the_predicted_oks_ranks_a_pose_where_the_weights_have_a_predictor():
     peaks = Decoded(torch.zeros(1, 17, 2), torch.full((1, 17), 0.8)).in_crop()
     frame = CropFrame((50.0, 60.0), 48.0, Size(256, 192))
     # Odds of being right are 4 for all keypoints of all poses.

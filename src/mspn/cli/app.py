@@ -147,12 +147,12 @@ MODELS_COMMANDS = {
         "Calibrate activations on images, as --precision int8 needs it.",
     ),
     "calibrate": LazyCommand(
-        "mspn.cli.weights:calibrate_command",
+        "mspn.cli.scores:calibrate_command",
         "Calibrate keypoint scores on labeled people: 0.8 then means right eight times in ten.",
     ),
     "rescore": LazyCommand(
-        "mspn.cli.weights:rescore_command",
-        "Learn which poses are good on labeled people, seen in training or not: poses rank by their expected OKS then.",
+        "mspn.cli.scores:rescore_command",
+        "Learn to predict the OKS of poses on labeled people, also those of training: poses rank by it then.",
     ),
 }
 

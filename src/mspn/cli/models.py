@@ -4,7 +4,7 @@ import json
 from dataclasses import asdict
 from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.box import SIMPLE
@@ -25,6 +25,8 @@ from mspn.models.cost import Cost, count_cost
 from mspn.structures.boxes import Size
 
 _UNLIMITED = 10_000
+_ONLY_NUMBERS: Any = {"calibration_ranges": True, "score_calibration": {"oks_predictor": {"layers"}}}
+"""Metadata by the thousand that say nothing to a reader."""
 """Characters: wider than any table."""
 
 
@@ -114,7 +116,7 @@ def show_command(
             described = read_metadata(path)
             card = _card_of_file(path, described, entry)
     if as_json:
-        echo(*described.model_dump_json(indent=2, exclude={"calibration_ranges"}).split("\n"))
+        echo(*described.model_dump_json(indent=2, exclude=_ONLY_NUMBERS).split("\n"))
         return
     table = Table.grid("", Column(overflow="fold"), padding=(0, 2))
     for key, value in card.items():
@@ -166,9 +168,7 @@ def _describe_scores(calibration: ScoreCalibration | None) -> str:
         return "peaks of heat maps; `mspn models calibrate` makes them probabilities"
     scores = f"probability that a keypoint is right, calibrated on {calibration.people:,} people"
     predictor = calibration.oks_predictor
-    return (
-        scores if predictor is None else f"{scores}; poses rank by expected OKS, as {predictor.people:,} people tell it"
-    )
+    return scores if predictor is None else f"{scores}; poses rank by predicted OKS, fitted to {predictor.people:,}"
 
 
 def _network_rows(model: NetworkConfig) -> dict[str, str]:

@@ -1,7 +1,6 @@
-"""mspn models convert, average, quantize, calibrate and rescore: new weights files without training."""
+"""mspn models convert, average and quantize: new weights files from trained ones, without training."""
 
 import random
-from dataclasses import replace
 from enum import Enum
 from pathlib import Path
 from typing import Annotated
@@ -19,20 +18,11 @@ from mspn.checkpoints.format import (
     save_weights,
 )
 from mspn.checkpoints.metadata import DetectorMetadata
-from mspn.cli.data import AllowOutsideOption, CategoryOption, FormatOption, SkeletonOption, read_set
-from mspn.cli.options import DeviceOption, PrecisionName, PrecisionOption, change_test, find_with_bar
-from mspn.cli.printing import SOME_FAILED, echo, fail, one_line_errors
-from mspn.cli.progress import show_count
+from mspn.cli.options import change_test, find_with_bar
+from mspn.cli.printing import echo, fail, one_line_errors
 from mspn.config.model import parse_size
-from mspn.config.recipe import override
-from mspn.evaluation.calibration import JudgedKeypoints, fit_calibration, judge_people
-from mspn.evaluation.oks_prediction import fit_oks_predictor
-from mspn.evaluation.predicting import predict_labeled
-from mspn.inference.devices import Precision, keep_freed_memory
 from mspn.inference.quantization import calibrate_activations
 from mspn.io.images import IMAGE_SUFFIXES
-from mspn.labels.label_set import LabeledSet
-from mspn.labels.reading import check_keypoint_names
 from mspn.predict.ensemble import PersonCrop
 from mspn.predict.estimator import PoseEstimator
 from mspn.predict.heatmaps import stack_crops
@@ -184,126 +174,3 @@ def crop_people(estimator: PoseEstimator, images: Path, limit: int = MAX_CALIBRA
     if not people:
         fail(f"--images {images}: nobody is found in {len(paths)} images; try others, or --detector none")
     return people[:limit]
-
-
-MAX_PEOPLE = 1000
-MAX_RESCORED_PEOPLE = 3000
-
-
-def calibrate_command(
-    model: Annotated[str, typer.Argument(help="Name of a model, or a weights file.")],
-    destination: Annotated[Path, typer.Argument(help="File to write: the same weights with calibrated scores.")],
-    annotations: Annotated[
-        Path,
-        typer.Option(
-            help=f"Label file of people whom the network has not seen in training; up to {MAX_PEOPLE:,} are used."
-        ),
-    ],
-    images: Annotated[Path, typer.Option(help="Folder of the images.")],
-    shift: Annotated[
-        float,
-        typer.Option(
-            min=-5,
-            max=5,
-            help="Added to the log-odds of every score: below 0 for people of the training sets, whom the network knows"
-            " too well (docs/models.md has ours).",
-        ),
-    ] = 0.0,
-    device: DeviceOption = "auto",
-    from_format: FormatOption = None,
-    skeleton: SkeletonOption = None,
-    category: CategoryOption = None,
-    allow_outside: AllowOutsideOption = False,
-) -> None:
-    """Calibrate keypoint scores on labeled people: 0.8 then means right eight times in ten.
-
-    Right is a keypoint within the distance at which COCO's similarity is 0.85. Positions stay the same; poses rank by
-    these scores then (test.rescoring=weighted_mean).
-    """
-    keep_freed_memory()
-    with one_line_errors():
-        labels = read_set(annotations, from_format, skeleton, category, allow_outside=allow_outside)
-        checkpoint = load_checkpoint(find_with_bar(model))
-        estimator = _peaks_as_scores(checkpoint, device, "float32")
-        judged, num_failed = _judge(estimator, annotations, labels, images, MAX_PEOPLE)
-        calibration = fit_calibration(judged, estimator.recipe.keypoint_table, shift=shift)
-        recipe = override(checkpoint.metadata.recipe, ["test.rescoring=weighted_mean"])
-        metadata = checkpoint.metadata.model_copy(update={"recipe": recipe, "score_calibration": calibration})
-        save_weights(destination, checkpoint.model, metadata)
-    echo(
-        f"{destination}: scores calibrated on {int(judged.is_labeled.sum()):,} keypoints of {calibration.people:,}"
-        f" people; the peaks of heat maps had an expected calibration error of {judged.compare().expected_error:.3f}"
-    )
-    _exit_if_failed(num_failed)
-
-
-def rescore_command(
-    model: Annotated[str, typer.Argument(help="Name of a model, or a weights file; its scores are calibrated.")],
-    destination: Annotated[Path, typer.Argument(help="File to write: the same weights with an OKS predictor.")],
-    annotations: Annotated[
-        list[Path],
-        typer.Option(
-            help=f"Label file; up to {MAX_RESCORED_PEOPLE:,} people are used. Give it once for each set, each with its"
-            " --images."
-        ),
-    ],
-    images: Annotated[list[Path], typer.Option(help="Folder of the images of a label file.")],
-    device: DeviceOption = "auto",
-    precision: PrecisionOption = PrecisionName.AUTO,
-    from_format: FormatOption = None,
-    skeleton: SkeletonOption = None,
-    category: CategoryOption = None,
-    allow_outside: AllowOutsideOption = False,
-) -> None:
-    """Learn which poses are good on labeled people, seen in training or not: poses rank by their expected OKS then.
-
-    Average precision depends on the order of poses. A small network in the metadata predicts OKS from the keypoints and
-    the peaks of their heat maps (test.rescoring=predicted_oks). Positions and scores stay the same.
-    """
-    keep_freed_memory()
-    with one_line_errors():
-        if len(annotations) != len(images):
-            fail(f"{len(annotations)} --annotations and {len(images)} --images; give one folder for each label file")
-        sets = [read_set(path, from_format, skeleton, category, allow_outside=allow_outside) for path in annotations]
-        checkpoint = load_checkpoint(find_with_bar(model))
-        calibration = checkpoint.metadata.score_calibration
-        if calibration is None:
-            fail(f"the scores of {model} are not calibrated; run `mspn models calibrate` first")
-        estimator = _peaks_as_scores(checkpoint, device, precision.value)
-        num_failed, judged = 0, []
-        for path, labels, folder in zip(annotations, sets, images, strict=True):
-            of_set, failed = _judge(estimator, path, labels, folder, MAX_RESCORED_PEOPLE)
-            judged.append(of_set)
-            num_failed += failed
-        predictor = fit_oks_predictor(judged, estimator.recipe.keypoint_table)
-        calibration = calibration.model_copy(update={"oks_predictor": predictor})
-        recipe = override(checkpoint.metadata.recipe, ["test.rescoring=predicted_oks"])
-        metadata = checkpoint.metadata.model_copy(update={"recipe": recipe, "score_calibration": calibration})
-        save_weights(destination, checkpoint.model, metadata)
-    echo(f"{destination}: poses rank by their expected OKS, as {predictor.people:,} people tell it")
-    _exit_if_failed(num_failed)
-
-
-def _peaks_as_scores(checkpoint: Checkpoint, device: str, precision: Precision) -> PoseEstimator:
-    """An estimator whose keypoint scores are the peaks of heat maps."""
-    metadata = checkpoint.metadata.model_copy(update={"score_calibration": None})
-    return PoseEstimator(Checkpoint(metadata, checkpoint.model), "none", device=device, precision=precision)
-
-
-def _judge(
-    estimator: PoseEstimator, annotations: Path, labels: LabeledSet, images: Path, max_people: int
-) -> tuple[JudgedKeypoints, int]:
-    """Keypoints that are predicted of labeled people, at most so many, drawn at random; and how many failed."""
-    skeleton = estimator.recipe.keypoint_table
-    check_keypoint_names(annotations, labels.skeleton, skeleton)
-    people = [person for person in labels.people if not person.is_crowd and (person.keypoints_image[:, 2] > 0).any()]
-    drawn = replace(labels, people=random.Random(0).sample(people, min(len(people), max_people)))  # no secret
-    with show_count() as show:
-        predictions, results = predict_labeled(estimator, drawn, images, show)
-    return judge_people(drawn, results, skeleton), predictions.failed
-
-
-def _exit_if_failed(num_failed: int) -> None:
-    if num_failed:
-        echo(f"{num_failed} images or boxes could not be used, see above", err=True)
-        raise typer.Exit(SOME_FAILED)

@@ -35,8 +35,8 @@ class ProtocolConfig(Settings):
     """Added to each keypoint's score before ranking."""
     rescoring: Literal["mean", "confident_mean", "weighted_mean", "predicted_oks", "box_only"] = "mean"
     """What ranks a pose: the box's score times the mean of its offset peaks; times the mean of those above 0.2
-    (MMPose); times the mean of its keypoints' scores, each weighted by itself; times the square of the OKS that is
-    expected of it; or the box's score alone.
+    (MMPose); times the mean of its keypoints' scores, each weighted by itself; times the square of its predicted
+    OKS; or the box's score alone.
 
     weighted_mean is that of networks whose scores are calibrated: labels have the keypoints that can be seen, so those
     which probably cannot be hardly count. predicted_oks is that of networks with an `OksPredictor`, and the same as
@@ -88,7 +88,7 @@ class DenseLayer(Settings):
 
 
 class OksPredictor(Settings):
-    """How similar a pose is expected to be with its label (COCO's OKS), by its keypoints and the peaks of their maps.
+    """Predicts how similar a pose is with its label (COCO's OKS) from its keypoints and the peaks of their maps.
 
     Fully connected layers, with ReLU between them, say of each keypoint how probably it is labeled and how similar with
     its label it is then. The pose's OKS is the mean of these similarities, weighted by the probabilities; of a pose and
@@ -119,10 +119,10 @@ class OksPredictor(Settings):
     def num_keypoints(self) -> int:
         return len(self.layers[-1].biases) // 2
 
-    def expected_oks(
+    def predict(
         self, keypoints: Float[np.ndarray, "B K 2"], peaks: Float[np.ndarray, "B K"], mirror_order: Sequence[int]
     ) -> Float[np.ndarray, " B"]:
-        """Expected OKS of poses, 0 to 1.
+        """OKS of poses, 0 to 1.
 
         Args:
             keypoints: (x, y) in any frame that is not turned.
@@ -130,11 +130,11 @@ class OksPredictor(Settings):
             mirror_order: index of the keypoint that each one is in the mirror.
         """
         order = list(mirror_order)
-        as_mirrored = self._predict(keypoints[:, order] * [-1, 1], peaks[:, order])
-        mean: Float[np.ndarray, " B"] = (self._predict(keypoints, peaks) + as_mirrored) / 2
+        of_mirrored = self._predict_as_seen(keypoints[:, order] * [-1, 1], peaks[:, order])
+        mean: Float[np.ndarray, " B"] = (self._predict_as_seen(keypoints, peaks) + of_mirrored) / 2
         return mean
 
-    def _predict(
+    def _predict_as_seen(
         self, keypoints: Float[np.ndarray, "B K 2"], peaks: Float[np.ndarray, "B K"]
     ) -> Float[np.ndarray, " B"]:
         (weights, biases), *others = self._arrays
@@ -175,7 +175,7 @@ def pose_features(
 
 
 class ScoreCalibration(Settings):
-    """How often a keypoint is right, by the peak of its heat map; and what is expected of the whole pose.
+    """How often a keypoint is right, by the peak of its heat map; and what predicts the OKS of a pose.
 
     Right is a keypoint whose similarity with its label (COCO's OKS, of this keypoint alone) is at least 0.85. Its
     probability has the log-odds `slope` times those of the peak, plus the keypoint's own offset: eyes must lie much

@@ -218,8 +218,8 @@ _MIN_CONFIDENT_SCORE = 0.2
 """MMPose's threshold of confident keypoints."""
 _SMALLEST_SUM = 1e-9
 _OKS_POWER = 2
-"""The expected OKS says more about the order of poses than a detector's score does: of poses in the boxes of our
-detector, AP is highest with its square. In labeled boxes it changes nothing."""
+"""The predicted OKS says more about the order of poses than a detector's score does: in the boxes of our detector, AP
+on `coco_sample` is 0.405 with its square, 0.399 without. In labeled boxes it changes nothing."""
 
 
 def make_poses(
@@ -244,12 +244,8 @@ def make_poses(
     matrices = np.stack([frame.crop_to_image for frame in frames])
     keypoints_image = found.keypoints_crop @ matrices[:, :, :2].swapaxes(1, 2) + matrices[:, None, :, 2]
     keypoint_scores = found.peaks.clip(0, 1) if calibration is None else calibration.scores(found.peaks)
-    predictor = None if calibration is None else calibration.oks_predictor
-    if test.rescoring == "predicted_oks" and predictor is not None:
-        factors = predictor.expected_oks(found.keypoints_crop, found.peaks, skeleton.mirror_order) ** _OKS_POWER
-    else:
-        factors = _box_factors(found.peaks, keypoint_scores, test)
-    means = keypoint_scores.mean(-1)
+    means = keypoint_scores.mean(-1).tolist()
+    factors = _box_factors(found, keypoint_scores, skeleton, test, calibration).tolist()
     return [
         Pose(
             skeleton=skeleton,
@@ -261,7 +257,7 @@ def make_poses(
             box_score=detection.score,
         )
         for detection, keypoints, scores, mean, factor in zip(
-            detections, keypoints_image, keypoint_scores, means.tolist(), factors.tolist(), strict=True
+            detections, keypoints_image, keypoint_scores, means, factors, strict=True
         )
     ]
 
@@ -278,15 +274,22 @@ def select_poses(poses: Sequence[Pose], suppression_oks: float | None) -> list[P
 
 
 def _box_factors(
-    peaks: Float[np.ndarray, "B K"], scores: Float[np.ndarray, "B K"], test: ProtocolConfig
+    found: CropKeypoints,
+    scores: Float[np.ndarray, "B K"],
+    skeleton: Skeleton,
+    test: ProtocolConfig,
+    calibration: ScoreCalibration | None,
 ) -> Float[np.ndarray, " B"]:
     """What each box's score is multiplied with to rank its pose."""
+    predictor = None if calibration is None else calibration.oks_predictor
+    if test.rescoring == "predicted_oks" and predictor is not None:
+        return predictor.predict(found.keypoints_crop, found.peaks, skeleton.mirror_order) ** _OKS_POWER
     if test.rescoring == "box_only":
-        return np.ones(len(peaks))
+        return np.ones(len(scores))
     if test.rescoring in ("weighted_mean", "predicted_oks"):
         weighted: np.ndarray = (scores**2).sum(-1) / scores.sum(-1).clip(min=_SMALLEST_SUM)
         return weighted
-    offset = peaks + test.score_offset
+    offset = found.peaks + test.score_offset
     counted = offset > (_MIN_CONFIDENT_SCORE if test.rescoring == "confident_mean" else -np.inf)
     means: np.ndarray = np.where(counted, offset, 0.0).sum(-1) / counted.sum(-1).clip(min=1)
     return means

@@ -1,7 +1,8 @@
 """Losses, of pose networks and of person detectors.
 
-That of pose networks is coarse-to-fine supervision with online hard keypoint mining (OHKM). That of person detectors
-has task-aligned assignment of cells, quality focal loss for scores, GIoU loss for boxes.
+That of pose networks is coarse-to-fine supervision with online hard keypoint mining (OHKM), and, where asked for,
+expected OKS. That of person detectors has task-aligned assignment of cells, quality focal loss for scores, GIoU loss
+for boxes.
 """
 
 from collections.abc import Sequence

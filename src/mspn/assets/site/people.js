@@ -84,7 +84,7 @@ function mean(values) {
 
 function boxFactor(points, peaks, scores, { rescoring, score_offset: offset, oks_predictor: predictor }) {
   if (rescoring === "box_only") return 1;
-  if (rescoring === "predicted_oks" && predictor) return expectedOks(points, [...peaks], predictor) ** OKS_POWER;
+  if (rescoring === "predicted_oks" && predictor) return predictOks(points, [...peaks], predictor) ** OKS_POWER;
   if (["weighted_mean", "predicted_oks"].includes(rescoring)) {
     return sum(scores.map((score) => score ** 2)) / Math.max(SMALLEST_SUM, sum(scores));
   }
@@ -92,14 +92,14 @@ function boxFactor(points, peaks, scores, { rescoring, score_offset: offset, oks
   return mean(rescoring === "confident_mean" ? raised.filter((peak) => peak > MIN_CONFIDENT_SCORE) : raised);
 }
 
-/** As `OksPredictor.expected_oks`. */
-function expectedOks(points, peaks, { layers, mirror_order: order }) {
+/** As `OksPredictor.predict`. */
+function predictOks(points, peaks, { layers, mirror_order: order }) {
   const mirrored = order.map((index) => [-points[index][0], points[index][1]]);
-  const ofMirrored = predictOks(mirrored, order.map((index) => peaks[index]), layers);
-  return (predictOks(points, peaks, layers) + ofMirrored) / 2;
+  const ofMirrored = predictAsSeen(mirrored, order.map((index) => peaks[index]), layers);
+  return (predictAsSeen(points, peaks, layers) + ofMirrored) / 2;
 }
 
-function predictOks(points, peaks, [first, ...others]) {
+function predictAsSeen(points, peaks, [first, ...others]) {
   const apply = ({ weights, biases }, inputs) =>
     weights.map((row, output) => biases[output] + sum(row.map((weight, input) => weight * inputs[input])));
   let values = apply(first, poseFeatures(points, peaks));
