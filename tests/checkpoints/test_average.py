@@ -52,13 +52,15 @@ def test_what_went_in_stays_as_it_was():
 def test_the_header_tells_of_all_runs_and_claims_nothing_that_was_measured_on_one():
     first = checkpoint(1, ["train.seed=1"], data=("sports", "studio"))
     second = checkpoint(2, ["train.seed=2"], data=("studio", "web"))
+    last = SESSION.model_copy(update={"command": "mspn train mspn-1 --set train.seed=2"})
+    second_metadata = second.metadata.model_copy(update={"sessions": (SESSION, last)})
 
-    metadata = average_weights([first, second]).metadata
+    metadata = average_weights([first, first, Checkpoint(second_metadata, second.model)]).metadata
 
     assert metadata.recipe.train.seed == 2
     assert metadata.data == ("sports", "studio", "web")
-    assert metadata.sessions == (SESSION, SESSION)
-    assert metadata.notes == "average of 2 runs"
+    assert metadata.sessions == (SESSION, last)
+    assert metadata.notes == "average of 3 runs"
     assert not metadata.results
     assert not metadata.calibration_ranges
     assert metadata.score_calibration is None

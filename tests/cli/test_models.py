@@ -68,7 +68,7 @@ def test_list_keeps_names_whole_and_says_what_each_precision_was_measured_on():
 
     for name in (*RECIPES, *(entry.name for entry in load_index().entries)):
         assert name in listed.split()
-    assert _listed("mspn-base", "=") == "mspn-base = default 53.3 [1] Apache-2.0 in the package"
+    assert _listed("mspn-base", "=") == "mspn-base = default 54.1 [1] Apache-2.0 in the package"
     assert "[1] lspet_val, docs/models.md: labeled boxes, flip test" in listed.splitlines()
 
 

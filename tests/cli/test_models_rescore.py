@@ -51,6 +51,42 @@ def test_poses_rank_by_predicted_oks_and_stay_where_they_are(tmp_path: Path):
     shown = json.loads(run("models", "show", rescored, "--json").stdout)["score_calibration"]
     assert shown["oks_predictor"] == {"people": calibration.oks_predictor.people}
 
+    # The predictor sees peaks, so scores may be calibrated anew; and what does not rank is not claimed.
+    again, ranked_by_scores = tmp_path / "again.safetensors", tmp_path / "ranked-by-scores.safetensors"
+    assert run("models", "calibrate", rescored, again, *_labels(folder), "--shift", "-1").exit_code == 0
+    recalibrated = load_checkpoint(again).metadata
+    assert recalibrated.recipe.test.rescoring == "predicted_oks"
+    assert recalibrated.score_calibration is not None
+    assert recalibrated.score_calibration.oks_predictor == calibration.oks_predictor
+    assert recalibrated.score_calibration.offsets != calibration.offsets
+    setting = ("--set", "test.rescoring=weighted_mean")
+    assert run("models", "convert", rescored, ranked_by_scores, *setting).exit_code == 0
+    assert "predicted OKS" not in " ".join(run("models", "show", ranked_by_scores).stdout.split())
+
+
+def test_weights_without_a_predictor_do_not_claim_to_rank_by_it():
+    _, weights = overfitted()
+    test = load_checkpoint(weights).metadata.recipe.test.model_copy(update={"rescoring": "predicted_oks"})
+
+    assert PoseEstimator(weights, "none", device="cpu", test=test).test.rescoring == "weighted_mean"
+
+
+def test_a_set_without_labels_is_named_before_anything_is_predicted(tmp_path: Path):
+    folder, _ = overfitted()
+    write_drawn_set(tmp_path, num_images=2, people_per_image=1)
+    content = json.loads((tmp_path / "annotations.json").read_text())
+    for person in content["annotations"]:
+        person.update(keypoints=[0] * 51, num_keypoints=0)
+    (tmp_path / "annotations.json").write_text(json.dumps(content))
+
+    result = run(
+        "models", "rescore", "mspn-tiny", tmp_path / "out.safetensors", *_labels(folder), *_labels(tmp_path)
+    )  # fmt: skip
+
+    assert result.exit_code == 2
+    assert "annotations.json: nobody of 2 people has a labeled keypoint" in " ".join(result.stderr.split())
+    assert "of 2 images" not in result.stderr
+
 
 def test_weights_without_calibrated_scores_are_refused(tmp_path: Path):
     folder, weights = overfitted()

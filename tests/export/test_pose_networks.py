@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import numpy as np
@@ -6,6 +7,7 @@ import torch
 
 import mspn
 from mspn.checkpoints.format import load_checkpoint
+from mspn.errors import ExportError
 from mspn.export.onnx_file import OPSET
 from mspn.heatmaps.decode import decode
 from mspn.inference.exported_files import METADATA_KEY, PoseExportMetadata, parse_metadata
@@ -60,6 +62,19 @@ def test_a_file_says_what_it_is_and_how_to_use_it():
     assert [(opset.domain, opset.version) for opset in model.opset_import] == [("", OPSET)]
     (shape,) = (value.type.tensor_type.shape.dim for value in model.graph.input)
     assert [side.dim_param or side.dim_value for side in shape] == ["people", 64, 64, 3]
+
+
+def test_a_file_whose_calibration_is_of_other_keypoints_is_refused_in_one_line(tmp_path: Path):
+    onnx = pytest.importorskip("onnx")
+    model = onnx.load(exported_untrained() / "untrained.onnx")
+    (entry,) = [item for item in model.metadata_props if item.key == METADATA_KEY]
+    metadata = json.loads(entry.value)
+    metadata["score_calibration"] = {"slope": 1.0, "offsets": [0.0] * 5, "people": 1}
+    entry.value = json.dumps(metadata)
+    onnx.save(model, tmp_path / "other.onnx")
+
+    with pytest.raises(ExportError, match=r"other\.onnx: its metadata contradict themselves: .*5 keypoints"):
+        PoseEstimator(str(tmp_path / "other.onnx"), "none")
 
 
 def test_a_file_does_not_say_where_it_was_made():

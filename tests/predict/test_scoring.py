@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 
 from mspn.config.protocol import FAITHFUL_TEST, DenseLayer, OksPredictor, ScoreCalibration
 from mspn.heatmaps.decode import Decoded
@@ -80,6 +81,33 @@ def test_the_predicted_oks_ranks_a_pose_where_the_weights_have_a_predictor():
     assert ranked.ranking_score == pytest.approx(0.5 * 0.8**2)
     assert other.ranking_score == pytest.approx(0.5 * 0.5)  # as weighted_mean
     assert ranked.score == other.score == pytest.approx(0.5 * 0.5)
+
+
+def test_a_predictor_of_extreme_numbers_ranks_with_a_number():
+    layer = DenseLayer(weights=((1e4,) * 51,) * 34, biases=(-1e4,) * 34)
+    predictor = OksPredictor(layers=(layer,), people=1)
+
+    oks = predictor.predict(np.zeros((1, 17, 2)), np.full((1, 17), 0.1), COCO_17.mirror_order)
+
+    assert 0 <= oks[0] < 1e-9
+
+
+def test_predictors_are_compared_by_their_layers_also_after_a_prediction():
+    one, same, other = (
+        OksPredictor(layers=(DenseLayer(weights=((0.0,) * 51,) * 34, biases=(bias,) * 34),), people=1)
+        for bias in (0.5, 0.5, 0.25)
+    )
+    for predictor in (one, same, other):
+        predictor.predict(np.zeros((1, 17, 2)), np.full((1, 17), 0.5), COCO_17.mirror_order)
+
+    assert one == same
+    assert one != other
+
+
+@pytest.mark.parametrize("number", [1e5, -1e300, float("nan")])
+def test_numbers_of_a_predictor_that_no_training_gives_are_refused(number: float):
+    with pytest.raises(ValidationError, match="biases"):
+        DenseLayer(weights=((0.0,),), biases=(number,))
 
 
 @pytest.mark.parametrize(

@@ -299,8 +299,22 @@ def test_keypoints_that_do_not_count_or_lie_beside_the_map_are_in_no_oks_loss():
 
     loss = oks_loss(maps, points, counted, [0.026] * 4)
 
-    assert loss.item() == pytest.approx(-math.log(1.03), abs=1e-6)
+    assert loss.item() == pytest.approx(-math.log(1.03) / 4, abs=1e-6)  # one of four keypoints
     assert oks_loss(maps, points, torch.zeros(1, 4, dtype=torch.bool), [0.026] * 4).item() == 0
+
+
+def test_the_oks_loss_of_a_batch_is_the_mean_of_its_parts_whatever_they_label():
+    maps = map_of({(20, 33): 0.5, (20, 30): 0.7}).expand(2, 3, 64, 48)
+    points = torch.tensor([20.0, 30.0]).expand(2, 3, 2)
+    counted = torch.tensor([[True, True, True], [True, False, False]])
+
+    whole, *parts = (
+        oks_loss(maps[people], points[people], counted[people], [0.026] * 3).item()
+        for people in (slice(0, 2), slice(0, 1), slice(1, 2))
+    )
+
+    assert whole == pytest.approx(sum(parts) / 2, rel=1e-6)
+    assert parts[0] == pytest.approx(3 * parts[1], rel=1e-6)
 
 
 def test_the_oks_loss_is_of_the_finest_level_of_each_stage():

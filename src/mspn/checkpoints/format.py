@@ -252,7 +252,7 @@ def average_weights(checkpoints: Sequence[Checkpoint]) -> Checkpoint:
     metadata = last.model_copy(
         update={
             "data": tuple(dict.fromkeys(name for checkpoint in checkpoints for name in checkpoint.metadata.data)),
-            "sessions": tuple(session for checkpoint in checkpoints for session in checkpoint.metadata.sessions),
+            "sessions": tuple(dict.fromkeys(one for checkpoint in checkpoints for one in checkpoint.metadata.sessions)),
             "notes": f"average of {len(checkpoints)} runs",
             "results": {},
             "calibration_ranges": {},

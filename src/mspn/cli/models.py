@@ -19,15 +19,14 @@ from mspn.checkpoints.networks import find_shape
 from mspn.cli.options import download_bar
 from mspn.cli.printing import SOME_FAILED, SafeConsole, echo, fail, one_line_errors
 from mspn.config.model import NetworkConfig, parse_size
-from mspn.config.protocol import ScoreCalibration
 from mspn.config.recipes import RECIPES
 from mspn.models.cost import Cost, count_cost
 from mspn.structures.boxes import Size
 
 _UNLIMITED = 10_000
+"""Characters: wider than any table."""
 _ONLY_NUMBERS: Any = {"calibration_ranges": True, "score_calibration": {"oks_predictor": {"layers"}}}
 """Metadata by the thousand that say nothing to a reader."""
-"""Characters: wider than any table."""
 
 
 class ConventionName(str, Enum):
@@ -100,7 +99,10 @@ def _location(entry: IndexEntry) -> str:
 def show_command(
     model: Annotated[str, typer.Argument(help="Name of a model, or a weights file.")],
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print all metadata, or the index entry before a download.")
+        bool,
+        typer.Option(
+            "--json", help="Print the metadata, but for thousands of numbers; before a download, the index entry."
+        ),
     ] = False,
 ) -> None:
     """Describe a weights file, or weights that are not downloaded yet, in a screen."""
@@ -145,7 +147,7 @@ def _card_of_file(path: Path, metadata: AnyMetadata, entry: IndexEntry | None) -
         network = _network_rows(metadata.recipe.model)
         network["keypoints"] = f"{metadata.recipe.model.num_keypoints}, skeleton {metadata.recipe.skeleton}"
         network["int8"] = "calibrated for --precision int8" if metadata.calibration_ranges else ""
-        network["scores"] = _describe_scores(metadata.score_calibration)
+        network["scores"] = _describe_scores(metadata)
     elif isinstance(metadata, DetectorMetadata):
         network = {"longer side": f"{metadata.recipe.model.longer_side} pixels"}
     last = metadata.sessions[-1] if metadata.sessions else None
@@ -163,12 +165,14 @@ def _card_of_file(path: Path, metadata: AnyMetadata, entry: IndexEntry | None) -
     }
 
 
-def _describe_scores(calibration: ScoreCalibration | None) -> str:
+def _describe_scores(metadata: CheckpointMetadata) -> str:
+    calibration = metadata.score_calibration
     if calibration is None:
         return "peaks of heat maps; `mspn models calibrate` makes them probabilities"
     scores = f"probability that a keypoint is right, calibrated on {calibration.people:,} people"
-    predictor = calibration.oks_predictor
-    return scores if predictor is None else f"{scores}; poses rank by predicted OKS, fitted to {predictor.people:,}"
+    if calibration.oks_predictor is None or metadata.recipe.test.rescoring != "predicted_oks":
+        return scores
+    return f"{scores}; poses rank by predicted OKS, fitted to {calibration.oks_predictor.people:,} people"
 
 
 def _network_rows(model: NetworkConfig) -> dict[str, str]:

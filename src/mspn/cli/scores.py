@@ -12,6 +12,7 @@ from mspn.cli.data import AllowOutsideOption, CategoryOption, FormatOption, Skel
 from mspn.cli.options import DeviceOption, PrecisionName, PrecisionOption, find_with_bar
 from mspn.cli.printing import SOME_FAILED, echo, fail, one_line_errors
 from mspn.cli.progress import show_count
+from mspn.config.protocol import ScoreCalibration
 from mspn.config.recipe import override
 from mspn.evaluation.calibration import JudgedKeypoints, fit_calibration, judge_people
 from mspn.evaluation.oks_prediction import fit_oks_predictor
@@ -20,6 +21,7 @@ from mspn.inference.devices import Precision, keep_freed_memory
 from mspn.labels.label_set import LabeledSet
 from mspn.labels.reading import check_keypoint_names
 from mspn.predict.estimator import PoseEstimator
+from mspn.structures.skeleton import Skeleton
 
 MAX_PEOPLE = 1000
 MAX_RESCORED_PEOPLE = 3000
@@ -52,19 +54,20 @@ def calibrate_command(
 ) -> None:
     """Calibrate keypoint scores on labeled people: 0.8 then means right eight times in ten.
 
-    Right is a keypoint within the distance at which COCO's similarity is 0.85. Positions stay the same; poses rank by
-    these scores then (test.rescoring=weighted_mean).
+    Right is a keypoint within the distance at which COCO's similarity is 0.85. Positions stay the same. Poses rank by
+    these scores then (test.rescoring=weighted_mean), or still by predicted OKS where the weights have that.
     """
     keep_freed_memory()
     with one_line_errors():
         labels = read_set(annotations, from_format, skeleton, category, allow_outside=allow_outside)
         checkpoint = load_checkpoint(find_with_bar(model))
         estimator = _peaks_as_scores(checkpoint, device, "float32")
-        judged, num_failed = _judge(estimator, annotations, labels, images, MAX_PEOPLE)
+        drawn = _draw(annotations, labels, estimator.recipe.keypoint_table, MAX_PEOPLE)
+        judged, num_failed = _judge(estimator, drawn, images)
         calibration = fit_calibration(judged, estimator.recipe.keypoint_table, shift=shift)
-        recipe = override(checkpoint.metadata.recipe, ["test.rescoring=weighted_mean"])
-        metadata = checkpoint.metadata.model_copy(update={"recipe": recipe, "score_calibration": calibration})
-        save_weights(destination, checkpoint.model, metadata)
+        before = checkpoint.metadata.score_calibration
+        predictor = None if before is None else before.oks_predictor
+        _save(checkpoint, calibration.model_copy(update={"oks_predictor": predictor}), destination)
     echo(
         f"{destination}: scores calibrated on {int(judged.is_labeled.sum()):,} keypoints of {calibration.people:,}"
         f" people; the peaks of heat maps had an expected calibration error of {judged.compare().expected_error:.3f}"
@@ -105,18 +108,27 @@ def rescore_command(
         if calibration is None:
             fail(f"the scores of {model} are not calibrated; run `mspn models calibrate` first")
         estimator = _peaks_as_scores(checkpoint, device, precision.value)
+        keypoints = estimator.recipe.keypoint_table
+        drawn = [
+            _draw(path, labels, keypoints, MAX_RESCORED_PEOPLE) for path, labels in zip(annotations, sets, strict=True)
+        ]
         num_failed, judged = 0, []
-        for path, labels, folder in zip(annotations, sets, images, strict=True):
-            of_set, failed = _judge(estimator, path, labels, folder, MAX_RESCORED_PEOPLE)
+        for labels, folder in zip(drawn, images, strict=True):
+            of_set, failed = _judge(estimator, labels, folder)
             judged.append(of_set)
             num_failed += failed
-        predictor = fit_oks_predictor(judged, estimator.recipe.keypoint_table)
-        calibration = calibration.model_copy(update={"oks_predictor": predictor})
-        recipe = override(checkpoint.metadata.recipe, ["test.rescoring=predicted_oks"])
-        metadata = checkpoint.metadata.model_copy(update={"recipe": recipe, "score_calibration": calibration})
-        save_weights(destination, checkpoint.model, metadata)
+        predictor = fit_oks_predictor(judged, keypoints)
+        _save(checkpoint, calibration.model_copy(update={"oks_predictor": predictor}), destination)
     echo(f"{destination}: poses rank by predicted OKS, fitted to {predictor.people:,} people")
     _exit_if_failed(num_failed)
+
+
+def _save(checkpoint: Checkpoint, calibration: ScoreCalibration, destination: Path) -> None:
+    """The same weights, whose poses rank by what their scores offer."""
+    rescoring = "weighted_mean" if calibration.oks_predictor is None else "predicted_oks"
+    recipe = override(checkpoint.metadata.recipe, [f"test.rescoring={rescoring}"])
+    metadata = checkpoint.metadata.model_copy(update={"recipe": recipe, "score_calibration": calibration})
+    save_weights(destination, checkpoint.model, metadata)
 
 
 def _peaks_as_scores(checkpoint: Checkpoint, device: str, precision: Precision) -> PoseEstimator:
@@ -125,17 +137,20 @@ def _peaks_as_scores(checkpoint: Checkpoint, device: str, precision: Precision) 
     return PoseEstimator(Checkpoint(metadata, checkpoint.model), "none", device=device, precision=precision)
 
 
-def _judge(
-    estimator: PoseEstimator, annotations: Path, labels: LabeledSet, images: Path, max_people: int
-) -> tuple[JudgedKeypoints, int]:
-    """Keypoints that are predicted of labeled people, at most so many, drawn at random; and how many failed."""
-    skeleton = estimator.recipe.keypoint_table
-    check_keypoint_names(annotations, labels.skeleton, skeleton)
+def _draw(annotations: Path, labels: LabeledSet, keypoints: Skeleton, max_people: int) -> LabeledSet:
+    """People with labeled keypoints of a skeleton, at most so many, drawn at random."""
+    check_keypoint_names(annotations, labels.skeleton, keypoints)
     people = [person for person in labels.people if not person.is_crowd and (person.keypoints_image[:, 2] > 0).any()]
-    drawn = replace(labels, people=random.Random(0).sample(people, min(len(people), max_people)))  # no secret
+    if not people:
+        fail(f"{annotations}: nobody of {len(labels.people)} people has a labeled keypoint")
+    return replace(labels, people=random.Random(0).sample(people, min(len(people), max_people)))  # no secret
+
+
+def _judge(estimator: PoseEstimator, labels: LabeledSet, images: Path) -> tuple[JudgedKeypoints, int]:
+    """The keypoints that are predicted of labeled people, and how many failed."""
     with show_count() as show:
-        predictions, results = predict_labeled(estimator, drawn, images, show)
-    return judge_people(drawn, results, skeleton), predictions.failed
+        predictions, results = predict_labeled(estimator, labels, images, show)
+    return judge_people(labels, results, estimator.recipe.keypoint_table), predictions.failed
 
 
 def _exit_if_failed(num_failed: int) -> None:

@@ -76,8 +76,10 @@ def base_256x192() -> Recipe:
     train = small.train.model_copy(
         update={"initial_weights": "mspn-small", "frozen_parts": ("stem", "stages.0"), "learning_rate": 1.5e-3}
     )
-    supervision = small.supervision.model_copy(update={"oks_weight": 300.0})
-    return small.model_copy(update={"name": "mspn-base", "model": model, "supervision": supervision, "train": train})
+    supervision = small.supervision.model_copy(update={"oks_weight": 480.0})
+    test = small.test.model_copy(update={"padding": (1.01, 1.03)})
+    changes = {"name": "mspn-base", "model": model, "supervision": supervision, "train": train, "test": test}
+    return small.model_copy(update=changes)
 
 
 def small_256x192() -> Recipe:

@@ -1,9 +1,10 @@
 """Settings of the test protocol: from a box to a crop, from heat maps to scored poses whose scores mean something."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from pydantic import Field, FiniteFloat, PositiveFloat, field_validator, model_validator
@@ -71,12 +72,15 @@ LOWEST_PEAK = 1e-3
 _MAX_SLOPE = 1000
 
 
+_Weight = Annotated[float, Field(ge=-1e4, le=1e4)]
+
+
 class DenseLayer(Settings):
     """A fully connected layer."""
 
-    weights: tuple[tuple[FiniteFloat, ...], ...] = Field(min_length=1)
+    weights: tuple[tuple[_Weight, ...], ...] = Field(min_length=1)
     """By output, then by input."""
-    biases: tuple[FiniteFloat, ...] = Field(min_length=1)
+    biases: tuple[_Weight, ...] = Field(min_length=1)
     """By output."""
 
     @model_validator(mode="after")
@@ -137,21 +141,30 @@ class OksPredictor(Settings):
     def _predict_as_seen(
         self, keypoints: Float[np.ndarray, "B K 2"], peaks: Float[np.ndarray, "B K"]
     ) -> Float[np.ndarray, " B"]:
-        (weights, biases), *others = self._arrays
+        (weights, biases), *others = self._as_arrays.layers
         values = pose_features(keypoints, peaks) @ weights + biases
         for weights, biases in others:
             values = values.clip(min=0) @ weights + biases
-        probabilities = np.exp(-np.logaddexp(0, -values))
+        probabilities = 1 / (1 + np.exp(-values.clip(-_MAX_LOG_ODDS, _MAX_LOG_ODDS)))
         labeled, similarity = probabilities[:, : self.num_keypoints], probabilities[:, self.num_keypoints :]
         oks: Float[np.ndarray, " B"] = (labeled * similarity).sum(1) / labeled.sum(1)
         return oks
 
     @cached_property
-    def _arrays(self) -> list[tuple[Float[np.ndarray, "inputs outputs"], Float[np.ndarray, " outputs"]]]:
-        return [(np.array(layer.weights).T, np.array(layer.biases)) for layer in self.layers]
+    def _as_arrays(self) -> "_Arrays":
+        return _Arrays([(np.array(layer.weights).T, np.array(layer.biases)) for layer in self.layers])
+
+
+@dataclass(frozen=True, eq=False)
+class _Arrays:
+    """Layers to compute with; predictors are compared by their settings alone, since arrays have no truth value."""
+
+    layers: list[tuple[Float[np.ndarray, "inputs outputs"], Float[np.ndarray, " outputs"]]]
 
 
 FEATURES_PER_KEYPOINT = 3
+_MAX_LOG_ODDS = 30
+"""So that no probability is 0."""
 _MIN_SPREAD = 1e-6
 
 

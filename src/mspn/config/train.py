@@ -139,7 +139,7 @@ class SupervisionConfig(Settings):
     """Widths of target Gaussians in cells, coarse to fine. Stages use the first four, the last stage the last four."""
     finer_last_stage: bool = True
     """Off: the last stage uses the first four kernels too."""
-    coarse_weight: float = Field(0.25, ge=0)
+    coarse_weight: float = Field(0.25, ge=0, allow_inf_nan=False)
     """Weight of the loss at the three coarser levels; 1 at the finest."""
     coarse_target: Literal["visible", "labeled"] = "visible"
     """visible: coarse levels learn visible keypoints and zero elsewhere (released code);
@@ -149,9 +149,9 @@ class SupervisionConfig(Settings):
     ohkm: Literal["every_stage", "last_stage"] = "every_stage"
     """Stages whose finest level counts the worst keypoints only; in the others it is learned as a coarse level is,
     at full weight. last_stage is CPN's."""
-    foreground_weight: float = Field(0.0, ge=0)
+    foreground_weight: float = Field(0.0, ge=0, allow_inf_nan=False)
     """Each pixel's error is weighted by 1 + foreground_weight * target; a head start for short runs."""
-    oks_weight: float = Field(0.0, ge=0)
+    oks_weight: float = Field(0.0, ge=0, allow_inf_nan=False)
     """Of the loss of expected OKS at the finest level of each stage, beside the squared errors: maps then learn what
     `test.decoder=expected_oks` reads off them."""
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from pydantic import ValidationError
 
 from mspn import __version__
 from mspn.checkpoints.hub import cache_folder, digest_of
@@ -35,6 +36,7 @@ from mspn.inference.exported_files import (
 )
 from mspn.structures.boxes import Size
 from mspn.structures.pose import CropKeypoints
+from mspn.structures.settings import first_problem
 from mspn.structures.shapes import Float, UInt8
 from mspn.structures.skeleton import COCO_17, unnamed_skeleton
 
@@ -220,7 +222,7 @@ def find_network(file: OpenFile) -> ExportedModel:
         raise ExportError(f"{path} has {len(file.inputs)} inputs; a pose network has one")
     (taken,) = file.inputs
     if told is not None:
-        size, layout, metadata = told.model.input_size, DECODED if told.decoding else HEATMAPS, _metadata_of(told)
+        size, layout, metadata = told.model.input_size, DECODED if told.decoding else HEATMAPS, _metadata_of(told, path)
     else:
         size = _crop_size(taken, path)
         gray = np.full((taken.shape[0] or 1, *size, 3), _GRAY, np.uint8)
@@ -308,15 +310,18 @@ class RunWanted(NamedTuple):
         return self.engine in ("auto", "onnxruntime") and self.precision in _NO_DOUBT
 
 
-def _metadata_of(told: PoseExportMetadata) -> CheckpointMetadata:
-    recipe = Recipe(
-        name=told.weights,
-        skeleton=told.skeleton,
-        model=told.model,
-        test=told.protocol,
-        data=DataConfig(boxes=told.boxes),
-    )
-    return CheckpointMetadata(recipe=recipe, license=told.license, score_calibration=told.score_calibration)
+def _metadata_of(told: PoseExportMetadata, path: Path) -> CheckpointMetadata:
+    try:
+        recipe = Recipe(
+            name=told.weights,
+            skeleton=told.skeleton,
+            model=told.model,
+            test=told.protocol,
+            data=DataConfig(boxes=told.boxes),
+        )
+        return CheckpointMetadata(recipe=recipe, license=told.license, score_calibration=told.score_calibration)
+    except ValidationError as error:
+        raise ExportError(f"{path}: its metadata contradict themselves: {first_problem(error)}") from error
 
 
 def _recognize(path: Path, size: Size, layout: OutputLayout, num_keypoints: int) -> CheckpointMetadata:

@@ -73,7 +73,7 @@ class PoseExportMetadata(ExportMetadata):
 
     Outputs are `heatmaps` (people, keypoints, height / 4, width / 4) with peak 1. With decoding they are `keypoints`
     (people, keypoints, 2), (x, y) in crop pixels, their `scores` (people, keypoints) from 0 to 1, and the `peaks`
-    (people, keypoints) of the heat maps, which rank poses.
+    (people, keypoints) of the heat maps, from which what ranks poses is computed (`protocol.rescoring`).
     """
 
     kind: Literal["pose"] = "pose"

@@ -97,8 +97,11 @@ class TopDown:
             test = config.test or recipe.test
             if config.flip is not None:
                 test = test.model_copy(update={"flip": config.flip})
+            calibration = checkpoint.metadata.score_calibration
+            if test.rescoring == "predicted_oks" and (calibration is None or calibration.oks_predictor is None):
+                test = test.model_copy(update={"rescoring": "weighted_mean"})  # so that reports say what ranks
             runner = _make_runner(checkpoint, test, config)
-            members.append(Member(recipe, test, runner, checkpoint.metadata.score_calibration))
+            members.append(Member(recipe, test, runner, calibration))
         self.ensemble = Ensemble(members, config.ensemble_weights)
         self.detector = detector or detector_for(
             config.detector,

@@ -119,9 +119,10 @@ def oks_loss(
     counted: Bool[Tensor, "B K"],
     sigmas: Sequence[float],
 ) -> Float[Tensor, ""]:
-    """Minus the logarithm of the OKS expected at the label, over the counted keypoints that lie in the map.
+    """Minus the logarithm of the OKS expected at the label: of the counted keypoints that lie in the map, 0 of others.
 
     As in `mspn.heatmaps.decode.expected_oks`, the squared map is taken as the probability of where the keypoint is.
+    The mean is over all keypoints, so that parts of a batch weigh the same, however many of theirs are labeled.
 
     Args:
         predicted: peak 1.
@@ -143,7 +144,7 @@ def oks_loss(
     squared = predicted.float().clamp(min=0).square()
     similar = ((squared @ by_column.unsqueeze(-1)).squeeze(-1) * by_row).sum(-1)
     expected = similar / squared.sum((-2, -1)).clamp(min=_SMALLEST_SUM)
-    return -((expected + _MIN_OKS).log() * counted).sum() / counted.sum().clamp(min=1)
+    return -((expected + _MIN_OKS).log() * counted).mean()
 
 
 def _errors_per_keypoint(predicted: Tensor, target: Tensor, config: SupervisionConfig) -> Float[Tensor, "B K"]:

@@ -5,6 +5,7 @@ const MIN_CONFIDENT_SCORE = 0.2;
 const SMALLEST_SUM = 1e-9;
 const LOWEST_PEAK = 1e-3;
 const MIN_SPREAD = 1e-6;
+const MAX_LOG_ODDS = 30;
 const OKS_POWER = 2;
 
 const rounded = (value, digits) => Math.round(value * 10 ** digits) / 10 ** digits;
@@ -104,7 +105,8 @@ function predictAsSeen(points, peaks, [first, ...others]) {
     weights.map((row, output) => biases[output] + sum(row.map((weight, input) => weight * inputs[input])));
   let values = apply(first, poseFeatures(points, peaks));
   for (const layer of others) values = apply(layer, values.map((value) => Math.max(0, value)));
-  const probabilities = values.map((value) => 1 / (1 + Math.exp(-value)));
+  const limited = values.map((value) => Math.min(MAX_LOG_ODDS, Math.max(-MAX_LOG_ODDS, value)));
+  const probabilities = limited.map((value) => 1 / (1 + Math.exp(-value)));
   const labeled = probabilities.slice(0, peaks.length);
   return sum(labeled.map((share, index) => share * probabilities[peaks.length + index])) / sum(labeled);
 }
